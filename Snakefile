@@ -1,0 +1,31 @@
+"""The study of sftlens as one DAG: facts -> base -> mastery -> training sets -> fine-tuned models -> measurements -> report."""
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+# A configuration given on the command line replaces the demo's; Snakemake would merge the two.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/facts.smk"
+include: "workflow/rules/base.smk"
+include: "workflow/rules/mastery.smk"
+include: "workflow/rules/finetune.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/divergence.smk"
+include: "workflow/rules/restore.smk"
+include: "workflow/rules/report.smk"
+include: "workflow/rules/targets.smk"
+
+
+
+rule all:
+    default_target: True
+    input:
+        rules.report.output.page,
+        rules.results.output.table,
+        SUMMARIES,

@@ -1,0 +1,107 @@
+"""What all entry points share: options made from settings, one way to run a stage, errors as one line.
+
+This is the only place besides the scripts that knows argparse.
+"""
+
+import os
+
+# One numeric thread unless told otherwise: more are slower on a loaded machine and change the rounding.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+import argparse  # noqa: E402
+import errno  # noqa: E402
+import json  # noqa: E402
+import sys  # noqa: E402
+from collections.abc import Callable, Mapping  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any, TypeVar  # noqa: E402
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
+
+from pydantic import ValidationError  # noqa: E402
+
+from sftlens import files, stages  # noqa: E402
+from sftlens.errors import ConfigError, SftlensError  # noqa: E402
+from sftlens.settings import Settings  # noqa: E402
+
+S = TypeVar("S", bound=Settings)
+
+
+def parser(doc: str | None, *groups: type[Settings]) -> argparse.ArgumentParser:
+    """Return an argument parser with one option for each field of each settings class."""
+    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--state", type=Path, help="folder that keeps finished work, so that it is never done twice")
+    made.add_argument("--fingerprint", default="", help="fingerprint of the code (given by the workflow)")
+    for group in groups:
+        options = made.add_argument_group((group.__doc__ or group.__name__).splitlines()[0])
+        for name, field in group.model_fields.items():
+            flag = "--" + name.replace("_", "-")
+            default = "" if field.is_required() else f" (default: {field.get_default(call_default_factory=True)})"
+            text = f"{field.description or ''}{default}".replace("%", "%%")
+            if field.annotation is bool:
+                options.add_argument(flag, action=argparse.BooleanOptionalAction, help=text, default=None)
+            else:
+                options.add_argument(flag, help=text, default=None, metavar="VALUE")
+    return made
+
+
+def settings(args: argparse.Namespace, group: type[S]) -> S:
+    """Return the settings that the options gave; nested ones are given as JSON. Raises ConfigError."""
+    values = {name: getattr(args, name) for name in group.model_fields if getattr(args, name, None) is not None}
+    for name, value in values.items():
+        annotation = group.model_fields[name].annotation
+        if isinstance(annotation, type) and issubclass(annotation, Settings):
+            values[name] = json.loads(value)
+    try:
+        return group.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        flag = "--" + str(first["loc"][0] if first["loc"] else "").replace("_", "-")
+        raise ConfigError(f"option {flag}: {first['msg']}; see --help") from None
+
+
+def stage(
+    args: argparse.Namespace,
+    name: str,
+    *,
+    outputs: Mapping[str, Path],
+    inputs: Mapping[str, str],
+    settings: Mapping[str, Any],
+    compute: Callable[[Path], None],
+) -> None:
+    """Run one stage; `inputs` holds a content hash for each input (see `content`)."""
+    depends = {"inputs": dict(inputs), "settings": dict(settings), "fingerprint": args.fingerprint}
+    stages.run(stages.Stage(name, outputs, depends, args.state), compute)
+
+
+def content(path: Path | None) -> str:
+    """Return a content hash of an input: of a file's bytes, or of a model behind a folder or pointer."""
+    if path is None:
+        return ""
+    if path.is_dir() or path.name == "base.json":
+        from sftlens import checkpoints
+
+        return checkpoints.identity(path)
+    return files.sha256(path)
+
+
+def contents(args: argparse.Namespace, *names: str) -> dict[str, str]:
+    """Return the content hash of each named input that was given."""
+    return {name: content(getattr(args, name)) for name in names if getattr(args, name) is not None}
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call `main`; what the user can mend becomes one line on stderr and exit status 1."""
+    try:
+        main()
+    except SftlensError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
+            sys.exit(f"error: {error.filename or 'output'}: {error.strerror}; free space or choose another folder")
+        raise
+    except KeyboardInterrupt:
+        sys.exit(130)

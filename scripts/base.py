@@ -1,0 +1,94 @@
+"""Make the pointer to a base model: pretrain a tiny one, or point to a local folder or a hub id.
+
+  python scripts/base.py --source pretrain --geometry '{"layers": 2, ...}' --corpus corpus.txt --out DIR
+  python scripts/base.py --source path --path /models/llama --geometry '{...}' --out DIR
+
+DIR/base.json records the folder, the revision, and size and SHA-256 of each file, computed once.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import _cli
+
+from sftlens import files, provenance
+from sftlens.errors import ModelError
+from sftlens.settings.base import BaseSettings
+
+
+def main() -> None:
+    parser = _cli.parser(__doc__, BaseSettings)
+    parser.add_argument("--corpus", type=Path, help="text to pretrain on, one document a line")
+    parser.add_argument("--name", default="base", help="the model's name in messages")
+    parser.add_argument("--out", type=Path, required=True, help="folder of base.json (and of the checkpoint)")
+    args = parser.parse_args()
+    settings = _cli.settings(args, BaseSettings)
+    names = ["base.json"] + (["checkpoint"] if settings.source == "pretrain" else [])
+    _cli.stage(
+        args,
+        "base",
+        outputs={name: args.out / name for name in names},
+        inputs={"corpus": _cli.content(args.corpus)},
+        settings=settings.model_dump(),
+        compute=lambda folder: _compute(folder, args, settings),
+    )
+
+
+def _compute(folder: Path, args: Any, settings: BaseSettings) -> None:
+    from sftlens import checkpoints
+
+    report: dict[str, Any] = {}
+    if settings.source == "pretrain":
+        target, shown = folder / "checkpoint", "checkpoint"
+        report = _pretrain(target, args, settings)
+    else:
+        target = _fetch(settings)
+        shown = os.path.relpath(target, args.out) if settings.source == "path" else str(target)
+    checkpoints.check_geometry(target, settings.geometry.model_dump(), args.name)
+    pointer = {
+        "schema": provenance.SCHEMA_VERSION,
+        "source": settings.source,
+        "id": settings.path,
+        "revision": settings.revision,
+        "path": shown,
+        "files": checkpoints.describe(target),
+        "report": report,
+        "run": provenance.circumstances(),
+    }
+    files.write_json(folder / "base.json", pointer)
+
+
+def _pretrain(target: Path, args: Any, settings: BaseSettings) -> dict[str, Any]:
+    from sftlens import pretraining, progress
+
+    if args.corpus is None:
+        raise ModelError("--source pretrain needs --corpus: the text that scripts/world.py writes")
+    return pretraining.pretrain(args.corpus, settings.geometry, settings.pretraining, target, progress=progress.bar)
+
+
+def _fetch(settings: BaseSettings) -> Path:
+    """Return the local folder of an existing model; a hub id is fetched at its pinned revision, safetensors only."""
+    from sftlens import checkpoints
+
+    if settings.source == "path":
+        return checkpoints.resolve(Path(settings.path or ""))
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        folder = snapshot_download(
+            settings.path or "",
+            revision=settings.revision,
+            allow_patterns=["*.json", "*.safetensors", "tokenizer.model"],
+        )
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(
+            f"{settings.path} at {settings.revision}: cannot be fetched ({type(error).__name__}); accept its licence "
+            "on the hub and log in (`hf auth login`), or download it once and use `source: path`"
+        ) from None
+    return Path(folder)
+
+
+if __name__ == "__main__":
+    _cli.run(main)

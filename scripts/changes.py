@@ -1,0 +1,89 @@
+"""Measure what fine-tuning changed, tensor by tensor, and how concentrated the change is (paper Table 3).
+
+    python scripts/changes.py BASE FINETUNED --out DIR [--order relative] [--region transformer]
+
+BASE and FINETUNED are Hugging Face folders or base.json pointers. Writes DIR/summary.json,
+DIR/tensors.parquet (one row per tensor) and DIR/histogram.parquet (coarse histogram of the order's keys,
+which lets scripts/restore.py --changes DIR find the cut of any ratio with one pass less).
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import _cli
+from sftlens import files, provenance
+from sftlens.checkpoints import open_tensors
+from sftlens.progress import bar
+from sftlens.restoration import concentration, orders, selection
+from sftlens.restoration.pairs import Pair
+from sftlens.restoration.saving import check_out
+from sftlens.settings.restoration import RestorationSettings
+
+METRICS = {"sum_r": "share_of_change", "sum_abs_d": "share_of_abs_d", "sum_d2": "share_of_d2"}
+OUTPUTS = ("summary.json", "tensors.parquet", "histogram.parquet")
+PASSES = 3
+
+
+def arguments() -> argparse.Namespace:
+    """Return the command line."""
+    parser = _cli.parser(__doc__, RestorationSettings)
+    parser.add_argument("base", type=Path, help="pre-trained model")
+    parser.add_argument("finetuned", type=Path, help="model fine-tuned from it")
+    parser.add_argument("--order", default="relative", help=f"one of {', '.join(orders.ORDERS)}")
+    parser.add_argument("--region", default="transformer", help="parameters that are ranked")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the three files")
+    return parser.parse_args()
+
+
+def measure(pair: Pair, order: orders.Order, epsilon: float, folder: Path) -> list[dict[str, object]]:
+    """Write tensors.parquet and histogram.parquet; return the rows of metrics."""
+    counts = selection.histogram(pair, order)
+    cuts = selection.cuts(pair, order, counts, concentration.RATIOS)
+    found = concentration.measure(pair, order, cuts, epsilon)
+    files.write_parquet(folder / "tensors.parquet", found.tensors)
+    bins = np.flatnonzero(counts)
+    files.write_parquet(folder / "histogram.parquet", pd.DataFrame({"bin": bins, "count": counts[bins]}))
+    return [
+        {"ratio": cut.ratio, "metric": metric, "value": found.shares[cut.ratio][column], "n": cut.elements}
+        for column, metric in METRICS.items()
+        for cut in cuts
+        if cut.ratio in found.shares
+    ]
+
+
+def main() -> None:
+    """Measure one pair of models."""
+    args = arguments()
+    settings = _cli.settings(args, RestorationSettings)
+    base, finetuned = open_tensors(args.base), open_tensors(args.finetuned)
+    check_out(args.out, [base.folder, finetuned.folder])
+    order = orders.make(args.order, settings)
+    progress = bar(description="changes", unit="element")
+    pair = Pair(base, finetuned, args.region, progress=progress.update)
+    progress.reset(total=PASSES * pair.elements())
+    inputs = {"base": _cli.content(args.base), "finetuned": _cli.content(args.finetuned)}
+    where = {"order": args.order, "region": args.region}
+    depends = {**where, "epsilon": settings.epsilon, "seed": settings.seed}
+
+    def compute(folder: Path) -> None:
+        metrics = [{**where, **row} for row in measure(pair, order, settings.epsilon, folder)]
+        summary = provenance.summary(
+            "changes",
+            settings=depends,
+            inputs=inputs,
+            fingerprint=args.fingerprint,
+            metrics=metrics,
+            elements=pair.elements(),
+            tensors=len(pair.names),
+        )
+        files.write_json(folder / "summary.json", summary)
+
+    outputs = {name: args.out / name for name in OUTPUTS}
+    _cli.stage(args, "changes", outputs=outputs, inputs=inputs, settings=depends, compute=compute)
+
+
+if __name__ == "__main__":
+    _cli.run(main)

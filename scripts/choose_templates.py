@@ -1,0 +1,52 @@
+"""Choose the templates that probe a model pretrained here, by a written rule on calibration facts (docs/world.md).
+
+  python scripts/choose_templates.py --model DIR --templates config/relations.yaml --calibration F.json --out T.yaml
+"""
+
+from pathlib import Path
+
+import _cli
+
+from sftlens import files
+from sftlens.settings.probing import ProbingSettings
+from sftlens.settings.templates import TemplateChoice
+
+
+def main() -> None:
+    parser = _cli.parser(__doc__, TemplateChoice, ProbingSettings)
+    parser.add_argument("--model", type=Path, required=True, help="Hugging Face folder or base.json")
+    parser.add_argument("--templates", type=Path, required=True, help="all completion templates (YAML)")
+    parser.add_argument("--calibration", type=Path, required=True, help="calibration facts (JSON)")
+    parser.add_argument("--seen-templates", type=int, required=True, help="templates the corpus was written with")
+    parser.add_argument("--out", type=Path, required=True, help="chosen templates (YAML)")
+    args = parser.parse_args()
+    choice, probing = _cli.settings(args, TemplateChoice), _cli.settings(args, ProbingSettings)
+
+    def compute(folder: Path) -> None:
+        from sftlens import checkpoints, progress, template_choice, templates
+
+        sentences = templates.load(args.templates)
+        with progress.bar(description="calibrate", unit="prompt") as bar:
+            rates = template_choice.calibrate(
+                checkpoints.load_model(args.model),
+                checkpoints.load_tokenizer(args.model),
+                files.read_json(args.calibration),
+                sentences,
+                probing,
+                bar.update,
+            )
+        chosen = template_choice.choose(sentences, rates, args.seen_templates, choice)
+        template_choice.write(folder / "templates.yaml", chosen)
+
+    _cli.stage(
+        args,
+        "templates",
+        outputs={"templates.yaml": args.out},
+        inputs={"model": _cli.content(args.model), **_cli.contents(args, "templates", "calibration")},
+        settings={**choice.model_dump(), **probing.model_dump(), "in_corpus": args.seen_templates},
+        compute=compute,
+    )
+
+
+if __name__ == "__main__":
+    _cli.run(main)

@@ -1,0 +1,107 @@
+"""Collect the summaries of a study: the tidy table, a figure, a table, the page.
+
+  python scripts/collect.py demo --results            results/demo/results.parquet
+  python scripts/collect.py demo --figure fig2        results/demo/figures/fig2.{png,svg,pdf,csv}
+  python scripts/collect.py demo --table table4       results/demo/tables/table4.csv
+  python scripts/collect.py demo --report             results/demo/report.html
+  python scripts/collect.py demo --partial            all of it from what exists, below results/demo/partial/
+
+The study's configuration is read from results/<study>/study.json, which every run of the workflow writes.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import _cli
+
+from sftlens import files
+from sftlens.errors import DataError
+from sftlens.grid import collecting, loading, targets
+from sftlens.grid.cells import Product
+from sftlens.grid.paths import SNAPSHOT, RESULTS, Paths
+from sftlens.grid.study import Study
+
+
+def main() -> None:
+    parser = _cli.parser(__doc__)
+    parser.add_argument("study", help="name of the study: its folder below results/")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--results", action="store_true", help="write the tidy table")
+    what.add_argument("--figure", choices=targets.FIGURES, help="draw one figure")
+    what.add_argument("--table", choices=targets.TABLES, help="write one table")
+    what.add_argument("--report", action="store_true", help="write the page")
+    what.add_argument("--partial", action="store_true", help="everything from what exists; list what is missing")
+    args = parser.parse_args()
+    root = Path(RESULTS) / args.study
+    study = loading.load(files.read_json(root / SNAPSHOT), str(root / SNAPSHOT))
+    if args.results:
+        files.write_parquet(root / "results.parquet", _complete(study, None))
+    elif args.figure:
+        _draw(root, args.figure, _complete(study, targets.wanted(study)[args.figure]), study.notice)
+    elif args.table:
+        _tabulate(root, args.table, _complete(study, targets.wanted(study)[args.table]), study.notice)
+    elif args.report:
+        _report(root, study, files.read_parquet(root / "results.parquet"), [])
+    else:
+        _partial(root / "partial", study)
+
+
+def _complete(study: Study, wanted: list[Product] | None) -> Any:
+    table, missing = collecting.collect(study, wanted)
+    if missing:
+        raise DataError(
+            f"{Paths(study).summary(missing[0])}: missing, with {len(missing) - 1} more; run the workflow, or use "
+            "--partial for what there is"
+        )
+    return table
+
+
+def _draw(root: Path, name: str, results: Any, notice: str) -> None:
+    from sftlens import figures, tables
+
+    stem = root / "figures" / name
+    figures.save(figures.draw(name, results, notice), stem)
+    tables.write_csv(tables.build(name, results), stem.with_suffix(".csv"), notice)
+
+
+def _tabulate(root: Path, name: str, results: Any, notice: str) -> None:
+    from sftlens import tables
+
+    tables.write_csv(tables.build(name, results), root / "tables" / f"{name}.csv", notice)
+
+
+def _report(root: Path, study: Study, results: Any, missing: list[dict[str, str]]) -> None:
+    from sftlens import report
+
+    drawn = {name: root / "figures" / f"{name}.svg" for name in targets.wanted(study) if name in targets.FIGURES}
+    report.write(
+        root / "report.html",
+        study=study.study,
+        results=results,
+        figures=drawn,
+        notice=study.notice,
+        missing=missing,
+        settings=study.model_dump(mode="json"),
+    )
+
+
+def _partial(root: Path, study: Study) -> None:
+    results, absent = collecting.collect(study)
+    missing = collecting.unfinished(study, absent)
+    files.write_parquet(root / "results.parquet", results)
+    for name in targets.wanted(study):
+        (_draw if name in targets.FIGURES else _tabulate)(root, name, results, study.notice)
+    _report(root, study, results, missing)
+    failed = [entry for entry in missing if entry["log"]]
+    for entry in failed:
+        print(f"unfinished: {entry['cell']} {entry['stage']}: {entry['reason']} (log: {entry['log']})", file=sys.stderr)
+    print(
+        f"{len(failed)} job(s) did not finish, {len(missing) - len(failed)} more wait for them; "
+        f"what is finished: {root / 'report.html'}",
+        file=sys.stderr,
+    )
+
+
+if __name__ == "__main__":
+    _cli.run(main)

@@ -1,0 +1,62 @@
+"""Ask a model every question and judge its answers (paper section 4).
+
+  python scripts/evaluate.py --model DIR --facts mastery.parquet --out DIR
+  python scripts/evaluate.py --model DIR --facts mastery.parquet --train order.parquet --scale 240 --out DIR
+
+Writes answers.parquet (one row a question) and summary.json (accuracy per split and bucket, macro). With --train the
+training set itself is asked too, as split `train`. Test and out-of-domain facts are those of the facts table.
+"""
+
+from pathlib import Path
+
+import _cli
+
+from sftlens import files, provenance
+from sftlens.settings.evaluation import EvaluationSettings
+
+
+def main() -> None:
+    parser = _cli.parser(__doc__, EvaluationSettings)
+    parser.add_argument("--model", type=Path, required=True, help="Hugging Face folder or base.json")
+    parser.add_argument("--facts", type=Path, required=True, help="facts, with mastery buckets or without")
+    parser.add_argument("--train", type=Path, help="ordered training set (scripts/training_set.py)")
+    parser.add_argument("--scale", default="all", help="how many of its first rows were trained on")
+    parser.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
+    parser.add_argument("--out", type=Path, required=True, help="folder of answers.parquet and summary.json")
+    args = parser.parse_args()
+    settings = _cli.settings(args, EvaluationSettings)
+    inputs = _cli.contents(args, "model", "facts", "train")
+
+    def compute(folder: Path) -> None:
+        from sftlens import checkpoints, evaluation, progress, training_sets
+
+        facts = files.read_parquet(args.facts, ["fact_id", "question", "object", "aliases"])
+        train = None
+        if args.train:
+            train = training_sets.take(files.read_parquet(args.train), args.scale, allow_smaller=True)
+        tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
+        with progress.bar(description="evaluate", unit="question") as bar:
+            model = checkpoints.load_model(args.model)
+            answers = evaluation.run(model, tokenizer, facts, train, settings, bar.update)
+        files.write_parquet(folder / "answers.parquet", answers)
+        summary = provenance.summary(
+            "evaluate",
+            settings=settings.model_dump(),
+            inputs=inputs,
+            fingerprint=args.fingerprint,
+            metrics=evaluation.accuracy(answers),
+        )
+        files.write_json(folder / "summary.json", summary)
+
+    _cli.stage(
+        args,
+        "evaluate",
+        outputs={name: args.out / name for name in ("answers.parquet", "summary.json")},
+        inputs=inputs,
+        settings={**settings.model_dump(exclude={"batch_tokens"}), "bos": args.bos, "scale": args.scale},
+        compute=compute,
+    )
+
+
+if __name__ == "__main__":
+    _cli.run(main)

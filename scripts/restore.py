@@ -1,0 +1,184 @@
+"""Set the first k % of a fine-tuned model's elements back to their pre-trained values (paper section 6).
+
+    python scripts/restore.py BASE FINETUNED --ratio 20 --out DIR
+    python scripts/restore.py BASE FINETUNED --ratio 5 --ratio 20 --facts mastery.parquet --out DIR
+
+BASE and FINETUNED are Hugging Face folders or base.json pointers, and are only read. Without --facts the
+restored model is written: DIR is a Hugging Face folder (DIR/k5, DIR/k20 for several ratios). With --facts it
+is evaluated in memory, which writes answers.parquet and summary.json to the same place, and the model is
+written only with --save-model.
+"""
+
+import argparse
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import _cli
+from sftlens import files, provenance
+from sftlens.checkpoints import load_model, load_tokenizer, open_tensors
+from sftlens.errors import DataError
+from sftlens.progress import bar
+from sftlens.restoration import orders, selection
+from sftlens.restoration.application import Restorer
+from sftlens.restoration.pairs import Pair
+from sftlens.restoration.saving import check_out, save_restored
+from sftlens.settings.evaluation import EvaluationSettings
+from sftlens.settings.restoration import RestorationSettings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def arguments() -> argparse.Namespace:
+    """Return the command line."""
+    parser = _cli.parser(__doc__, RestorationSettings)
+    parser.add_argument("base", type=Path, help="pre-trained model")
+    parser.add_argument("finetuned", type=Path, help="model fine-tuned from it")
+    parser.add_argument(
+        "--ratio", type=float, action="append", required=True, help="k in percent; repeatable"
+    )
+    parser.add_argument("--order", default="relative", help=f"one of {', '.join(orders.ORDERS)}")
+    parser.add_argument("--region", default="transformer", help="parameters that are ranked and restored")
+    parser.add_argument("--changes", type=Path, help="folder made by scripts/changes.py: saves one pass")
+    parser.add_argument("--facts", type=Path, help="facts with buckets (mastery.parquet): evaluate on them")
+    parser.add_argument("--train", type=Path, help="training set of the model, evaluated as split `train`")
+    parser.add_argument(
+        "--bos", default="require", choices=("require", "none"), help="`none`: run without BOS"
+    )
+    parser.add_argument("--device", default="cpu", help="torch device of the evaluation")
+    parser.add_argument(
+        "--save-model", action="store_true", help="write the restored model also with --facts"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    return parser.parse_args()
+
+
+def read_histogram(folder: Path) -> selection.Counts:
+    """Return the coarse histogram that scripts/changes.py wrote. Raises DataError on a damaged one."""
+    path = folder / "histogram.parquet"
+    table = files.read_parquet(path, ["bin", "count"])
+    if not table["bin"].between(0, selection.BINS - 1).all():
+        raise DataError(f"{path}: column 'bin' is out of range; make it again with scripts/changes.py")
+    counts = np.zeros(selection.BINS, dtype=np.int64)
+    counts[table["bin"].to_numpy()] = table["count"].to_numpy()
+    return counts
+
+
+class Job:
+    """One call of this script: models are opened and ranked once for all ratios."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        """Open and check the models. Raises ModelError, ConfigError."""
+        self.args = args
+        self.settings = _cli.settings(args, RestorationSettings)
+        self.ratios = sorted(set(args.ratio))
+        self.saves = args.save_model or args.facts is None
+        base, finetuned = open_tensors(args.base), open_tensors(args.finetuned)
+        for ratio in self.ratios:
+            selection.count(0, ratio)
+            check_out(self.out(ratio), [base.folder, finetuned.folder], whole=self.saves)
+        self.order = orders.make(args.order, self.settings)
+        self.progress = bar(description="restore", unit="element")
+        self.pair = Pair(base, finetuned, args.region, progress=self.progress.update)
+        self.inputs = {
+            key: _cli.content(getattr(args, key))
+            for key in ("base", "finetuned", "facts", "train")
+            if getattr(args, key)
+        }
+
+    def out(self, ratio: float) -> Path:
+        """Return the folder of one ratio."""
+        return self.args.out if len(self.ratios) == 1 else self.args.out / f"k{ratio:g}"
+
+    @cached_property
+    def cuts(self) -> dict[float, selection.Cut]:
+        """The cut of each ratio."""
+        given = self.args.changes
+        counts = read_histogram(given) if given else selection.histogram(self.pair, self.order)
+        return {cut.ratio: cut for cut in selection.cuts(self.pair, self.order, counts, self.ratios)}
+
+    def compute(self, ratio: float, folder: Path) -> None:
+        """Fill `folder` with the results of one ratio: `model/`, or answers.parquet and summary.json."""
+        restorer = Restorer(self.pair, self.order, self.cuts[ratio])
+        metrics: list[dict[str, object]] = []
+        if self.saves:
+            folder = folder / "model"
+            save_restored(restorer, self.pair.finetuned.folder, folder)
+        if self.args.facts:
+            model = load_model(self.args.finetuned, device=self.args.device, transform=restorer)
+            metrics = _evaluate(model, load_tokenizer(self.args.finetuned, self.args.bos), self.args, folder)
+        where = {"order": self.args.order, "region": self.args.region, "ratio": ratio}
+        summary = provenance.summary(
+            "restore",
+            settings=self.depends(ratio),
+            inputs=self.inputs,
+            fingerprint=self.args.fingerprint,
+            metrics=[{**where, **row} for row in metrics],
+            cut=self.described(self.cuts[ratio]),
+        )
+        files.write_json(folder / "summary.json", summary)
+
+    def described(self, cut: selection.Cut) -> dict[str, int]:
+        """Return what a cut did, for the summary."""
+        return {
+            "elements": self.pair.elements(),
+            "restored": cut.elements,
+            "threshold_key": cut.threshold,
+            "ties_restored": sum(cut.ties.values()),
+        }
+
+    def depends(self, ratio: float) -> dict[str, object]:
+        """Return the settings that the result of one ratio depends on."""
+        args = self.args
+        where = {
+            "order": args.order,
+            "region": args.region,
+            "ratio": ratio,
+            "bos": args.bos,
+            "model": self.saves,
+        }
+        return {**where, **self.settings.model_dump()}
+
+    def run(self) -> None:
+        """Make the results of each ratio."""
+        for ratio in self.ratios:
+            out = self.out(ratio)
+            names = ("answers.parquet", "summary.json")
+            outputs = {"model": out} if self.saves else {name: out / name for name in names}
+            _cli.stage(
+                self.args,
+                "restore",
+                outputs=outputs,
+                inputs=self.inputs,
+                settings=self.depends(ratio),
+                compute=partial(self.compute, ratio),
+            )
+
+
+# The one place where restoration meets evaluation.
+def _evaluate(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", args: argparse.Namespace, out: Path
+) -> list[dict[str, object]]:
+    """Answer the facts with the restored model; write out/answers.parquet and return the rows of metrics."""
+    from sftlens import evaluation
+
+    settings = _cli.settings(args, RestorationSettings)
+    shared = settings.model_dump(include={"max_new_tokens", "batch_tokens"})
+    wanted = EvaluationSettings.model_validate(shared)
+    facts = files.read_parquet(args.facts, ["fact_id", "split", "question", "aliases"])
+    train = files.read_parquet(args.train, ["fact_id", "question", "aliases"]) if args.train else None
+    answers = evaluation.run(model, tokenizer, facts, train, wanted)
+    files.write_parquet(out / "answers.parquet", answers)
+    return evaluation.accuracy(answers)
+
+
+def main() -> None:
+    """Restore one model at one or several ratios."""
+    Job(arguments()).run()
+
+
+if __name__ == "__main__":
+    _cli.run(main)

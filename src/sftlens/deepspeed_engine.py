@@ -1,0 +1,165 @@
+"""Setting up DeepSpeed on 1..N processes, CPU or CUDA, and getting the whole weights out of it again."""
+
+import os
+import socket
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from sftlens.errors import TrainingError
+from sftlens.settings.finetuning import FinetuneSettings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+@dataclass(frozen=True)
+class Process:
+    """One of the processes that train together."""
+
+    rank: int
+    """Its number among all processes; 0 writes the files."""
+    world_size: int
+    """How many processes there are."""
+    device: torch.device
+    """Where it computes."""
+
+
+@contextmanager
+def process_group() -> Iterator[Process]:
+    """Join the process group that the environment describes; where it describes none, be the only process.
+
+    Variables that are missing are set for the duration only, and a group made here is destroyed here. On a
+    CPU one numeric thread is used meanwhile: more are slower where several processes share the cores.
+    """
+    cuda = torch.cuda.is_available()
+    threads = torch.get_num_threads()
+    with _environment(_missing_variables(cuda)), warnings.catch_warnings():
+        # DeepSpeed calls collectives by names that PyTorch is about to retire.
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
+        dist = _deepspeed(cuda).comm
+        rank, local_rank = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
+        device = torch.device("cuda", local_rank) if cuda else torch.device("cpu")
+        if cuda:
+            torch.cuda.set_device(device)
+        else:
+            torch.set_num_threads(1)
+        ours = not torch.distributed.is_initialized()
+        dist.init_distributed("nccl" if cuda else "gloo", auto_mpi_discovery=False, verbose=False)
+        try:
+            yield Process(rank, int(os.environ["WORLD_SIZE"]), device)
+        finally:
+            if ours:
+                dist.destroy_process_group()
+            torch.set_num_threads(threads)
+
+
+def engine_config(settings: FinetuneSettings, micro_batch: int, accumulation: int) -> dict[str, Any]:
+    """Return DeepSpeed's configuration for `accumulation` micro-batches of `micro_batch` samples a step.
+
+    Raises:
+        TrainingError: bfloat16 at stage 0, where there is no true fp32 master copy (seen to drift from fp32
+            at once).
+    """
+    if settings.dtype == "bfloat16" and settings.zero_stage == 0:
+        raise TrainingError(
+            "zero_stage 0 with dtype bfloat16 keeps no fp32 master weights; set zero_stage: 1 or dtype: float32"
+        )
+    return {
+        "train_micro_batch_size_per_gpu": micro_batch,
+        "gradient_accumulation_steps": accumulation,
+        "gradient_clipping": settings.gradient_clipping,
+        "bf16": {"enabled": settings.dtype == "bfloat16"},
+        # Else DeepSpeed warns that it does not know torch's own AdamW.
+        "zero_allow_untested_optimizer": True,
+        "zero_optimization": {
+            "stage": settings.zero_stage,
+            "overlap_comm": False,
+        },
+        "steps_per_print": 2**31,
+    }
+
+
+def initialize(
+    model: "PreTrainedModel",
+    optimizer: torch.optim.Optimizer,
+    scheduler: torch.optim.lr_scheduler.LRScheduler,
+    config: dict[str, Any],
+) -> Any:
+    """Return the DeepSpeed engine around a model, inside `process_group`."""
+    engine, *_ = _deepspeed(torch.cuda.is_available()).initialize(
+        model=model, optimizer=optimizer, lr_scheduler=scheduler, config=config, dist_init_required=False
+    )
+    return engine
+
+
+def whole_model(engine: Any, dtype: torch.dtype) -> "PreTrainedModel | None":
+    """Return the trained model with whole weights on rank 0, None elsewhere. Every rank must call it."""
+    model: PreTrainedModel = engine.module
+    if engine.zero_optimization_stage() < 3:
+        return model.to(dtype) if engine.global_rank == 0 else None
+    state = _gathered(model, dtype, keep=engine.global_rank == 0)
+    if engine.global_rank != 0:
+        return None
+    whole = type(model).from_pretrained(None, config=model.config, state_dict=state, dtype=dtype)
+    whole.generation_config = model.generation_config
+    return whole
+
+
+def _gathered(model: "PreTrainedModel", dtype: torch.dtype, keep: bool) -> dict[str, torch.Tensor]:
+    """Gather ZeRO-3's pieces one parameter at a time, so that no device ever holds the whole model."""
+    import deepspeed
+
+    state = {}
+    for name, parameter in model.named_parameters():
+        with deepspeed.zero.GatheredParameters(parameter):
+            if keep:
+                state[name] = parameter.detach().to("cpu", dtype, copy=True)
+    return state
+
+
+def _deepspeed(cuda: bool) -> Any:
+    # Named beforehand, else DeepSpeed looks for every accelerator it knows and warns that it found none.
+    with _environment({} if cuda or "DS_ACCELERATOR" in os.environ else {"DS_ACCELERATOR": "cpu"}):
+        import deepspeed
+        import deepspeed.ops
+    # An optional shared-memory collective that would be compiled for a minute at first use; not needed.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    return deepspeed
+
+
+def _missing_variables(cuda: bool) -> dict[str, str]:
+    """Return what a single process lacks. Raises TrainingError where a launcher set only a part."""
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+    missing = [name for name in names if name not in os.environ]
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and missing:
+        raise TrainingError(
+            f"environment: WORLD_SIZE is {os.environ['WORLD_SIZE']} but {', '.join(missing)} is not set; start "
+            "the processes with torchrun, or under srun set LOCAL_RANK=$SLURM_LOCALID and the others likewise"
+        )
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+    values = {name: alone[name] for name in missing if name in alone}
+    return values | ({"MASTER_PORT": str(_free_port())} if "MASTER_PORT" in missing else {})
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set variables that were not there, and take them away again."""
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in variables:
+            os.environ.pop(name, None)

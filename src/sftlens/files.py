@@ -1,0 +1,113 @@
+"""Reading and writing files so that a reader never sees half of one."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sftlens.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder; nothing happens where there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def replace(source: Path, target: Path) -> None:
+    """Put `source` in the place of `target`, folder or file, in one step for any reader of a file."""
+    if target.is_dir() and not target.is_symlink():
+        old = target.with_name(f".{target.name}.old-{os.getpid()}")
+        os.replace(target, old)
+        os.replace(source, target)
+        shutil.rmtree(old)
+    else:
+        os.replace(source, target)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling of `path` (to be made a file or a folder) that replaces it on success."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    remove(partial)
+    try:
+        yield partial
+        replace(partial, path)
+    finally:
+        remove(partial)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, keys in the order given, atomically."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Return the JSON value of a file. Raises DataError when it is missing or malformed."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; make it first or correct the path") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path}: not valid JSON ({error}); it is truncated or damaged: fetch or make it again"
+        ) from None
+
+
+def write_parquet(path: Path, table: "pd.DataFrame") -> None:
+    """Write a table to Parquet atomically; equal tables give equal bytes."""
+    with atomic_path(path) as partial:
+        table.to_parquet(partial, index=False, compression="zstd")
+
+
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> "pd.DataFrame":
+    """Return a Parquet table. Raises DataError when it is missing, damaged or lacks one of `columns`."""
+    import pandas as pd
+    import pyarrow
+
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; make it first or correct the path")
+    try:
+        table = pd.read_parquet(path)
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path}: not a readable Parquet file ({reason}); make it again") from None
+    missing = [name for name in columns or [] if name not in table]
+    if missing:
+        raise DataError(
+            f"{path}: column {missing[0]!r} is missing (there are: {', '.join(table)}); "
+            "give the file that the stage before this one wrote"
+        )
+    return table
+
+
+def sha256(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file's bytes. Raises DataError when there is no such file."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; make it first or correct the path")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tree_sha256(folder: Path) -> str:
+    """Return one SHA-256 for the names and bytes of all files below a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256(path)}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,79 @@
+"""Collecting the summaries of a study into one tidy table, results.parquet."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sftlens.files import read_json
+from sftlens.grid.cells import Product, distinct
+from sftlens.grid.paths import Paths
+from sftlens.grid.study import Study
+
+COLUMNS = {
+    "study": "str", "model": "str", "train_set": "str", "scale": "str", "seed": "int64", "strategy": "str",
+    "stage": "str", "order": "str", "region": "str", "ratio": "float64", "split": "str", "bucket": "str",
+    "relation": "str", "metric": "str", "value": "float64", "n": "int64", "low": "float64", "high": "float64",
+}  # fmt: skip
+
+
+def collect(study: Study, wanted: Iterable[Product] | None = None) -> tuple[pd.DataFrame, list[Product]]:
+    """Return the rows of all summaries that exist, and the products that have none.
+
+    Args:
+        study: the study.
+        wanted: its products; None: all of them.
+
+    Returns:
+        A table with COLUMNS, one row a number, in the order of the grid; and the missing products.
+    """
+    paths = Paths(study)
+    rows: list[dict[str, Any]] = []
+    missing: list[Product] = []
+    for product in distinct(study) if wanted is None else wanted:
+        path = Path(paths.summary(product))
+        if not path.is_file():
+            missing.append(product)
+            continue
+        axes = {"study": study.study, **product.axes}
+        rows += [{**axes, **row} for row in read_json(path)["metrics"]]
+    return _table(rows), missing
+
+
+def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    for name, dtype in COLUMNS.items():
+        if dtype == "str":
+            table[name] = table[name].fillna("")
+        elif dtype == "int64":
+            table[name] = table[name].fillna(0)
+        table[name] = table[name].astype(dtype)
+    return table
+
+
+def unfinished(study: Study, missing: Iterable[Product]) -> list[dict[str, str]]:
+    """Return for each missing product its cell, stage, log and the error in the log.
+
+    The log is empty for a product whose job never started because another one failed.
+    """
+    paths = Paths(study)
+    entries = []
+    for product in missing:
+        log = Path(paths.log(product))
+        cell = product.cell.path if product.stage != "mastery" else product.cell.model
+        stage = product.stage
+        if product.order:
+            stage += f" {product.order} {product.region}" + (f" k={product.ratio:g}" if product.ratio else "")
+        entries.append(
+            {"cell": cell, "stage": stage, "log": str(log) if log.is_file() else "", "reason": _reason(log)}
+        )
+    return entries
+
+
+def _reason(log: Path) -> str:
+    if not log.is_file():
+        return "waits for another job"
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("error:")]
+    return (errors or lines or ["the log is empty"])[-1][:300]

@@ -1,0 +1,237 @@
+"""The configuration of a study: one strict pydantic model, with a docstring per field."""
+
+import re
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from sftlens.settings import Settings
+from sftlens.settings.base import BaseSettings
+from sftlens.settings.divergence import DivergenceSettings
+from sftlens.settings.evaluation import EvaluationSettings
+from sftlens.settings.facts import FactsSettings
+from sftlens.settings.finetuning import FinetuneSettings
+from sftlens.settings.probing import ProbingSettings
+from sftlens.settings.restoration import RestorationSettings
+from sftlens.settings.templates import TemplateChoice
+from sftlens.settings.world import WorldSettings
+
+TrainSet = Literal["D0", "D1", "D2", "D3", "D4", "mixed"]
+Scale = int | Literal["all"]
+RESERVED = {"models", "facts"}
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+ORDERS = ("relative", "absolute", "bottom", "random", "smallest")
+REGION = re.compile(r"transformer|attention|mlp|embedding|all|layers\d+-\d+")
+
+SYNTHETIC = (
+    "Synthetic world, 1 M parameters, pretrained here in minutes; exposures, QA share, learning rate and templates "
+    "were set so that effects are visible. It demonstrates the instrument; it is no evidence for or against the "
+    "paper or about any LLM."
+)
+SAMPLED = (
+    "Tiny model, pretrained here in minutes on statements of a sample of real facts; exposures, QA share, learning "
+    "rate and templates were set by us. It demonstrates the instrument; it is no evidence for or against the paper "
+    "or about any LLM."
+)
+
+
+class Launch(Settings):
+    """How the fine-tuning of a model is started."""
+
+    processes: int = Field(1, ge=1)
+    """Processes of one training run on one node (gloo on CPUs, NCCL on GPUs)."""
+
+
+class Model(BaseSettings):
+    """A base model and how it is probed and started."""
+
+    bos: Literal["require", "none"] = "require"
+    """`require` refuses a tokenizer without BOS; `none` runs without one (Qwen)."""
+    templates: str | None = None
+    """Completion templates for probing; unset: those of the study."""
+    mastery: str | None = None
+    """A finished mastery table (Parquet) to use instead of probing."""
+    launch: Launch = Launch()
+    """Processes of a training run."""
+
+    @model_validator(mode="after")
+    def _source(self) -> Self:
+        if self.source == "pretrain" and self.path:
+            raise ValueError("`source: pretrain` makes the model here and takes no `path`; set source: path or hub")
+        if self.source != "pretrain" and not self.path:
+            raise ValueError(f"`source: {self.source}` needs `path`: a folder, or a model id on the hub")
+        if self.source == "hub" and not re.fullmatch(r"[0-9a-f]{40}", self.revision or ""):
+            raise ValueError("`source: hub` needs `revision`: the commit of the model, 40 hexadecimal digits")
+        return self
+
+
+class _Axes(Settings):
+    models: list[str] = []
+    """Names of models; empty: all models of the study."""
+    train_sets: list[TrainSet] = ["D0", "D1", "D2", "D3", "D4"]
+    """Mastery buckets to train on, or `mixed`."""
+    scales: list[Scale] = []
+    """Numbers of training examples, or `all`."""
+    seeds: list[int] = [0]
+    """Training sets (and runs) of each numbered scale."""
+    all_seeds: list[int] = [0]
+    """Training sets of the scale `all` (the paper has one)."""
+
+    @field_validator("models", "train_sets", "scales", "seeds", "all_seeds", "ratios", check_fields=False)
+    @classmethod
+    def _distinct(cls, values: list[Any]) -> list[Any]:
+        twice = [v for i, v in enumerate(values) if v in values[:i]]
+        if twice:
+            raise ValueError(f"{twice[0]!r} stands there twice; list every value once")
+        return values
+
+    @field_validator("scales")
+    @classmethod
+    def _positive(cls, values: list[Scale]) -> list[Scale]:
+        if any(v != "all" and int(v) < 1 for v in values):
+            raise ValueError("a scale is a positive number of examples or `all` (n = 0 is the key `base`)")
+        return values
+
+
+class Scaling(_Axes):
+    """Accuracy against the number of training examples (Figs. 2, 4, 6; Table 2)."""
+
+    base: bool = True
+    """Also evaluate the base model: with the fine-tuning prompt, and with solved examples before the question."""
+    shots: int = Field(5, ge=0)
+    """Solved examples of that few-shot baseline; 0 leaves it out."""
+
+
+class Divergence(_Axes):
+    """KL divergence of the first predicted token (Fig. 5)."""
+
+    base: bool = True
+    """Also measure n = 0: the base model in the place of the fine-tuned one."""
+
+
+class Restoration(_Axes):
+    """Accuracy after restoring the most-changed parameters (Tables 4 and 6)."""
+
+    ratios: list[float] = []
+    """Percent of the region's parameters that are set back."""
+    orders: list[Literal["relative", "absolute", "bottom", "random", "smallest"]] = ["relative"]
+    """How parameters are ranked; `relative` is the paper's."""
+    regions: list[str] = ["transformer"]
+    """Which parameters are ranked and restored."""
+
+    @field_validator("ratios")
+    @classmethod
+    def _percent(cls, values: list[float]) -> list[float]:
+        if any(not 0 < v <= 100 for v in values):
+            raise ValueError("a ratio is a percentage above 0 and at most 100 (k = 0 is the cell itself)")
+        return values
+
+    @field_validator("regions")
+    @classmethod
+    def _known(cls, values: list[str]) -> list[str]:
+        for value in values:
+            if not REGION.fullmatch(value):
+                raise ValueError(f"unknown region {value!r}; there are transformer, attention, mlp, embedding, all, layersA-B")
+        return values
+
+
+class Concentration(_Axes):
+    """Share of the total relative change that few parameters hold (Table 3)."""
+
+    orders: list[Literal["relative", "absolute"]] = ["relative"]
+    """Measures of change."""
+    regions: list[str] = ["transformer"]
+    """Which parameters are counted."""
+
+
+class Blocks(_Axes):
+    """Accuracy after restoring every parameter of a block of layers (Table 11)."""
+
+    size: int = Field(4, ge=1)
+    """Layers of a block."""
+
+
+class Experiments(Settings):
+    """The named experiments; cells that several share run once."""
+
+    scaling: Scaling | None = None
+    """Accuracy against the number of examples."""
+    divergence: Divergence | None = None
+    """KL divergence at the first predicted token."""
+    restoration: Restoration | None = None
+    """Restoring the most-changed parameters."""
+    concentration: Concentration | None = None
+    """How concentrated the change is."""
+    blocks: Blocks | None = None
+    """Restoring blocks of layers."""
+
+
+class Study(Settings):
+    """One study: everything it makes is under results/<study>/."""
+
+    study: str = "demo"
+    """Name of the study and of its folder below results/."""
+    facts: FactsSettings = FactsSettings()
+    """The questions."""
+    world: WorldSettings = WorldSettings()
+    """The embedded world, and the corpus of a model that is pretrained here."""
+    templates: str = "config/relations.yaml"
+    """Completion templates of every relation; any file of the same form."""
+    template_choice: TemplateChoice = TemplateChoice()
+    """Which of them probe a model that is pretrained here."""
+    models: dict[str, Model]
+    """The base models by name."""
+    probing: ProbingSettings = ProbingSettings()
+    """How mastery is measured."""
+    finetuning: FinetuneSettings = FinetuneSettings()
+    """How models are fine-tuned."""
+    evaluation: EvaluationSettings = EvaluationSettings()
+    """How questions are answered."""
+    divergence: DivergenceSettings = DivergenceSettings()
+    """How the divergence is measured."""
+    restoration: RestorationSettings = RestorationSettings()
+    """How parameters are restored."""
+    experiments: Experiments
+    """What is run."""
+
+    @field_validator("study")
+    @classmethod
+    def _study_name(cls, value: str) -> str:
+        if not NAME.fullmatch(value) or value in RESERVED:
+            raise ValueError("use letters, digits, `.`, `_`, `-` (not `models` or `facts`, which are taken)")
+        return value
+
+    @field_validator("models")
+    @classmethod
+    def _model_names(cls, value: dict[str, Model]) -> dict[str, Model]:
+        for name in value:
+            if not NAME.fullmatch(name):
+                raise ValueError(f"model name {name!r}: use letters, digits, `.`, `_`, `-`")
+        if not value:
+            raise ValueError("name at least one model")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self, info: ValidationInfo) -> Self:
+        for name, experiment in self.experiments:
+            for model in experiment.models if experiment else []:
+                if model not in self.models:
+                    raise ValueError(
+                        f"experiments.{name}.models: there is no model {model!r}; models has {', '.join(self.models)}"
+                    )
+        if self.finetuning.dtype == "bfloat16" and self.finetuning.zero_stage == 0:
+            raise ValueError(
+                "finetuning: bfloat16 needs zero_stage 1 or more (stage 0 keeps no fp32 master weights); "
+                "set zero_stage: 1 or dtype: float32"
+            )
+        micro, batch = self.finetuning.micro_batch_size, self.finetuning.batch_size
+        if micro and micro > batch:
+            raise ValueError(f"finetuning: micro_batch_size {micro} is larger than batch_size {batch}; lower it")
+        return self
+
+    @property
+    def notice(self) -> str:
+        """The sentence that every page and figure carries when a model was pretrained here; else empty."""
+        if not any(model.source == "pretrain" for model in self.models.values()):
+            return ""
+        return SYNTHETIC if self.facts.source == "world" else SAMPLED

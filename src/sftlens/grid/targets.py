@@ -1,0 +1,23 @@
+"""The paper's figures and tables as named targets, and the products that each is drawn from."""
+
+from sftlens.grid.cells import Product, distinct, products
+from sftlens.grid.study import Study
+
+FIGURES = ("fig2", "fig4", "fig5")
+TABLES = ("table1", "table2", "table3", "table4")
+EXPERIMENTS = {
+    "fig2": "scaling", "fig4": "scaling", "fig5": "divergence", "table2": "scaling", "table3": "concentration",
+    "table4": "restoration",
+}  # fmt: skip
+
+
+def wanted(study: Study) -> dict[str, list[Product]]:
+    """Return the products behind each figure and table that the study has experiments for."""
+    found = {"table1": [product for product in distinct(study) if product.stage == "mastery"]}
+    for name, experiment in EXPERIMENTS.items():
+        asked = list(dict.fromkeys(products(study).get(experiment, [])))
+        if asked:
+            # How many examples a cell really had stands in the summary of its training.
+            cells = dict.fromkeys(product.cell for product in asked if product.cell.trained)
+            found[name] = [*(Product("finetune", cell) for cell in cells), *asked]
+    return {name: found[name] for name in (*FIGURES, *TABLES) if found.get(name)}

@@ -1,0 +1,85 @@
+"""Starting a script in N processes on this node, and carrying a worker's error back to the starter."""
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from sftlens.errors import SftlensError, TrainingError
+
+ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
+"""The variable in which torchrun names the file that takes a worker's error."""
+
+
+def start(script: Path, arguments: Sequence[str], processes: int) -> None:
+    """Run `script` with `arguments` in `processes` processes and wait for all of them.
+
+    Does what `torchrun --standalone --nproc-per-node N` does: a free port, a rank for each process, and the
+    end of all when one fails. Raises TrainingError with the failing worker's message.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+    )
+    try:
+        with _quiet("torch.distributed.elastic"):
+            elastic_launch(config, sys.executable)("-u", str(script), *arguments)
+    except ChildFailedError as error:
+        raise TrainingError(_message(error)) from None
+    except SignalException as error:
+        raise SystemExit(128 + int(error.sigval)) from None
+
+
+@contextmanager
+def worker() -> Iterator[None]:
+    """Hand what the user can mend to the process that called `start`, and end this one quietly."""
+    try:
+        yield
+    except SftlensError as error:
+        path = os.environ.get(ERROR_FILE)
+        if path is None:
+            raise
+        Path(path).write_text(json.dumps({"message": str(error), "timestamp": str(int(time.time()))}))
+        raise SystemExit(1) from None
+
+
+def _message(error: object) -> str:
+    failures = getattr(error, "failures", {})
+    told = [failure for failure in failures.values() if os.path.isfile(failure.error_file)]
+    if told:
+        return str(min(told, key=lambda failure: (failure.timestamp, failure.local_rank)).message)
+    rank, failure = error.get_first_failure()  # type: ignore[attr-defined]
+    return (
+        f"process {rank} of the training ended with status {failure.exitcode}; its own messages stand above. "
+        "A negative status is a signal: -9 mostly means too little memory (lower micro_batch_size, raise "
+        "zero_stage)"
+    )
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keep a library's loggers silent: it reports the failures that `start` reports itself."""
+    names = [logger for logger in logging.root.manager.loggerDict if logger.startswith(name)]
+    loggers = [logging.getLogger(logger) for logger in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

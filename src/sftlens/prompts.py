@@ -1,0 +1,148 @@
+"""The prompt of fine-tuning and of answering: its text, its token ids, the labels of a training sample."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from sftlens.errors import DataError, ModelError, TrainingError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+MASKED = -100
+"""Label of a token that carries no loss (PyTorch's own convention)."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One training sample.
+
+    Attributes:
+        input_ids: BOS (where the tokenizer has one), prompt, answer, EOS.
+        labels: of the same length; the token's id where it is supervised, MASKED elsewhere. Not shifted.
+    """
+
+    input_ids: list[int]
+    labels: list[int]
+
+    @property
+    def supervised(self) -> int:
+        """Number of tokens that carry a loss."""
+        return sum(label != MASKED for label in self.labels)
+
+
+def prompt_text(question: str) -> str:
+    """Return the prompt without BOS; the markers are plain text (paper section 3)."""
+    return f"<|question|> {question} <|answer|>"
+
+
+def target_text(answer: str) -> str:
+    """Return what follows the prompt before EOS: the answer between two spaces (paper section 3)."""
+    return f" {answer} "
+
+
+def encode_text(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
+    """Return the ids of `text`, with exactly one BOS in front where the tokenizer has one; never EOS.
+
+    BOS is put by id, so a tokenizer that adds it by itself and one that only has it give the same ids.
+    """
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return _bos(tokenizer) + cast("list[int]", ids)
+
+
+def encode_prompt(tokenizer: "PreTrainedTokenizerBase", question: str) -> list[int]:
+    """Return the ids of the prompt of one question."""
+    return encode_text(tokenizer, prompt_text(question))
+
+
+def few_shot_prompt(
+    tokenizer: "PreTrainedTokenizerBase", examples: Sequence[tuple[str, str]], question: str
+) -> list[int]:
+    """Return the ids of solved (question, answer) examples one after another, then the question's own prompt.
+
+    The baseline of the base model at n = 0: the form is that of fine-tuning, without an EOS between the
+    examples.
+    """
+    solved = "".join(prompt_text(asked) + target_text(answer) for asked, answer in examples)
+    return encode_text(tokenizer, solved + prompt_text(question))
+
+
+def encode_sample(
+    tokenizer: "PreTrainedTokenizerBase", question: str, answer: str, max_length: int
+) -> Sample:
+    """Return a training sample: prompt and answer tokenised as one string, EOS by id, loss on answer and EOS.
+
+    A token is supervised if its character span ends after the prompt. Nothing is ever cut off.
+
+    Raises:
+        DataError: the sample is longer than `max_length` tokens, or the answer is empty.
+        ModelError: the tokenizer joins the prompt's end with the answer's beginning, so that at inference the
+            prompt's ids would differ from those seen in training; or it has no EOS.
+        TrainingError: no token of the answer would be supervised.
+    """
+    return encode_samples(tokenizer, [question], [answer], max_length)[0]
+
+
+def encode_samples(
+    tokenizer: "PreTrainedTokenizerBase", questions: Sequence[str], answers: Sequence[str], max_length: int
+) -> list[Sample]:
+    """Return the samples of (question, answer) pairs in their order; see `encode_sample`."""
+    if tokenizer.eos_token_id is None:
+        raise ModelError(
+            "the tokenizer has no EOS token, so no answer could end: set eos_token in tokenizer_config.json"
+        )
+    if not questions:
+        return []
+    prompts = [prompt_text(question) for question in questions]
+    texts = [prompt + target_text(answer) for prompt, answer in zip(prompts, answers, strict=True)]
+    prompt_ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
+    full = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+    samples = []
+    for i, (question, answer) in enumerate(zip(questions, answers, strict=True)):
+        ids = full["input_ids"][i]
+        ends = [end for _, end in full["offset_mapping"][i]]
+        _refuse_merge(prompt_ids[i], ids, question)
+        sample = _labelled(tokenizer, ids, ends, len(prompts[i]))
+        _refuse_unusable(sample, question, answer, max_length)
+        samples.append(sample)
+    return samples
+
+
+def _bos(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    return [] if tokenizer.bos_token_id is None else [cast("int", tokenizer.bos_token_id)]
+
+
+def _labelled(
+    tokenizer: "PreTrainedTokenizerBase", ids: list[int], ends: list[int], prompt_length: int
+) -> Sample:
+    """Put BOS and EOS around `ids`; a token whose span ends after the prompt is supervised."""
+    bos = _bos(tokenizer)
+    eos = cast("int", tokenizer.eos_token_id)
+    labels = [token if end > prompt_length else MASKED for token, end in zip(ids, ends, strict=True)]
+    return Sample([*bos, *ids, eos], [MASKED] * len(bos) + labels + [eos])
+
+
+def _refuse_merge(prompt_ids: list[int], ids: list[int], question: str) -> None:
+    if ids[: len(prompt_ids)] != prompt_ids:
+        raise ModelError(
+            f"question {question!r}: the tokenizer joins the end of the prompt with the beginning of the answer, "
+            "so the prompt has other ids in training than when the question is asked; take this question out of "
+            "the facts, or use a tokenizer that splits before a space"
+        )
+
+
+def _refuse_unusable(sample: Sample, question: str, answer: str, max_length: int) -> None:
+    if not answer.strip():
+        raise DataError(
+            f"question {question!r}: the answer is empty; give it an answer or take it out of the facts"
+        )
+    if sample.supervised < 2:  # EOS always counts, so one alone means that the answer itself does not
+        raise TrainingError(
+            f"question {question!r}: no token of the answer {answer!r} is supervised; the tokenizer drops it: "
+            "use the tokenizer that belongs to the model"
+        )
+    if len(sample.input_ids) > max_length:
+        raise DataError(
+            f"question {question!r}: its sample has {len(sample.input_ids)} tokens, more than max_length = "
+            f"{max_length}; samples are never cut: raise max_length or take the question out of the facts"
+        )

@@ -1,0 +1,80 @@
+"""What a stage's summary says about itself: settings, inputs, code, metrics, and the circumstances of the run."""
+
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from typing import Any
+
+SCHEMA_VERSION = 1
+PACKAGES = ("sftlens", "torch", "transformers", "deepspeed", "peft", "safetensors", "numpy", "pandas", "pyarrow")
+_STARTED = time.time()
+
+
+def summary(
+    stage: str,
+    *,
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    fingerprint: str,
+    metrics: Sequence[Mapping[str, Any]],
+    **details: Any,
+) -> dict[str, Any]:
+    """Return a stage's summary as a JSON value.
+
+    Everything that may differ between two runs of the same computation stands in the block `run`, which never
+    enters results.parquet: wall time (s), peak memory (bytes), versions and hardware.
+    """
+    return {
+        "schema": SCHEMA_VERSION,
+        "stage": stage,
+        "settings": dict(settings),
+        "inputs": dict(inputs),
+        "fingerprint": fingerprint,
+        **details,
+        "metrics": [dict(row) for row in metrics],
+        "run": circumstances(),
+    }
+
+
+def circumstances() -> dict[str, Any]:
+    """Return wall time since the process started, peak memory, package versions and hardware."""
+    return {
+        "wall_seconds": round(time.time() - _STARTED, 3),
+        "peak_memory_bytes": peak_memory(),
+        "python": platform.python_version(),
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "machine": {"processor": _processor(), "cores": os.cpu_count(), "devices": _devices()},
+    }
+
+
+def peak_memory() -> int:
+    """Return the largest resident memory of this process, bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor()
+
+
+def _devices() -> list[str]:
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return []
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

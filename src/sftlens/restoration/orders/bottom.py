@@ -1,0 +1,16 @@
+"""Smallest relative change first: the reverse of the paper's order, a control (METHOD.md section 6)."""
+
+from torch import Tensor
+
+from sftlens.restoration.orders.keys import Order, ascending
+from sftlens.restoration.orders.relative import relative_change
+from sftlens.settings.restoration import RestorationSettings
+
+
+def make(settings: RestorationSettings) -> Order:
+    """Return the order `bottom`."""
+
+    def order(name: str, base: Tensor, finetuned: Tensor, start: int = 0) -> Tensor:
+        return ascending(relative_change(base, finetuned, settings.epsilon))
+
+    return order

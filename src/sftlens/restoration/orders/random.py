@@ -1,0 +1,55 @@
+"""A seeded random order, a control: the key of an element is a hash of (seed, tensor name, flat index).
+
+The hash is SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014)
+used as a counter, so any piece of any tensor can be ranked alone, on any device, with the same result.
+"""
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+from sftlens.restoration.orders.keys import Order
+from sftlens.settings.restoration import RestorationSettings
+
+KEY_BITS = 31
+
+
+def signed(value: int) -> int:
+    """Return the int64 with the bits of an unsigned 64-bit `value`: torch multiplies int64 modulo 2^64."""
+    value &= 2**64 - 1
+    return value - 2**64 if value >= 2**63 else value
+
+
+INCREMENT = signed(0x9E3779B97F4A7C15)
+FIRST = signed(0xBF58476D1CE4E5B9)
+SECOND = signed(0x94D049BB133111EB)
+
+
+def shifted(value: Tensor, bits: int) -> Tensor:
+    """Return `value` >> `bits` with zeros moved in, as for an unsigned integer."""
+    return (value >> bits).bitwise_and_((1 << (64 - bits)) - 1)
+
+
+def mixed(state: Tensor) -> Tensor:
+    """Return SplitMix64's output for each int64 `state`, bits spread over all 64."""
+    state = (state ^ shifted(state, 30)) * FIRST
+    state = (state ^ shifted(state, 27)) * SECOND
+    return state ^ shifted(state, 31)
+
+
+def stream(seed: int, name: str) -> int:
+    """Return the start of the tensor's own sequence, an int64."""
+    digest = hashlib.sha256(f"{seed}\0{name}".encode()).digest()
+    return signed(int.from_bytes(digest[:8], "little"))
+
+
+def make(settings: RestorationSettings) -> Order:
+    """Return the order `random` of `settings.seed`."""
+
+    def order(name: str, base: Tensor, finetuned: Tensor, start: int = 0) -> Tensor:
+        index = torch.arange(start + 1, start + 1 + base.numel(), dtype=torch.int64, device=base.device)
+        state = index * INCREMENT + stream(settings.seed, name)
+        return shifted(mixed(state), 64 - KEY_BITS).to(torch.int32)
+
+    return order

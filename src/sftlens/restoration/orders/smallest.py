@@ -1,0 +1,15 @@
+"""Smallest |p| first, whatever changed: a control for the division by |p| (METHOD.md section 6)."""
+
+from torch import Tensor
+
+from sftlens.restoration.orders.keys import Order, ascending
+from sftlens.settings.restoration import RestorationSettings
+
+
+def make(settings: RestorationSettings) -> Order:
+    """Return the order `smallest`."""
+
+    def order(name: str, base: Tensor, finetuned: Tensor, start: int = 0) -> Tensor:
+        return ascending(base.float())
+
+    return order

@@ -1,0 +1,122 @@
+"""Regions: which parameters are ranked and restored, by their names."""
+
+import re
+from collections.abc import Callable, Sequence
+
+from sftlens.errors import ConfigError, ModelError
+
+NOT_A_PARAMETER = "rotary_emb.inv_freq"
+"""A constant that early LLaMA checkpoints store beside the parameters."""
+
+
+def is_parameter(name: str) -> bool:
+    """Whether the tensor `name` of a checkpoint is a parameter of the model."""
+    return not name.endswith(NOT_A_PARAMETER)
+
+
+def layer_of(name: str) -> int | None:
+    """Return the number of the block a parameter belongs to, None outside the blocks."""
+    found = re.search(r"(?:^|\.)layers\.(\d+)\.", name)
+    return int(found[1]) if found else None
+
+
+def module_of(name: str) -> str:
+    """Return the module of a parameter: `q_proj` for `model.layers.0.self_attn.q_proj.weight`."""
+    return name.split(".")[-2] if "." in name else name
+
+
+def transformer(name: str) -> bool:
+    """Projections of all blocks: `layers` and not `norm` in the name (the authors' rule)."""
+    return "layers" in name and "norm" not in name
+
+
+def attention(name: str) -> bool:
+    """The attention projections of all blocks."""
+    return transformer(name) and "attn" in name
+
+
+def mlp(name: str) -> bool:
+    """The feed-forward projections of all blocks."""
+    return transformer(name) and "mlp" in name
+
+
+def embedding(name: str) -> bool:
+    """Input and output embeddings, so that tied and untied models mean the same by it."""
+    return "embed_tokens" in name or "lm_head" in name
+
+
+def everything(name: str) -> bool:
+    """Every parameter, norms included."""
+    return True
+
+
+REGIONS: dict[str, Callable[[str], bool]] = {
+    "transformer": transformer,
+    "attention": attention,
+    "mlp": mlp,
+    "embedding": embedding,
+    "all": everything,
+}
+"""The regions with a name of their own."""
+
+
+def rule(region: str) -> Callable[[str], bool]:
+    """Return the test for names of parameters in `region`. Raises ConfigError if there is no such region."""
+    if region in REGIONS:
+        return REGIONS[region]
+    if region.startswith("re:"):
+        return expression(region)
+    if found := re.fullmatch(r"layers(\d+)-(\d+)", region):
+        return block(region, int(found[1]), int(found[2]))
+    raise ConfigError(
+        f"region {region!r} is unknown; choose one of: {', '.join(REGIONS)}, layersA-B (blocks A to B, both "
+        "included), re:EXPRESSION (names in which the regular expression is found)"
+    )
+
+
+def expression(region: str) -> Callable[[str], bool]:
+    """Return the test of a region `re:EXPRESSION`."""
+    try:
+        pattern = re.compile(region.removeprefix("re:"))
+    except re.error as error:
+        raise ConfigError(f"region {region!r}: not a valid regular expression ({error})") from None
+    return lambda name: pattern.search(name) is not None
+
+
+def block(region: str, first: int, last: int) -> Callable[[str], bool]:
+    """Return the test of the transformer region of blocks `first` to `last`, both included."""
+    if first > last:
+        raise ConfigError(f"region {region!r}: first block after the last; write layers{last}-{first}")
+    return lambda name: transformer(name) and (layer := layer_of(name)) is not None and first <= layer <= last
+
+
+def select(names: Sequence[str], region: str) -> list[str]:
+    """Return the parameters among `names` that are in `region`, in the same order.
+
+    Raises ConfigError for an unknown region, ModelError when the model has no such parameter or block.
+    """
+    inside = rule(region)
+    parameters = [name for name in names if is_parameter(name)]
+    chosen = [name for name in parameters if inside(name)]
+    if not chosen:
+        raise ModelError(empty(parameters, region))
+    check_blocks(chosen, region)
+    return chosen
+
+
+def check_blocks(chosen: Sequence[str], region: str) -> None:
+    """Raise ModelError when a region layersA-B reaches beyond the last block of the model."""
+    found = re.fullmatch(r"layers(\d+)-(\d+)", region)
+    last = max((layer_of(name) or 0 for name in chosen), default=0)
+    if found and int(found[2]) > last:
+        raise ModelError(f"region {region!r}: the last block is {last}; write layers{found[1]}-{last}")
+
+
+def empty(parameters: Sequence[str], region: str) -> str:
+    """Return the message for a region without parameters: what there is, what to write for other namings."""
+    some = ", ".join(list(dict.fromkeys(re.sub(r"\d+", "N", name) for name in parameters))[:12])
+    return (
+        f"region {region!r} has no parameter in this model, whose names are like: {some or '(none)'}; where "
+        r"blocks are named otherwise than `layers.N.`, give the region as a regular expression over names, "
+        r"such as 're:\.h\.\d+\.(attn|mlp)\.'"
+    )

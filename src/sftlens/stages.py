@@ -1,0 +1,126 @@
+"""Running a stage: compute its outputs once for each key, publish them atomically, never compute them twice.
+
+The key is the content of what a result depends on: inputs, settings and the fingerprint of the code. A finished
+result stays in `<state>/<stage>-<key>/done`, so that a rerun with an unchanged key republishes it.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sftlens import files, ownership
+
+COPY_LIMIT_BYTES = 64 << 20
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage writes and what its result depends on."""
+
+    name: str
+    """Name of the stage, such as `finetune`."""
+    outputs: Mapping[str, Path]
+    """Final path of each output by its name in the folder that `compute` fills."""
+    depends: Mapping[str, Any] = field(default_factory=dict)
+    """JSON values that identify inputs (content hashes), settings and code."""
+    state: Path | None = None
+    """Folder for unfinished and finished work; None: compute and publish, keep nothing."""
+
+    @property
+    def key(self) -> str:
+        """Sixteen hexadecimal digits that stand for the content of `depends`."""
+        text = json.dumps(self.depends, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def run(stage: Stage, compute: Callable[[Path], None]) -> bool:
+    """Make the outputs of a stage; `compute(folder)` writes each of them under its name into `folder`.
+
+    Returns whether anything was computed: False when a finished result with the same key was published.
+    """
+    if stage.state is None:
+        return _compute_beside(stage, compute)
+    folder = stage.state / f"{stage.name}-{stage.key}"
+    done, owner = folder / "done", folder / "owner"
+    computed = False
+    while not _intact(folder):
+        if not ownership.claim(owner):
+            time.sleep(POLL_SECONDS)
+            continue
+        with ownership.kept(owner):
+            if not _intact(folder):
+                _compute_into(done, compute)
+                files.write_json(folder / "done.json", _sizes(done))
+                computed = True
+    for name, target in stage.outputs.items():
+        _publish(done / name, target)
+    return computed
+
+
+def _compute_beside(stage: Stage, compute: Callable[[Path], None]) -> bool:
+    first = next(iter(stage.outputs.values()))
+    first.parent.mkdir(parents=True, exist_ok=True)
+    work = first.parent / f".{stage.name}.work-{os.getpid()}"
+    try:
+        _fresh(work)
+        compute(work)
+        for name, target in stage.outputs.items():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            files.replace(work / name, target)
+    finally:
+        files.remove(work)
+    return True
+
+
+def _compute_into(done: Path, compute: Callable[[Path], None]) -> None:
+    work = done.with_name("work")
+    _fresh(work)
+    files.remove(done)
+    try:
+        compute(work)
+        os.replace(work, done)
+    finally:
+        files.remove(work)
+
+
+def _fresh(folder: Path) -> None:
+    files.remove(folder)
+    folder.mkdir(parents=True)
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    return {p.relative_to(folder).as_posix(): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def _intact(folder: Path) -> bool:
+    done, record = folder / "done", folder / "done.json"
+    return done.is_dir() and record.is_file() and files.read_json(record) == _sizes(done)
+
+
+def _publish(source: Path, target: Path) -> None:
+    with files.atomic_path(target) as partial:
+        if source.is_dir():
+            shutil.copytree(source, partial, copy_function=_link_or_copy)
+        else:
+            _link_or_copy(source, partial)
+    # Snakemake compares times: a republished output must not look older than the input that led to it.
+    for path in [target, *target.rglob("*")] if target.is_dir() else [target]:
+        os.utime(path)
+
+
+def _link_or_copy(source: str | Path, target: str | Path) -> None:
+    # Small results are copied, so that editing one in place cannot spoil the finished work behind it.
+    if os.path.getsize(source) > COPY_LIMIT_BYTES:
+        try:
+            os.link(source, target)
+            return
+        except OSError:
+            pass
+    shutil.copyfile(source, target)

@@ -1,0 +1,66 @@
+"""Completion templates: sentences that end where the object of a fact follows (arXiv 2509.16596, section 2.2)."""
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+from sftlens.errors import TemplateError
+from sftlens.yaml_file import read_mapping
+
+SLOT = "{subject}"
+"""Where the subject stands in a completion template."""
+
+
+def load(path: Path) -> dict[str, list[str]]:
+    """Return the completion templates of each relation, in the file's order.
+
+    The file is YAML: relation id -> `templates: [...]`; other keys beside `templates` are left to the reader.
+    Raises TemplateError naming the file, the relation, the sentence and the remedy.
+    """
+    return {relation: _sentences(path, relation, entry) for relation, entry in read_mapping(path, TemplateError).items()}
+
+
+def require(templates: Collection[str], relations: Iterable[str], path: Path) -> None:
+    """Raise TemplateError, naming `path`, unless each of `relations` has templates."""
+    missing = [relation for relation in dict.fromkeys(relations) if relation not in templates]
+    if missing:
+        raise TemplateError(
+            f"{path}: no templates for relation {', '.join(missing)}; add `{missing[0]}: {{templates: [...]}}`, "
+            f"each sentence with {SLOT}"
+        )
+
+
+def fill(template: str, subject: str) -> str:
+    """Return the template with the subject in its place, whatever characters the subject is made of."""
+    return template.replace(SLOT, subject)
+
+
+def _sentences(path: Path, relation: str, entry: Any) -> list[str]:
+    where = f"{path}: {relation}"
+    sentences = entry.get("templates") if isinstance(entry, dict) else None
+    if not isinstance(sentences, list) or not sentences:
+        raise TemplateError(f"{where}: must hold `templates:` with a list of at least one sentence; write it so")
+    for position, sentence in enumerate(sentences):
+        _check(where, sentence)
+        if sentence in sentences[:position]:
+            raise TemplateError(f"{where}: the template {sentence!r} stands there twice; remove one")
+    return sentences
+
+
+def _check(where: str, sentence: Any) -> None:
+    if not isinstance(sentence, str):
+        raise TemplateError(f"{where}: the template {sentence!r} is no text; put the sentence in quotes")
+    if sentence.count(SLOT) != 1:
+        raise TemplateError(
+            f"{where}: the template {sentence!r} has {sentence.count(SLOT)} places for the subject; "
+            f"write {SLOT} exactly once"
+        )
+    if "{" in (rest := sentence.replace(SLOT, "")) or "}" in rest:
+        raise TemplateError(
+            f"{where}: the template {sentence!r} has braces besides {SLOT}; remove them "
+            "(the object follows where the sentence ends)"
+        )
+    if sentence != sentence.strip():
+        raise TemplateError(
+            f"{where}: the template {sentence!r} begins or ends with white space, which would change its tokens; remove it"
+        )

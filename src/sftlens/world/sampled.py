@@ -1,0 +1,52 @@
+"""A corpus about real facts: exposures are ours, the facts are those of a sample of EntityQuestions."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sftlens.errors import DataError
+from sftlens.relations import RELATIONS
+from sftlens.settings.world import WorldSettings
+from sftlens.world.worldfacts import Fact, Role, World, draw_exposures, stream
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Spare = Mapping[str, Sequence[tuple[str, str]]]
+"""For each relation the (subject, object) pairs of published facts that the study may not ask about."""
+
+
+def sampled(settings: WorldSettings, facts: "pd.DataFrame", spare: Spare) -> World:
+    """Return a world whose train, dev, test and testood facts are real ones.
+
+    Unlike the invented world's, real answers may stand inside subjects or inside one another.
+
+    Args:
+        settings: exposures, and the numbers of extra and calibration facts of each relation.
+        facts: the study's facts (columns split, relation, subject, object).
+        spare: facts to draw the extra and calibration facts from; subjects that the study asks about are skipped.
+
+    Raises:
+        DataError: a relation has too few spare facts.
+    """
+    columns = ("relation", "subject", "object", "split")
+    asked: list[tuple[str, str, str, Role]] = list(zip(*(facts[name] for name in columns), strict=True))
+    every = asked + list(_drawn(settings, spare, set(facts["subject"])))
+    exposures = draw_exposures(settings, [role for *_, role in every])
+    return World(settings, tuple(Fact(*row, exposure) for row, exposure in zip(every, exposures, strict=True)))
+
+
+def _drawn(settings: WorldSettings, spare: Spare, taken: set[str]) -> Iterator[tuple[str, str, str, Role]]:
+    roles: list[Role] = ["extra"] * settings.extra + ["calibration"] * settings.calibration
+    for relation in RELATIONS:
+        free = [pair for pair in spare[relation] if pair[0] not in taken]
+        if len(free) < len(roles):
+            raise DataError(
+                f"EntityQuestions: {relation} has {len(free)} facts left besides the sample, {len(roles)} are needed; "
+                "lower facts.sample.train, world.extra or world.calibration"
+            )
+        order = stream(settings.seed, f"spare {relation}").permutation(len(free))
+        for role, place in zip(roles, np.asarray(order[: len(roles)]).tolist(), strict=True):
+            taken.add(free[place][0])
+            yield (relation, *free[place], role)

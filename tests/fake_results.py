@@ -1,0 +1,71 @@
+"""Invented numbers in the shape of results.parquet: for tests of layout only, nothing here was measured."""
+
+import pandas as pd
+
+NOTICE = "Invented numbers for layout tests: nothing on this page was measured on any model."
+MODEL = "invented"
+BUCKETS = ("D0", "D1", "D2", "D3", "D4")
+SCALES = ("60", "240", "480")
+SEEDS = (0, 1)
+RATIOS = (1.0, 5.0, 20.0, 40.0, 60.0)
+
+_KNOWN = {"D0": 0.01, "D1": 0.16, "D2": 0.38, "D3": 0.55, "D4": 0.82}
+_SLOPE = {"D0": -0.065, "D1": 0.008, "D2": 0.032, "D3": 0.04, "D4": 0.02}
+_GAIN = {"D0": 0.0040, "D1": 0.0006, "D2": 0.0001, "D3": -0.0008, "D4": -0.0005}
+
+
+def _row(stage: str, metric: str, value: float, **axes: object) -> dict[str, object]:
+    empty = {"train_set": "", "scale": "", "seed": 0, "strategy": "", "order": "", "region": "", "split": ""}
+    row = {"study": "layout", "model": MODEL, **empty, "ratio": float("nan"), "bucket": "", "relation": ""}
+    return row | {"stage": stage, "metric": metric, "value": value, "n": 100} | axes
+
+
+def _accuracies(stage: str, shift: float, **axes: object) -> list[dict[str, object]]:
+    rows = []
+    for split, offset in (("test", 0.0), ("testood", 0.03)):
+        values = {b: min(0.99, max(0.0, known + shift + offset)) for b, known in _KNOWN.items()}
+        values["macro"] = sum(values.values()) / 5
+        rows += [_row(stage, "contains", v, split=split, bucket=b, **axes) for b, v in values.items()]
+    return rows
+
+
+def _cell(bucket: str, step: int, scale: str, seed: int) -> list[dict[str, object]]:
+    axes = {"train_set": bucket, "scale": scale, "seed": seed, "strategy": "full"}
+    shift = 0.04 + _SLOPE[bucket] * (step + 1) + 0.012 * (2 * seed - 1) * (1 + step * (bucket == "D0"))
+    rows = _accuracies("evaluate", shift, **axes)
+    kl = 1.2 - 8 * _SLOPE[bucket] * (step + 1) + 0.1 * (2 * seed - 1)
+    rows.append(_row("divergence", "kl", kl, split="test", bucket="D4", **axes))
+    size = 378 if (bucket, scale) == ("D2", "480") else int(scale)
+    rows.append(_row("finetune", "examples", size, **axes))
+    where = {"order": "relative", "region": "transformer"}
+    for ratio in RATIOS:
+        share = 0.62 + 0.09 * ratio**0.35
+        rows.append(_row("changes", "share_of_change", share, ratio=ratio, **where, **axes))
+        if scale == "480" and seed == 0:
+            rows += _accuracies("restore", shift + _GAIN[bucket] * ratio, ratio=ratio, **where, **axes)
+    return rows
+
+
+def fake_results() -> pd.DataFrame:
+    """Return an invented study: one model, n = 0, 60, 240, 480, five buckets, two seeds, restored at 480."""
+    counts = {
+        "train": (700, 500, 378, 540, 384),
+        "test": (310, 180, 140, 210, 160),
+        "testood": (310, 151, 101, 185, 93),
+    }
+    rows = [
+        _row("mastery", "facts", n, split=split, bucket=bucket)
+        for split, sizes in counts.items()
+        for bucket, n in zip(BUCKETS, sizes, strict=True)
+    ]
+    for strategy, shift in (("base", -0.01), ("fewshot", 0.015)):
+        axes = {"train_set": "base", "scale": "0", "strategy": strategy}
+        rows += _accuracies("evaluate", shift, **axes)
+    base = {"train_set": "base", "scale": "0", "strategy": "base"}
+    rows.append(_row("divergence", "kl", 1.52, split="test", bucket="D4", **base))
+    for bucket in BUCKETS:
+        for step, scale in enumerate(SCALES):
+            for seed in SEEDS:
+                rows += _cell(bucket, step, scale, seed)
+    table = pd.DataFrame(rows)
+    return table.assign(low=table["value"] - 0.01, high=table["value"] + 0.01)

@@ -1,0 +1,109 @@
+"""Regions, and the models, orders and names that restoration refuses."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from restoration_models import SETTINGS, SHAPES, Tensors, cuts_of, drawn, pair_of
+from sftlens.errors import ConfigError, ModelError
+from sftlens.restoration import orders, regions
+
+NAMES = [
+    *SHAPES,
+    "model.layers.0.self_attn.q_norm.weight",
+    "model.layers.0.self_attn.rotary_emb.inv_freq",
+    "model.norm.weight",
+]
+
+
+@pytest.mark.parametrize(
+    ("region", "wanted"),
+    [
+        ("transformer", [0, 1, 2, 3]),
+        ("attention", [0, 3]),
+        ("mlp", [1, 2]),
+        ("embedding", [5, 6]),
+        ("all", [0, 1, 2, 3, 4, 5, 6, 7, 9]),
+        ("layers1-2", [2, 3]),
+        ("layers10-10", [1]),
+        (r"re:\.up_proj\.", [1]),
+    ],
+)
+def test_regions(region: str, wanted: list[int]) -> None:
+    assert regions.select(NAMES, region) == [NAMES[i] for i in wanted]
+
+
+def test_unknown_region_lists_the_known_ones() -> None:
+    with pytest.raises(
+        ConfigError, match=r"'heads' is unknown.*transformer, attention, mlp, embedding, all, layersA-B"
+    ):
+        regions.select(NAMES, "heads")
+    with pytest.raises(ConfigError, match="first block after the last"):
+        regions.select(NAMES, "layers3-1")
+    with pytest.raises(ConfigError, match="not a valid regular expression"):
+        regions.select(NAMES, "re:(")
+
+
+def test_other_naming_is_refused_with_the_region_that_works() -> None:
+    names = [
+        "transformer.h.0.attn.c_attn.weight",
+        "transformer.h.1.mlp.c_fc.weight",
+        "transformer.wte.weight",
+    ]
+    with pytest.raises(ModelError, match=r"transformer\.h\.N\.attn\.c_attn\.weight.*re:"):
+        regions.select(names, "transformer")
+    assert regions.select(names, r"re:\.h\.\d+\.(attn|mlp)\.") == names[:2]
+
+
+def test_range_beyond_the_last_block_is_refused() -> None:
+    with pytest.raises(ModelError, match="the last block is 10; write layers2-10"):
+        regions.select(NAMES, "layers2-12")
+
+
+def test_unknown_order_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="relative, absolute, random, bottom, smallest"):
+        orders.make("largest", SETTINGS)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("where", ["base", "ft"])
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path, bad: float, where: str) -> None:
+    models = dict(zip(("base", "ft"), drawn(8, torch.bfloat16), strict=True))
+    models[where]["model.layers.10.mlp.up_proj.weight"][49] = bad
+    pair = pair_of(tmp_path, models["base"], models["ft"])
+    with pytest.raises(
+        ModelError, match=rf"{where}: tensor 'model.layers.10.mlp.up_proj.weight' holds NaN or Inf"
+    ):
+        cuts_of(pair, "random", [20])
+
+
+def refused(tmp_path: Path, base: Tensors, finetuned: Tensors, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        pair_of(tmp_path, base, finetuned)
+
+
+def test_models_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    base, finetuned = drawn(9, torch.float32)
+    name = "model.layers.10.mlp.up_proj.weight"
+    without = {key: tensor for key, tensor in finetuned.items() if key != name}
+    untied = {key: tensor for key, tensor in finetuned.items() if key != "lm_head.weight"}
+    refused(tmp_path, base, without, f"ft: tensor {name!r} is missing, .*base has it; give the base model")
+    refused(tmp_path, without, finetuned, f"base: tensor {name!r} is missing, .*ft has it")
+    refused(tmp_path, base, untied, "'lm_head.weight' is missing.*ties its embeddings")
+    refused(tmp_path, base, finetuned | {"base.lora_A.weight": torch.ones(2)}, "merge the adapter")
+    refused(
+        tmp_path,
+        base,
+        finetuned | {name: torch.ones(49)},
+        rf"{name}' has shape \[49\], in the base .* \[50\]",
+    )
+    refused(tmp_path, base, finetuned | {name: torch.ones(50).half()}, f"{name}' is F16, .*F32; save both")
+    whole = {name: torch.ones(50, dtype=torch.int8)}
+    refused(tmp_path, base | whole, finetuned | whole, f"{name}' is I8; restoration needs one of BF16")
+
+
+def test_constant_of_old_checkpoints_is_ignored(tmp_path: Path) -> None:
+    base, finetuned = drawn(9, torch.float32)
+    constant = {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(3)}
+    assert pair_of(tmp_path, base | constant, finetuned).names == pair_of(tmp_path, base, finetuned).names

@@ -1,0 +1,40 @@
+"""The questions, and for a model pretrained here the world or sample they come from."""
+
+if any(entry.source == "pretrain" for entry in STUDY.models.values()):
+
+    rule world:
+        input:
+            templates=STUDY.templates,
+        output:
+            directory(PATHS.world),
+        params:
+            options=grid_paths.world_options(STUDY),
+            common=common_options("world", shared=True),
+        log:
+            f"{LOGS}/world.log",
+        benchmark:
+            f"{LOGS}/world.tsv"
+        conda:
+            "../../envs/data.yaml"
+        shell:
+            "{PYTHON} {SCRIPTS}/world.py --templates {input.templates:q} --out {output:q}"
+            " {params.options:q} {params.common:q} > {log:q} 2>&1"
+
+
+rule facts:
+    input:
+        world=PATHS.world if STUDY.facts.source == "world" else [],
+        aliases=STUDY.facts.aliases or [],
+    output:
+        PATHS.facts,
+    params:
+        options=grid_paths.fact_options(STUDY),
+        common=common_options("facts", shared=True),
+    log:
+        f"{LOGS}/facts.log",
+    benchmark:
+        f"{LOGS}/facts.tsv"
+    conda:
+        "../../envs/data.yaml"
+    shell:
+        "{PYTHON} {SCRIPTS}/facts.py --out {output:q} {params.options:q} {params.common:q} > {log:q} 2>&1"
