@@ -1,6 +1,6 @@
 """Put the train facts of a bucket into the order from which every scale takes its first n (paper section 3).
 
-  python scripts/training_set.py --mastery mastery.parquet --train-set D2 --model-name tiny --out order.parquet
+  python scripts/training_set.py --mastery M.parquet --train-set D2 --model-name tiny --out order.parquet
 
 The relations take turns; the order within each depends on model, training set and seed alone. `mixed` is the
 union of the buckets.

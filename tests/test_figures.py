@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fake_results import NOTICE, fake_results
 from matplotlib.figure import Figure
 
+from fake_results import NOTICE, fake_results
 from sftlens import figures
 from sftlens.errors import DataError
 
@@ -99,7 +99,7 @@ def test_a_figure_of_nothing_or_little_still_draws_with_the_notice(name, share, 
 @pytest.mark.parametrize("name", figures.NAMES)
 def test_nothing_is_cut_off_and_no_word_lies_on_another(name):
     figure = figures.draw(name, fake_results(), NOTICE * 3)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     page = figure.bbox
     boxes = [text.get_window_extent() for text in figure.texts]
     boxes += [axes.get_tightbbox() for axes in figure.axes]

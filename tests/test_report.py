@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fake_results import NOTICE, fake_results
 
+from fake_results import NOTICE, fake_results
 from sftlens import figures, report, tables
 from sftlens.errors import DataError
 
@@ -85,15 +85,23 @@ def test_a_study_without_results_has_placeholders(tmp_path):
 
 def test_gains_are_signed_and_coloured(tmp_path):
     text = make(tmp_path / "r.html")
-    assert re.search(r'<td class="number gain" style="--much:0\.\d\d">[\d.]+ <small>\(\+5\.78\)</small>', text)
-    assert re.search(r'<td class="number loss" style="--much:0\.\d\d">[\d.]+ <small>\(−1\.60\)</small>', text)
+    cell = r'<td class="number {}" style="--much:0\.\d\d">[\d.]+ <small>\({}\)</small>'
+    assert re.search(cell.format("gain", r"\+5\.78"), text)
+    assert re.search(cell.format("loss", r"−1\.60"), text)
 
 
 def test_everything_is_escaped(tmp_path):
     evil = '<b>&"'
     results = pd.concat([fake_results(), fake_results().assign(model=evil)])
     missing = [{"cell": evil, "stage": evil, "log": evil}]
-    text = make(tmp_path / "r.html", study=evil, results=results, notice=evil, missing=missing, settings={evil: evil})
+    changes = {
+        "study": evil,
+        "results": results,
+        "notice": evil,
+        "missing": missing,
+        "settings": {evil: evil},
+    }
+    text = make(tmp_path / "r.html", **changes)
     assert "<b>" not in text
     assert Page(text).open == []
 
@@ -105,8 +113,9 @@ def test_settings_are_folded_away_as_full_keys(tmp_path):
 
 
 def test_same_input_gives_the_same_bytes(drawn, tmp_path):
-    results = fake_results().sample(frac=1, random_state=3, ignore_index=True)
-    assert make(tmp_path / "a.html", figures=drawn) == make(tmp_path / "b.html", figures=drawn, results=results)
+    shuffled = fake_results().sample(frac=1, random_state=3, ignore_index=True)
+    first = make(tmp_path / "a.html", figures=drawn)
+    assert first == make(tmp_path / "b.html", figures=drawn, results=shuffled)
 
 
 def test_a_figure_that_cannot_be_embedded_is_refused(tmp_path):

@@ -5,8 +5,8 @@ import sys
 
 import pandas as pd
 import pytest
-from fake_results import MODEL, NOTICE, fake_results
 
+from fake_results import MODEL, NOTICE, fake_results
 from sftlens import tables
 from sftlens.errors import DataError
 
@@ -76,7 +76,8 @@ def test_table2_is_mean_and_sd_at_the_largest_scale():
     results = fake_results()
     cell = row(tables.build("table2", results), Test_set="OOD test", Trained_on="D1")
     values = results.query(
-        "stage == 'evaluate' and split == 'testood' and train_set == 'D1' and scale == '480' and bucket == 'D3'"
+        "stage == 'evaluate' and split == 'testood' and bucket == 'D3' "
+        "and train_set == 'D1' and scale == '480'"
     )["value"]
     assert cell["n"] == "480" and cell["Seeds"] == 2
     assert cell["D3"] == pytest.approx(values.mean() * 100)
@@ -99,7 +100,8 @@ def test_table3_is_in_percent_by_ratio():
     table = tables.build("table3", fake_results())
     cell = row(table, n="60", Trained_on="D0")
     assert cell["Top 1 %"] == pytest.approx(71.0)
-    assert [c for c in table if c.startswith("Top") and "SD" not in c] == [f"Top {k} %" for k in (1, 5, 20, 40, 60)]
+    tops = [name for name in table if name.startswith("Top") and "SD" not in name]
+    assert tops == [f"Top {k} %" for k in (1, 5, 20, 40, 60)]
 
 
 def test_table4_gains_are_against_the_same_cells_unrestored():
@@ -162,8 +164,12 @@ def test_scales_and_models_are_in_reading_order():
     [
         ([2, 2], "Mean ± SD over 2 seeds."),
         ([3, 5, 1], "Mean ± SD over 3 to 5 seeds. Points from a single seed have no spread."),
-        ([1], "One seed per point, so no spread is shown."),
+        ([1], "One seed each, so no spread is shown."),
     ],
 )
 def test_the_sentence_about_seeds(seeds, sentence):
-    assert tables.seeds_note(pd.DataFrame({"Seeds": seeds})) == sentence
+    assert tables.seeds_note(pd.DataFrame({"Seeds": seeds, "D0 SD": 0.1})) == sentence
+
+
+def test_a_table_without_sd_does_not_speak_of_it():
+    assert tables.seeds_note(pd.DataFrame({"Seeds": [2, 1]})) == "Mean over up to 2 seeds."

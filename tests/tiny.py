@@ -77,7 +77,7 @@ def tiny_model(
     std: float = 0.2,
     tokenizer: PreTrainedTokenizerFast | None = None,
 ) -> PreTrainedModel:
-    """Save a random model (hidden 32, 2 layers, 4 heads, 2 of them key-value) and a tokenizer; return the model.
+    """Save and return a random model (hidden 32, 2 layers, 4 heads, 2 of them key-value), with a tokenizer.
 
     `std` is wide on purpose, so that the random model's answers differ between questions. `shard_size` such
     as "20KB" splits the weights over several safetensors files.

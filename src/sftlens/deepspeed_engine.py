@@ -69,7 +69,8 @@ def engine_config(settings: FinetuneSettings, micro_batch: int, accumulation: in
     """
     if settings.dtype == "bfloat16" and settings.zero_stage == 0:
         raise TrainingError(
-            "zero_stage 0 with dtype bfloat16 keeps no fp32 master weights; set zero_stage: 1 or dtype: float32"
+            "zero_stage 0 with dtype bfloat16 keeps no fp32 master weights; set zero_stage: 1 "
+            "or dtype: float32"
         )
     return {
         "train_micro_batch_size_per_gpu": micro_batch,
@@ -140,8 +141,8 @@ def _missing_variables(cuda: bool) -> dict[str, str]:
     missing = [name for name in names if name not in os.environ]
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and missing:
         raise TrainingError(
-            f"environment: WORLD_SIZE is {os.environ['WORLD_SIZE']} but {', '.join(missing)} is not set; start "
-            "the processes with torchrun, or under srun set LOCAL_RANK=$SLURM_LOCALID and the others likewise"
+            f"environment: WORLD_SIZE is {os.environ['WORLD_SIZE']} but {', '.join(missing)} is not set; "
+            "start the processes with torchrun, or under srun set LOCAL_RANK=$SLURM_LOCALID and so on"
         )
     alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
     values = {name: alone[name] for name in missing if name in alone}

@@ -1,6 +1,8 @@
 """The paper's figures, drawn from results.parquet: the same results give the same bytes."""
 
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,9 +98,7 @@ def draw(name: str, results: pd.DataFrame, notice: str = "") -> Figure:
     if name not in _PLANS:
         raise DataError(f"no figure named {name!r}; choose one of {', '.join(NAMES)}")
     numbers = tables.build(name, results)
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(_STYLE)
+    with _style():
         figure = _compose(_PLANS[name], numbers, notice)
     figure.set_label(notice)
     return figure
@@ -113,11 +113,20 @@ def save(figure: Figure, stem: Path) -> list[Path]:
         "pdf": {"CreationDate": None, "Creator": None, "Producer": None, "Subject": notice},
     }
     paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in FORMATS]
-    with mpl.rc_context(_STYLE):
+    with _style():
         for suffix, path in zip(FORMATS, paths, strict=True):
             with atomic_path(path) as partial:
                 figure.savefig(partial, format=suffix, dpi=150, metadata=metadata[suffix])
     return paths
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """Apply our style on matplotlib's own defaults, whatever the user's matplotlibrc says, for a moment."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        yield
 
 
 def _compose(plan: _Plan, numbers: pd.DataFrame, notice: str) -> Figure:

@@ -153,6 +153,7 @@ def _refuse_unusable(samples: Sequence[Sample]) -> None:
 
 
 def _engine(model_path: Path, settings: FinetuneSettings, process: Process, steps: int) -> Any:
+    config = deepspeed_engine.engine_config(settings, *micro_batch_plan(settings, process.world_size))
     dtype = deepspeed_engine.DTYPES[settings.dtype]
     model = checkpoints.load_model(model_path, dtype=dtype)
     if settings.gradient_checkpointing:
@@ -167,8 +168,6 @@ def _engine(model_path: Path, settings: FinetuneSettings, process: Process, step
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: learning_rate_factor(step, steps, settings.warmup_steps)
     )
-    plan = micro_batch_plan(settings, process.world_size)
-    config = deepspeed_engine.engine_config(settings, *plan)
     return deepspeed_engine.initialize(model, optimizer, scheduler, config)
 
 

@@ -51,8 +51,8 @@ def pretrain(
         progress: wraps the iterable of steps, such as `sftlens.progress.bar`.
 
     Returns:
-        Number of `documents`, `tokens` (one epoch, BOS and EOS counted) and `steps`; loss per token (nats, mean)
-        of the first step (`loss_first`) and of the last hundred (`loss_last`).
+        Number of `documents`, `tokens` (one epoch, BOS and EOS counted) and `steps`; loss per token (nats)
+        of the first step (`loss_first`) and of the last hundred, averaged (`loss_last`).
 
     Raises:
         DataError: the corpus is missing or empty.

@@ -125,9 +125,9 @@ def _labelled(
 def _refuse_merge(prompt_ids: list[int], ids: list[int], question: str) -> None:
     if ids[: len(prompt_ids)] != prompt_ids:
         raise ModelError(
-            f"question {question!r}: the tokenizer joins the end of the prompt with the beginning of the answer, "
-            "so the prompt has other ids in training than when the question is asked; take this question out of "
-            "the facts, or use a tokenizer that splits before a space"
+            f"question {question!r}: the tokenizer joins the end of the prompt with the beginning of the "
+            "answer, so the prompt has other ids in training than when the question is asked; take this "
+            "question out of the facts, or use a tokenizer that splits before a space"
         )
 
 
@@ -138,8 +138,8 @@ def _refuse_unusable(sample: Sample, question: str, answer: str, max_length: int
         )
     if sample.supervised < 2:  # EOS always counts, so one alone means that the answer itself does not
         raise TrainingError(
-            f"question {question!r}: no token of the answer {answer!r} is supervised; the tokenizer drops it: "
-            "use the tokenizer that belongs to the model"
+            f"question {question!r}: no token of the answer {answer!r} is supervised; the tokenizer drops "
+            "it: use the tokenizer that belongs to the model"
         )
     if len(sample.input_ids) > max_length:
         raise DataError(

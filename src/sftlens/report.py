@@ -50,8 +50,8 @@ CAPTIONS = {
     "table3": (
         "How concentrated the change of the parameters is",
         "Share in percent of the total relative change |s - p| / (|p| + 1e-8) that lies in the k % of the "
-        "elements that rank first. Independent noise gives nearly the same shares (dividing by |p| near "
-        "zero suffices), so they are no sign of learning by themselves. Paper: Table 3.",
+        "elements that rank first. In simulations independent noise gives nearly the same shares (dividing "
+        "by |p| near zero suffices), so they are no sign of learning by themselves. Paper: Table 3.",
     ),
     "table4": (
         "Accuracy after restoring parameters",

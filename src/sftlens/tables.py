@@ -67,8 +67,10 @@ def seeds_note(table: pd.DataFrame) -> str:
     if not counts:
         return ""
     if not repeated:
-        return "One seed per point, so no spread is shown."
+        return "One seed each, so no spread is shown."
     number = f"{repeated[0]}" if len(repeated) == 1 else f"{repeated[0]} to {repeated[-1]}"
+    if not any(name.endswith(" SD") for name in table):
+        return f"Mean over {'up to ' if 1 in counts else ''}{number} seeds."
     single = " Points from a single seed have no spread." if 1 in counts else ""
     return f"Mean ± SD over {number} seeds.{single}"
 

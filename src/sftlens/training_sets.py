@@ -95,8 +95,8 @@ def _members(facts: "pd.DataFrame", train_set: str) -> "pd.DataFrame":
     rows = train if train_set == MIXED else train[train["bucket"] == train_set]
     if rows.empty:
         raise TrainingError(
-            f"training set {train_set} is empty: none of the {len(train)} train facts is in it; leave this bucket "
-            "out of `train_sets`, or give facts that the base model masters to that degree"
+            f"training set {train_set} is empty: none of the {len(train)} train facts is in it; leave this "
+            "bucket out of `train_sets`, or give facts that the base model masters to that degree"
         )
     duplicates = rows["fact_id"][rows["fact_id"].duplicated()]
     if len(duplicates):

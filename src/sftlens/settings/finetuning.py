@@ -34,7 +34,7 @@ class FinetuneSettings(Settings):
     """Train on fewer examples when a bucket is smaller than the scale; the number is recorded."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Type of the weights; bfloat16 keeps an fp32 master copy and fp32 optimiser state."""
-    zero_stage: Literal[0, 1, 2, 3] = 1
+    zero_stage: int = Field(1, ge=0, le=3)
     """DeepSpeed's ZeRO stage: 1, 2, 3 share optimiser state, gradients, weights among processes; 0 (fp32 only) nothing."""
     micro_batch_size: int | None = Field(None, ge=1)
     """Samples that one process computes at a time; unset: its whole share of the batch."""

@@ -1,7 +1,8 @@
-"""The embedded world: invented facts with known exposures, and the corpus a tiny model learns them from."""
+"""The embedded world: facts, invented or sampled, with known exposures, and the corpus that states them."""
 
 from sftlens.world.corpus import WRAPPERS, documents, seen_indices
 from sftlens.world.files import write
+from sftlens.world.sampled import sampled
 from sftlens.world.worldfacts import Fact, World, build, check
 
-__all__ = ["WRAPPERS", "Fact", "World", "build", "check", "documents", "seen_indices", "write"]
+__all__ = ["WRAPPERS", "Fact", "World", "build", "check", "documents", "sampled", "seen_indices", "write"]

@@ -12,9 +12,9 @@ from sftlens.world.worldfacts import Fact, World
 def write(world: World, templates: Mapping[str, Sequence[str]], folder: Path) -> None:
     """Write a world below `folder`; the same world and templates give the same bytes.
 
-    `{train,dev,test}/P*.{split}.json` hold the questions as EntityQuestions does (out-of-domain ones
-    only in test); `corpus.txt` one document a line (UTF-8; a space at a line's end counts); `exposures.parquet`
-    all facts with role and number of statements; `calibration.json` the facts to check probe templates on.
+    `{train,dev,test}/P*.{split}.json` hold the questions as EntityQuestions does, out-of-domain ones only in
+    test; `corpus.txt` one document a line (UTF-8; a space at a line's end counts); `exposures.parquet` all
+    facts with role and number of statements; `calibration.json` the facts to check probe templates on.
 
     Raises:
         TemplateError: `templates` lacks a relation.

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from sftlens.errors import DataError
 from sftlens.relations import RELATIONS
 from sftlens.settings.world import WorldSettings
@@ -25,7 +23,7 @@ def sampled(settings: WorldSettings, facts: "pd.DataFrame", spare: Spare) -> Wor
     Args:
         settings: exposures, and the numbers of extra and calibration facts of each relation.
         facts: the study's facts (columns split, relation, subject, object).
-        spare: facts to draw the extra and calibration facts from; subjects that the study asks about are skipped.
+        spare: facts to draw the extra and calibration facts from; subjects that have a role are skipped.
 
     Raises:
         DataError: a relation has too few spare facts.
@@ -34,19 +32,25 @@ def sampled(settings: WorldSettings, facts: "pd.DataFrame", spare: Spare) -> Wor
     asked: list[tuple[str, str, str, Role]] = list(zip(*(facts[name] for name in columns), strict=True))
     every = asked + list(_drawn(settings, spare, set(facts["subject"])))
     exposures = draw_exposures(settings, [role for *_, role in every])
-    return World(settings, tuple(Fact(*row, exposure) for row, exposure in zip(every, exposures, strict=True)))
+    return World(
+        settings, tuple(Fact(*row, exposure) for row, exposure in zip(every, exposures, strict=True))
+    )
 
 
 def _drawn(settings: WorldSettings, spare: Spare, taken: set[str]) -> Iterator[tuple[str, str, str, Role]]:
-    roles: list[Role] = ["extra"] * settings.extra + ["calibration"] * settings.calibration
+    extra: list[Role] = ["extra"] * settings.extra
+    calibration: list[Role] = ["calibration"] * settings.calibration
+    roles = extra + calibration
     for relation in RELATIONS:
-        free = [pair for pair in spare[relation] if pair[0] not in taken]
+        new = {subject: answer for subject, answer in spare[relation] if subject not in taken}
+        free = list(new.items())
         if len(free) < len(roles):
             raise DataError(
-                f"EntityQuestions: {relation} has {len(free)} facts left besides the sample, {len(roles)} are needed; "
-                "lower facts.sample.train, world.extra or world.calibration"
+                f"EntityQuestions: {relation} has {len(free)} facts left besides the sample, but world.extra + "
+                f"world.calibration = {len(roles)} are needed; lower these or facts.sample"
             )
-        order = stream(settings.seed, f"spare {relation}").permutation(len(free))
-        for role, place in zip(roles, np.asarray(order[: len(roles)]).tolist(), strict=True):
-            taken.add(free[place][0])
-            yield (relation, *free[place], role)
+        order = stream(settings.seed, f"spare {relation}").permutation(len(free)).tolist()
+        for role, place in zip(roles, order, strict=False):
+            subject, answer = free[place]
+            taken.add(subject)
+            yield relation, subject, answer, role

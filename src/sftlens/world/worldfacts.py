@@ -59,7 +59,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class World:
-    """An invented world: its settings and its facts, by role and relation."""
+    """What a corpus is about: settings and facts, in the order of roles and relations."""
 
     settings: WorldSettings
     facts: tuple[Fact, ...]
@@ -169,7 +169,7 @@ def zipf_draws(rng: np.random.Generator, pool: Sequence[str], count: int) -> lis
 
 
 def draw_exposures(settings: WorldSettings, roles: Sequence[Role]) -> list[int]:
-    """Draw how often each fact is stated: log-uniform or never; extra and calibration facts a fixed number."""
+    """Draw how often each fact is stated: never or log-uniform; extra and calibration facts as set."""
     rng = stream(settings.seed, "exposures")
     unseen = rng.random(len(roles)) < settings.unseen_share
     stated = np.rint(np.exp(rng.random(len(roles)) * np.log(settings.max_exposure))).astype(int)
@@ -181,8 +181,8 @@ def draw_exposures(settings: WorldSettings, roles: Sequence[Role]) -> list[int]:
 def check(facts: Sequence[Fact]) -> None:
     """Refuse facts that containment could not judge, or whose roles are not apart.
 
-    No answer may stand inside another answer of its relation or inside its own subject, no subject may have two
-    roles, no question occur twice.
+    No answer may stand inside another answer of its relation or inside its own subject, no subject may
+    have two roles, no question occur twice.
 
     Raises:
         DataError: naming the first offending fact.
