@@ -74,7 +74,8 @@ def stage(
 ) -> None:
     """Run one stage; `inputs` holds a content hash for each input (see `content`)."""
     depends = {"inputs": dict(inputs), "settings": dict(settings), "fingerprint": args.fingerprint}
-    stages.run(stages.Stage(name, outputs, depends, args.state), compute)
+    if not stages.run(stages.Stage(name, outputs, depends, args.state), compute):
+        print(f"{name}: nothing it depends on has changed; the finished result was published", file=sys.stderr)
 
 
 def content(path: Path | None) -> str:

@@ -64,7 +64,7 @@ def main() -> None:
     progress = bar(description="changes", unit="element")
     pair = Pair(base, finetuned, args.region, progress=progress.update)
     progress.reset(total=PASSES * pair.elements())
-    inputs = {"base": _cli.content(args.base), "finetuned": _cli.content(args.finetuned)}
+    inputs = _cli.contents(args, "base", "finetuned")
     where = {"order": args.order, "region": args.region}
     depends = {**where, "epsilon": settings.epsilon, "seed": settings.seed}
 

@@ -44,7 +44,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--region", default="transformer", help="parameters that are ranked and restored")
     parser.add_argument("--changes", type=Path, help="folder made by scripts/changes.py: saves one pass")
     parser.add_argument("--facts", type=Path, help="facts with buckets (mastery.parquet): evaluate on them")
-    parser.add_argument("--train", type=Path, help="training set of the model, evaluated as split `train`")
+    parser.add_argument("--train", type=Path, help="ordered training set, evaluated as split `train`")
+    parser.add_argument("--scale", default="all", help="how many of its first rows were trained on")
     parser.add_argument(
         "--bos", default="require", choices=("require", "none"), help="`none`: run without BOS"
     )
@@ -83,11 +84,7 @@ class Job:
         self.order = orders.make(args.order, self.settings)
         self.progress = bar(description="restore", unit="element")
         self.pair = Pair(base, finetuned, args.region, progress=self.progress.update)
-        self.inputs = {
-            key: _cli.content(getattr(args, key))
-            for key in ("base", "finetuned", "facts", "train")
-            if getattr(args, key)
-        }
+        self.inputs = _cli.contents(args, "base", "finetuned", "facts", "train")
 
     def out(self, ratio: float) -> Path:
         """Return the folder of one ratio."""
@@ -132,15 +129,9 @@ class Job:
 
     def depends(self, ratio: float) -> dict[str, object]:
         """Return the settings that the result of one ratio depends on."""
-        args = self.args
-        where = {
-            "order": args.order,
-            "region": args.region,
-            "ratio": ratio,
-            "bos": args.bos,
-            "model": self.saves,
-        }
-        return {**where, **self.settings.model_dump()}
+        axes = {"order": self.args.order, "region": self.args.region, "ratio": ratio}
+        asked = {"bos": self.args.bos, "scale": self.args.scale, "model": self.saves}
+        return {**axes, **asked, **self.settings.model_dump(exclude={"batch_tokens"})}
 
     def run(self) -> None:
         """Make the results of each ratio."""
@@ -163,14 +154,17 @@ def _evaluate(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", args: argparse.Namespace, out: Path
 ) -> list[dict[str, object]]:
     """Answer the facts with the restored model; write out/answers.parquet and return the rows of metrics."""
-    from sftlens import evaluation
+    from sftlens import evaluation, training_sets
 
     settings = _cli.settings(args, RestorationSettings)
     shared = settings.model_dump(include={"max_new_tokens", "batch_tokens"})
-    wanted = EvaluationSettings.model_validate(shared)
     facts = files.read_parquet(args.facts, ["fact_id", "split", "question", "aliases"])
-    train = files.read_parquet(args.train, ["fact_id", "question", "aliases"]) if args.train else None
-    answers = evaluation.run(model, tokenizer, facts, train, wanted)
+    train = None
+    if args.train:
+        train = training_sets.take(files.read_parquet(args.train), args.scale, allow_smaller=True)
+    with bar(description="evaluate", unit="question") as progress:
+        wanted = EvaluationSettings.model_validate(shared)
+        answers = evaluation.run(model, tokenizer, facts, train, wanted, progress.update)
     files.write_parquet(out / "answers.parquet", answers)
     return evaluation.accuracy(answers)
 

@@ -4,7 +4,7 @@
   python scripts/world.py --entity-questions DATA --sample '{"train": 200}' --templates ... --out DIR
 
 DIR gets the layout of EntityQuestions (train, dev, test), corpus.txt, exposures.parquet and calibration.json.
-With --entity-questions the facts are a sample of real ones; extra and calibration ones come from the dev files.
+With --entity-questions the facts are a sample of real ones; the dev files give extra and calibration facts.
 """
 
 import os
@@ -81,7 +81,7 @@ def _world(settings: WorldSettings, facts: FactsSettings, data: Path | None) -> 
 
 
 def _spare(data: Path) -> dict[str, list[tuple[str, str]]]:
-    """Return (subject, object) of the dev files' facts with one answer that their subject does not give away."""
+    """Return (subject, object) of the dev files' facts with one answer that its subject does not hold."""
     from sftlens import entity_questions
 
     with entity_questions.opened(data) as root:

@@ -1,13 +1,13 @@
 """The prompt's text, ids and labels, token by token (paper section 3)."""
 
 import pytest
-from tiny import tiny_tokenizer
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from sftlens import prompts
 from sftlens.errors import DataError, ModelError, TrainingError
 from sftlens.prompts import MASKED
+from tiny import tiny_tokenizer
 
 QUESTION, ANSWER = "Where was Ada Loren born?", "Port Vale"
 
@@ -35,7 +35,21 @@ def test_text_is_the_papers():
 def test_labels_of_a_known_sample_token_by_token(tokenizer):
     sample = prompts.encode_sample(tokenizer, QUESTION, ANSWER, 64)
     pieces = tokenizer.convert_ids_to_tokens(sample.input_ids)
-    masked = ["<s>", "<|", "question", "|>", "ĠWhere", "Ġwas", "ĠAda", "ĠLoren", "Ġborn", "?", "Ġ<|", "answer", "|>"]
+    masked = [
+        "<s>",
+        "<|",
+        "question",
+        "|>",
+        "ĠWhere",
+        "Ġwas",
+        "ĠAda",
+        "ĠLoren",
+        "Ġborn",
+        "?",
+        "Ġ<|",
+        "answer",
+        "|>",
+    ]
     supervised = ["ĠPort", "ĠVale", "Ġ", "</s>"]
     assert pieces == masked + supervised
     assert sample.labels == [MASKED] * len(masked) + sample.input_ids[len(masked) :]

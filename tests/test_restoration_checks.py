@@ -4,10 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from restoration_models import SETTINGS, SHAPES, Tensors, cuts_of, drawn, pair_of
+from restoration_models import SETTINGS, SHAPES, Tensors, cuts_of, drawn, pair_of, saved
+from sftlens.checkpoints import INDEX, TensorFolder
 from sftlens.errors import ConfigError, ModelError
+from sftlens.files import write_json
 from sftlens.restoration import orders, regions
+from sftlens.restoration.pairs import Pair
 
 NAMES = [
     *SHAPES,
@@ -107,3 +111,18 @@ def test_constant_of_old_checkpoints_is_ignored(tmp_path: Path) -> None:
     base, finetuned = drawn(9, torch.float32)
     constant = {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(3)}
     assert pair_of(tmp_path, base | constant, finetuned).names == pair_of(tmp_path, base, finetuned).names
+
+
+def test_how_a_checkpoint_is_cut_into_files_changes_no_selection(tmp_path: Path) -> None:
+    names = ["layers.2.w", "layers.10.w"]
+    base = saved(tmp_path / "base", {name: torch.zeros(4) for name in names})
+    one = saved(tmp_path / "one", {name: torch.ones(4) for name in names})
+    files = [f"model-{i}-of-2.safetensors" for i in (1, 2)]
+    for name, file in zip(names, files, strict=True):
+        (tmp_path / "two").mkdir(exist_ok=True)
+        save_file({name: torch.ones(4)}, tmp_path / "two" / file)
+    write_json(tmp_path / "two" / INDEX, {"weight_map": dict(zip(names, files, strict=True))})
+    two = TensorFolder(tmp_path / "two")
+    assert two.names != one.names
+    single, several = (cuts_of(Pair(base, ft, "transformer"), "relative", [50, 75]) for ft in (one, two))
+    assert single == several and single[0].ties == {"layers.10.w": 4}

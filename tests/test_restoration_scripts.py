@@ -147,11 +147,15 @@ def test_evaluation_in_memory_writes_answers_and_no_model(models: Path, tmp_path
     facts = pd.DataFrame({"fact_id": ["a", "b"], "split": ["test", "testood"], "bucket": ["D0", "D4"]})
     facts["question"], facts["aliases"] = "Where was Ada Loren born?", [["Port Vale"], ["Oslo", "Port"]]
     facts.to_parquet(tmp_path / "facts.parquet")
+    facts.assign(split="train").to_parquet(tmp_path / "train.parquet")
     given = ["--facts", tmp_path / "facts.parquet", "--out", tmp_path / "out"]
+    given += ["--train", tmp_path / "train.parquet", "--scale", 1, "--state", tmp_path / "state"]
     ok("restore.py", models / "base", models / "ft", "--ratio", 20, *given)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["answers.parquet", "summary.json"]
     answers = pd.read_parquet(tmp_path / "out" / "answers.parquet")
-    assert answers["fact_id"].tolist() == ["a", "b"]
+    assert answers[["split", "fact_id"]].to_numpy().tolist() == [
+        ["test", "a"], ["testood", "b"], ["train", "a"]
+    ]  # fmt: skip
     rows = read_json(tmp_path / "out" / "summary.json")["metrics"]
     assert {(row["order"], row["region"], row["ratio"]) for row in rows} == {("relative", "transformer", 20)}
 

@@ -102,7 +102,7 @@ def initialize(
 
 def whole_model(engine: Any, dtype: torch.dtype) -> "PreTrainedModel | None":
     """Return the trained model with whole weights on rank 0, None elsewhere. Every rank must call it."""
-    model: PreTrainedModel = engine.module
+    model = engine.module
     if engine.zero_optimization_stage() < 3:
         return model.to(dtype) if engine.global_rank == 0 else None
     state = _gathered(model, dtype, keep=engine.global_rank == 0)

@@ -1,9 +1,10 @@
-"""Reading EntityQuestions as published (Sciavolino et al. 2021): a folder, or the official zip, never extracted.
+"""Reading EntityQuestions (Sciavolino et al. 2021) as published: a folder or the official zip.
 
 The layout is `{train,dev,test}/P*.{split}.json`, at the top or one folder below; each file is a list of
-`{"question": str, "answers": [str, ...]}`.
+`{"question": str, "answers": [str, ...]}`. A zip is read in place, never extracted.
 """
 
+import hashlib
 import json
 import zipfile
 import zlib
@@ -25,8 +26,8 @@ _FETCH = "fetch the data set again"
 class Item(NamedTuple):
     """One question of a published file."""
 
-    index: int
-    """Position in its file, from 0."""
+    position: int
+    """Place in its file, from 0."""
     subject: str
     question: str
     answers: list[str]
@@ -34,7 +35,7 @@ class Item(NamedTuple):
 
 @contextmanager
 def opened(path: Path) -> Iterator[Root]:
-    """Yield the folder that holds the splits, inside a directory or a zip file. Raises DataError if there is none."""
+    """Yield the folder that holds the splits, of a directory or a zip file. Raises DataError without one."""
     if path.is_dir():
         yield _splits_folder(path)
     elif path.is_file():
@@ -52,8 +53,8 @@ def _archive(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
         raise DataError(
-            f"{path}: not a readable zip file ({error}); facts.path (or ENTITY_QUESTIONS_DIR) names the folder or the "
-            f"official zip of EntityQuestions: correct it, or {_FETCH} if the download broke off"
+            f"{path}: not a readable zip file ({error}); let facts.path (or ENTITY_QUESTIONS_DIR) name the "
+            f"folder or the official zip of EntityQuestions, or {_FETCH} if the download broke off"
         ) from None
 
 
@@ -63,9 +64,10 @@ def _splits_folder(top: Root) -> Root:
     found = [top] if _holds_splits(top) else sorted(filter(_holds_splits, nested), key=str)
     if len(found) == 1:
         return found[0]
-    what = f"several data sets ({', '.join(map(str, found))})" if found else f"no {_LAYOUT}, here or one folder below"
+    several = f"several data sets: {', '.join(map(str, found))}"
     raise DataError(
-        f"{top}: {what}; let facts.path (or ENTITY_QUESTIONS_DIR) name the folder that holds train, dev and test"
+        f"{top}: {several if found else f'no {_LAYOUT}, here or one folder below'}; "
+        "let facts.path (or ENTITY_QUESTIONS_DIR) name the folder that holds train, dev and test"
     )
 
 
@@ -79,8 +81,8 @@ def require(root: Root, files: Iterable[tuple[str, str]]) -> None:
     if missing:
         others = f" (and {len(missing) - 1} other files)" if len(missing) > 1 else ""
         raise DataError(
-            f"{missing[0]}: this file of the data set is missing{others}; all files of the layout {_LAYOUT} are needed: "
-            f"{_FETCH}, or correct facts.path (or ENTITY_QUESTIONS_DIR)"
+            f"{missing[0]}: this file of the data set is missing{others}; {_FETCH} with all files {_LAYOUT}, "
+            "or correct facts.path (or ENTITY_QUESTIONS_DIR)"
         )
 
 
@@ -90,26 +92,38 @@ def read(root: Root, split: str, relation: str) -> list[Item]:
     Raises DataError naming the file and the position or item when it is missing, damaged or of another shape.
     """
     file = _file(root, split, relation)
-    items = _json(file)
+    items = _json(file, _bytes(file))
     if not isinstance(items, list):
         raise DataError(f"{file}: holds {_kind(items)} instead of a list of questions; {_FETCH}")
     return [_item(file, relation, index, item) for index, item in enumerate(items)]
+
+
+def identity(root: Root, files: Iterable[tuple[str, str]]) -> str:
+    """Return one SHA-256 of the files of some (published split, relation), the same for folder and zip."""
+    digest = hashlib.sha256()
+    for split, relation in files:
+        content = _bytes(_file(root, split, relation))
+        digest.update(f"{split}/{relation} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def _file(root: Root, split: str, relation: str) -> Root:
     return root / split / f"{relation}.{split}.json"
 
 
-def _json(file: Root) -> Any:
+def _bytes(file: Root) -> bytes:
     try:
-        return json.loads(file.read_bytes().decode("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"{file}: not valid JSON ({error}); it is truncated or damaged: {_FETCH}") from None
-    except FileNotFoundError:
-        raise DataError(f"{file}: no such file; {_FETCH}") from None
+        return file.read_bytes()
     # A zip member can be cut off, fail its checksum or be encrypted; a folder's file can be unreadable.
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise DataError(f"{file}: cannot be read ({error}); {_FETCH}") from None
+
+
+def _json(file: Root, content: bytes) -> Any:
+    try:
+        return json.loads(content.decode("utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"{file}: not valid JSON ({error}); it is truncated or damaged: {_FETCH}") from None
 
 
 def _item(file: Root, relation: str, index: int, item: Any) -> Item:
@@ -122,12 +136,12 @@ def _item(file: Root, relation: str, index: int, item: Any) -> Item:
             raise DataError(f"{where} has no key {key!r}; add it, or {_FETCH}")
     question, answers = item["question"], item["answers"]
     if not _is_text(question):
-        raise DataError(f"{where}: 'question' must be text, not {_kind(question)}; correct it, or {_FETCH}")
+        raise DataError(f"{where}: 'question' must be a text; correct it, or {_FETCH}")
     if not isinstance(answers, list) or not all(map(_is_text, answers)):
         raise DataError(f"{where}: 'answers' must be a list of texts; correct it, or {_FETCH}")
     if not all(map(str.strip, answers)):
         raise DataError(
-            f"{where}: 'answers' holds an empty text, which every output would contain; remove the item or fill it in"
+            f"{where}: 'answers' holds an empty text, which any output would contain; remove or fill it"
         )
     return Item(index, _subject(where, relation, question), question, answers)
 

@@ -1,13 +1,15 @@
-"""The facts a study asks about: EntityQuestions prepared as the paper's counts require (arXiv 2509.16596, section 3).
+"""The facts a study asks about: EntityQuestions prepared as the paper's counts require (arXiv 2509.16596).
 
 Only questions with exactly one gold answer are kept; then, in each split, a question that stands in several
-relations (P131 and P276 ask alike) is kept where it comes first. On the published files this leaves 75,944 train,
-9,555 test and 11,613 out-of-domain test facts.
+relations (P131 and P276 ask alike) is kept where it comes first. On the published files this leaves 75,944
+train, 9,555 test and 11,613 out-of-domain test facts.
 """
 
 import hashlib
+import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +23,8 @@ from sftlens.settings.facts import FactsSettings, Sample
 from sftlens.yaml_file import read_mapping
 
 __all__ = [
-    "COLUMNS", "ID_RELATIONS", "OOD_RELATIONS", "RELATIONS", "Relation", "VARIABLE",
-    "load", "load_aliases", "subject_of",
+    "ID_RELATIONS", "OOD_RELATIONS", "RELATIONS", "Relation",
+    "identity", "load", "load_aliases", "subject_of",
 ]  # fmt: skip
 
 VARIABLE = "ENTITY_QUESTIONS_DIR"
@@ -30,26 +32,32 @@ VARIABLE = "ENTITY_QUESTIONS_DIR"
 
 COLUMNS = ("fact_id", "split", "relation", "subject", "object", "question", "aliases")
 
-Prepared = dict[str, list[Item]]
+FILES = tuple((published, relation) for published, relations in SPLITS.values() for relation in relations)
+"""The published files that a study reads: (published split, relation)."""
+
+Items = dict[str, list[Item]]
 """The items of one split, by relation, in the study's order of the relations."""
 
 
 def load(settings: FactsSettings, folder: Path | None = None) -> pd.DataFrame:
-    """Return the facts of a study, one row each, splits train, dev, test, testood, relations in the study's order.
+    """Return the facts of a study, one row each, in the order of split, relation and published file.
 
     `folder` names the data set instead of the settings (the embedded world writes one in the same layout).
-    Columns: `fact_id` (`split/relation/position in its file`), `split`, `relation`, `subject`, `object`,
-    `question`, and `aliases` (list of the accepted strings, the object first). Raises DataError.
+    Columns, all text but the last: `fact_id` (`split/relation/position in its file`), `split` (train, dev,
+    test, testood), `relation`, `subject`, `object`, `question`, and `aliases` (list of the accepted strings,
+    the object first). Raises DataError naming the file, the place in it and the remedy.
     """
-    aliases = load_aliases(Path(settings.aliases)) if settings.aliases else {}
-    splits = _read(folder or _location(settings))
+    aliases = _aliases(settings)
+    published = _read(folder or _location(settings))
+    splits = {split: _prepare(items) for split, items in published.items()}
     if settings.remove_train_from_test:
-        _remove_train_from_test(splits)
+        asked = {item.question for items in published["train"].values() for item in items}
+        splits |= {split: _without(splits[split], asked) for split in ("test", "testood")}
     rows = [
-        (f"{split}/{relation}/{item.index:05d}", split, relation, item.subject, answer, item.question,
+        (f"{split}/{relation}/{item.position:05d}", split, relation, item.subject, answer, item.question,
          accepted(answer, aliases))
-        for split, prepared in splits.items()
-        for relation, items in prepared.items()
+        for split, relations in splits.items()
+        for relation, items in relations.items()
         for item in sample(items, settings.sample, split, relation)
         for answer in item.answers
     ]  # fmt: skip
@@ -57,11 +65,20 @@ def load(settings: FactsSettings, folder: Path | None = None) -> pd.DataFrame:
     return table.astype({name: "str" for name in COLUMNS if name != "aliases"})
 
 
+def identity(settings: FactsSettings, folder: Path | None = None) -> str:
+    """Return a SHA-256 of what `load` with the same arguments reads: data and aliases. Raises DataError."""
+    digest = hashlib.sha256(json.dumps(_aliases(settings)).encode())
+    with _opened(folder or _location(settings)) as root:
+        digest.update(entity_questions.identity(root, FILES).encode())
+    return digest.hexdigest()
+
+
 def load_aliases(path: Path) -> dict[str, list[str]]:
     """Return the alias table: object -> its other accepted strings. Raises DataError naming file and key."""
     table = read_mapping(path, DataError)
     for name, others in table.items():
-        if not isinstance(others, list) or not all(isinstance(other, str) and other.strip() for other in others):
+        entries = others if isinstance(others, list) else [None]
+        if not all(isinstance(entry, str) and entry.strip() for entry in entries):
             raise DataError(
                 f"{path}: {name!r} must map to a list of non-empty texts; write `{name}: [other name, ...]`, "
                 "with quotes around what YAML reads as a number, a date or a truth value"
@@ -75,7 +92,7 @@ def accepted(answer: str, aliases: dict[str, list[str]]) -> list[str]:
 
 
 def sample(items: list[Item], sizes: Sample, split: str, relation: str) -> list[Item]:
-    """Return the drawn items of one relation in file order; all of them where there are no more than asked for.
+    """Return the drawn items of one relation in file order; all where there are no more than asked for.
 
     The draw depends on seed, split and relation alone, and a smaller sample is part of every larger one.
     """
@@ -85,6 +102,10 @@ def sample(items: list[Item], sizes: Sample, split: str, relation: str) -> list[
     digest = hashlib.sha256(f"{sizes.seed}/{split}/{relation}".encode()).digest()
     order = np.random.default_rng(int.from_bytes(digest)).permutation(len(items))
     return [items[position] for position in sorted(order[:size])]
+
+
+def _aliases(settings: FactsSettings) -> dict[str, list[str]]:
+    return load_aliases(Path(settings.aliases).expanduser()) if settings.aliases else {}
 
 
 def _location(settings: FactsSettings) -> Path:
@@ -102,29 +123,39 @@ def _location(settings: FactsSettings) -> Path:
     return Path(path).expanduser()
 
 
-def _read(path: Path) -> dict[str, Prepared]:
-    """Return the prepared items of every split."""
-    with entity_questions.opened(path) as root:
-        pairs = [(published, relation) for published, relations in SPLITS.values() for relation in relations]
-        entity_questions.require(root, pairs)
-        return {split: _prepare(root, published, relations) for split, (published, relations) in SPLITS.items()}
-
-
-def _prepare(root: Root, published: str, relations: Iterable[str]) -> Prepared:
-    """Keep single-answer questions, then the first of equal questions across the relations."""
-    seen: set[str] = set()
-    prepared: Prepared = {}
-    for relation in relations:
-        single = [item for item in entity_questions.read(root, published, relation) if len(item.answers) == 1]
-        prepared[relation] = [item for item in single if not (item.question in seen or seen.add(item.question))]
-    return prepared
-
-
-def _remove_train_from_test(splits: dict[str, Prepared]) -> None:
-    """Drop, in place, the test questions that train asks too."""
-    train = {item.question for items in splits["train"].values() for item in items}
-    for split in ("test", "testood"):
-        splits[split] = {
-            relation: [item for item in items if item.question not in train]
-            for relation, items in splits[split].items()
+def _read(path: Path) -> dict[str, Items]:
+    """Return the published items of every split of the study."""
+    with _opened(path) as root:
+        return {
+            split: {relation: entity_questions.read(root, published, relation) for relation in relations}
+            for split, (published, relations) in SPLITS.items()
         }
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Root]:
+    """Yield the data set at `path` once all its files are known to be there."""
+    with entity_questions.opened(path) as root:
+        entity_questions.require(root, FILES)
+        yield root
+
+
+def _prepare(published: Items) -> Items:
+    """Keep single-answer questions, then the first of equal questions across the relations."""
+    first: dict[str, tuple[str, int]] = {}
+    for relation, items in published.items():
+        for item in items:
+            if len(item.answers) == 1:
+                first.setdefault(item.question, (relation, item.position))
+    return {
+        relation: [item for item in items if first.get(item.question) == (relation, item.position)]
+        for relation, items in published.items()
+    }
+
+
+def _without(items: Items, questions: set[str]) -> Items:
+    """Drop the items that ask one of `questions`."""
+    return {
+        relation: [item for item in kept if item.question not in questions]
+        for relation, kept in items.items()
+    }

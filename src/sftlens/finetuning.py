@@ -157,7 +157,7 @@ def _engine(model_path: Path, settings: FinetuneSettings, process: Process, step
     dtype = deepspeed_engine.DTYPES[settings.dtype]
     model = checkpoints.load_model(model_path, dtype=dtype)
     if settings.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+        model.activation_checkpointing_enable()
     optimizer = torch.optim.AdamW(
         model.parameters(),
         lr=settings.learning_rate,

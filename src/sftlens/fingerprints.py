@@ -1,17 +1,20 @@
-"""A fingerprint of the code that a stage's result depends on: it changes with the meaning, not with the words.
+"""A fingerprint of the code that a stage's result depends on: it changes with the meaning, not the words.
 
-Comments, docstrings, formatting and the order of keyword-free imports do not enter; neither do the rooms that
-cannot change a result (progress, provenance, errors, the running of stages).
+Comments, docstrings, formatting and the order of imports do not enter; neither do the rooms that cannot
+change a result (progress, provenance, errors, the running of stages).
 """
 
 import ast
 import hashlib
 from collections.abc import Iterator
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 
 PACKAGE = "sftlens"
-LEFT_OUT = {f"{PACKAGE}.{room}" for room in ("progress", "provenance", "errors", "stages", "ownership", "launch")}
+LEFT_OUT = {
+    f"{PACKAGE}.{room}" for room in ("progress", "provenance", "errors", "stages", "ownership", "launch")
+}
 # Where a node stands and how it was spelt say nothing about what it does.
 IGNORED_FIELDS = {"ctx", "kind", "type_comment", "type_ignores"}
 
@@ -49,8 +52,14 @@ def _imports(path: Path, source: Path) -> frozenset[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names.add(node.module)
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    ours = {name for name in names if name.split(".")[0] == PACKAGE}
+    ours = {part for name in names if name.split(".")[0] == PACKAGE for part in _with_packages(name)}
     return frozenset(name for name in ours if name not in LEFT_OUT and _path(name, source).is_file())
+
+
+def _with_packages(module: str) -> Iterator[str]:
+    """A module and the packages it lies in, whose code runs when it is imported."""
+    parts = module.split(".")
+    return (".".join(parts[: i + 1]) for i in range(len(parts)))
 
 
 def _path(module: str, source: Path) -> Path:
@@ -82,16 +91,28 @@ def _tokens(value: object) -> Iterator[str]:
                 yield from _tokens(child)
         yield ")"
     elif isinstance(value, list):
-        for item in value:
-            if not _is_bare_string(item):
-                yield from _tokens(item)
+        for is_import, items in groupby(value, lambda item: isinstance(item, ast.Import | ast.ImportFrom)):
+            if is_import:
+                yield from sorted(name for item in items for name in _imported(item))
+                continue
+            for item in items:
+                if not _is_bare_string(item):
+                    yield from _tokens(item)
         yield "]"
     else:
         yield f"{type(value).__name__}:{value!r}"
 
 
+def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
+    """One text for each imported name: in which order or on how many lines they stand does not matter."""
+    module = f"{'.' * node.level}{node.module or ''}" if isinstance(node, ast.ImportFrom) else None
+    return (f"import {module} {alias.name} {alias.asname}" for alias in node.names)
+
+
 def _is_bare_string(node: object) -> bool:
     """Docstrings, also those under attributes: strings that stand alone as a statement."""
     return (
-        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
     )

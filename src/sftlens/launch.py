@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 from sftlens.errors import SftlensError, TrainingError
@@ -22,21 +23,23 @@ def start(script: Path, arguments: Sequence[str], processes: int) -> None:
     Does what `torchrun --standalone --nproc-per-node N` does: a free port, a rank for each process, and the
     end of all when one fails. Raises TrainingError with the failing worker's message.
     """
-    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=processes,
-        run_id=uuid4().hex,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=0,
-    )
     try:
-        with _quiet("torch.distributed.elastic"):
+        # The workers' error files lie in the log folder, which torch would leave behind.
+        with TemporaryDirectory() as folder, _quiet("torch.distributed.elastic"):
+            config = LaunchConfig(
+                min_nodes=1,
+                max_nodes=1,
+                nproc_per_node=processes,
+                logs_specs=DefaultLogsSpecs(log_dir=folder),
+                run_id=uuid4().hex,
+                rdzv_backend="c10d",
+                rdzv_endpoint="localhost:0",
+                max_restarts=0,
+            )
             elastic_launch(config, sys.executable)("-u", str(script), *arguments)
     except ChildFailedError as error:
         raise TrainingError(_message(error)) from None

@@ -1,4 +1,4 @@
-"""Judging an output: does it contain an accepted answer (arXiv 2509.16596, sections 2.2 and 3)."""
+"""Judging an output: does it contain an accepted answer (arXiv 2509.16596)."""
 
 from collections.abc import Sequence
 

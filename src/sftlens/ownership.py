@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -58,9 +58,13 @@ def kept(path: Path) -> Iterator[None]:
 def _is_stale(path: Path) -> bool:
     try:
         age = time.time() - path.stat().st_mtime
-        owner = json.loads(path.read_text() or "{}")
-    except (FileNotFoundError, json.JSONDecodeError):
+        text = path.read_text()
+    except FileNotFoundError:
         return False
+    try:
+        owner = json.loads(text)
+    except json.JSONDecodeError:  # still being written, or its writer died: only its age tells
+        owner = {}
     if owner.get("host") == socket.gethostname() and not _alive(int(owner.get("pid", 0))):
         return True
     return age > STALE_SECONDS
@@ -77,10 +81,14 @@ def _alive(pid: int) -> bool:
 
 
 def _retire(path: Path) -> None:
-    # A rename has one winner: the second process that saw the same stale owner loses the race here.
+    # A rename has one winner: of two processes that saw the same stale owner, one loses here.
     retired = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         path.rename(retired)
     except FileNotFoundError:
         return
+    # It may already be the winner's new claim that was moved away: put it back.
+    if not _is_stale(retired):
+        with suppress(FileExistsError):
+            os.link(retired, path)
     retired.unlink()

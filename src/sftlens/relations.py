@@ -1,4 +1,4 @@
-"""The 24 relations of EntityQuestions: how each asks its question, and which belong to the study's two domains."""
+"""The 24 relations of EntityQuestions: the question each asks and the domain each belongs to."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -29,7 +29,7 @@ class Relation:
         before, after = self.question.split(SLOT)
         subject = question[len(before) : len(question) - len(after)]
         if not subject.strip() or before + subject + after != question:
-            raise DataError(f"the question {question!r} does not have the form {self.question!r} of {self.id}")
+            raise DataError(f"the question {question!r} is not of the form {self.question!r} of {self.id}")
         return subject
 
 
@@ -69,7 +69,7 @@ RELATIONS: dict[str, Relation] = {
     for domain, questions in _QUESTIONS.items()
     for relation, question in questions.items()
 }
-"""All relations by id; their order decides which of two equal questions is kept (arXiv 2509.16596, sections 2, 3)."""
+"""All relations by id; their order decides which of two equal questions is kept (arXiv 2509.16596)."""
 
 ID_RELATIONS: tuple[str, ...] = tuple(_QUESTIONS["id"])
 """In-domain: the relations whose answers are places."""

@@ -1,6 +1,6 @@
 """Running a stage: compute its outputs once for each key, publish them atomically, never compute them twice.
 
-The key is the content of what a result depends on: inputs, settings and the fingerprint of the code. A finished
+The key is the content of what a result depends on: inputs, settings, the fingerprint of the code. A finished
 result stays in `<state>/<stage>-<key>/done`, so that a rerun with an unchanged key republishes it.
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sftlens import files, ownership
+from sftlens.errors import DataError
 
 COPY_LIMIT_BYTES = 64 << 20
 POLL_SECONDS = 0.5
@@ -96,12 +97,17 @@ def _fresh(folder: Path) -> None:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    return {p.relative_to(folder).as_posix(): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        p.relative_to(folder).as_posix(): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()
+    }
 
 
 def _intact(folder: Path) -> bool:
     done, record = folder / "done", folder / "done.json"
-    return done.is_dir() and record.is_file() and files.read_json(record) == _sizes(done)
+    try:
+        return done.is_dir() and files.read_json(record) == _sizes(done)
+    except DataError:
+        return False
 
 
 def _publish(source: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""Completion templates: sentences that end where the object of a fact follows (arXiv 2509.16596, section 2.2)."""
+"""Completion templates: sentences that end where the object of a fact follows (arXiv 2509.16596)."""
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -17,7 +17,8 @@ def load(path: Path) -> dict[str, list[str]]:
     The file is YAML: relation id -> `templates: [...]`; other keys beside `templates` are left to the reader.
     Raises TemplateError naming the file, the relation, the sentence and the remedy.
     """
-    return {relation: _sentences(path, relation, entry) for relation, entry in read_mapping(path, TemplateError).items()}
+    entries = read_mapping(path, TemplateError)
+    return {relation: _sentences(path, relation, entry) for relation, entry in entries.items()}
 
 
 def require(templates: Collection[str], relations: Iterable[str], path: Path) -> None:
@@ -25,8 +26,8 @@ def require(templates: Collection[str], relations: Iterable[str], path: Path) ->
     missing = [relation for relation in dict.fromkeys(relations) if relation not in templates]
     if missing:
         raise TemplateError(
-            f"{path}: no templates for relation {', '.join(missing)}; add `{missing[0]}: {{templates: [...]}}`, "
-            f"each sentence with {SLOT}"
+            f"{path}: no templates for relation {', '.join(missing)}; "
+            f"add `{missing[0]}: {{templates: [...]}}`, each sentence with {SLOT}"
         )
 
 
@@ -39,7 +40,7 @@ def _sentences(path: Path, relation: str, entry: Any) -> list[str]:
     where = f"{path}: {relation}"
     sentences = entry.get("templates") if isinstance(entry, dict) else None
     if not isinstance(sentences, list) or not sentences:
-        raise TemplateError(f"{where}: must hold `templates:` with a list of at least one sentence; write it so")
+        raise TemplateError(f"{where}: has no list of sentences; write `templates:` with at least one")
     for position, sentence in enumerate(sentences):
         _check(where, sentence)
         if sentence in sentences[:position]:
@@ -62,5 +63,6 @@ def _check(where: str, sentence: Any) -> None:
         )
     if sentence != sentence.strip():
         raise TemplateError(
-            f"{where}: the template {sentence!r} begins or ends with white space, which would change its tokens; remove it"
+            f"{where}: the template {sentence!r} begins or ends with white space, which changes its tokens; "
+            "remove it"
         )

@@ -1,6 +1,6 @@
 """The questions, and for a model pretrained here the world or sample they come from."""
 
-if any(entry.source == "pretrain" for entry in STUDY.models.values()):
+if STUDY.facts.source == "world" or any(entry.source == "pretrain" for entry in STUDY.models.values()):
 
     rule world:
         input:

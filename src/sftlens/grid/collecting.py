@@ -74,6 +74,10 @@ def unfinished(study: Study, missing: Iterable[Product]) -> list[dict[str, str]]
 def _reason(log: Path) -> str:
     if not log.is_file():
         return "waits for another job"
-    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    lines = [
+        line.strip()
+        for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
+        if line.strip()
+    ]
     errors = [line for line in lines if line.startswith("error:")]
     return (errors or lines or ["the log is empty"])[-1][:300]

@@ -14,18 +14,21 @@ def cells(study: Study) -> dict[str, int]:
 def jobs(study: Study) -> dict[str, int]:
     """Return the number of jobs of each rule that `snakemake` plans for an empty results folder."""
     found, paths, targets = distinct(study), Paths(study), wanted(study)
-    stages = {stage: [p for p in found if p.stage == stage] for stage in ("finetune", "evaluate", "divergence")}
+    stages = {
+        stage: [p for p in found if p.stage == stage] for stage in ("finetune", "evaluate", "divergence")
+    }
     trained = {product.cell for product in stages["finetune"]}
     models = {product.cell.model for product in found}
     pretrained = {m for m in models if study.models[m].source == "pretrain"}
     chosen = {m for m in pretrained if paths.templates(m).startswith(paths.base_folder(m))}
-    probed = {m for m in models if not study.models[m].mastery}
+    asked_to_complete = {m for m in models if not study.models[m].mastery}
+    asked_to_complete |= {product.cell.model for product in stages["divergence"]}
     measured = {(p.cell, p.order, p.region) for p in found if p.stage in ("changes", "restore")}
     counts = {
-        "world": int(bool(pretrained) or study.facts.source == "world"),
-        "facts": 1,
+        "world": int(bool(pretrained or (models and study.facts.source == "world"))),
+        "facts": int(bool(models)),
         "base": len(models),
-        "choose_templates": len(chosen & probed),
+        "choose_templates": len(chosen & asked_to_complete),
         "mastery": len(models),
         "training_order": len({(cell.model, cell.train_set, cell.seed) for cell in trained}),
         **{stage: len(asked) for stage, asked in stages.items()},
@@ -43,7 +46,11 @@ def jobs(study: Study) -> dict[str, int]:
 def describe(study: Study) -> str:
     """Return the grid as text for people."""
     per_rule = jobs(study)
-    lines = [f"Study {study.study}: {len(study.models)} model(s): {', '.join(study.models)}", "", "cells per experiment"]
+    lines = [
+        f"Study {study.study}: {len(study.models)} model(s): {', '.join(study.models)}",
+        "",
+        "cells per experiment",
+    ]
     lines += [f"  {name:<16}{count:>7}" for name, count in cells(study).items()]
     every = {product.cell for found in products(study).values() for product in found}
     lines += [f"  {'distinct':<16}{len(every):>7}", "", "jobs per rule"]

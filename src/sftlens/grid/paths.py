@@ -18,8 +18,8 @@ BASE_FIELDS = ("source", "path", "revision", "geometry", "pretraining")
 class Paths:
     """Paths of one study, relative to the working directory.
 
-    Facts, base models and mastery lie outside the study's folder, under a hash of the settings they depend on, so
-    that several studies share them.
+    Facts, base models and mastery lie outside the study's folder, under a hash of the settings they depend
+    on, so that several studies share them.
     """
 
     def __init__(self, study: Study) -> None:
@@ -69,7 +69,9 @@ class Paths:
         entry = self._study.models[model]
         if entry.templates or entry.source != "pretrain":
             return entry.templates or self._study.templates
-        return f"{self.base_folder(model)}/templates-{short_hash(self._study.template_choice.model_dump())}.yaml"
+        return (
+            f"{self.base_folder(model)}/templates-{short_hash(self._study.template_choice.model_dump())}.yaml"
+        )
 
     def mastery_folder(self, model: str) -> str:
         """Folder of a model's mastery table."""
@@ -114,7 +116,7 @@ def short_hash(value: Any) -> str:
 
 
 def options(settings: Settings, only: Iterable[str] | None = None) -> list[str]:
-    """Return settings as the command-line options of a script; unset ones are left out, nested ones are JSON."""
+    """Return settings as the command-line options of a script; unset ones left out, nested ones as JSON."""
     arguments: list[str] = []
     for name, value in settings.model_dump().items():
         flag = "--" + name.replace("_", "-")
@@ -137,7 +139,7 @@ def fact_options(study: Study) -> list[str]:
 
 
 def world_options(study: Study) -> list[str]:
-    """Return the options of scripts/world.py: the invented world, or a corpus about a sample of real facts."""
+    """Return the options of scripts/world.py: the invented world, or a corpus on a sample of real facts."""
     own = options(study.world)
     if study.facts.source == "world":
         return own
@@ -160,14 +162,21 @@ def snapshot(study: Study) -> dict[str, Any]:
 def conflict(study: Study, recorded: Mapping[str, Any]) -> str | None:
     """Return the key that shows that existing results are another study's of the same name, with both values.
 
-    A study may grow (models, scales, seeds, ratios, experiments) and its stages may change; the facts it asks and
-    what a model's name stands for may not: comparing across them would mix two studies in one table.
+    A study may grow (models, scales, seeds, ratios, experiments) and its stages may change; the facts it asks
+    and what a model's name stands for may not: comparing across them would mix two studies in one table.
     """
     present = snapshot(study)
-    names = [("facts",), *(("world",) if study.facts.source == "world" else ())]
+    pretrained = any(model.source == "pretrain" for model in study.models.values())
+    names: list[tuple[str, ...]] = [
+        ("facts",),
+        *([("world",)] if pretrained or study.facts.source == "world" else []),
+    ]
     names += [("models", m, k) for m in study.models for k in BASE_FIELDS]
     for place in names:
         old, new = _at(recorded, place), _at(present, place)
+        if place == ("facts",) and old and not (old["path"] and new["path"]):
+            # Unset is the environment variable, which may have been set since.
+            old, new = {**old, "path": None}, {**new, "path": None}
         if old is not None and old != new:
             return _difference(".".join(place), old, new)
     return None

@@ -1,9 +1,9 @@
 """The configuration of a study: one strict pydantic model, with a docstring per field."""
 
 import re
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sftlens.settings import Settings
 from sftlens.settings.base import BaseSettings
@@ -19,19 +19,21 @@ from sftlens.settings.world import WorldSettings
 TrainSet = Literal["D0", "D1", "D2", "D3", "D4", "mixed"]
 Scale = int | Literal["all"]
 RESERVED = {"models", "facts"}
+RESERVED_MODELS = {"figures", "tables", "logs", "partial"}
+Seed = Annotated[int, Field(ge=0)]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 ORDERS = ("relative", "absolute", "bottom", "random", "smallest")
 REGION = re.compile(r"transformer|attention|mlp|embedding|all|layers\d+-\d+")
 
 SYNTHETIC = (
-    "Synthetic world, 1 M parameters, pretrained here in minutes; exposures, QA share, learning rate and templates "
-    "were set so that effects are visible. It demonstrates the instrument; it is no evidence for or against the "
-    "paper or about any LLM."
+    "Synthetic world, 1 M parameters, pretrained here in minutes; exposures, QA share, learning rate and "
+    "templates were set so that effects are visible. It demonstrates the instrument; it is no evidence for "
+    "or against the paper or about any LLM."
 )
 SAMPLED = (
-    "Tiny model, pretrained here in minutes on statements of a sample of real facts; exposures, QA share, learning "
-    "rate and templates were set by us. It demonstrates the instrument; it is no evidence for or against the paper "
-    "or about any LLM."
+    "Tiny model, pretrained here in minutes on statements of a sample of real facts; exposures, QA share, "
+    "learning rate and templates were set by us. It demonstrates the instrument; it is no evidence for or "
+    "against the paper or about any LLM."
 )
 
 
@@ -57,12 +59,20 @@ class Model(BaseSettings):
     @model_validator(mode="after")
     def _source(self) -> Self:
         if self.source == "pretrain" and self.path:
-            raise ValueError("`source: pretrain` makes the model here and takes no `path`; set source: path or hub")
+            raise ValueError(
+                "`source: pretrain` makes the model here and takes no `path`; set source: path or hub"
+            )
         if self.source != "pretrain" and not self.path:
             raise ValueError(f"`source: {self.source}` needs `path`: a folder, or a model id on the hub")
         if self.source == "hub" and not re.fullmatch(r"[0-9a-f]{40}", self.revision or ""):
             raise ValueError("`source: hub` needs `revision`: the commit of the model, 40 hexadecimal digits")
         return self
+
+
+def _layers(region: str) -> range:
+    """Layers of a region `layersA-B`, both ends included; none for any other region."""
+    first, _, last = region.removeprefix("layers").partition("-")
+    return range(int(first), int(last) + 1) if last else range(0)
 
 
 class _Axes(Settings):
@@ -72,9 +82,9 @@ class _Axes(Settings):
     """Mastery buckets to train on, or `mixed`."""
     scales: list[Scale] = []
     """Numbers of training examples, or `all`."""
-    seeds: list[int] = [0]
+    seeds: list[Seed] = [0]
     """Training sets (and runs) of each numbered scale."""
-    all_seeds: list[int] = [0]
+    all_seeds: list[Seed] = [0]
     """Training sets of the scale `all` (the paper has one)."""
 
     @field_validator("models", "train_sets", "scales", "seeds", "all_seeds", "ratios", check_fields=False)
@@ -97,7 +107,7 @@ class Scaling(_Axes):
     """Accuracy against the number of training examples (Figs. 2, 4, 6; Table 2)."""
 
     base: bool = True
-    """Also evaluate the base model: with the fine-tuning prompt, and with solved examples before the question."""
+    """Also evaluate the base model: with the fine-tuning prompt, and with solved examples before it."""
     shots: int = Field(5, ge=0)
     """Solved examples of that few-shot baseline; 0 leaves it out."""
 
@@ -131,7 +141,12 @@ class Restoration(_Axes):
     def _known(cls, values: list[str]) -> list[str]:
         for value in values:
             if not REGION.fullmatch(value):
-                raise ValueError(f"unknown region {value!r}; there are transformer, attention, mlp, embedding, all, layersA-B")
+                raise ValueError(
+                    f"unknown region {value!r}; choose one of transformer, attention, mlp, embedding, all, "
+                    "layersA-B (blocks of layers, such as layers0-3)"
+                )
+            if value.startswith("layers") and len(_layers(value)) == 0:
+                raise ValueError(f"region {value!r} is empty; name the lower layer first")
         return values
 
 
@@ -205,33 +220,55 @@ class Study(Settings):
     @classmethod
     def _model_names(cls, value: dict[str, Model]) -> dict[str, Model]:
         for name in value:
-            if not NAME.fullmatch(name):
-                raise ValueError(f"model name {name!r}: use letters, digits, `.`, `_`, `-`")
+            if not NAME.fullmatch(name) or name in RESERVED_MODELS:
+                taken = ", ".join(sorted(RESERVED_MODELS))
+                raise ValueError(f"model name {name!r}: use letters, digits, `.`, `_`, `-` (taken: {taken})")
         if not value:
             raise ValueError("name at least one model")
         return value
 
     @model_validator(mode="after")
-    def _consistent(self, info: ValidationInfo) -> Self:
+    def _known_models(self) -> Self:
         for name, experiment in self.experiments:
             for model in experiment.models if experiment else []:
                 if model not in self.models:
                     raise ValueError(
-                        f"experiments.{name}.models: there is no model {model!r}; models has {', '.join(self.models)}"
+                        f"experiments.{name}.models: there is no model {model!r}; "
+                        f"models has {', '.join(self.models)}"
                     )
-        if self.finetuning.dtype == "bfloat16" and self.finetuning.zero_stage == 0:
+        return self
+
+    @model_validator(mode="after")
+    def _known_layers(self) -> Self:
+        for name, experiment in self.experiments:
+            for region in getattr(experiment, "regions", []):
+                for model in experiment.models or self.models:
+                    layers = self.models[model].geometry.layers
+                    if _layers(region) and _layers(region)[-1] >= layers:
+                        raise ValueError(
+                            f"experiments.{name}.regions: {region!r} is beyond {model!r}, whose last layer "
+                            f"is {layers - 1}; lower it, or list other models for this experiment"
+                        )
+        return self
+
+    @model_validator(mode="after")
+    def _consistent_training(self) -> Self:
+        tuning = self.finetuning
+        if tuning.dtype == "bfloat16" and tuning.zero_stage == 0:
             raise ValueError(
                 "finetuning: bfloat16 needs zero_stage 1 or more (stage 0 keeps no fp32 master weights); "
                 "set zero_stage: 1 or dtype: float32"
             )
-        micro, batch = self.finetuning.micro_batch_size, self.finetuning.batch_size
-        if micro and micro > batch:
-            raise ValueError(f"finetuning: micro_batch_size {micro} is larger than batch_size {batch}; lower it")
+        if tuning.micro_batch_size and tuning.micro_batch_size > tuning.batch_size:
+            raise ValueError(
+                f"finetuning: micro_batch_size {tuning.micro_batch_size} is larger than batch_size "
+                f"{tuning.batch_size}; lower it"
+            )
         return self
 
     @property
     def notice(self) -> str:
-        """The sentence that every page and figure carries when a model was pretrained here; else empty."""
+        """What every page and figure says when a model was pretrained here; else empty."""
         if not any(model.source == "pretrain" for model in self.models.values()):
             return ""
         return SYNTHETIC if self.facts.source == "world" else SAMPLED

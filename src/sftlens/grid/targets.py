@@ -6,8 +6,8 @@ from sftlens.grid.study import Study
 FIGURES = ("fig2", "fig4", "fig5")
 TABLES = ("table1", "table2", "table3", "table4")
 EXPERIMENTS = {
-    "fig2": "scaling", "fig4": "scaling", "fig5": "divergence", "table2": "scaling", "table3": "concentration",
-    "table4": "restoration",
+    "fig2": "scaling", "fig4": "scaling", "fig5": "divergence",
+    "table2": "scaling", "table3": "concentration", "table4": "restoration",
 }  # fmt: skip
 
 

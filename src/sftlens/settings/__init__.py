@@ -1,4 +1,4 @@
-"""The settings of each stage, one small file a stage: a job is given the settings its result depends on, no others."""
+"""The settings of each stage, one small file a stage, so that a job is given no others than its own."""
 
 from pydantic import BaseModel, ConfigDict
 

@@ -6,7 +6,7 @@ from sftlens.settings import Settings
 
 
 class DivergenceSettings(Settings):
-    """KL(fine-tuned || pre-trained) at the first predicted token, renormalised over the fine-tuned top tokens."""
+    """KL(fine-tuned || pre-trained) at the first predicted token, over the fine-tuned model's top tokens."""
 
     top: int = Field(10, ge=1)
     """Number of the fine-tuned model's largest logits that are compared."""

@@ -46,8 +46,8 @@ def _drawn(settings: WorldSettings, spare: Spare, taken: set[str]) -> Iterator[t
         free = list(new.items())
         if len(free) < len(roles):
             raise DataError(
-                f"EntityQuestions: {relation} has {len(free)} facts left besides the sample, but world.extra + "
-                f"world.calibration = {len(roles)} are needed; lower these or facts.sample"
+                f"EntityQuestions: dev file of {relation}: {len(free)} facts about unused subjects, but "
+                f"world.extra + world.calibration = {len(roles)}; lower these or facts.sample"
             )
         order = stream(settings.seed, f"spare {relation}").permutation(len(free)).tolist()
         for role, place in zip(roles, order, strict=False):

@@ -1,0 +1,107 @@
+"""What runs again when something changes: only what must."""
+
+from pathlib import Path
+
+import pytest
+from study import configure, copy_run, planned
+
+AGGREGATES = {"results": 1, "report": 1}
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    return copy_run(finished, tmp_path / "repository")
+
+
+def aggregates(**counts: int) -> dict[str, int]:
+    return {**AGGREGATES, **counts}
+
+
+def test_a_second_run_has_nothing_to_do(finished: Path):
+    assert planned(finished) == {}
+
+
+def test_one_more_scale_runs_only_its_cells(run: Path, config: dict):
+    config["experiments"]["scaling"]["scales"].append(24)
+    configure(run, config)
+    assert planned(run) == aggregates(finetune=2, evaluate=2, figure=2, table=1)
+
+
+def test_one_more_seed_runs_only_its_cells(run: Path, config: dict):
+    config["experiments"]["scaling"]["seeds"] = [0, 1]
+    configure(run, config)
+    assert planned(run) == aggregates(training_order=2, finetune=4, evaluate=4, figure=2, table=1)
+
+
+def test_one_more_bucket_runs_only_its_cells(run: Path, config: dict):
+    config["experiments"]["scaling"]["train_sets"].append("D1")
+    configure(run, config)
+    assert planned(run) == aggregates(training_order=1, finetune=2, evaluate=2, figure=2, table=1)
+
+
+def test_one_more_ratio_runs_only_its_job(run: Path, config: dict):
+    config["experiments"]["restoration"]["ratios"].append(40)
+    configure(run, config)
+    assert planned(run) == aggregates(restore=1, table=1)
+
+
+def test_one_more_model_leaves_the_first_alone(run: Path, config: dict):
+    config["models"]["other"] = {**config["models"]["tiny"], "pretraining": {"seed": 7}}
+    for experiment in config["experiments"].values():
+        experiment["models"] = ["tiny"]
+    configure(run, config)
+    assert planned(run) == {}
+    config["experiments"]["scaling"]["models"] = ["tiny", "other"]
+    configure(run, config)
+    plan = planned(run)
+    assert plan["base"] == plan["choose_templates"] == plan["mastery"] == 1
+    assert plan["finetune"] == 4 and plan["evaluate"] == 6 and plan["restore"] == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("tiny/mixed/n16/seed0/full/evaluate/summary.json", {"evaluate": 1, "figure": 2, "table": 2}),
+        ("tiny/mixed/n16/seed0/full/divergence/summary.json", {"divergence": 1, "figure": 1}),
+        (
+            "tiny/mixed/n16/seed0/full/restore/relative-transformer/k5/summary.json",
+            {"restore": 1, "table": 1},
+        ),
+    ],
+)
+def test_a_deleted_result_is_made_again_with_what_follows(run: Path, path: str, expected: dict):
+    (run / "results/mini" / path).unlink()
+    assert planned(run) == aggregates(**expected)
+
+
+def test_a_deleted_result_is_noticed_by_its_figure(run: Path):
+    (run / "results/mini/tiny/mixed/n16/seed0/full/evaluate/summary.json").unlink()
+    assert planned(run, "fig2") == {"evaluate": 1, "figure": 1, "fig2": 1}
+
+
+def test_unrelated_keys_comments_and_words_rerun_nothing(run: Path, config: dict):
+    config["divergence"] = {"batch_tokens": 8192}  # its default, now said aloud
+    config["experiments"]["blocks"] = {"train_sets": []}
+    configure(run, config)
+    (run / "study.yaml").write_text("# a comment\n" + (run / "study.yaml").read_text())
+    source = run / "src/sftlens/evaluation.py"
+    text = source.read_text()
+    assert "Closed-book question answering" in text
+    source.write_text("# a comment\n\n" + text.replace("Closed-book question answering", "Answers to questions"))
+    assert planned(run) == {}
+
+
+def test_a_changed_setting_reruns_the_stages_that_use_it(run: Path, config: dict):
+    config["evaluation"] = {"max_new_tokens": 12}
+    configure(run, config)
+    plan = planned(run)
+    assert plan["evaluate"] == 6
+    assert not plan.keys() & {"finetune", "mastery", "divergence", "changes", "restore"}
+
+
+def test_a_change_of_meaning_reruns_the_stage_and_what_follows(run: Path):
+    source = run / "src/sftlens/divergence.py"
+    text = source.read_text()
+    assert "p.topk(min(top, p.shape[-1])" in text
+    source.write_text(text.replace("p.topk(min(top, p.shape[-1])", "p.topk(min(top, p.shape[-1] - 1)"))
+    assert planned(run) == aggregates(divergence=1, figure=1)
