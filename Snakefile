@@ -22,10 +22,9 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/targets.smk"
 
 
-
 rule all:
     default_target: True
     input:
         rules.report.output.page,
         rules.results.output.table,
-        SUMMARIES,
+        JOBS.summaries(),

@@ -6,14 +6,15 @@
 DIR/base.json records the folder, the revision, and size and SHA-256 of each file, computed once.
 """
 
+import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import _cli
-
-from sftlens import files, provenance
-from sftlens.errors import ModelError
+from sftlens import files, model_folders, provenance
+from sftlens.errors import ConfigError, ModelError
 from sftlens.settings.base import BaseSettings
 
 
@@ -24,15 +25,32 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of base.json (and of the checkpoint)")
     args = parser.parse_args()
     settings = _cli.settings(args, BaseSettings)
+    _check(settings)
     names = ["base.json"] + (["checkpoint"] if settings.source == "pretrain" else [])
     _cli.stage(
         args,
         "base",
         outputs={name: args.out / name for name in names},
-        inputs={"corpus": _cli.content(args.corpus)},
+        inputs={"corpus": _cli.content(args.corpus), "folder": _stamp(settings)},
         settings=settings.model_dump(),
         compute=lambda folder: _compute(folder, args, settings),
     )
+
+
+def _check(settings: BaseSettings) -> None:
+    if settings.source != "pretrain" and not settings.path:
+        raise ConfigError(f"option --path: missing; --source {settings.source} needs a folder or a hub id")
+    if settings.source == "hub" and not re.fullmatch("[0-9a-f]{40}", settings.revision or ""):
+        raise ConfigError("option --revision: give the commit of the hub id, 40 hexadecimal digits")
+
+
+def _stamp(settings: BaseSettings) -> str:
+    """Return names, sizes and times of a local model's files, so that a changed model is recorded anew."""
+    if settings.source != "path":
+        return ""
+    folder = model_folders.resolve(Path(settings.path or ""))
+    stats = {path.name: path.stat() for path in sorted(folder.iterdir()) if path.is_file()}
+    return json.dumps({name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()})
 
 
 def _compute(folder: Path, args: Any, settings: BaseSettings) -> None:
@@ -44,7 +62,7 @@ def _compute(folder: Path, args: Any, settings: BaseSettings) -> None:
         report = _pretrain(target, args, settings)
     else:
         target = _fetch(settings)
-        shown = os.path.relpath(target, args.out) if settings.source == "path" else str(target)
+        shown = os.path.abspath(target)
     checkpoints.check_geometry(target, settings.geometry.model_dump(), args.name)
     pointer = {
         "schema": provenance.SCHEMA_VERSION,
@@ -64,17 +82,17 @@ def _pretrain(target: Path, args: Any, settings: BaseSettings) -> dict[str, Any]
 
     if args.corpus is None:
         raise ModelError("--source pretrain needs --corpus: the text that scripts/world.py writes")
-    return pretraining.pretrain(args.corpus, settings.geometry, settings.pretraining, target, progress=progress.bar)
+    return pretraining.pretrain(
+        args.corpus, settings.geometry, settings.pretraining, target, progress=progress.bar
+    )
 
 
 def _fetch(settings: BaseSettings) -> Path:
-    """Return the local folder of an existing model; a hub id is fetched at its pinned revision, safetensors only."""
-    from sftlens import checkpoints
-
+    """Return the local folder of an existing model; a hub id is fetched at its revision, safetensors only."""
     if settings.source == "path":
-        return checkpoints.resolve(Path(settings.path or ""))
+        return model_folders.resolve(Path(settings.path or ""))
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         folder = snapshot_download(
@@ -82,10 +100,10 @@ def _fetch(settings: BaseSettings) -> Path:
             revision=settings.revision,
             allow_patterns=["*.json", "*.safetensors", "tokenizer.model"],
         )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(
-            f"{settings.path} at {settings.revision}: cannot be fetched ({type(error).__name__}); accept its licence "
-            "on the hub and log in (`hf auth login`), or download it once and use `source: path`"
+            f"{settings.path} at {settings.revision}: cannot be fetched ({type(error).__name__}); accept its "
+            "licence on the hub and log in (`hf auth login`), or download it once and use `source: path`"
         ) from None
     return Path(folder)
 

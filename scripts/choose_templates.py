@@ -1,13 +1,16 @@
-"""Choose the templates that probe a model pretrained here, by a written rule on calibration facts (docs/world.md).
+"""Choose the templates that probe a model pretrained here, by a written rule on calibration facts.
 
-  python scripts/choose_templates.py --model DIR --templates config/relations.yaml --calibration F.json --out T.yaml
+  python scripts/choose_templates.py --model DIR --templates T.yaml --calibration F.json \\
+      --seen-templates 9 --out chosen.yaml
+
+docs/world.md gives the rule.
 """
 
 from pathlib import Path
 
 import _cli
-
 from sftlens import files
+from sftlens.errors import ConfigError
 from sftlens.settings.probing import ProbingSettings
 from sftlens.settings.templates import TemplateChoice
 
@@ -17,20 +20,25 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="Hugging Face folder or base.json")
     parser.add_argument("--templates", type=Path, required=True, help="all completion templates (YAML)")
     parser.add_argument("--calibration", type=Path, required=True, help="calibration facts (JSON)")
-    parser.add_argument("--seen-templates", type=int, required=True, help="templates the corpus was written with")
+    parser.add_argument(
+        "--seen-templates", type=int, required=True, help="templates the corpus was written with"
+    )
     parser.add_argument("--out", type=Path, required=True, help="chosen templates (YAML)")
     args = parser.parse_args()
+    if args.seen_templates < 1:
+        raise ConfigError("option --seen-templates: the seen templates set the bar, so give 1 or more")
     choice, probing = _cli.settings(args, TemplateChoice), _cli.settings(args, ProbingSettings)
 
     def compute(folder: Path) -> None:
         from sftlens import checkpoints, progress, template_choice, templates
 
-        sentences = templates.load(args.templates)
+        sentences, calibration = templates.load(args.templates), files.read_json(args.calibration)
+        templates.require(sentences, [fact["relation"] for fact in calibration], args.templates)
         with progress.bar(description="calibrate", unit="prompt") as bar:
             rates = template_choice.calibrate(
                 checkpoints.load_model(args.model),
                 checkpoints.load_tokenizer(args.model),
-                files.read_json(args.calibration),
+                calibration,
                 sentences,
                 probing,
                 bar.update,

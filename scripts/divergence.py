@@ -1,15 +1,15 @@
 """Measure how far a fine-tuned model's first predicted token diverges from its base's (paper section 5).
 
-  python scripts/divergence.py --base DIR --finetuned DIR --facts mastery.parquet --templates T.yaml --out DIR
+  python scripts/divergence.py --base DIR --finetuned DIR --facts mastery.parquet \\
+      --templates T.yaml --out DIR
 
-Writes kl.parquet (one row a fact) and summary.json. Facts: test facts of bucket D4 whose answer comes near the
-beginning of the base model's completion; the number kept is in the summary.
+Writes kl.parquet (one row a fact) and summary.json. Facts: test facts of bucket D4 whose answer comes near
+the beginning of the base model's completion; the number kept is in the summary.
 """
 
 from pathlib import Path
 
 import _cli
-
 from sftlens import files, provenance
 from sftlens.settings.divergence import DivergenceSettings
 
@@ -17,10 +17,15 @@ from sftlens.settings.divergence import DivergenceSettings
 def main() -> None:
     parser = _cli.parser(__doc__, DivergenceSettings)
     parser.add_argument("--base", type=Path, required=True, help="pre-trained model: folder or base.json")
-    parser.add_argument("--finetuned", type=Path, required=True, help="fine-tuned model (the base itself for n = 0)")
+    parser.add_argument(
+        "--finetuned", type=Path, required=True, help="fine-tuned model (the base itself for n = 0)"
+    )
     parser.add_argument("--facts", type=Path, required=True, help="mastery table of the base model")
     parser.add_argument("--templates", type=Path, required=True, help="the templates it was probed with")
-    parser.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
+    parser.add_argument(
+        "--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed"
+    )
+    parser.add_argument("--device", default="cpu", help="torch device")
     parser.add_argument("--out", type=Path, required=True, help="folder of kl.parquet and summary.json")
     args = parser.parse_args()
     settings = _cli.settings(args, DivergenceSettings)
@@ -29,10 +34,12 @@ def main() -> None:
     def compute(folder: Path) -> None:
         from sftlens import checkpoints, divergence, templates
 
-        columns = ["fact_id", "split", "relation", "subject", "question", "aliases", "bucket", "template_hits"]
+        columns = ["fact_id", "split", "relation", "subject", "question", "bucket", "template_hits"]
         facts = files.read_parquet(args.facts, columns)
         tokenizer = checkpoints.load_tokenizer(args.base, args.bos)
-        base, finetuned = checkpoints.load_model(args.base), checkpoints.load_model(args.finetuned)
+        base = finetuned = checkpoints.load_model(args.base, device=args.device)
+        if not checkpoints.resolve(args.finetuned).samefile(checkpoints.resolve(args.base)):
+            finetuned = checkpoints.load_model(args.finetuned, device=args.device)
         chosen = divergence.select(base, tokenizer, facts, templates.load(args.templates), settings)
         table = divergence.measure(base, finetuned, tokenizer, chosen, settings)
         files.write_parquet(folder / "kl.parquet", table)

@@ -3,14 +3,13 @@
   python scripts/evaluate.py --model DIR --facts mastery.parquet --out DIR
   python scripts/evaluate.py --model DIR --facts mastery.parquet --train order.parquet --scale 240 --out DIR
 
-Writes answers.parquet (one row a question) and summary.json (accuracy per split and bucket, macro). With --train the
-training set itself is asked too, as split `train`. Test and out-of-domain facts are those of the facts table.
+Writes answers.parquet (one row a question) and summary.json (accuracy per split and bucket, macro). Asked are
+the facts of the splits test and testood; with --train also the training set itself, as split `train`.
 """
 
 from pathlib import Path
 
 import _cli
-
 from sftlens import files, provenance
 from sftlens.settings.evaluation import EvaluationSettings
 
@@ -21,7 +20,10 @@ def main() -> None:
     parser.add_argument("--facts", type=Path, required=True, help="facts, with mastery buckets or without")
     parser.add_argument("--train", type=Path, help="ordered training set (scripts/training_set.py)")
     parser.add_argument("--scale", default="all", help="how many of its first rows were trained on")
-    parser.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
+    parser.add_argument(
+        "--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed"
+    )
+    parser.add_argument("--device", default="cpu", help="torch device")
     parser.add_argument("--out", type=Path, required=True, help="folder of answers.parquet and summary.json")
     args = parser.parse_args()
     settings = _cli.settings(args, EvaluationSettings)
@@ -30,13 +32,14 @@ def main() -> None:
     def compute(folder: Path) -> None:
         from sftlens import checkpoints, evaluation, progress, training_sets
 
-        facts = files.read_parquet(args.facts, ["fact_id", "question", "object", "aliases"])
+        facts = files.read_parquet(args.facts, ["fact_id", "question", "object"])
         train = None
         if args.train:
-            train = training_sets.take(files.read_parquet(args.train), args.scale, allow_smaller=True)
+            ordered = files.read_parquet(args.train, ["fact_id", "question", "object"])
+            train = training_sets.take(ordered, args.scale, allow_smaller=True)
         tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
         with progress.bar(description="evaluate", unit="question") as bar:
-            model = checkpoints.load_model(args.model)
+            model = checkpoints.load_model(args.model, device=args.device)
             answers = evaluation.run(model, tokenizer, facts, train, settings, bar.update)
         files.write_parquet(folder / "answers.parquet", answers)
         summary = provenance.summary(

@@ -1,6 +1,6 @@
 """Probe how well a model masters each fact (paper section 2).
 
-  python scripts/mastery.py --model DIR --facts facts.parquet --templates config/relations.yaml --out mastery.parquet
+  python scripts/mastery.py --model DIR --facts facts.parquet --templates T.yaml --out mastery.parquet
 
 Adds the columns hits, trials, mastery, bucket and template_hits; a summary stands beside it (mastery.json).
 With --import FILE an existing table (columns fact_id, hits, trials) is used instead of probing.
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import _cli
-
 from sftlens import files, provenance
 from sftlens.settings.probing import ProbingSettings
 
@@ -21,7 +20,10 @@ def main() -> None:
     parser.add_argument("--facts", type=Path, required=True, help="table of scripts/facts.py")
     parser.add_argument("--templates", type=Path, help="completion templates (YAML)")
     parser.add_argument("--import", dest="table", type=Path, help="a finished mastery table to use")
-    parser.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
+    parser.add_argument(
+        "--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed"
+    )
+    parser.add_argument("--device", default="cpu", help="torch device")
     parser.add_argument("--out", type=Path, required=True, help="mastery table (Parquet)")
     args = parser.parse_args()
     if args.table is None and (args.model is None or args.templates is None):
@@ -64,15 +66,16 @@ def _imported(args: Any) -> Any:
 def _probed(args: Any, settings: ProbingSettings) -> Any:
     from sftlens import checkpoints, mastery, progress, templates
 
-    facts = files.read_parquet(args.facts, ["fact_id", "relation", "subject", "aliases", "split"])
+    facts = files.read_parquet(args.facts, ["fact_id", "relation", "subject", "split"])
     # The paper never probes dev: it only serves to choose settings.
     facts = facts[facts["split"] != "dev"].reset_index(drop=True)
     sentences = templates.load(args.templates)
-    templates.require(sentences, list(dict.fromkeys(facts["relation"])), args.templates)
+    templates.require(sentences, facts["relation"], args.templates)
     total = sum(len(sentences[relation]) for relation in facts["relation"])
     tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
     with progress.bar(description="probe", total=total, unit="prompt") as bar:
-        return mastery.probe(checkpoints.load_model(args.model), tokenizer, facts, sentences, settings, bar.update)
+        model = checkpoints.load_model(args.model, device=args.device)
+        return mastery.probe(model, tokenizer, facts, sentences, settings, bar.update)
 
 
 if __name__ == "__main__":

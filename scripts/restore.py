@@ -49,7 +49,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--bos", default="require", choices=("require", "none"), help="`none`: run without BOS"
     )
-    parser.add_argument("--device", default="cpu", help="torch device of the evaluation")
+    parser.add_argument("--device", help="torch device of the evaluation (default: a GPU if there is one)")
     parser.add_argument(
         "--save-model", action="store_true", help="write the restored model also with --facts"
     )

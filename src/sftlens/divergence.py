@@ -1,12 +1,14 @@
-"""Token-level divergence of a fine-tuned model from its base at the first predicted token (paper section 5)."""
+"""Divergence of a fine-tuned model from its base at the first predicted token (arXiv 2509.16596)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
 
 from sftlens import generation, mastery, prompts, statistics, templates
+from sftlens.errors import DataError
+from sftlens.matching import accepted
 from sftlens.settings.divergence import DivergenceSettings
 
 if TYPE_CHECKING:
@@ -32,33 +34,60 @@ def select(
         settings: number of words before the answer, length of the completion.
 
     Returns:
-        The facts that are candidates, with the columns sentence (the best template, filled), words_before (words
-        in front of the answer; -1 when it never comes) and kept (words_before within the limit).
+        The candidates, with the columns sentence (the best template, filled), words_before (whole words in
+        front of the answer; -1 when it never comes) and kept (words_before within the limit).
+
+    Raises:
+        DataError: a relation has no train facts, or the table was probed with other templates.
     """
-    best = mastery.best_templates(facts[facts["split"] == "train"])
     chosen = facts[(facts["split"] == "test") & (facts["bucket"] == "D4")].reset_index(drop=True)
-    chosen = chosen[chosen["relation"].isin(list(best))].reset_index(drop=True)
+    best = _best_sentences(facts[facts["split"] == "train"], set(chosen["relation"]), sentences)
     chosen["sentence"] = [
-        templates.fill(sentences[relation][best[relation]], subject)
+        templates.fill(best[relation], subject)
         for relation, subject in zip(chosen["relation"], chosen["subject"], strict=True)
     ]
     outputs = generation.greedy(
         base,
         _completion_prompts(tokenizer, chosen),
         max_new_tokens=settings.max_new_tokens,
-        eos=int(tokenizer.eos_token_id),  # type: ignore[arg-type]
+        eos=int(tokenizer.eos_token_id),
         batch_tokens=settings.batch_tokens,
     )
     texts = tokenizer.batch_decode(outputs, skip_special_tokens=True) if outputs else []
-    chosen["words_before"] = [words_before(t, a) for t, a in zip(texts, chosen["aliases"], strict=True)]
-    chosen["kept"] = (chosen["words_before"] >= 0) & (chosen["words_before"] < max(1, settings.answer_within_words))
+    chosen["words_before"] = [words_before(t, a) for t, a in zip(texts, accepted(chosen), strict=True)]
+    chosen["kept"] = chosen["words_before"].between(0, max(1, settings.answer_within_words) - 1)
     return chosen
 
 
+def _best_sentences(
+    train: pd.DataFrame, relations: Collection[str], sentences: Mapping[str, Sequence[str]]
+) -> dict[str, str]:
+    """Return the template of each relation that the model completes best on train facts."""
+    for relation, hits in zip(train["relation"], train["template_hits"], strict=True):
+        if relation in relations and len(hits) != len(sentences.get(relation, ())):
+            raise DataError(
+                f"relation {relation}: the mastery table holds hits of {len(hits)} templates, the templates "
+                f"file has {len(sentences.get(relation, ()))}; give the file the table was probed with"
+            )
+    best = mastery.best_templates(train[train["relation"].isin(list(relations))])
+    for relation in sorted(set(relations) - set(best)):
+        raise DataError(
+            f"relation {relation}: the mastery table has test facts but no train facts to choose the best "
+            "template on; probe train facts of the relation too"
+        )
+    return {relation: sentences[relation][place] for relation, place in best.items()}
+
+
 def words_before(text: str, aliases: Sequence[str]) -> int:
-    """Return the number of whole words in front of the earliest accepted answer in `text`; -1 without one."""
+    """Return the number of whole words in front of the earliest accepted answer in `text`; -1 without one.
+
+    What touches the answer, such as an opening quotation mark, is part of the answer's own word.
+    """
     places = [place for alias in aliases if (place := text.find(alias)) >= 0]
-    return len(text[: min(places)].split()) if places else -1
+    if not places:
+        return -1
+    before = text[: min(places)]
+    return len(before.split()) - (before[-1:].strip() != "")
 
 
 def measure(
@@ -70,14 +99,13 @@ def measure(
 ) -> pd.DataFrame:
     """Return the divergences of each kept fact, nats: the columns fact_id, words_before and METRICS.
 
-    `kl` is the paper's: p (fine-tuned) reads the question's prompt, q (pre-trained) the completion sentence; both
-    are renormalised over p's largest logits. `kl_same_prompt`: both read the question's prompt. `kl_full_pq` and
-    `kl_full_qp`: the whole vocabulary, in both directions, prompts as in `kl`.
+    `kl` is the paper's: p (fine-tuned) reads the question's prompt, q (pre-trained) the completion sentence;
+    both are renormalised over p's largest logits. `kl_same_prompt`: both read the question's prompt.
+    `kl_full_pq` and `kl_full_qp`: the whole vocabulary, in both directions, prompts as in `kl`.
     """
     kept = chosen[chosen["kept"]].reset_index(drop=True)
     table = kept[["fact_id", "words_before"]].copy()
-    for metric in METRICS:
-        table[metric] = 0.0
+    table[list(METRICS)] = 0.0
     questions = [prompts.encode_prompt(tokenizer, question) for question in kept["question"]]
     completions = _completion_prompts(tokenizer, kept)
     for places, p in generation.first_logits(finetuned, questions, settings.batch_tokens):
@@ -91,7 +119,7 @@ def measure(
 
 
 def top_kl(p: torch.Tensor, q: torch.Tensor, top: int) -> torch.Tensor:
-    """Return KL(p || q) over p's `top` largest logits, each set renormalised by itself (paper section 5).
+    """Return KL(p || q) over p's `top` largest logits, each set renormalised by itself.
 
     Args:
         p, q: logits, float32 [rows, vocabulary].
@@ -128,10 +156,11 @@ def _row(metric: str, value: float, count: int) -> dict[str, Any]:
 
 def _completion_prompts(tokenizer: "PreTrainedTokenizerBase", facts: pd.DataFrame) -> list[list[int]]:
     sentences = facts["sentence"].tolist()
-    return tokenizer(sentences)["input_ids"] if sentences else []  # type: ignore[return-value]
+    return tokenizer(sentences)["input_ids"] if sentences else []
 
 
 def _in_order(model: "PreTrainedModel", ids: Sequence[Sequence[int]], batch_tokens: int) -> torch.Tensor:
-    rows: Iterator[tuple[list[int], torch.Tensor]] = generation.first_logits(model, ids, batch_tokens)
-    found = {place: logits[i] for places, logits in rows for i, place in enumerate(places)}
-    return torch.stack([found[i] for i in range(len(ids))])
+    """Return the logits after each prompt, float32 [prompts, vocabulary]."""
+    parts = list(generation.first_logits(model, ids, batch_tokens))
+    places = torch.tensor([place for part, _ in parts for place in part])
+    return torch.cat([logits for _, logits in parts])[places.argsort()]

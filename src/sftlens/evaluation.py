@@ -1,4 +1,4 @@
-"""Closed-book question answering: greedy answers in the prompt of fine-tuning, judged and counted (paper section 4)."""
+"""Closed-book question answering: greedy answers, judged and counted (arXiv 2509.16596)."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -8,13 +8,14 @@ import pandas as pd
 
 from sftlens import generation, prompts, statistics
 from sftlens.errors import DataError
-from sftlens.matching import contains
+from sftlens.mastery import BUCKETS
+from sftlens.matching import accepted, contains
 from sftlens.settings.evaluation import EvaluationSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-BUCKETS = ("D0", "D1", "D2", "D3", "D4")
+TEST_SPLITS = ("test", "testood")
 ANSWER_COLUMNS = ["fact_id", "split", "bucket", "output", "contains", "well_formed"]
 
 
@@ -22,9 +23,11 @@ def shots(facts: pd.DataFrame, settings: EvaluationSettings) -> list[tuple[str, 
     """Return the solved examples of the few-shot baseline, drawn from the train split (question, object)."""
     if not settings.shots:
         return []
-    train = facts[facts["split"] == "train"]
+    train = facts[facts["split"] == "train"] if "split" in facts else facts.head(0)
     if len(train) < settings.shots:
-        raise DataError(f"{settings.shots} shots need as many train facts, there are {len(train)}; lower `shots`")
+        raise DataError(
+            f"{settings.shots} shots need as many train facts, there are {len(train)}; lower `shots`"
+        )
     chosen = np.random.default_rng(settings.shots_seed).choice(len(train), settings.shots, replace=False)
     rows = train.iloc[chosen]
     return list(zip(rows["question"], rows["object"], strict=True))
@@ -44,7 +47,7 @@ def answer(
     Args:
         model: causal language model.
         tokenizer: its tokenizer.
-        facts: columns fact_id, split, question, aliases and, if known, bucket.
+        facts: columns fact_id, split, question, aliases (or object) and, if known, bucket.
         settings: length of an answer.
         examples: solved examples to put before each question.
         progress: called with the number of finished questions.
@@ -54,7 +57,7 @@ def answer(
         tokens), contains (the object or an alias is a substring), well_formed (EOS within the limit).
     """
     ids = [prompts.few_shot_prompt(tokenizer, examples, question) for question in facts["question"]]
-    eos = int(tokenizer.eos_token_id)  # type: ignore[arg-type]
+    eos = int(tokenizer.eos_token_id)
     outputs = generation.greedy(
         model,
         ids,
@@ -67,7 +70,7 @@ def answer(
     table = pd.DataFrame({"fact_id": facts["fact_id"].tolist(), "split": facts["split"].tolist()})
     table["bucket"] = facts["bucket"].tolist() if "bucket" in facts else ""
     table["output"] = texts
-    table["contains"] = [contains(text, a) for text, a in zip(texts, facts["aliases"], strict=True)]
+    table["contains"] = [contains(text, a) for text, a in zip(texts, accepted(facts), strict=True)]
     table["well_formed"] = [output[-1:] == [eos] for output in outputs]
     return table[ANSWER_COLUMNS]
 
@@ -75,7 +78,7 @@ def answer(
 def accuracy(answers: pd.DataFrame) -> list[dict[str, Any]]:
     """Return accuracy per split and bucket, and the macro over the five buckets, as rows of metrics.
 
-    The macro is the unweighted mean over D0..D4 and is left out when a bucket is empty (METHOD section 4).
+    The macro is the unweighted mean over D0..D4 and is left out when a bucket is empty.
     `contains_given_well_formed` counts only answers that ended within the limit.
     """
     rows: list[dict[str, Any]] = []
@@ -99,18 +102,21 @@ def _share(split: object, bucket: str, metric: str, values: pd.Series) -> dict[s
     successes, trials = int(values.sum()), len(values)
     low, high = statistics.wilson(successes, trials)
     share = successes / trials
-    return {
-        "split": split, "bucket": bucket, "metric": metric, "value": share, "n": trials, "low": low, "high": high
-    }  # fmt: skip
+    return _row(split, bucket, metric, trials, share, low, high)
 
 
 def _macro(split: object, metric: str, groups: Sequence[pd.Series]) -> dict[str, Any]:
     sizes = [len(values) for values in groups]
     shares = [int(values.sum()) / len(values) for values in groups]
     value, low, high = statistics.macro(shares, sizes)
-    return {
-        "split": split, "bucket": "macro", "metric": metric, "value": value, "n": sum(sizes), "low": low, "high": high
-    }  # fmt: skip
+    return _row(split, "macro", metric, sum(sizes), value, low, high)
+
+
+def _row(
+    split: object, bucket: str, metric: str, n: int, value: float, low: float, high: float
+) -> dict[str, Any]:
+    place = {"split": split, "bucket": bucket, "metric": metric}
+    return {**place, "value": value, "n": n, "low": low, "high": high}
 
 
 def run(
@@ -121,8 +127,15 @@ def run(
     settings: EvaluationSettings,
     progress: Callable[[int], object] = lambda rows: None,
 ) -> pd.DataFrame:
-    """Answer the test and testood facts, and the training set itself as split `train` (Table 6)."""
-    asked = facts[facts["split"].isin(["test", "testood"])] if "split" in facts else facts.assign(split="test")
+    """Answer the test and testood facts, and the training set itself as split `train` (Table 6).
+
+    Raises DataError when no fact belongs to the test splits.
+    """
+    asked = facts[facts["split"].isin(TEST_SPLITS)] if "split" in facts else facts.assign(split="test")
+    if asked.empty:
+        raise DataError(f"no fact is of split {' or '.join(TEST_SPLITS)}; give a facts table with test facts")
     if training_set is not None:
         asked = pd.concat([asked, training_set.assign(split="train")], ignore_index=True)
+        if "bucket" in asked:
+            asked["bucket"] = asked["bucket"].fillna("")
     return answer(model, tokenizer, asked, settings, examples=shots(facts, settings), progress=progress)

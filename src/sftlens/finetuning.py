@@ -155,7 +155,7 @@ def _refuse_unusable(samples: Sequence[Sample]) -> None:
 def _engine(model_path: Path, settings: FinetuneSettings, process: Process, steps: int) -> Any:
     config = deepspeed_engine.engine_config(settings, *micro_batch_plan(settings, process.world_size))
     dtype = deepspeed_engine.DTYPES[settings.dtype]
-    model = checkpoints.load_model(model_path, dtype=dtype)
+    model = checkpoints.load_model(model_path, dtype=dtype, device="cpu")
     if settings.gradient_checkpointing:
         model.activation_checkpointing_enable()
     optimizer = torch.optim.AdamW(

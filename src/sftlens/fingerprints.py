@@ -12,9 +12,9 @@ from itertools import groupby
 from pathlib import Path
 
 PACKAGE = "sftlens"
-LEFT_OUT = {
-    f"{PACKAGE}.{room}" for room in ("progress", "provenance", "errors", "stages", "ownership", "launch")
-}
+ROOMS = ("progress", "provenance", "errors", "stages", "ownership", "launch")
+# The package itself holds nothing but its version.
+LEFT_OUT = {PACKAGE, *(f"{PACKAGE}.{room}" for room in ROOMS)}
 # Where a node stands and how it was spelt say nothing about what it does.
 IGNORED_FIELDS = {"ctx", "kind", "type_comment", "type_ignores"}
 

@@ -62,7 +62,8 @@ def worker() -> Iterator[None]:
 
 def _message(error: object) -> str:
     failures = getattr(error, "failures", {})
-    told = [failure for failure in failures.values() if os.path.isfile(failure.error_file)]
+    # Where a worker left no error file, torch puts a word in the place of its path.
+    told = [failure for failure in failures.values() if os.path.isabs(failure.error_file)]
     if told:
         return str(min(told, key=lambda failure: (failure.timestamp, failure.local_rank)).message)
     rank, failure = error.get_first_failure()  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""How well a model masters a fact: the share of sampled completions that contain its object (paper section 2)."""
+"""How well a model masters a fact: the share of sampled completions with its object (arXiv 2509.16596)."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sftlens import generation, templates
-from sftlens.matching import contains
+from sftlens.matching import accepted, contains
 from sftlens.settings.probing import ProbingSettings
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ BUCKETS = ("D0", "D1", "D2", "D3", "D4")
 
 
 def bucket(mastery: float) -> str:
-    """Return the bucket of a mastery R in [0, 1]: D0 is R = 0, then quarters closed above (paper section 2)."""
+    """Return the bucket of a mastery R in [0, 1]: D0 is R = 0, then quarters closed above."""
     return BUCKETS[int(np.ceil(mastery * 4))]
 
 
@@ -35,7 +35,7 @@ def probe(
     Args:
         model: pre-trained causal language model.
         tokenizer: its tokenizer; adds BOS as it always does.
-        facts: columns fact_id, relation, subject, aliases.
+        facts: columns fact_id, relation, subject and aliases (or object, where there are no aliases).
         sentences: completion templates of each relation.
         settings: number of samples, temperature, length, seed.
         progress: called with the number of finished (fact, template) pairs.
@@ -46,13 +46,13 @@ def probe(
     """
     pairs = [(i, t) for i, relation in enumerate(facts["relation"]) for t in range(len(sentences[relation]))]
     relations, subjects = facts["relation"].tolist(), facts["subject"].tolist()
-    ids, aliases = facts["fact_id"].tolist(), facts["aliases"].tolist()
+    ids, aliases = facts["fact_id"].tolist(), accepted(facts)
     texts = [templates.fill(sentences[relations[i]][t], subjects[i]) for i, t in pairs]
     streams = [stream(settings.seed, ids[i], texts[k]) for k, (i, t) in enumerate(pairs)]
     decode = tokenizer.decode
 
     def found(pair: int, tokens: list[int]) -> bool:
-        return contains(decode(tokens, skip_special_tokens=True), aliases[pairs[pair][0]])
+        return contains(str(decode(tokens, skip_special_tokens=True)), aliases[pairs[pair][0]])
 
     hits = generation.sample_hits(
         model,
@@ -101,8 +101,13 @@ def counts(mastery: "pd.DataFrame") -> list[dict[str, object]]:
     """Return the number of facts per split and bucket as rows of metrics (Tables 1 and 8)."""
     size = mastery.groupby(["split", "bucket"]).size()
     return [
-        {"split": split, "bucket": name, "metric": "facts", "value": float(size.get((split, name), 0)),
-         "n": int(size.get((split, name), 0))}
+        {
+            "split": split,
+            "bucket": name,
+            "metric": "facts",
+            "value": float(size.get((split, name), 0)),
+            "n": int(size.get((split, name), 0)),
+        }
         for split in dict.fromkeys(mastery["split"])
         for name in BUCKETS
     ]

@@ -1,4 +1,4 @@
-"""Intervals of accuracies (paper-level statistics follow METHOD section 9 of this project's method page).
+"""Intervals of accuracies and means.
 
 For a single model only its questions vary: the interval is the question-only one, "this model only".
 """
@@ -16,13 +16,14 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     share, z2 = successes / trials, Z95 * Z95
     centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
     half = Z95 * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials * trials)) / (1 + z2 / trials)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # Exact at the ends, where rounding would leave the share itself just outside.
+    return centre - half if successes else 0.0, centre + half if successes < trials else 1.0
 
 
 def macro(shares: Sequence[float], sizes: Sequence[int]) -> tuple[float, float, float]:
     """Return the unweighted mean of bucket accuracies and its 95 % interval over questions.
 
-    SE^2 = sum over the B buckets of p (1 - p) / (N - 1) / B^2, the buckets' questions being independent draws.
+    SE^2 = sum over the B buckets of p (1 - p) / (N - 1) / B^2: the buckets' questions are independent draws.
     """
     count = len(shares)
     mean = sum(shares) / count

@@ -40,23 +40,29 @@ def calibrate(
 ) -> dict[str, list[float]]:
     """Return the mean R of every template of every relation over the relation's calibration facts."""
     facts = pd.DataFrame(list(calibration))
-    facts["fact_id"] = [f"calibration/{r}/{s}" for r, s in zip(facts["relation"], facts["subject"], strict=True)]
+    facts["fact_id"] = [
+        f"calibration/{r}/{s}" for r, s in zip(facts["relation"], facts["subject"], strict=True)
+    ]
     facts["aliases"] = [[name] for name in facts["object"]]
     table = mastery.probe(model, tokenizer, facts, sentences, settings, progress)
     groups = table.groupby("relation", sort=False)["template_hits"]
     return {
-        str(relation): (pd.DataFrame(rows.tolist()).mean() / settings.samples).tolist() for relation, rows in groups
+        str(relation): (pd.DataFrame(rows.tolist()).mean() / settings.samples).tolist()
+        for relation, rows in groups
     }
 
 
 def choose(
-    sentences: Mapping[str, Sequence[str]], rates: Mapping[str, Sequence[float]], in_corpus: int, choice: TemplateChoice
+    sentences: Mapping[str, Sequence[str]],
+    rates: Mapping[str, Sequence[float]],
+    in_corpus: int,
+    choice: TemplateChoice,
 ) -> dict[str, list[Chosen]]:
     """Return the chosen templates of each relation that has calibration facts.
 
     The first `choice.seen` templates that the corpus was written with; then, in file order, the first
-    `choice.held_out` others whose mean R is at least `choice.threshold` of the seen templates' mean R. Where fewer
-    pass, the best of the failing ones fill up, marked as not passed.
+    `choice.held_out` others whose mean R is at least `choice.threshold` of the seen templates' mean R. Where
+    fewer pass, the best of the failing ones fill up, marked as not passed.
     """
     chosen = {}
     for relation, rate in rates.items():
@@ -67,7 +73,8 @@ def choose(
         failing = sorted((i for i in held_out if rate[i] < bar), key=lambda i: -rate[i])
         places = [*seen[: choice.seen], *(passing + failing)[: choice.held_out]]
         chosen[relation] = [
-            Chosen(sentences[relation][i], i in seen, round(rate[i], 4), i in seen or rate[i] >= bar) for i in places
+            Chosen(sentences[relation][i], i in seen, round(rate[i], 4), i in seen or rate[i] >= bar)
+            for i in places
         ]
     return chosen
 

@@ -7,17 +7,17 @@ if STUDY.facts.source == "world" or any(entry.source == "pretrain" for entry in 
             templates=STUDY.templates,
         output:
             directory(PATHS.world),
-        params:
-            options=grid_paths.world_options(STUDY),
-            common=common_options("world", shared=True),
         log:
             f"{LOGS}/world.log",
         benchmark:
             f"{LOGS}/world.tsv"
         conda:
             "../../envs/data.yaml"
+        params:
+            options=grid_paths.world_options(STUDY),
+            common=JOBS.common("world", shared=True),
         shell:
-            "{PYTHON} {SCRIPTS}/world.py --templates {input.templates:q} --out {output:q}"
+            'python "$SCRIPTS"/world.py --templates {input.templates:q} --out {output:q}'
             " {params.options:q} {params.common:q} > {log:q} 2>&1"
 
 
@@ -27,14 +27,14 @@ rule facts:
         aliases=STUDY.facts.aliases or [],
     output:
         PATHS.facts,
-    params:
-        options=grid_paths.fact_options(STUDY),
-        common=common_options("facts", shared=True),
     log:
         f"{LOGS}/facts.log",
     benchmark:
         f"{LOGS}/facts.tsv"
     conda:
         "../../envs/data.yaml"
+    params:
+        options=grid_paths.fact_options(STUDY),
+        common=JOBS.common("facts", shared=True),
     shell:
-        "{PYTHON} {SCRIPTS}/facts.py --out {output:q} {params.options:q} {params.common:q} > {log:q} 2>&1"
+        'python "$SCRIPTS"/facts.py --out {output:q} {params.options:q} {params.common:q} > {log:q} 2>&1'

@@ -127,7 +127,7 @@ class Restoration(_Axes):
     orders: list[Literal["relative", "absolute", "bottom", "random", "smallest"]] = ["relative"]
     """How parameters are ranked; `relative` is the paper's."""
     regions: list[str] = ["transformer"]
-    """Which parameters are ranked and restored."""
+    """Which parameters are ranked and restored: transformer, attention, mlp, embedding, all or layersA-B."""
 
     @field_validator("ratios")
     @classmethod
@@ -156,7 +156,7 @@ class Concentration(_Axes):
     orders: list[Literal["relative", "absolute"]] = ["relative"]
     """Measures of change."""
     regions: list[str] = ["transformer"]
-    """Which parameters are counted."""
+    """Which parameters are counted: the same names."""
 
 
 class Blocks(_Axes):

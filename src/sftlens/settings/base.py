@@ -47,7 +47,7 @@ class BaseSettings(Settings):
     """One base model: pretrained here, or a pointer to a local folder or a hub id."""
 
     source: Literal["pretrain", "path", "hub"] = "pretrain"
-    """`pretrain` makes a tiny LLaMA here; `path` a local Hugging Face folder, `hub` a model id and revision."""
+    """`pretrain` makes a tiny LLaMA here; `path` a Hugging Face folder, `hub` a model id and revision."""
     path: str | None = None
     """Folder (`source: path`) or model id (`source: hub`)."""
     revision: str | None = None

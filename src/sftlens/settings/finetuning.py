@@ -35,7 +35,7 @@ class FinetuneSettings(Settings):
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Type of the weights; bfloat16 keeps an fp32 master copy and fp32 optimiser state."""
     zero_stage: int = Field(1, ge=0, le=3)
-    """ZeRO stage: processes share nothing (0, float32 only), optimiser state (1), gradients (2), weights (3)."""
+    """ZeRO stage: processes share nothing (0, float32 only), optimiser (1), gradients (2), weights (3)."""
     micro_batch_size: int | None = Field(None, ge=1)
     """Samples that one process computes at a time; unset: its whole share of the batch."""
     gradient_checkpointing: bool = False

@@ -10,19 +10,19 @@ class WorldSettings(Settings):
 
     seed: int = 2
     """Seed of names, facts, exposures and corpus."""
-    train: int = Field(250, ge=1)
+    train: int = Field(300, ge=1)
     """Training facts of each in-domain relation."""
-    dev: int = Field(20, ge=0)
+    dev: int = Field(10, ge=0)
     """Dev facts of each in-domain relation."""
     test: int = Field(100, ge=1)
     """Test facts of each in-domain relation."""
     testood: int = Field(60, ge=1)
     """Test facts of each out-of-domain relation."""
-    extra: int = Field(45, ge=1)
+    extra: int = Field(35, ge=1)
     """Facts of each of the 24 relations that the corpus also asks questions about; never probed or tested."""
     calibration: int = Field(6, ge=1)
     """Facts of each relation on which probe templates are checked; never trained on, tested on or counted."""
-    max_exposure: int = Field(100, ge=1)
+    max_exposure: int = Field(40, ge=1)
     """A fact's number of statements is 0 or log-uniform between 1 and this."""
     unseen_share: float = Field(0.08, ge=0, lt=1)
     """Share of facts that the corpus never states."""
@@ -30,7 +30,7 @@ class WorldSettings(Settings):
     """Statements of each extra fact."""
     extra_questions: int = Field(24, ge=0)
     """Questions with answers about each extra fact."""
-    calibration_statements: int = Field(60, ge=1)
+    calibration_statements: int = Field(40, ge=1)
     """Statements of each calibration fact."""
     trailing_space_share: float = Field(0.3, ge=0, le=1)
     """Share of documents that end with a space, as the answers of fine-tuning do."""

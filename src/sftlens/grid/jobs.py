@@ -1,0 +1,166 @@
+"""What the jobs of a study are given: their inputs, and the settings that their own cell depends on, no others."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+from sftlens import fingerprints
+from sftlens.grid.cells import FEWSHOT, FULL, Product, distinct, number
+from sftlens.grid.paths import BASE_FIELDS, Paths, options
+from sftlens.grid.study import Study
+from sftlens.grid.targets import FIGURES, TABLES, wanted
+
+
+class Wildcards(Protocol):
+    """The wildcards of a job; which of these there are depends on its rule."""
+
+    model: str
+    train_set: str
+    scale: str
+    seed: str
+    strategy: str
+
+
+class Jobs:
+    """Input functions and option functions of the rules; each takes the job's wildcards."""
+
+    def __init__(self, study: Study, repository: Path) -> None:
+        self.study = study
+        self.paths = Paths(study)
+        self.products = distinct(study)
+        self.targets = wanted(study)
+        self._repository = repository
+
+    def code(self, script: str) -> list[str]:
+        """Options that say which code a job runs: the fingerprint of what its script reaches."""
+        path = self._repository / "scripts" / f"{script}.py"
+        return ["--fingerprint", fingerprints.of_script(path, self._repository / "src")]
+
+    def common(self, script: str, shared: bool = False) -> list[str]:
+        """Options of every stage: its code, and where its finished work is kept."""
+        return [*self.code(script), "--state", self.paths.shared_state if shared else self.paths.state]
+
+    def constraints(self) -> dict[str, str]:
+        """Wildcard constraints that admit exactly the values of this configuration."""
+        cells = [product.cell for product in self.products]
+        return {
+            "model": _alternatives(self.study.models),
+            **{
+                name: _alternatives(str(getattr(cell, name)) for cell in cells)
+                for name in ("train_set", "scale", "seed", "strategy")
+            },
+            "order": _alternatives(product.order for product in self.products),
+            "region": _alternatives(product.region for product in self.products),
+            "ratio": _alternatives(number(p.ratio) for p in self.products if p.ratio is not None),
+            "figure": _alternatives(FIGURES),
+            "table": _alternatives(TABLES),
+            "key": "[0-9a-f]{10}",
+            "choice": "[0-9a-f]{10}",
+        }
+
+    def summaries(self, products: Iterable[Product] | None = None) -> list[str]:
+        """Summary files of products; None: of the whole study."""
+        return [self.paths.summary(product) for product in (self.products if products is None else products)]
+
+    def summaries_of(self, wildcards: Any) -> list[str]:
+        """Summary files that one figure or table is drawn from."""
+        return self.summaries(self.targets.get(wildcards.get("figure") or wildcards.get("table"), []))
+
+    def target(self, name: str) -> str:
+        """The file that stands for a named figure or table."""
+        folder, ending = ("figures", "svg") if name in FIGURES else ("tables", "csv")
+        return f"{self.paths.root}/{folder}/{name}.{ending}"
+
+    def base(self, wildcards: Wildcards) -> str:
+        """Pointer to the base model of a cell."""
+        return self.paths.base(wildcards.model)
+
+    def mastery(self, wildcards: Wildcards) -> str:
+        """Mastery table of a cell's base model."""
+        return self.paths.mastery(wildcards.model)
+
+    def templates(self, wildcards: Wildcards) -> str:
+        """Templates that a cell's base model was probed with."""
+        return self.paths.templates(wildcards.model)
+
+    def order(self, wildcards: Wildcards) -> str:
+        """Ordered training set of a cell."""
+        return f"{self.paths.root}/{wildcards.model}/{wildcards.train_set}/order-seed{wildcards.seed}.parquet"
+
+    def model(self, wildcards: Wildcards) -> str:
+        """The model that a cell measures: the base itself at n = 0."""
+        if wildcards.strategy != FULL:
+            return self.paths.base(wildcards.model)
+        w = wildcards
+        return f"{self.paths.root}/{w.model}/{w.train_set}/n{w.scale}/seed{w.seed}/{w.strategy}/checkpoint"
+
+    def corpus(self, wildcards: Wildcards) -> str | list[str]:
+        """Folder of the text that a base model is pretrained on; nothing for an existing model."""
+        return self.paths.world if self._pretrained(wildcards) else []
+
+    def base_options(self, wildcards: Wildcards) -> list[str]:
+        """Options of scripts/base.py."""
+        entry = self.study.models[wildcards.model]
+        own = ["--name", wildcards.model]
+        if not self._pretrained(wildcards):
+            return own + options(entry, set(BASE_FIELDS) - {"pretraining"})
+        return [*own, "--corpus", f"{self.paths.world}/corpus.txt", *options(entry, BASE_FIELDS)]
+
+    def mastery_inputs(self, wildcards: Wildcards) -> dict[str, str]:
+        """Inputs of probing; a finished table replaces the model and its templates."""
+        table = self.study.models[wildcards.model].mastery
+        if table:
+            return {"table": table}
+        return {"model": self.base(wildcards), "templates": self.templates(wildcards)}
+
+    def mastery_options(self, wildcards: Wildcards) -> list[str]:
+        """Options of scripts/mastery.py."""
+        table = self.study.models[wildcards.model].mastery
+        if table:
+            return ["--import", table]
+        sources = ["--model", self.base(wildcards), "--templates", self.templates(wildcards)]
+        return [*sources, *self.bos(wildcards), *options(self.study.probing)]
+
+    def finetune_options(self, wildcards: Wildcards) -> list[str]:
+        """Options of scripts/finetune.py."""
+        processes = self.study.models[wildcards.model].launch.processes
+        return ["--processes", str(processes), *self.bos(wildcards), *options(self.study.finetuning)]
+
+    def evaluate_inputs(self, wildcards: Wildcards) -> dict[str, str]:
+        """Inputs of an evaluation; the training set is asked too where there is one."""
+        inputs = {"model": self.model(wildcards), "facts": self.mastery(wildcards)}
+        return inputs | ({"train": self.order(wildcards)} if wildcards.strategy == FULL else {})
+
+    def evaluate_options(self, wildcards: Wildcards) -> list[str]:
+        """Options of scripts/evaluate.py."""
+        settings = self.study.evaluation
+        scaling = self.study.experiments.scaling
+        if wildcards.strategy == FEWSHOT and scaling:
+            settings = settings.model_copy(update={"shots": scaling.shots})
+        return [*self.training_set(wildcards), *self.bos(wildcards), *options(settings)]
+
+    def divergence_options(self, wildcards: Wildcards) -> list[str]:
+        """Options of scripts/divergence.py."""
+        return [*self.bos(wildcards), *options(self.study.divergence)]
+
+    def restore_options(self, wildcards: Wildcards) -> list[str]:
+        """Options of scripts/restore.py."""
+        return [*self.training_set(wildcards), *self.bos(wildcards), *options(self.study.restoration)]
+
+    def training_set(self, wildcards: Wildcards) -> list[str]:
+        """Options that name a cell's training set; none at n = 0."""
+        if wildcards.strategy != FULL:
+            return []
+        return ["--train", self.order(wildcards), "--scale", wildcards.scale]
+
+    def bos(self, wildcards: Wildcards) -> list[str]:
+        """Whether the model's tokenizer needs a BOS token."""
+        return ["--bos", self.study.models[wildcards.model].bos]
+
+    def _pretrained(self, wildcards: Wildcards) -> bool:
+        return self.study.models[wildcards.model].source == "pretrain"
+
+
+def _alternatives(values: Iterable[str]) -> str:
+    return "|".join(re.escape(value) for value in dict.fromkeys(values) if value) or "(?!)"

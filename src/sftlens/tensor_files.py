@@ -1,0 +1,80 @@
+"""The tensors of a checkpoint's safetensors files, read one by one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from sftlens.errors import ModelError
+from sftlens.files import read_json
+from sftlens.model_folders import resolve
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return a checkpoint's safetensors files, by name. Raises ModelError when there are none."""
+    names = {SINGLE}
+    if (folder / INDEX).is_file():
+        index = read_json(folder / INDEX)
+        if not isinstance(index, dict) or not index.get("weight_map"):
+            raise ModelError(f"{folder / INDEX}: key 'weight_map' is missing or empty; fetch the file again")
+        names = set(index["weight_map"].values())
+    for name in sorted(names):
+        if not (folder / name).is_file():
+            raise ModelError(
+                f"{folder}: weight file {name!r} is missing; fetch the complete checkpoint in safetensors "
+                "format (pickle files such as pytorch_model.bin are not read: convert them first)"
+            )
+    return [folder / name for name in sorted(names)]
+
+
+class TensorFolder:
+    """The tensors of a checkpoint, read lazily, in checkpoint order (file by file, by name within a file)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files = {}
+        self._paths: dict[str, Path] = {}
+        for path in weight_files(folder):
+            try:
+                handle = safe_open(path, framework="pt")
+            except (SafetensorError, OSError) as error:
+                raise ModelError(
+                    f"{path}: not a readable safetensors file ({error}); it is truncated or damaged: "
+                    "fetch it again"
+                ) from None
+            for name in handle.keys():  # noqa: SIM118 - not a dict
+                self._files[name] = handle
+                self._paths[name] = path
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the tensors in checkpoint order."""
+        return list(self._files)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of one tensor."""
+        return tuple(self._files[name].get_slice(name).get_shape())
+
+    def dtype(self, name: str) -> str:
+        """Stored type of one tensor in safetensors' words, such as BF16."""
+        return str(self._files[name].get_slice(name).get_dtype())
+
+    def file(self, name: str) -> Path:
+        """The file that one tensor lies in."""
+        return self._paths[name]
+
+    def get(self, name: str) -> torch.Tensor:
+        """Return one tensor as stored."""
+        return self._files[name].get_tensor(name)
+
+    def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
+        return ((name, self.get(name)) for name in self.names)
+
+
+def open_tensors(path: Path) -> TensorFolder:
+    """Open the tensors of a model folder or pointer. Raises ModelError on missing or damaged files."""
+    return TensorFolder(resolve(path))

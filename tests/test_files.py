@@ -1,0 +1,129 @@
+"""Files are written whole or not at all, and a damaged one is told from a good one."""
+
+import pandas as pd
+import pytest
+
+from sftlens import files
+from sftlens.errors import DataError
+
+TABLE = pd.DataFrame({"fact_id": ["test/P17/00000", "test/P17/00001"], "value": [0.5, 1.0]})
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_failed_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / "table.txt"
+    files.write_text(path, "old")
+    with pytest.raises(RuntimeError), files.atomic_path(path) as partial:
+        partial.write_text("half")
+        raise RuntimeError("no")
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["table.txt"]
+
+
+def test_failed_writing_of_a_folder_leaves_the_old_one(tmp_path):
+    path = tmp_path / "checkpoint"
+    with files.atomic_path(path) as partial:
+        partial.mkdir()
+        (partial / "weights").write_text("old")
+    with pytest.raises(RuntimeError), files.atomic_path(path) as partial:
+        partial.mkdir()
+        (partial / "weights").write_text("half")
+        raise RuntimeError("no")
+    assert (path / "weights").read_text() == "old"
+    assert names(tmp_path) == ["checkpoint"]
+
+
+def test_folder_replaces_a_folder_with_all_its_files(tmp_path):
+    path = tmp_path / "checkpoint"
+    for name in ("first", "second"):
+        with files.atomic_path(path) as partial:
+            partial.mkdir()
+            (partial / name).touch()
+    assert names(path) == ["second"]
+    assert names(tmp_path) == ["checkpoint"]
+
+
+def test_leavings_of_a_killed_writer_are_no_obstacle(tmp_path):
+    path = tmp_path / "table.txt"
+    with files.atomic_path(path) as partial:
+        partial.write_text("new")
+        leavings = partial.name
+    (tmp_path / leavings).mkdir()
+    files.write_text(path, "newer")
+    assert path.read_text() == "newer"
+    assert names(tmp_path) == ["table.txt"]
+
+
+def test_folders_on_the_way_are_made(tmp_path):
+    files.write_json(tmp_path / "a" / "b" / "c.json", {"ä": [1, None]})
+    assert files.read_json(tmp_path / "a" / "b" / "c.json") == {"ä": [1, None]}
+
+
+def test_value_that_is_no_json_leaves_the_old_file(tmp_path):
+    path = tmp_path / "summary.json"
+    files.write_json(path, {"loss": 1.0})
+    with pytest.raises(ValueError, match="JSON"):
+        files.write_json(path, {"loss": float("nan")})
+    assert files.read_json(path) == {"loss": 1.0}
+
+
+def test_table_comes_back_as_it_was_and_with_equal_bytes(tmp_path):
+    files.write_parquet(tmp_path / "a.parquet", TABLE)
+    files.write_parquet(tmp_path / "b.parquet", TABLE.copy())
+    pd.testing.assert_frame_equal(files.read_parquet(tmp_path / "a.parquet"), TABLE)
+    assert files.sha256(tmp_path / "a.parquet") == files.sha256(tmp_path / "b.parquet")
+
+
+@pytest.mark.parametrize("size", [0, 3, 60, -8])
+def test_truncated_table_is_named(tmp_path, size):
+    path = tmp_path / "mastery.parquet"
+    files.write_parquet(path, TABLE)
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(DataError, match=r"mastery\.parquet: not a readable Parquet file .*make it again"):
+        files.read_parquet(path)
+
+
+def test_damaged_column_is_named(tmp_path):
+    path = tmp_path / "mastery.parquet"
+    files.write_parquet(path, TABLE)
+    content = bytearray(path.read_bytes())
+    content[4:60] = bytes(56)
+    path.write_bytes(bytes(content))
+    with pytest.raises(DataError, match=r"mastery\.parquet: not a readable"):
+        files.read_parquet(path)
+
+
+def test_missing_column_names_the_file_and_what_there_is(tmp_path):
+    path = tmp_path / "facts.parquet"
+    files.write_parquet(path, TABLE)
+    with pytest.raises(DataError, match=r"facts\.parquet: column 'bucket' is missing .*fact_id, value"):
+        files.read_parquet(path, ["fact_id", "bucket"])
+
+
+@pytest.mark.parametrize("text", ["", '{"metrics": [', '{"metrics": 1}}', "\udcff"])
+def test_damaged_json_is_named(tmp_path, text):
+    path = tmp_path / "summary.json"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(DataError, match=r"summary\.json: not valid JSON .*damaged"):
+        files.read_json(path)
+
+
+@pytest.mark.parametrize("read", [files.read_json, files.read_parquet, files.sha256])
+def test_missing_file_is_named(tmp_path, read):
+    with pytest.raises(DataError, match=r"gone\.x: no such file; make it first or correct the path"):
+        read(tmp_path / "gone.x")
+
+
+def test_hash_of_a_folder_follows_names_and_bytes(tmp_path):
+    (tmp_path / "a").write_text("1")
+    first = files.tree_sha256(tmp_path)
+    (tmp_path / "a").rename(tmp_path / "b")
+    renamed = files.tree_sha256(tmp_path)
+    (tmp_path / "b").write_text("2")
+    assert len({first, renamed, files.tree_sha256(tmp_path)}) == 3
+    (tmp_path / "b").write_text("1")
+    (tmp_path / "b").rename(tmp_path / "a")
+    assert files.tree_sha256(tmp_path) == first

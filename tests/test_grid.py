@@ -1,0 +1,391 @@
+"""The configuration of a study is strict, its cells are those of the paper, and the DAG is its grid."""
+
+import copy
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sftlens.errors import ConfigError
+from sftlens.grid import cells, counting, loading, paths, targets
+from sftlens.grid.cells import Cell, Product
+
+ROOT = Path(__file__).resolve().parent.parent
+DEMO = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture(autouse=True)
+def no_data(monkeypatch):
+    monkeypatch.delenv("ENTITY_QUESTIONS_DIR", raising=False)
+
+
+def changed(values: dict, **changes: object) -> dict:
+    """Return a configuration with some keys changed; `__` stands for the dot."""
+    values = copy.deepcopy(values)
+    for name, value in changes.items():
+        *place, last = name.split("__")
+        inner = values
+        for part in place:
+            inner = inner.setdefault(part, {})
+        inner[last] = value
+    return values
+
+
+def demo(**changes: object):
+    return loading.load(changed(DEMO, **changes))
+
+
+def refusal(**changes: object) -> str:
+    with pytest.raises(ConfigError) as caught:
+        loading.load(changed(DEMO, **changes), "my.yaml")
+    message = str(caught.value)
+    assert message.startswith("my.yaml: ")
+    assert "\n" not in message
+    return message
+
+
+@pytest.fixture(scope="module")
+def paper():
+    return loading.load_file(ROOT / "config" / "paper.yaml")
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("modles", "models"),
+        ("finetuning.learning_rat", "learning_rate"),
+        ("models.tiny.geometry.layer", "layers"),
+        ("models.path.pretraining.epoch", "epochs"),
+        ("models.tiny.launch.process", "processes"),
+        ("facts.sample.tests", "test"),
+        ("experiments.scaling.scale", "scales"),
+        ("experiments.restorations", "restoration"),
+    ],
+)
+def test_misspelt_key_names_the_nearest_one(key, nearest):
+    message = refusal(**{key.replace(".", "__"): 1})
+    assert f"unknown key '{key}'" in message
+    assert f"did you mean {nearest!r}?" in message
+
+
+def test_misspelt_key_is_named_even_where_the_right_one_is_required():
+    geometry = {**DEMO["models"]["tiny"]["geometry"]}
+    geometry["layer"] = geometry.pop("layers")
+    assert "did you mean 'layers'?" in refusal(models__tiny__geometry=geometry)
+
+
+def test_key_like_no_other_lists_the_known_ones():
+    assert "known keys here: samples, temperature" in refusal(probing__qqq=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"finetuning__epochs": "three"}, ["'finetuning.epochs'", "'three'", "valid integer"]),
+        ({"finetuning__learning_rate": -1}, ["'finetuning.learning_rate'", "greater than 0"]),
+        ({"finetuning__dtype": "fp16"}, ["'finetuning.dtype'", "'bfloat16' or 'float32'"]),
+        ({"finetuning": [1]}, ["'finetuning'", "dictionary"]),
+        ({"study": 7}, ["'study'", "string"]),
+        ({"experiments__scaling__scales": 60}, ["'experiments.scaling.scales'", "list"]),
+        ({"experiments__scaling__scales": ["alll"]}, ["scales.0'", "'alll'", "integer", "or", "'all'"]),
+        ({"experiments__scaling__train_sets": ["D5"]}, ["train_sets.0'", "'D5'", "'mixed'"]),
+        ({"experiments__scaling__seeds": [-1]}, ["seeds.0'", "greater than or equal to 0"]),
+        ({"experiments__restoration__orders": ["relativ"]}, ["orders.0'", "'relative'"]),
+        ({"experiments": None}, ["'experiments'", "None"]),
+        ({"models__tiny__geometry": {"layers": 2}}, ["'models.tiny.geometry.hidden_size' is missing"]),
+    ],
+)
+def test_wrong_type_names_the_key_and_the_value(changes, words):
+    message = refusal(**changes)
+    assert [word for word in words if word not in message] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"finetuning__dtype": "bfloat16"}, ["bfloat16 needs zero_stage 1", "dtype: float32"]),
+        ({"finetuning__micro_batch_size": 16}, ["micro_batch_size 16", "batch_size 8"]),
+        ({"models__tiny__path": "models/mine"}, ["models.tiny", "takes no `path`"]),
+        ({"models__tiny__source": "path"}, ["models.tiny", "needs `path`"]),
+        ({"models__tiny__source": "hub", "models__tiny__path": "a/b"}, ["models.tiny", "needs `revision`"]),
+        (
+            {"models__tiny__source": "hub", "models__tiny__path": "a/b", "models__tiny__revision": "main"},
+            ["`revision`", "40 hexadecimal digits"],
+        ),
+        ({"models": {}}, ["at least one model"]),
+        ({"models__a b": DEMO["models"]["tiny"]}, ["'a b'", "letters, digits"]),
+        ({"models__figures": DEMO["models"]["tiny"]}, ["'figures'", "taken"]),
+        ({"study": "models"}, ["'study'", "taken"]),
+        ({"study": "facts"}, ["'study'", "taken"]),
+        ({"study": "../elsewhere"}, ["'study'", "letters, digits"]),
+        ({"experiments__scaling__models": ["big"]}, ["experiments.scaling.models", "'big'", "tiny"]),
+        ({"experiments__scaling__scales": [0]}, ["positive number"]),
+        ({"experiments__scaling__scales": [60, 240, 60]}, ["60 stands there twice"]),
+        ({"experiments__scaling__scales": ["60", 60]}, ["60 stands there twice"]),
+        ({"experiments__divergence__seeds": [1, 1]}, ["1 stands there twice"]),
+        ({"experiments__restoration__ratios": [0]}, ["above 0 and at most 100"]),
+        ({"experiments__restoration__ratios": [101]}, ["above 0 and at most 100"]),
+        ({"experiments__restoration__ratios": [20, 20.0]}, ["20.0 stands there twice"]),
+        ({"experiments__restoration__regions": ["head"]}, ["'head'", "transformer, attention, mlp"]),
+        ({"experiments__restoration__regions": ["layers1-0"]}, ["'layers1-0' is empty"]),
+        ({"experiments__concentration__regions": ["layers0-2"]}, ["'layers0-2' is beyond 'tiny'", "is 1"]),
+    ],
+)
+def test_contradicting_settings_are_refused(changes, words):
+    message = refusal(**changes)
+    assert [word for word in words if word not in message] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("study: [", ["not valid YAML"]),
+        ("- a\n- b\n", ["no mapping"]),
+        ("study: a\nstudy: b\n", ["repeated key 'study'"]),
+        ("finetuning: {epoch: 1}\n", ["did you mean 'epochs'?"]),
+    ],
+)
+def test_unreadable_configuration_names_the_file(tmp_path, text, words):
+    path = tmp_path / "my.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        loading.load_file(path)
+    assert [word for word in [str(path), *words] if word not in str(caught.value)] == []
+
+
+def test_missing_configuration_names_the_file(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.yaml.*correct the path"):
+        loading.load_file(tmp_path / "none.yaml")
+
+
+def test_environment_names_the_questions(monkeypatch, tmp_path):
+    assert loading.load_file(ROOT / "config" / "paper.yaml").facts.path is None
+    monkeypatch.setenv("ENTITY_QUESTIONS_DIR", str(tmp_path))
+    assert loading.load_file(ROOT / "config" / "paper.yaml").facts.path == str(tmp_path)
+    assert demo().facts.path is None
+
+
+def test_paper_grid_has_every_cell_once(paper):
+    asked = [product for product in cells.distinct(paper) if product.stage == "finetune"]
+    numbered, every = 5 * 6 * 6 * 5, 5 * 6
+    assert len(asked) == len(set(asked)) == numbered + every
+    assert counting.cells(paper)["scaling"] == numbered + every + 5 * 2  # n = 0: SFT prompt, few-shot
+    seeds_of_all = {product.cell.seed for product in asked if product.cell.scale == "all"}
+    assert seeds_of_all == {0}
+
+
+def test_cells_that_experiments_share_run_once(paper):
+    products = cells.distinct(paper)
+    assert len(products) == len(set(products))
+    count = Counter(product.stage for product in products)
+    n8b = 5 * (6 * 5 + 1)
+    assert count["mastery"] == 5
+    assert count["evaluate"] == count["finetune"] + 10
+    assert count["divergence"] == n8b + 1
+    assert count["changes"] == 5 * 2 * 5
+    assert count["restore"] == 5 * 2 * 5 * 7 + 5 * 5 * (32 // 4)
+
+
+def test_blocks_cover_all_layers_of_each_model():
+    geometry = {**DEMO["models"]["tiny"]["geometry"], "layers": 6}
+    study = demo(models__six={"geometry": geometry}, experiments={"blocks": {"scales": [60]}})
+    found = {(p.cell.model, p.region, p.ratio) for p in cells.distinct(study) if p.stage == "restore"}
+    assert found == {
+        ("tiny", "layers0-1", 100.0), ("six", "layers0-3", 100.0), ("six", "layers4-5", 100.0)
+    }  # fmt: skip
+
+
+def test_experiment_may_leave_out_the_base_model():
+    study = demo(experiments={"scaling": {"scales": [60], "base": False}, "divergence": {"scales": [60]}})
+    base = [p.stage for p in cells.distinct(study) if p.cell.strategy in (cells.BASE, cells.FEWSHOT)]
+    assert base == ["divergence"]
+
+
+@pytest.mark.parametrize(
+    ("product", "path"),
+    [
+        (Product("finetune", Cell("m", "D0", "60", 3)), "m/D0/n60/seed3/full/finetune.json"),
+        (Product("evaluate", cells.base_cell("m")), "m/base/n0/seed0/base/evaluate/summary.json"),
+        (
+            Product("changes", Cell("m", "mixed", "all", 0), "relative", "mlp"),
+            "m/mixed/nall/seed0/full/changes/relative-mlp/summary.json",
+        ),
+        *(
+            (
+                Product("restore", Cell("m", "D4", "240", 0), "absolute", "transformer", ratio),
+                f"m/D4/n240/seed0/full/restore/absolute-transformer/k{shown}/summary.json",
+            )
+            for ratio, shown in ((0.5, "0.5"), (20.0, "20"), (100.0, "100"), (3, "3"))
+        ),
+    ],
+)
+def test_path_of_a_product(product, path):
+    study = demo()
+    assert paths.Paths(study).summary(product) == f"results/demo/{path}"
+    assert paths.Paths(study).log(product).startswith(f"results/demo/logs/{product.cell.path}/")
+
+
+def test_products_have_paths_of_their_own(paper):
+    found = cells.distinct(paper)
+    where = paths.Paths(paper)
+    assert len({where.summary(product) for product in found}) == len(found)
+    assert len({where.log(product) for product in found}) == len(found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({"experiments__scaling__scales": [60]}, True),
+        ({"finetuning__epochs": 2, "evaluation__max_new_tokens": 4}, True),
+        ({"study": "other"}, True),
+        ({"probing__samples": 5}, False),
+        ({"world__seed": 3}, False),
+        ({"models__tiny__pretraining__seed": 1}, False),
+        ({"template_choice__seen": 1}, False),
+    ],
+)
+def test_studies_share_the_mastery_of_equal_settings(changes, same):
+    equal = paths.Paths(demo(**changes)).mastery("tiny") == paths.Paths(demo()).mastery("tiny")
+    assert equal is same
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"experiments__scaling__scales": [60, 240, 480, 960]},
+        {"experiments__blocks": {"scales": [480]}},
+        {"models__second": {"geometry": DEMO["models"]["tiny"]["geometry"]}},
+        {"finetuning__epochs": 2},
+        {"models__tiny__launch": {"processes": 2}},
+    ],
+)
+def test_study_may_grow(changes):
+    assert paths.conflict(demo(**changes), paths.snapshot(demo())) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"facts": {"source": "entity_questions"}}, "facts.source was 'world' and is 'entity_questions'"),
+        ({"facts__remove_train_from_test": True}, "facts.remove_train_from_test was False and is True"),
+        ({"world__seed": 3}, "world.seed was 2 and is 3"),
+        ({"models__tiny__geometry__layers": 3}, "models.tiny.geometry.layers was 2 and is 3"),
+        ({"models__tiny__pretraining__seed": 1}, "models.tiny.pretraining.seed was 0 and is 1"),
+        (
+            {"models__tiny__source": "path", "models__tiny__path": "x"},
+            "models.tiny.source was 'pretrain' and",
+        ),
+    ],
+)
+def test_other_configuration_of_the_same_name_is_a_conflict(changes, place):
+    found = paths.conflict(demo(**changes), paths.snapshot(demo()))
+    assert found is not None and place in found
+
+
+def test_questions_named_later_are_no_conflict(paper, monkeypatch, tmp_path):
+    recorded = paths.snapshot(paper)
+    monkeypatch.setenv("ENTITY_QUESTIONS_DIR", str(tmp_path))
+    named = loading.load_file(ROOT / "config" / "paper.yaml")
+    assert paths.conflict(named, recorded) is None
+    monkeypatch.setenv("ENTITY_QUESTIONS_DIR", str(tmp_path / "other"))
+    other = loading.load_file(ROOT / "config" / "paper.yaml")
+    assert "facts.path" in (paths.conflict(other, paths.snapshot(named)) or "")
+
+
+def test_figures_and_tables_follow_the_experiments():
+    assert list(targets.wanted(demo())) == ["fig2", "fig4", "fig5", "table1", "table2", "table3", "table4"]
+    assert list(targets.wanted(demo(experiments={"divergence": {"scales": [60]}}))) == ["fig5", "table1"]
+
+
+def test_options_of_a_script():
+    study = demo(finetuning__gradient_checkpointing=True)
+    options = paths.options(
+        study.finetuning, ["epochs", "gradient_checkpointing", "allow_smaller", "micro_batch_size"]
+    )
+    assert options == ["--epochs", "1", "--allow-smaller", "--gradient-checkpointing"]
+    assert paths.options(study.facts, ["remove_train_from_test"]) == ["--no-remove-train-from-test"]
+
+
+def planned(folder: Path, config: Path | str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Plan a study in a folder that holds neither results nor data nor models, only config/."""
+    if not (folder / "config").exists():
+        (folder / "config").symlink_to(ROOT / "config")
+    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-n", "--quiet", "rules"]
+    environment = {name: value for name, value in os.environ.items() if name != "ENTITY_QUESTIONS_DIR"}
+    return subprocess.run(
+        [*command, "--directory", str(folder), "--configfile", str(config)],
+        capture_output=True,
+        text=True,
+        env={**environment, **variables},
+    )
+
+
+def stats(run: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    """Return the jobs of each rule from Snakemake's table."""
+    assert run.returncode == 0, run.stdout + run.stderr
+    table = (run.stdout + run.stderr).split("Job stats:")[-1]
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+
+
+@pytest.mark.parametrize("name", ["config", "paper"])
+def test_snakemake_plans_what_is_counted(tmp_path, name):
+    config = ROOT / "config" / f"{name}.yaml"
+    found = stats(planned(tmp_path, config))
+    counted = counting.jobs(loading.load_file(config))
+    assert found.pop("total") == sum(counted.values())
+    assert found == counted
+    assert f"total{sum(counted.values()):>18}" in counting.describe(loading.load_file(config))
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["config"]
+
+
+def test_snakemake_plans_an_imported_model_on_the_embedded_world(tmp_path):
+    """One plan for what the shipped studies lack: a model by path, imported mastery, a choice of ratios."""
+    values = changed(
+        DEMO,
+        models={
+            "mine": {**DEMO["models"]["tiny"], "source": "path", "path": "models/mine"},
+            "known": {**DEMO["models"]["tiny"], "mastery": "known.parquet"},
+        },
+        experiments={
+            "scaling": {"models": ["mine"], "scales": [60]},
+            "divergence": {"models": ["known"], "scales": ["all"], "train_sets": ["mixed"]},
+            "restoration": {"models": ["mine"], "train_sets": ["D0"], "scales": [60], "ratios": [0.5, 20]},
+        },
+    )
+    (tmp_path / "known.parquet").touch()
+    config = tmp_path / "my.yaml"
+    config.write_text(yaml.safe_dump(values))
+    found = stats(planned(tmp_path, config))
+    counted = counting.jobs(loading.load_file(config))
+    assert found.pop("total") == sum(counted.values())
+    assert found == counted
+    assert (found["world"], found["choose_templates"], found["restore"]) == (1, 1, 2)
+
+
+def test_snakemake_plans_a_model_by_path_on_the_embedded_world(tmp_path):
+    """No model is pretrained, yet the questions come from the world."""
+    mine = {**DEMO["models"]["tiny"], "source": "path", "path": "models/mine"}
+    config = tmp_path / "my.yaml"
+    small = {"scaling": {"scales": [60], "train_sets": ["D0"]}}
+    config.write_text(yaml.safe_dump(changed(DEMO, models={"mine": mine}, experiments=small)))
+    found = stats(planned(tmp_path, config))
+    assert found.pop("total") == sum(found.values())
+    assert found == counting.jobs(loading.load_file(config))
+    assert found["world"] == 1 and "choose_templates" not in found
+
+
+def test_snakemake_refuses_a_misspelt_key_in_one_line(tmp_path):
+    config = tmp_path / "my.yaml"
+    config.write_text(yaml.safe_dump(changed(DEMO, finetuning__learning_rat=1)))
+    run = planned(tmp_path, config)
+    assert run.returncode == 1
+    message = f"error: {config}: unknown key 'finetuning.learning_rat'; did you mean 'learning_rate'?"
+    assert run.stderr.splitlines()[-1] == message
+    assert run.stdout == ""
