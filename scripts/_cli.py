@@ -11,21 +11,21 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
-import argparse  # noqa: E402
-import errno  # noqa: E402
-import json  # noqa: E402
-import sys  # noqa: E402
-from collections.abc import Callable, Mapping  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any, TypeVar  # noqa: E402
+import argparse
+import errno
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from pydantic import ValidationError  # noqa: E402
+from pydantic import ValidationError
 
-from sftlens import files, stages  # noqa: E402
-from sftlens.errors import ConfigError, SftlensError  # noqa: E402
-from sftlens.settings import Settings  # noqa: E402
+from sftlens import files, stages
+from sftlens.errors import ConfigError, SftlensError
+from sftlens.settings import Settings
 
 S = TypeVar("S", bound=Settings)
 

@@ -82,9 +82,7 @@ def _pretrain(target: Path, args: Any, settings: BaseSettings) -> dict[str, Any]
 
     if args.corpus is None:
         raise ModelError("--source pretrain needs --corpus: the text that scripts/world.py writes")
-    return pretraining.pretrain(
-        args.corpus, settings.geometry, settings.pretraining, target, progress=progress.bar
-    )
+    return pretraining.pretrain(args.corpus, settings.geometry, settings.pretraining, target, progress=progress.bar)
 
 
 def _fetch(settings: BaseSettings) -> Path:

@@ -20,9 +20,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="Hugging Face folder or base.json")
     parser.add_argument("--templates", type=Path, required=True, help="all completion templates (YAML)")
     parser.add_argument("--calibration", type=Path, required=True, help="calibration facts (JSON)")
-    parser.add_argument(
-        "--seen-templates", type=int, required=True, help="templates the corpus was written with"
-    )
+    parser.add_argument("--seen-templates", type=int, required=True, help="templates the corpus was written with")
     parser.add_argument("--out", type=Path, required=True, help="chosen templates (YAML)")
     args = parser.parse_args()
     if args.seen_templates < 1:

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import _cli
-
 from sftlens import files
 from sftlens.errors import DataError
 from sftlens.grid import collecting, loading, targets
 from sftlens.grid.cells import Product
-from sftlens.grid.paths import SNAPSHOT, RESULTS, Paths
+from sftlens.grid.paths import RESULTS, SNAPSHOT, Paths
 from sftlens.grid.study import Study
 
 

@@ -16,9 +16,7 @@ CONFIG = Path(__file__).resolve().parent.parent / "config"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
     args = parser.parse_args()
     texts = documentation.documents(loading.load_file(CONFIG / "config.yaml"))

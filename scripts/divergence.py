@@ -17,15 +17,11 @@ from sftlens.settings.divergence import DivergenceSettings
 def main() -> None:
     parser = _cli.parser(__doc__, DivergenceSettings)
     parser.add_argument("--base", type=Path, required=True, help="pre-trained model: folder or base.json")
-    parser.add_argument(
-        "--finetuned", type=Path, required=True, help="fine-tuned model (the base itself for n = 0)"
-    )
+    parser.add_argument("--finetuned", type=Path, required=True, help="fine-tuned model (the base itself for n = 0)")
     parser.add_argument("--facts", type=Path, required=True, help="mastery table of the base model")
     parser.add_argument("--templates", type=Path, required=True, help="the templates it was probed with")
-    parser.add_argument(
-        "--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed"
-    )
-    parser.add_argument("--device", default="cpu", help="torch device")
+    parser.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
+    parser.add_argument("--device", help="torch device")
     parser.add_argument("--out", type=Path, required=True, help="folder of kl.parquet and summary.json")
     args = parser.parse_args()
     settings = _cli.settings(args, DivergenceSettings)

@@ -20,10 +20,8 @@ def main() -> None:
     parser.add_argument("--facts", type=Path, required=True, help="facts, with mastery buckets or without")
     parser.add_argument("--train", type=Path, help="ordered training set (scripts/training_set.py)")
     parser.add_argument("--scale", default="all", help="how many of its first rows were trained on")
-    parser.add_argument(
-        "--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed"
-    )
-    parser.add_argument("--device", default="cpu", help="torch device")
+    parser.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
+    parser.add_argument("--device", help="torch device")
     parser.add_argument("--out", type=Path, required=True, help="folder of answers.parquet and summary.json")
     args = parser.parse_args()
     settings = _cli.settings(args, EvaluationSettings)

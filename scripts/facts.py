@@ -16,9 +16,7 @@ from sftlens.settings.facts import FactsSettings
 def main() -> None:
     parser = _cli.parser(__doc__, FactsSettings)
     source = parser.add_mutually_exclusive_group()
-    source.add_argument(
-        "--entity-questions", metavar="DATA", help="folder or zip (default: ENTITY_QUESTIONS_DIR)"
-    )
+    source.add_argument("--entity-questions", metavar="DATA", help="folder or zip (default: ENTITY_QUESTIONS_DIR)")
     source.add_argument("--world", type=Path, help="folder of scripts/world.py")
     parser.add_argument("--out", type=Path, required=True, help="table to write (Parquet)")
     args = parser.parse_args()
@@ -33,9 +31,7 @@ def main() -> None:
         outputs={"facts.parquet": args.out},
         inputs={"facts": facts.identity(settings, args.world)},
         settings=settings.model_dump(exclude={"path", "aliases"}),
-        compute=lambda folder: files.write_parquet(
-            folder / "facts.parquet", facts.load(settings, args.world)
-        ),
+        compute=lambda folder: files.write_parquet(folder / "facts.parquet", facts.load(settings, args.world)),
     )
 
 

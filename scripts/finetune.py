@@ -28,9 +28,7 @@ def main() -> None:
             train(args, settings, args.worker)
         return
     inputs = _cli.contents(args, "model", "train")
-    identity = settings.model_dump() | {
-        name: getattr(args, name) for name in ("scale", "seed", "bos", "processes")
-    }
+    identity = settings.model_dump() | {name: getattr(args, name) for name in ("scale", "seed", "bos", "processes")}
 
     def compute(folder: Path) -> None:
         if args.processes == 1:
@@ -53,15 +51,11 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = _cli.parser(__doc__, FinetuneSettings)
     parser.add_argument("--model", type=Path, required=True, help="Hugging Face folder or base.json")
-    parser.add_argument(
-        "--train", type=Path, required=True, help="ordered training set (scripts/training_set.py)"
-    )
+    parser.add_argument("--train", type=Path, required=True, help="ordered training set (scripts/training_set.py)")
     parser.add_argument("--scale", default="all", help="train on its first N rows, or on all (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the training order")
     parser.add_argument("--processes", type=int, default=1, help="processes on this node, one for each GPU")
-    parser.add_argument(
-        "--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed"
-    )
+    parser.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
     parser.add_argument("--out", type=Path, required=True, help="Hugging Face folder to write")
     parser.add_argument("--summary", type=Path, help="summary to write (default: OUT.json)")
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
@@ -75,16 +69,12 @@ def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) ->
     table = files.read_parquet(args.train, ["question", "object"])
     rows = training_sets.take(table, args.scale, settings.allow_smaller)
     tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
-    samples = prompts.encode_samples(
-        tokenizer, rows["question"].tolist(), rows["object"].tolist(), settings.max_length
-    )
+    samples = prompts.encode_samples(tokenizer, rows["question"].tolist(), rows["object"].tolist(), settings.max_length)
     first = os.environ.get("RANK", "0") == "0"
     steps = finetuning.steps_of(len(samples), settings)
     with progress.bar(description="fine-tune", total=steps if first else 0, unit="step") as bar:
         update = bar.update if first else (lambda steps: None)
-        report = finetuning.finetune(
-            args.model, samples, settings, tokenizer, folder / "checkpoint", args.seed, update
-        )
+        report = finetuning.finetune(args.model, samples, settings, tokenizer, folder / "checkpoint", args.seed, update)
     if first:
         checkpoints.write_manifest(folder / "checkpoint")
         files.write_json(

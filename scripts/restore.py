@@ -37,22 +37,16 @@ def arguments() -> argparse.Namespace:
     parser = _cli.parser(__doc__, RestorationSettings)
     parser.add_argument("base", type=Path, help="pre-trained model")
     parser.add_argument("finetuned", type=Path, help="model fine-tuned from it")
-    parser.add_argument(
-        "--ratio", type=float, action="append", required=True, help="k in percent; repeatable"
-    )
+    parser.add_argument("--ratio", type=float, action="append", required=True, help="k in percent; repeatable")
     parser.add_argument("--order", default="relative", help=f"one of {', '.join(orders.ORDERS)}")
     parser.add_argument("--region", default="transformer", help="parameters that are ranked and restored")
     parser.add_argument("--changes", type=Path, help="folder made by scripts/changes.py: saves one pass")
     parser.add_argument("--facts", type=Path, help="facts with buckets (mastery.parquet): evaluate on them")
     parser.add_argument("--train", type=Path, help="ordered training set, evaluated as split `train`")
     parser.add_argument("--scale", default="all", help="how many of its first rows were trained on")
-    parser.add_argument(
-        "--bos", default="require", choices=("require", "none"), help="`none`: run without BOS"
-    )
+    parser.add_argument("--bos", default="require", choices=("require", "none"), help="`none`: run without BOS")
     parser.add_argument("--device", help="torch device of the evaluation (default: a GPU if there is one)")
-    parser.add_argument(
-        "--save-model", action="store_true", help="write the restored model also with --facts"
-    )
+    parser.add_argument("--save-model", action="store_true", help="write the restored model also with --facts")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     return parser.parse_args()
 

@@ -14,9 +14,7 @@ from sftlens import files, training_sets
 
 def main() -> None:
     parser = _cli.parser(__doc__)
-    parser.add_argument(
-        "--mastery", type=Path, required=True, help="facts with their mastery (scripts/mastery.py)"
-    )
+    parser.add_argument("--mastery", type=Path, required=True, help="facts with their mastery (scripts/mastery.py)")
     parser.add_argument("--train-set", required=True, help="D0, D1, D2, D3, D4 or mixed")
     parser.add_argument("--seed", type=int, default=0, help="seed of the order")
     parser.add_argument("--model-name", required=True, help="name of the model; each has orders of its own")
@@ -24,9 +22,7 @@ def main() -> None:
     args = parser.parse_args()
 
     def compute(folder: Path) -> None:
-        facts = files.read_parquet(
-            args.mastery, ["fact_id", "split", "relation", "question", "object", "bucket"]
-        )
+        facts = files.read_parquet(args.mastery, ["fact_id", "split", "relation", "question", "object", "bucket"])
         order = training_sets.order(facts, args.train_set, args.seed, args.model_name)
         files.write_parquet(folder / "order.parquet", order)
 

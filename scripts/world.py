@@ -25,9 +25,7 @@ def main() -> None:
         help="folder or zip of EntityQuestions for real facts (no value: from ENTITY_QUESTIONS_DIR)",
     )  # fmt: skip
     parser.add_argument("--templates", type=Path, required=True, help="completion templates (YAML)")
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder to write; an older world there is replaced"
-    )
+    parser.add_argument("--out", type=Path, required=True, help="folder to write; an older world there is replaced")
     args = parser.parse_args()
     if args.entity_questions is not None:
         args.source, args.path = "entity_questions", args.entity_questions or None
@@ -56,9 +54,7 @@ def _data(facts: FactsSettings) -> Path | None:
         return None
     if path := facts.path or os.environ.get("ENTITY_QUESTIONS_DIR"):
         return Path(path).expanduser()
-    raise DataError(
-        "no EntityQuestions data set is named; give --entity-questions DATA, or ENTITY_QUESTIONS_DIR"
-    )
+    raise DataError("no EntityQuestions data set is named; give --entity-questions DATA, or ENTITY_QUESTIONS_DIR")
 
 
 def _content(data: Path | None) -> str:

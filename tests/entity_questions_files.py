@@ -26,10 +26,7 @@ def put(folder: Path, split: str, relation: str, items: Any) -> Path:
 def items(split: str, relation: str, count: int) -> list[dict[str, Any]]:
     """Return `count` questions about subjects that no other file has."""
     ask = RELATIONS[relation].ask
-    return [
-        {"question": ask(f"{split} {relation} {i}"), "answers": [f"{relation} object {i}"]}
-        for i in range(count)
-    ]
+    return [{"question": ask(f"{split} {relation} {i}"), "answers": [f"{relation} object {i}"]} for i in range(count)]
 
 
 def data_set(folder: Path, count: int = 3) -> Path:

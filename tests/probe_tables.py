@@ -1,5 +1,6 @@
-"""Small tables of facts and completion templates for tests of probing, evaluation and divergence."""
+"""Small tables of facts, completion templates and prompts for tests of what reads a model."""
 
+import numpy as np
 import pandas as pd
 
 from sftlens.facts import ID_RELATIONS
@@ -12,9 +13,7 @@ QUESTIONS = {"P17": "Which country is [X] located in?", "P19": "Where was [X] bo
 SUBJECTS = ("Mount Kesta", "Ada Loren", "Port Vale", "Ben Oslo", "Torburg", "Lake Norwen")
 
 
-def facts_table(
-    splits: tuple[str, ...] = ("train", "dev", "test", "testood"), subjects: int = 3
-) -> pd.DataFrame:
+def facts_table(splits: tuple[str, ...] = ("train", "dev", "test", "testood"), subjects: int = 3) -> pd.DataFrame:
     """Return facts of two relations, `subjects` a split; short accepted answers, so that a random model hits some."""
     assert set(SENTENCES) <= set(ID_RELATIONS)
     rows = [
@@ -32,3 +31,10 @@ def facts_table(
         for i in range(subjects)
     ]
     return pd.DataFrame(rows)
+
+
+def prompts_of(count: int, seed: int = 0, vocabulary: int = 400, longest: int = 12) -> list[list[int]]:
+    """Return random prompts of mixed lengths, several of each."""
+    draw = np.random.default_rng(seed)
+    lengths = draw.integers(max(1, longest - 3), longest + 1, count)
+    return [draw.integers(3, vocabulary, length).tolist() for length in lengths]

@@ -12,9 +12,7 @@ from sftlens.settings.restoration import RestorationSettings
 
 SETTINGS = RestorationSettings()
 # Zeros of both signs, subnormals of fp32 and bf16, neighbours of epsilon, few values so that ties abound.
-PALETTE = torch.tensor(
-    [0.0, -0.0, 1e-45, -1e-40, 9.2e-41, 1e-8, -1e-8, 1e-30, 0.5, -0.5, 0.75, 1.0, -3.0, 1e30]
-)
+PALETTE = torch.tensor([0.0, -0.0, 1e-45, -1e-40, 9.2e-41, 1e-8, -1e-8, 1e-30, 0.5, -0.5, 0.75, 1.0, -3.0, 1e30])
 SHAPES = {
     "model.layers.0.self_attn.q_proj.weight": (13, 7),
     "model.layers.10.mlp.up_proj.weight": (50,),
@@ -42,9 +40,7 @@ def drawn(seed: int, dtype: torch.dtype) -> tuple[Tensors, Tensors]:
 def gaussian(seed: int, dtype: torch.dtype) -> tuple[Tensors, Tensors]:
     """Return models in which no element dominates the sums; the grid of values makes ties."""
     generator = torch.Generator().manual_seed(seed)
-    base = {
-        name: torch.randn(shape, generator=generator).mul(4).round().div(4) for name, shape in SHAPES.items()
-    }
+    base = {name: torch.randn(shape, generator=generator).mul(4).round().div(4) for name, shape in SHAPES.items()}
     steps = {name: torch.randint(-1, 2, shape, generator=generator) / 8 for name, shape in SHAPES.items()}
     shifted = {name: (tensor + 0.125).to(dtype) for name, tensor in base.items()}
     return shifted, {name: (tensor + steps[name]).to(dtype) for name, tensor in shifted.items()}
@@ -56,9 +52,7 @@ def saved(folder: Path, tensors: Tensors) -> TensorFolder:
     return TensorFolder(folder)
 
 
-def pair_of(
-    tmp_path: Path, base: Tensors, finetuned: Tensors, region: str = "transformer", piece: int = 7
-) -> Pair:
+def pair_of(tmp_path: Path, base: Tensors, finetuned: Tensors, region: str = "transformer", piece: int = 7) -> Pair:
     return Pair(saved(tmp_path / "base", base), saved(tmp_path / "ft", finetuned), region, piece)
 
 

@@ -211,7 +211,7 @@ def test_a_tokenizer_that_ends_every_text_is_refused(tmp_path: Path) -> None:
         single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
     )
     tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match="ends every text with EOS.*add_eos_token"):
+    with pytest.raises(ModelError, match=r"ends every text with EOS.*add_eos_token"):
         checkpoints.load_tokenizer(tmp_path)
 
 
@@ -226,14 +226,6 @@ def test_unusable_tokenizers_are_refused(tmp_path: Path) -> None:
         (tmp_path / "tokenizer.json").write_text(damage)
         with pytest.raises(ModelError, match="no usable tokenizer"):
             checkpoints.load_tokenizer(tmp_path)
-
-
-def test_decoding_leaves_the_spaces_alone(tmp_path: Path) -> None:
-    tokenizer = tiny_tokenizer()
-    tokenizer.clean_up_tokenization_spaces = True
-    tokenizer.save_pretrained(tmp_path)
-    loaded = checkpoints.load_tokenizer(tmp_path)
-    assert loaded.decode(loaded("Vale , Oslo .", add_special_tokens=False)["input_ids"]) == "Vale , Oslo ."
 
 
 def test_pointers_lead_to_their_folder(plain: Path, tmp_path: Path) -> None:

@@ -65,9 +65,7 @@ def test_every_key_has_a_type_and_a_docstring():
     keys = [key for section in documentation.sections() for key in section.keys]
     names = [key.name for key in keys]
     assert len(names) == len(set(names)) > 90
-    assert [
-        key.name for key in keys if not (key.kind and key.default and key.meaning.endswith((".", ")")))
-    ] == []
+    assert [key.name for key in keys if not (key.kind and key.default and key.meaning.endswith((".", ")")))] == []
 
 
 @pytest.mark.parametrize(

@@ -101,10 +101,10 @@ def test_a_table_that_cannot_choose_is_refused(
     models: tuple[PreTrainedModel, PreTrainedModel], tokenizer: PreTrainedTokenizerFast
 ) -> None:
     table = mastery_table()
-    with pytest.raises(DataError, match="relation P17: .* no train facts .*; probe train facts"):
+    with pytest.raises(DataError, match=r"relation P17: .* no train facts .*; probe train facts"):
         select(models, tokenizer, table[table["split"] != "train"])
     table["template_hits"] = [[5]] * len(table)
-    with pytest.raises(DataError, match="P17: .* hits of 1 templates, the templates file has 3; give the file"):
+    with pytest.raises(DataError, match=r"P17: .* hits of 1 templates, the templates file has 3; give the file"):
         select(models, tokenizer, table)
 
 
@@ -144,13 +144,11 @@ def test_the_answer_must_begin_within_the_first_words(
     assert chosen["kept"].tolist() == [True] * kept + [False] * (4 - kept)
 
 
-def kept_facts(tokenizer: PreTrainedTokenizerFast) -> pd.DataFrame:
-    """Return facts that are all kept but the second."""
+def kept_facts() -> pd.DataFrame:
+    """Return facts that are all kept but the second; questions of two lengths, sentences of six."""
     facts = facts_table(("test",))
-    facts["sentence"] = [
-        templates.fill(SENTENCES[relation][0], subject)
-        for relation, subject in zip(facts["relation"], facts["subject"], strict=True)
-    ]
+    facts["question"] = [f"Where is {'x' * (i % 2)} {i}?" for i in range(6)]
+    facts["sentence"] = [f"{'far ' * (8 - i)}{subject} is" for i, subject in enumerate(facts["subject"])]
     facts["words_before"] = [0, 9, 1, 0, 0, 2]
     facts["kept"] = facts["words_before"] < 3
     return facts
@@ -165,16 +163,14 @@ def test_divergence_equals_a_computation_fact_by_fact(
     models: tuple[PreTrainedModel, PreTrainedModel], tokenizer: PreTrainedTokenizerFast
 ) -> None:
     base, finetuned = models
-    chosen = kept_facts(tokenizer)
+    chosen = kept_facts()
     for batch_tokens in (1, 10**6):
         settings = SETTINGS.model_copy(update={"batch_tokens": batch_tokens})
         table = divergence.measure(base, finetuned, tokenizer, chosen, settings)
         kept = chosen[chosen["kept"]]
         assert table.columns.tolist() == ["fact_id", "words_before", *divergence.METRICS]
         assert table["fact_id"].tolist() == kept["fact_id"].tolist() and len(table) == 5
-        for row, question, sentence in zip(
-            table.itertuples(), kept["question"], kept["sentence"], strict=True
-        ):
+        for row, question, sentence in zip(table.itertuples(), kept["question"], kept["sentence"], strict=True):
             asked = prompts.encode_prompt(tokenizer, question)
             p = last_logits(finetuned, asked)
             q, same = last_logits(base, tokenizer(sentence)["input_ids"]), last_logits(base, asked)
@@ -189,7 +185,7 @@ def test_a_model_does_not_diverge_from_itself(
     models: tuple[PreTrainedModel, PreTrainedModel], tokenizer: PreTrainedTokenizerFast
 ) -> None:
     base = models[0]
-    chosen = kept_facts(tokenizer)
+    chosen = kept_facts()
     table = divergence.measure(base, base, tokenizer, chosen, SETTINGS)
     assert table["kl_same_prompt"].tolist() == [0.0] * 5
     assert (table["kl"] > 0.01).all()

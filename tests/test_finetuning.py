@@ -115,9 +115,7 @@ def test_clipping_is_that_of_the_whole_gradient(base, samples, tmp_path):
         assert_equals_plain(*run(base, samples, tmp_path / str(stage), **clipped, zero_stage=stage), expected)
 
 
-@pytest.mark.parametrize(
-    ("arch", "tied"), [("llama", True), ("qwen2", True), ("qwen3", False), ("mistral", False)]
-)
+@pytest.mark.parametrize(("arch", "tied"), [("llama", True), ("qwen2", True), ("qwen3", False), ("mistral", False)])
 def test_other_architectures_and_tied_embeddings(samples, tmp_path, arch, tied):
     original = tiny_model(tmp_path / "base", arch, tied=tied)
     expected = plain_loop(tmp_path / "base", samples[:8], **RECIPE)
@@ -187,9 +185,7 @@ def test_ranks_share_a_batch_and_pad_what_is_missing(samples, world_size, micro)
 def test_the_report_counts_tokens_and_calls_progress(base, samples, tmp_path):
     calls = []
     settings = FinetuneSettings(**RECIPE)
-    report = finetuning.finetune(
-        base, samples, settings, tiny_tokenizer(), tmp_path / "out", SEED, calls.append
-    )
+    report = finetuning.finetune(base, samples, settings, tiny_tokenizer(), tmp_path / "out", SEED, calls.append)
     order = training_order(20, SEED)
     expected = [sum(samples[i].supervised for i in order[a : a + 8]) for a in (0, 8, 16)]
     assert report.supervised_tokens == expected and report.examples == 20 and sum(calls) == 3
@@ -204,9 +200,7 @@ def test_nothing_is_left_changed_in_the_process(base, samples, tmp_path):
 
 
 def test_a_loss_that_becomes_nan_is_named_and_nothing_is_written(base, samples, tmp_path):
-    with pytest.raises(
-        TrainingError, match=r"step 2: the loss became nan; nothing was written. Lower learning_rate"
-    ):
+    with pytest.raises(TrainingError, match=r"step 2: the loss became nan; nothing was written. Lower learning_rate"):
         run(base, samples, tmp_path / "out", learning_rate=1e30)
     assert not list(tmp_path.iterdir()) and not torch.distributed.is_initialized()
 

@@ -89,9 +89,7 @@ def test_equal_code_has_an_equal_fingerprint(of):
         edit('"""Count."""', '"""Count, and say what.\n\nAt length.\n"""'),
         edit('    """Return something."""\n', ""),
         edit('"""Number of sides."""', '"""How many sides there are."""'),
-        edit(
-            "return area(sides) * scale + math.pi", "return (\n        area( sides )*scale  + math.pi\n    )"
-        ),
+        edit("return area(sides) * scale + math.pi", "return (\n        area( sides )*scale  + math.pi\n    )"),
         edit(
             "sides: int = 4, *, scale: float = 0.5",
             "\n    sides: int = 4,\n    *,\n    scale: float = 0.5,\n",
@@ -174,10 +172,7 @@ def test_other_versions_of_python_agree(version):
     interpreter = shutil.which(f"python{version}")
     # A version manager may need to be told which of its versions is meant.
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYENV_VERSION": version}
-    if (
-        not interpreter
-        or subprocess.run([interpreter, "-c", ""], capture_output=True, env=environment).returncode
-    ):
+    if not interpreter or subprocess.run([interpreter, "-c", ""], capture_output=True, env=environment).returncode:
         pytest.skip(f"no Python {version} here")
     code = (
         "import sys; from pathlib import Path; from sftlens import fingerprints\n"
@@ -185,7 +180,5 @@ def test_other_versions_of_python_agree(version):
     )
     scripts = sorted((ROOT / "scripts").glob("[a-z]*.py"))
     command = [interpreter, "-c", code, str(ROOT / "src"), *map(str, scripts)]
-    found = subprocess.run(
-        command, capture_output=True, text=True, env=environment, check=True
-    ).stdout.split()
+    found = subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout.split()
     assert found == [fingerprints.of_script(script, ROOT / "src") for script in scripts]

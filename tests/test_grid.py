@@ -306,9 +306,7 @@ def test_figures_and_tables_follow_the_experiments():
 
 def test_options_of_a_script():
     study = demo(finetuning__gradient_checkpointing=True)
-    options = paths.options(
-        study.finetuning, ["epochs", "gradient_checkpointing", "allow_smaller", "micro_batch_size"]
-    )
+    options = paths.options(study.finetuning, ["epochs", "gradient_checkpointing", "allow_smaller", "micro_batch_size"])
     assert options == ["--epochs", "1", "--allow-smaller", "--gradient-checkpointing"]
     assert paths.options(study.facts, ["remove_train_from_test"]) == ["--no-remove-train-from-test"]
 

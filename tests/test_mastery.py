@@ -99,7 +99,7 @@ def test_prompts_are_filled_templates_as_the_tokenizer_encodes_them(
     def fake(model: object, prompts: list[list[int]], streams: object, found: object, **options: object):  # type: ignore[no-untyped-def]
         assert all(prompt[0] == tokenizer.bos_token_id for prompt in prompts)
         assert options["temperature"] == 0.7 and options["samples"] == 10 and options["max_new_tokens"] == 32
-        texts.extend(tokenizer.decode(prompt, skip_special_tokens=True) for prompt in prompts)
+        texts.extend(str(tokenizer.decode(prompt, skip_special_tokens=True)) for prompt in prompts)
         assert found(0, tokenizer(" the answer", add_special_tokens=False)["input_ids"])  # type: ignore[operator]
         assert not found(0, tokenizer(" THE ANSWER", add_special_tokens=False)["input_ids"])  # type: ignore[operator]
         return np.arange(len(prompts)) % 11
@@ -132,7 +132,7 @@ def test_aliases_that_would_accept_anything_are_refused(
 ) -> None:
     facts = facts_table(("train",), 1)
     facts["aliases"] = [["a"], aliases]
-    with pytest.raises(DataError, match="fact 'train/P19/00000': column 'aliases'.*make the facts again"):
+    with pytest.raises(DataError, match=r"fact 'train/P19/00000': column 'aliases'.*make the facts again"):
         mastery.probe(model, tokenizer, facts, SENTENCES, SETTINGS)
 
 

@@ -47,9 +47,7 @@ def test_environments_hold_all_that_the_jobs_need():
     listed: set[str] = set()
     for path in (ROOT / "envs").glob("*.yaml"):
         environment = yaml.safe_load(path.read_text(encoding="utf-8"))
-        listed |= set(
-            pins(next(part["pip"] for part in environment["dependencies"] if isinstance(part, dict)))
-        )
+        listed |= set(pins(next(part["pip"] for part in environment["dependencies"] if isinstance(part, dict))))
     assert set(DIRECT) - listed == {"snakemake"}
 
 

@@ -9,9 +9,7 @@ from sftlens import checkpoints, files, pretraining, prompts
 from sftlens.errors import DataError, TrainingError
 from sftlens.settings.base import Geometry, PretrainingSettings
 
-GEOMETRY = Geometry(
-    layers=1, hidden_size=16, intermediate_size=24, heads=2, kv_heads=2, vocab_size=300, tied=False
-)
+GEOMETRY = Geometry(layers=1, hidden_size=16, intermediate_size=24, heads=2, kv_heads=2, vocab_size=300, tied=False)
 SETTINGS = PretrainingSettings(batch_tokens=64, learning_rate=1e-2, max_positions=64)
 TEXTS = [f"{name} was born in {city}{end}" for name in ("Ada Loren", "Ben Oslo", "Cy Vale")
          for city in ("Torburg", "Kestaton") for end in ("", " ")] * 20  # fmt: skip
@@ -62,9 +60,7 @@ def test_the_tokenizer_fits_the_fine_tuning_prompt(trained: tuple[Path, dict[str
     assert tokenizer.decode(answer) == " Torburg </s>"
 
 
-def test_the_seed_decides_every_byte(
-    corpus: Path, trained: tuple[Path, dict[str, float]], tmp_path: Path
-) -> None:
+def test_the_seed_decides_every_byte(corpus: Path, trained: tuple[Path, dict[str, float]], tmp_path: Path) -> None:
     again = pretraining.pretrain(corpus, GEOMETRY, SETTINGS, tmp_path / "again")
     assert again == trained[1]
     assert files.tree_sha256(tmp_path / "again") == files.tree_sha256(trained[0])
@@ -78,9 +74,7 @@ def test_pretraining_leaves_torch_as_it_was(corpus: Path, tmp_path: Path) -> Non
     expected = torch.rand(3)
     torch.manual_seed(5)
     threads = torch.get_num_threads()
-    pretraining.pretrain(
-        corpus, GEOMETRY, SETTINGS.model_copy(update={"threads": threads + 1}), tmp_path / "m"
-    )
+    pretraining.pretrain(corpus, GEOMETRY, SETTINGS.model_copy(update={"threads": threads + 1}), tmp_path / "m")
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.rand(3), expected)
 

@@ -77,9 +77,7 @@ def test_selections_are_nested_and_do_not_depend_on_pieces(tmp_path: Path, order
 
 @pytest.mark.parametrize("region", ["transformer", "all"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_restored_model_equals_brute_force_bit_for_bit(
-    tmp_path: Path, dtype: torch.dtype, region: str
-) -> None:
+def test_restored_model_equals_brute_force_bit_for_bit(tmp_path: Path, dtype: torch.dtype, region: str) -> None:
     base, finetuned = drawn(1, dtype)
     pair = pair_of(tmp_path, base, finetuned, region)
     ranking = brute_force("relative", base, finetuned, pair.names)
@@ -121,9 +119,7 @@ def test_negative_zero_ranks_as_zero(tmp_path: Path) -> None:
         assert selected(pair, order, cuts_of(pair, order, [50])[0]).tolist() == [True, True, False, False]
 
 
-@pytest.mark.parametrize(
-    ("elements", "ratio", "wanted"), [(1000, 0.3, 3), (100, 29, 29), (99, 1, 0), (7, 100, 7)]
-)
+@pytest.mark.parametrize(("elements", "ratio", "wanted"), [(1000, 0.3, 3), (100, 29, 29), (99, 1, 0), (7, 100, 7)])
 def test_count_is_the_floor_of_the_written_decimal(elements: int, ratio: float, wanted: int) -> None:
     assert selection.count(elements, ratio) == wanted
 
@@ -160,9 +156,7 @@ def test_histogram_of_other_weights_is_refused(tmp_path: Path) -> None:
 def test_concentration_equals_brute_force(tmp_path: Path, dtype: torch.dtype, order: str) -> None:
     base, finetuned = gaussian(4, dtype)
     pair = pair_of(tmp_path, base, finetuned)
-    found = concentration.measure(
-        pair, orders.make(order, SETTINGS), cuts_of(pair, order, [1, 5, 20, 60]), 1e-8
-    )
+    found = concentration.measure(pair, orders.make(order, SETTINGS), cuts_of(pair, order, [1, 5, 20, 60]), 1e-8)
     p, s = flat(base, pair.names), flat(finetuned, pair.names)
     ranking = brute_force(order, base, finetuned, pair.names)
     d = s.astype(np.float64) - p.astype(np.float64)
@@ -173,9 +167,7 @@ def test_concentration_equals_brute_force(tmp_path: Path, dtype: torch.dtype, or
             assert share == pytest.approx(columns[column][first].sum() / columns[column].sum(), rel=1e-13)
     ends = np.cumsum([pair.size(name) for name in pair.names])[:-1]
     for column, elements in columns.items():
-        np.testing.assert_allclose(
-            found.tensors[column], [x.sum() for x in np.split(elements, ends)], rtol=1e-13
-        )
+        np.testing.assert_allclose(found.tensors[column], [x.sum() for x in np.split(elements, ends)], rtol=1e-13)
     assert found.tensors["unchanged"].tolist() == [int((x == 0).sum()) for x in np.split(d, ends)]
 
 
@@ -196,8 +188,6 @@ def test_table_of_tensors_names_layers_and_modules(tmp_path: Path) -> None:
 def test_nothing_changed_has_no_shares(tmp_path: Path) -> None:
     base, _ = drawn(7, torch.float32)
     pair = pair_of(tmp_path, base, base)
-    found = concentration.measure(
-        pair, orders.make("relative", SETTINGS), cuts_of(pair, "relative", [1, 20]), 1e-8
-    )
+    found = concentration.measure(pair, orders.make("relative", SETTINGS), cuts_of(pair, "relative", [1, 20]), 1e-8)
     assert found.shares == {}
     assert (found.tensors["unchanged"] == found.tensors["elements"]).all()

@@ -76,9 +76,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path, bad: fl
     models = dict(zip(("base", "ft"), drawn(8, torch.bfloat16), strict=True))
     models[where]["model.layers.10.mlp.up_proj.weight"][49] = bad
     pair = pair_of(tmp_path, models["base"], models["ft"])
-    with pytest.raises(
-        ModelError, match=rf"{where}: tensor 'model.layers.10.mlp.up_proj.weight' holds NaN or Inf"
-    ):
+    with pytest.raises(ModelError, match=rf"{where}: tensor 'model.layers.10.mlp.up_proj.weight' holds NaN or Inf"):
         cuts_of(pair, "random", [20])
 
 

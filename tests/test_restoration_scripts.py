@@ -33,9 +33,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_model(folder / "sharded", dtype=torch.bfloat16, shard_size="20KB")
     generator = torch.Generator().manual_seed(0)
     tensors = load_file(folder / "ft" / "model.safetensors")
-    noisy = {
-        n: t + (torch.randn(t.shape, generator=generator) * 0.01).to(t.dtype) for n, t in tensors.items()
-    }
+    noisy = {n: t + (torch.randn(t.shape, generator=generator) * 0.01).to(t.dtype) for n, t in tensors.items()}
     for path in [folder / "ft" / "model.safetensors", *sorted((folder / "sharded").glob("*.safetensors"))]:
         save_file({name: noisy[name] for name in load_file(path)}, path, {"format": "pt"})
     return folder
@@ -83,9 +81,7 @@ def test_restored_checkpoint_is_exact_and_loadable(models: Path, tmp_path: Path)
     assert_same(tmp_path / "out", expected(models, 20))
     model = load_model(tmp_path / "out")
     assert model.dtype == torch.bfloat16
-    assert (tmp_path / "out" / "tokenizer.json").is_file() and (
-        tmp_path / "out" / "generation_config.json"
-    ).is_file()
+    assert (tmp_path / "out" / "tokenizer.json").is_file() and (tmp_path / "out" / "generation_config.json").is_file()
     assert (tmp_path / "out" / "model.safetensors").stat().st_mode & 0o444 == 0o444
     summary = read_json(tmp_path / "out" / "summary.json")
     assert summary["cut"]["restored"] == summary["cut"]["elements"] * 20 // 100
@@ -170,9 +166,7 @@ def test_a_script_runs_by_itself_and_fails_in_one_line(models: Path, tmp_path: P
         tmp_path / "out",
     ]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    assert done.returncode == 1 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, (
-        done.stderr
-    )
+    assert done.returncode == 1 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -185,9 +179,7 @@ def test_a_script_runs_by_itself_and_fails_in_one_line(models: Path, tmp_path: P
         (["--ratio", "5", "--region", "layers0-7"], "layers0-1"),
     ],
 )
-def test_bad_options_leave_nothing_behind(
-    models: Path, tmp_path: Path, options: list[str], message: str
-) -> None:
+def test_bad_options_leave_nothing_behind(models: Path, tmp_path: Path, options: list[str], message: str) -> None:
     out = tmp_path / "out"
     assert message in refused("restore.py", models / "base", models / "ft", *options, "--out", out)
     assert not list(tmp_path.iterdir())

@@ -87,9 +87,7 @@ def test_published_again_is_newer_than_before(stage, outputs):
     assert all(path.stat().st_mtime >= before for path in published)
 
 
-@pytest.mark.parametrize(
-    "change", [{"fingerprint": "g"}, {"settings": {"epochs": 2}}, {"inputs": {"facts": "abd"}}]
-)
+@pytest.mark.parametrize("change", [{"fingerprint": "g"}, {"settings": {"epochs": 2}}, {"inputs": {"facts": "abd"}}])
 def test_another_key_computes(stage, outputs, change):
     stages.run(stage(), Work())
     work = Work("another")

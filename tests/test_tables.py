@@ -76,8 +76,7 @@ def test_table2_is_mean_and_sd_at_the_largest_scale():
     results = fake_results()
     cell = row(tables.build("table2", results), Test_set="OOD test", Trained_on="D1")
     values = results.query(
-        "stage == 'evaluate' and split == 'testood' and bucket == 'D3' "
-        "and train_set == 'D1' and scale == '480'"
+        "stage == 'evaluate' and split == 'testood' and bucket == 'D3' and train_set == 'D1' and scale == '480'"
     )["value"]
     assert cell["n"] == "480" and cell["Seeds"] == 2
     assert cell["D3"] == pytest.approx(values.mean() * 100)

@@ -66,9 +66,7 @@ def test_shipped_file_serves_all_relations() -> None:
     ("['{subject} in']", ("templates:",)),
     ("", ("templates:",)),
 ])  # fmt: skip
-def test_malformed_entry_names_relation_sentence_and_remedy(
-    tmp_path: Path, entry: str, words: tuple[str, ...]
-) -> None:
+def test_malformed_entry_names_relation_sentence_and_remedy(tmp_path: Path, entry: str, words: tuple[str, ...]) -> None:
     message = refusal(write(tmp_path, f"P17: {{templates: ['{{subject}} lies in']}}\nP19: {entry}\n"))
     assert all(word in message for word in ("P19", *words))
 

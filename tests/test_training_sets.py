@@ -80,9 +80,7 @@ def test_sets_of_one_seed_are_nested(facts):
 
 def test_a_bucket_smaller_than_the_scale_is_refused_unless_allowed(facts):
     drawn = order(facts)
-    with pytest.raises(
-        TrainingError, match=r"D2 has 22 facts, fewer than the scale 60: lower .*`allow_smaller"
-    ):
+    with pytest.raises(TrainingError, match=r"D2 has 22 facts, fewer than the scale 60: lower .*`allow_smaller"):
         training_sets.take(drawn, 60)
     assert len(training_sets.take(drawn, 60, allow_smaller=True)) == 22
 
@@ -104,9 +102,7 @@ def test_empty_unknown_and_duplicate_are_refused(facts):
 
 def test_shares_and_name(facts):
     first = training_sets.take(order(facts), 6)
-    assert training_sets.shares(first) == {
-        relation: pytest.approx(1 / 3) for relation in ("P17", "P19", "P131")
-    }
+    assert training_sets.shares(first) == {relation: pytest.approx(1 / 3) for relation in ("P17", "P19", "P131")}
     assert training_sets.name(first) == "D2"
     assert training_sets.name(order(facts, "mixed")) == "mixed"
     assert training_sets.shares(first.drop(columns="relation")) == {}

@@ -231,9 +231,7 @@ def test_the_script_does_not_replace_a_folder_with_other_files(tmp_path: Path) -
 def test_a_world_of_sampled_facts_keeps_roles_apart(tiny: World, tmp_path: Path) -> None:
     world.write(tiny, TEMPLATES, tmp_path)
     table = study_facts.load(FactsSettings(), tmp_path)
-    published = [
-        (f.relation, f.subject, f.object) for role in ("train", "testood", "extra") for f in tiny.of(role)
-    ]
+    published = [(f.relation, f.subject, f.object) for role in ("train", "testood", "extra") for f in tiny.of(role)]
     spare = {r: [(s, o) for relation, s, o in published if relation == r] for r in RELATIONS}
     borrowed = world.sampled(WorldSettings(extra=2, calibration=1), table, spare)
     taken = set(table["subject"])

@@ -187,23 +187,18 @@ def load_tokenizer(path: Path, bos: str = "require") -> "PreTrainedTokenizerBase
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises plain Exception on a damaged file
-        raise ModelError(
-            f"{folder}: no usable tokenizer ({_first_line(error)}); put tokenizer.json there"
-        ) from None
+        raise ModelError(f"{folder}: no usable tokenizer ({_first_line(error)}); put tokenizer.json there") from None
     if not tokenizer.is_fast:
         raise ModelError(f"{folder}: the tokenizer is not a fast one, offsets are needed; add tokenizer.json")
     if tokenizer.eos_token_id is None:
         raise ModelError(
-            f"{folder}: the tokenizer has no EOS token, so no answer could end; set eos_token in "
-            "tokenizer_config.json"
+            f"{folder}: the tokenizer has no EOS token, so no answer could end; set eos_token in tokenizer_config.json"
         )
     if tokenizer("a")["input_ids"][-1:] == [tokenizer.eos_token_id]:
         raise ModelError(
             f"{folder}: the tokenizer ends every text with EOS, so nothing could be completed; set "
             "add_eos_token to false in tokenizer_config.json"
         )
-    # Outputs are judged as they stand; tidying spaces would change what they contain.
-    tokenizer.clean_up_tokenization_spaces = False
     if bos == "none":
         tokenizer.bos_token = None
     elif tokenizer.bos_token_id is None:

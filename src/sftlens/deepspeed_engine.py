@@ -69,8 +69,7 @@ def engine_config(settings: FinetuneSettings, micro_batch: int, accumulation: in
     """
     if settings.dtype == "bfloat16" and settings.zero_stage == 0:
         raise TrainingError(
-            "zero_stage 0 with dtype bfloat16 keeps no fp32 master weights; set zero_stage: 1 "
-            "or dtype: float32"
+            "zero_stage 0 with dtype bfloat16 keeps no fp32 master weights; set zero_stage: 1 or dtype: float32"
         )
     return {
         "train_micro_batch_size_per_gpu": micro_batch,

@@ -43,8 +43,7 @@ def opened(path: Path) -> Iterator[Root]:
             yield _splits_folder(zipfile.Path(archive))
     else:
         raise DataError(
-            f"{path}: no such folder or zip file of EntityQuestions; "
-            "correct facts.path (or ENTITY_QUESTIONS_DIR)"
+            f"{path}: no such folder or zip file of EntityQuestions; correct facts.path (or ENTITY_QUESTIONS_DIR)"
         )
 
 
@@ -140,9 +139,7 @@ def _item(file: Root, relation: str, index: int, item: Any) -> Item:
     if not isinstance(answers, list) or not all(map(_is_text, answers)):
         raise DataError(f"{where}: 'answers' must be a list of texts; correct it, or {_FETCH}")
     if not all(map(str.strip, answers)):
-        raise DataError(
-            f"{where}: 'answers' holds an empty text, which any output would contain; remove or fill it"
-        )
+        raise DataError(f"{where}: 'answers' holds an empty text, which any output would contain; remove or fill it")
     return Item(index, _subject(where, relation, question), question, answers)
 
 

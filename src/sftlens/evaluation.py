@@ -25,9 +25,7 @@ def shots(facts: pd.DataFrame, settings: EvaluationSettings) -> list[tuple[str, 
         return []
     train = facts[facts["split"] == "train"] if "split" in facts else facts.head(0)
     if len(train) < settings.shots:
-        raise DataError(
-            f"{settings.shots} shots need as many train facts, there are {len(train)}; lower `shots`"
-        )
+        raise DataError(f"{settings.shots} shots need as many train facts, there are {len(train)}; lower `shots`")
     chosen = np.random.default_rng(settings.shots_seed).choice(len(train), settings.shots, replace=False)
     rows = train.iloc[chosen]
     return list(zip(rows["question"], rows["object"], strict=True))
@@ -112,9 +110,7 @@ def _macro(split: object, metric: str, groups: Sequence[pd.Series]) -> dict[str,
     return _row(split, "macro", metric, sum(sizes), value, low, high)
 
 
-def _row(
-    split: object, bucket: str, metric: str, n: int, value: float, low: float, high: float
-) -> dict[str, Any]:
+def _row(split: object, bucket: str, metric: str, n: int, value: float, low: float, high: float) -> dict[str, Any]:
     place = {"split": split, "bucket": bucket, "metric": metric}
     return {**place, "value": value, "n": n, "low": low, "high": high}
 

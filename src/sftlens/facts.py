@@ -155,7 +155,4 @@ def _prepare(published: Items) -> Items:
 
 def _without(items: Items, questions: set[str]) -> Items:
     """Drop the items that ask one of `questions`."""
-    return {
-        relation: [item for item in kept if item.question not in questions]
-        for relation, kept in items.items()
-    }
+    return {relation: [item for item in kept if item.question not in questions] for relation, kept in items.items()}

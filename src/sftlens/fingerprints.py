@@ -111,8 +111,4 @@ def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
 
 def _is_bare_string(node: object) -> bool:
     """Docstrings, also those under attributes: strings that stand alone as a statement."""
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

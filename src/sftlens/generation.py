@@ -132,9 +132,7 @@ class _Tree:
 
     def only(self, rows: Sequence[int]) -> "_Tree":
         """Return the tree of some of the prefixes."""
-        return _Tree(
-            self.prompt[rows], [self.samples[row] for row in rows], [self.tokens[row] for row in rows]
-        )
+        return _Tree(self.prompt[rows], [self.samples[row] for row in rows], [self.tokens[row] for row in rows])
 
 
 @torch.inference_mode()
@@ -213,9 +211,7 @@ def _sample_batch(
         result = _advance(model, result.past_key_values, last)
 
 
-def _grow(
-    tree: _Tree, probabilities: torch.Tensor, uniforms: np.ndarray, eos: int
-) -> tuple[np.ndarray, _Tree]:
+def _grow(tree: _Tree, probabilities: torch.Tensor, uniforms: np.ndarray, eos: int) -> tuple[np.ndarray, _Tree]:
     """Draw the next token of every sample; return the parent row of each new prefix and the new tree.
 
     Inverse transform: sample i takes the first token whose cumulative probability exceeds its uniform number.

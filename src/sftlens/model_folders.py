@@ -22,18 +22,12 @@ def resolve(path: Path) -> Path:
     if path.suffix == ".json" and path.is_file():
         pointer = read_json(path)
         if not isinstance(pointer, dict) or not isinstance(pointer.get("path"), str):
-            raise ModelError(
-                f"{path}: key 'path' is missing, so this is no pointer to a model; rerun the base stage"
-            )
+            raise ModelError(f"{path}: key 'path' is missing, so this is no pointer to a model; rerun the base stage")
         target = path.parent / pointer["path"]
         if target.is_dir():
             return target
-        raise ModelError(
-            f"{path}: key 'path' names {target}, which does not exist; restore it or rerun the base stage"
-        )
-    raise ModelError(
-        f"{path}: no such model folder; give a Hugging Face folder with config.json and *.safetensors"
-    )
+        raise ModelError(f"{path}: key 'path' names {target}, which does not exist; restore it or rerun the base stage")
+    raise ModelError(f"{path}: no such model folder; give a Hugging Face folder with config.json and *.safetensors")
 
 
 def describe(folder: Path) -> dict[str, dict[str, Any]]:

@@ -67,9 +67,7 @@ def few_shot_prompt(
     return encode_text(tokenizer, solved + prompt_text(question))
 
 
-def encode_sample(
-    tokenizer: "PreTrainedTokenizerBase", question: str, answer: str, max_length: int
-) -> Sample:
+def encode_sample(tokenizer: "PreTrainedTokenizerBase", question: str, answer: str, max_length: int) -> Sample:
     """Return a training sample: prompt and answer tokenised as one string, EOS by id, loss on answer and EOS.
 
     A token is supervised if its character span ends after the prompt. Nothing is ever cut off.
@@ -112,9 +110,7 @@ def _bos(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
     return [] if tokenizer.bos_token_id is None else [cast("int", tokenizer.bos_token_id)]
 
 
-def _labelled(
-    tokenizer: "PreTrainedTokenizerBase", ids: list[int], ends: list[int], prompt_length: int
-) -> Sample:
+def _labelled(tokenizer: "PreTrainedTokenizerBase", ids: list[int], ends: list[int], prompt_length: int) -> Sample:
     """Put BOS and EOS around `ids`; a token whose span ends after the prompt is supervised."""
     bos = _bos(tokenizer)
     eos = cast("int", tokenizer.eos_token_id)
@@ -133,9 +129,7 @@ def _refuse_merge(prompt_ids: list[int], ids: list[int], question: str) -> None:
 
 def _refuse_unusable(sample: Sample, question: str, answer: str, max_length: int) -> None:
     if not answer.strip():
-        raise DataError(
-            f"question {question!r}: the answer is empty; give it an answer or take it out of the facts"
-        )
+        raise DataError(f"question {question!r}: the answer is empty; give it an answer or take it out of the facts")
     if sample.supervised < 2:  # EOS always counts, so one alone means that the answer itself does not
         raise TrainingError(
             f"question {question!r}: no token of the answer {answer!r} is supervised; the tokenizer drops "

@@ -82,7 +82,7 @@ def write(
         results: its tidy table, which may be incomplete.
         figures: target -> PNG or SVG file to embed; one that is absent shows a placeholder.
         notice: a sentence shown in a box at the top and under each table; "" for none.
-        missing: cells that did not finish, each with keys `cell`, `stage` and `log`.
+        missing: cells that did not finish, each with keys `cell`, `stage`, `log` and, if known, `reason`.
         settings: the study's configuration, nested as it is in its file.
 
     Raises:
@@ -219,10 +219,10 @@ def _missing(missing: Sequence[Mapping[str, str]]) -> str:
         return ""
     rows = [
         f'<tr><td class="any">{escape(str(item["cell"]))}</td><td>{escape(str(item["stage"]))}</td>'
-        f'<td class="any"><code>{escape(str(item["log"]))}</code></td></tr>'
+        f'<td class="any">{escape(str(item.get("reason", "")))} <code>{escape(str(item["log"]))}</code></td></tr>'
         for item in missing
     ]
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("Cell", "Stage", "Log"))
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Cell", "Stage", "Why, and its log"))
     return (
         '<div class="box alarm" id="missing"><h2>Cells that did not finish</h2>\n'
         "<p>They are gaps in the figures and dashes in the tables below.</p>\n"

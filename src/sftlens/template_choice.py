@@ -40,15 +40,12 @@ def calibrate(
 ) -> dict[str, list[float]]:
     """Return the mean R of every template of every relation over the relation's calibration facts."""
     facts = pd.DataFrame(list(calibration))
-    facts["fact_id"] = [
-        f"calibration/{r}/{s}" for r, s in zip(facts["relation"], facts["subject"], strict=True)
-    ]
+    facts["fact_id"] = [f"calibration/{r}/{s}" for r, s in zip(facts["relation"], facts["subject"], strict=True)]
     facts["aliases"] = [[name] for name in facts["object"]]
     table = mastery.probe(model, tokenizer, facts, sentences, settings, progress)
     groups = table.groupby("relation", sort=False)["template_hits"]
     return {
-        str(relation): (pd.DataFrame(rows.tolist()).mean() / settings.samples).tolist()
-        for relation, rows in groups
+        str(relation): (pd.DataFrame(rows.tolist()).mean() / settings.samples).tolist() for relation, rows in groups
     }
 
 
@@ -73,8 +70,7 @@ def choose(
         failing = sorted((i for i in held_out if rate[i] < bar), key=lambda i: -rate[i])
         places = [*seen[: choice.seen], *(passing + failing)[: choice.held_out]]
         chosen[relation] = [
-            Chosen(sentences[relation][i], i in seen, round(rate[i], 4), i in seen or rate[i] >= bar)
-            for i in places
+            Chosen(sentences[relation][i], i in seen, round(rate[i], 4), i in seen or rate[i] >= bar) for i in places
         ]
     return chosen
 

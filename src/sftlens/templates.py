@@ -63,6 +63,5 @@ def _check(where: str, sentence: Any) -> None:
         )
     if sentence != sentence.strip():
         raise TemplateError(
-            f"{where}: the template {sentence!r} begins or ends with white space, which changes its tokens; "
-            "remove it"
+            f"{where}: the template {sentence!r} begins or ends with white space, which changes its tokens; remove it"
         )

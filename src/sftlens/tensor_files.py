@@ -43,8 +43,7 @@ class TensorFolder:
                 handle = safe_open(path, framework="pt")
             except (SafetensorError, OSError) as error:
                 raise ModelError(
-                    f"{path}: not a readable safetensors file ({error}); it is truncated or damaged: "
-                    "fetch it again"
+                    f"{path}: not a readable safetensors file ({error}); it is truncated or damaged: fetch it again"
                 ) from None
             for name in handle.keys():  # noqa: SIM118 - not a dict
                 self._files[name] = handle

@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 from study import configure, copy_repository, copy_run, planned, snakemake
 
+from entity_questions_files import data_set, file_of
+
 INJECT = Path(__file__).parent / "inject"
 
 
@@ -80,3 +82,17 @@ def test_results_of_another_configuration_are_refused(run: Path, config: dict):
     assert done.returncode != 0 and "Traceback" not in text
     assert "results/mini was made by another configuration: world.seed was 2 and is 5" in text
     assert "study.yaml" in text
+
+
+def test_a_damaged_data_file_is_named_with_its_remedy(tmp_path: Path, config: dict):
+    folder = copy_repository(tmp_path / "repository")
+    data = data_set(tmp_path / "questions")
+    damaged = file_of(data, "train", "P17")
+    damaged.write_text(damaged.read_text()[:-20])
+    config["facts"] = {"source": "entity_questions", "path": str(data)}
+    configure(folder, config)
+    done = snakemake(folder, "--until", "facts", check=False)
+    text = done.stdout + done.stderr
+    assert done.returncode != 0 and "Traceback" not in text
+    assert "unfinished: facts facts: error:" in text and "P17.train.json" in text
+    assert not list((folder / "results").rglob("facts.parquet"))

@@ -144,9 +144,7 @@ def _concentration(study: Study) -> Iterator[Product]:
     axes = study.experiments.concentration
     assert axes
     for cell in _cells(study, axes):
-        yield from (
-            Product("changes", cell, order, region) for order in axes.orders for region in axes.regions
-        )
+        yield from (Product("changes", cell, order, region) for order in axes.orders for region in axes.regions)
 
 
 def _blocks(study: Study) -> Iterator[Product]:

@@ -57,27 +57,27 @@ def unfinished(study: Study, missing: Iterable[Product]) -> list[dict[str, str]]
 
     The log is empty for a product whose job never started because another one failed.
     """
-    paths = Paths(study)
-    entries = []
+    paths, missing = Paths(study), list(missing)
+    entries = [
+        _entry(whose, stage, Path(log))
+        for whose, stage, output, log in paths.shared_work(missing)
+        if not Path(output).exists() and Path(log).is_file()
+    ]
     for product in missing:
-        log = Path(paths.log(product))
         cell = product.cell.path if product.stage != "mastery" else product.cell.model
-        stage = product.stage
-        if product.order:
-            stage += f" {product.order} {product.region}" + (f" k={product.ratio:g}" if product.ratio else "")
-        entries.append(
-            {"cell": cell, "stage": stage, "log": str(log) if log.is_file() else "", "reason": _reason(log)}
-        )
+        measure = f" {product.order} {product.region}" if product.order else ""
+        ratio = f" k={product.ratio:g}" if product.ratio is not None else ""
+        entries.append(_entry(cell, product.stage + measure + ratio, Path(paths.log(product))))
     return entries
+
+
+def _entry(cell: str, stage: str, log: Path) -> dict[str, str]:
+    return {"cell": cell, "stage": stage, "log": str(log) if log.is_file() else "", "reason": _reason(log)}
 
 
 def _reason(log: Path) -> str:
     if not log.is_file():
         return "waits for another job"
-    lines = [
-        line.strip()
-        for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
-        if line.strip()
-    ]
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("error:")]
     return (errors or lines or ["the log is empty"])[-1][:300]

@@ -14,9 +14,7 @@ def cells(study: Study) -> dict[str, int]:
 def jobs(study: Study) -> dict[str, int]:
     """Return the number of jobs of each rule that `snakemake` plans for an empty results folder."""
     found, paths, targets = distinct(study), Paths(study), wanted(study)
-    stages = {
-        stage: [p for p in found if p.stage == stage] for stage in ("finetune", "evaluate", "divergence")
-    }
+    stages = {stage: [p for p in found if p.stage == stage] for stage in ("finetune", "evaluate", "divergence")}
     trained = {product.cell for product in stages["finetune"]}
     models = {product.cell.model for product in found}
     pretrained = {m for m in models if study.models[m].source == "pretrain"}

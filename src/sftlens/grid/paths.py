@@ -69,9 +69,7 @@ class Paths:
         entry = self._study.models[model]
         if entry.templates or entry.source != "pretrain":
             return entry.templates or self._study.templates
-        return (
-            f"{self.base_folder(model)}/templates-{short_hash(self._study.template_choice.model_dump())}.yaml"
-        )
+        return f"{self.base_folder(model)}/templates-{short_hash(self._study.template_choice.model_dump())}.yaml"
 
     def mastery_folder(self, model: str) -> str:
         """Folder of a model's mastery table."""
@@ -98,6 +96,24 @@ class Paths:
         if entry.source == "pretrain":
             key |= {"pretraining": entry.pretraining.model_dump(), "corpus": self.corpus_key}
         return short_hash(key)
+
+    def shared_work(self, products: Iterable[Product]) -> list[tuple[str, str, str, str]]:
+        """Return (whose, stage, output, log) of the jobs that products rest on but that are none themselves."""
+        logs, models = f"{self.root}/logs", list(dict.fromkeys(p.cell.model for p in products))
+        found = [
+            ("facts", "world", self.world, f"{logs}/world.log"),
+            ("facts", "facts", self.facts, f"{logs}/facts.log"),
+        ]
+        for model in models:
+            key, templates = Path(self.base_folder(model)).name, Path(self.templates(model))
+            found.append((model, "base", self.base(model), f"{logs}/{model}/{key}.log"))
+            if str(templates).startswith(self.base_folder(model)):
+                name = f"templates-{key.removeprefix('base-')}-{templates.stem.removeprefix('templates-')}"
+                found.append((model, "choose_templates", str(templates), f"{logs}/{model}/{name}.log"))
+        for cell in dict.fromkeys((p.cell.model, p.cell.train_set, p.cell.seed) for p in products if p.cell.trained):
+            place = f"{cell[0]}/{cell[1]}/order-seed{cell[2]}"
+            found.append((place, "training_order", f"{self.root}/{place}.parquet", f"{logs}/{place}.log"))
+        return found
 
     def log(self, product: Product) -> str:
         """Log of the job that makes one product."""

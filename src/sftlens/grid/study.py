@@ -59,9 +59,7 @@ class Model(BaseSettings):
     @model_validator(mode="after")
     def _source(self) -> Self:
         if self.source == "pretrain" and self.path:
-            raise ValueError(
-                "`source: pretrain` makes the model here and takes no `path`; set source: path or hub"
-            )
+            raise ValueError("`source: pretrain` makes the model here and takes no `path`; set source: path or hub")
         if self.source != "pretrain" and not self.path:
             raise ValueError(f"`source: {self.source}` needs `path`: a folder, or a model id on the hub")
         if self.source == "hub" and not re.fullmatch(r"[0-9a-f]{40}", self.revision or ""):
@@ -233,8 +231,7 @@ class Study(Settings):
             for model in experiment.models if experiment else []:
                 if model not in self.models:
                     raise ValueError(
-                        f"experiments.{name}.models: there is no model {model!r}; "
-                        f"models has {', '.join(self.models)}"
+                        f"experiments.{name}.models: there is no model {model!r}; models has {', '.join(self.models)}"
                     )
         return self
 

@@ -28,9 +28,7 @@ class Restorer:
         if name not in self._inside or not self.cut.elements:
             return tensor
         if tuple(tensor.shape) != self.pair.finetuned.shape(name):
-            raise ModelError(
-                f"{self.pair.finetuned.folder}: tensor {name!r} has another shape; load this model"
-            )
+            raise ModelError(f"{self.pair.finetuned.folder}: tensor {name!r} has another shape; load this model")
         flat = tensor.reshape(-1).clone()
         ties = 0
         for piece in self.pair.of(name, tensor):

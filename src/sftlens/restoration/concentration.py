@@ -48,18 +48,14 @@ def measure(pair: Pair, order: Order, cuts: Sequence[Cut], epsilon: float) -> Co
     for name in pair.names:
         sums, unchanged = of_tensor(pair, order, cuts, epsilon, name)
         if not np.isfinite(sums).all():
-            raise ModelError(
-                f"{pair.finetuned.folder}: the change of {name!r} overflows; fetch the model again"
-            )
+            raise ModelError(f"{pair.finetuned.folder}: the change of {name!r} overflows; fetch the model again")
         rows.append((name, layer_of(name), module_of(name), pair.size(name), unchanged, *sums.sum(axis=0)))
         levels += sums
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"layer": "Int64"})
     return Concentration(table, shares([cut.ratio for cut in cuts], levels))
 
 
-def of_tensor(
-    pair: Pair, order: Order, cuts: Sequence[Cut], epsilon: float, name: str
-) -> tuple[np.ndarray, int]:
+def of_tensor(pair: Pair, order: Order, cuts: Sequence[Cut], epsilon: float, name: str) -> tuple[np.ndarray, int]:
     """Return one tensor's sums, float64 [len(cuts) + 1, len(SUMS)] by level, and its unchanged elements."""
     sums, unchanged = np.zeros((len(cuts) + 1, len(SUMS))), 0
     ties = [0] * len(cuts)

@@ -113,8 +113,7 @@ def check_names(base: TensorFolder, finetuned: TensorFolder) -> None:
     for missing, there, absent in ((ours - theirs, base, finetuned), (theirs - ours, finetuned, base)):
         if missing:
             raise ModelError(
-                f"{absent.folder}: tensor {min(missing)!r} is missing, {there.folder} has it; "
-                f"{remedy(min(missing))}"
+                f"{absent.folder}: tensor {min(missing)!r} is missing, {there.folder} has it; {remedy(min(missing))}"
             )
 
 

@@ -101,9 +101,7 @@ def _invented_counts(needed: Mapping[str, int]) -> dict[str, int]:
     return counts
 
 
-def make_names(
-    rng: np.random.Generator, kind: str, count: int, pools: Mapping[str, Sequence[str]]
-) -> list[str]:
+def make_names(rng: np.random.Generator, kind: str, count: int, pools: Mapping[str, Sequence[str]]) -> list[str]:
     """Return `count` distinct names of a kind, drawn uniformly from all combinations of its pools' words."""
     pattern = PATTERNS[kind]
     sizes = tuple(len(pools[pool]) for pool in pattern.pools)

@@ -32,9 +32,7 @@ def sampled(settings: WorldSettings, facts: "pd.DataFrame", spare: Spare) -> Wor
     asked: list[tuple[str, str, str, Role]] = list(zip(*(facts[name] for name in columns), strict=True))
     every = asked + list(_drawn(settings, spare, set(facts["subject"])))
     exposures = draw_exposures(settings, [role for *_, role in every])
-    return World(
-        settings, tuple(Fact(*row, exposure) for row, exposure in zip(every, exposures, strict=True))
-    )
+    return World(settings, tuple(Fact(*row, exposure) for row, exposure in zip(every, exposures, strict=True)))
 
 
 def _drawn(settings: WorldSettings, spare: Spare, taken: set[str]) -> Iterator[tuple[str, str, str, Role]]:

@@ -8,4 +8,5 @@ marked = os.environ.get("SFTLENS_TEST_FAILURE", "")
 if marked and os.path.exists(marked) and any(w.endswith("finetune.py") for w in words):
     with open(marked, encoding="utf-8") as file:
         if file.read() in " ".join(words):
-            sys.exit("error: injected by a test")
+            print("error: injected by a test", file=sys.stderr, flush=True)
+            os._exit(1)
