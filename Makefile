@@ -34,5 +34,5 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(if $(TORCH_INDEX),@$(BIN)/pip install --quiet --index-url $(TORCH_INDEX) $(shell sed -n 's/^    "\(torch==[^"]*\)".*/\1/p' pyproject.toml))
 	@$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[slurm,dev]"
-	@$(BIN)/python -m compileall -q $(VENV)/lib
+	@$(BIN)/python -m compileall -qq $(VENV)/lib src scripts >/dev/null || true  # some packages carry files for other Pythons
 	@touch $(READY)

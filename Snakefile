@@ -27,4 +27,6 @@ rule all:
     input:
         rules.report.output.page,
         rules.results.output.table,
-        JOBS.summaries(),
+        [JOBS.target(name) for name in JOBS.targets],
+        # Directly besides the aggregates: else a deleted result would go unnoticed.
+        JOBS.files(),

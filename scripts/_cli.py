@@ -54,13 +54,20 @@ def settings(args: argparse.Namespace, group: type[S]) -> S:
     for name, value in values.items():
         annotation = group.model_fields[name].annotation
         if isinstance(annotation, type) and issubclass(annotation, Settings):
-            values[name] = json.loads(value)
+            values[name] = _json(name, value)
     try:
         return group.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         flag = "--" + str(first["loc"][0] if first["loc"] else "").replace("_", "-")
         raise ConfigError(f"option {flag}: {first['msg']}; see --help") from None
+
+
+def _json(name: str, text: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"option --{name.replace('_', '-')}: not valid JSON ({error}); see --help") from None
 
 
 def stage(
@@ -91,7 +98,14 @@ def content(path: Path | None) -> str:
 
 def contents(args: argparse.Namespace, *names: str) -> dict[str, str]:
     """Return the content hash of each named input that was given."""
-    return {name: content(getattr(args, name)) for name in names if getattr(args, name) is not None}
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    return {name: _sentences(path) if name == "templates" else content(path) for name, path in given.items()}
+
+
+def _sentences(path: Path) -> str:
+    from sftlens import templates
+
+    return templates.identity(path)
 
 
 def run(main: Callable[[], None]) -> None:

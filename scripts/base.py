@@ -26,6 +26,8 @@ def main() -> None:
     args = parser.parse_args()
     settings = _cli.settings(args, BaseSettings)
     _check(settings)
+    if settings.source != "pretrain":
+        args.state = None  # a kept pointer could outlive the folder it names
     names = ["base.json"] + (["checkpoint"] if settings.source == "pretrain" else [])
     _cli.stage(
         args,

@@ -49,7 +49,11 @@ def main() -> None:
         "templates",
         outputs={"templates.yaml": args.out},
         inputs={"model": _cli.content(args.model), **_cli.contents(args, "templates", "calibration")},
-        settings={**choice.model_dump(), **probing.model_dump(), "in_corpus": args.seen_templates},
+        settings={
+            **choice.model_dump(),
+            **probing.model_dump(exclude={"batch_tokens"}),
+            "in_corpus": args.seen_templates,
+        },
         compute=compute,
     )
 

@@ -37,13 +37,21 @@ def main() -> None:
     if args.results:
         files.write_parquet(root / "results.parquet", _complete(study, None))
     elif args.figure:
-        _draw(root, args.figure, _complete(study, targets.wanted(study)[args.figure]), study.notice)
+        _draw(root, args.figure, _complete(study, _products(study, args.figure)), study.notice)
     elif args.table:
-        _tabulate(root, args.table, _complete(study, targets.wanted(study)[args.table]), study.notice)
+        _tabulate(root, args.table, _complete(study, _products(study, args.table)), study.notice)
     elif args.report:
         _report(root, study, files.read_parquet(root / "results.parquet"), [])
+        files.remove(root / "partial")
     else:
         _partial(root / "partial", study)
+
+
+def _products(study: Study, name: str) -> list[Product]:
+    wanted = targets.wanted(study)
+    if name not in wanted:
+        raise DataError(f"study {study.study} has no experiment for {name}; it has {', '.join(wanted)}")
+    return wanted[name]
 
 
 def _complete(study: Study, wanted: list[Product] | None) -> Any:
@@ -77,7 +85,7 @@ def _report(root: Path, study: Study, results: Any, missing: list[dict[str, str]
     report.write(
         root / "report.html",
         study=study.study,
-        results=results,
+        results={name: collecting.part(results, wanted) for name, wanted in targets.wanted(study).items()},
         figures=drawn,
         notice=study.notice,
         missing=missing,
@@ -89,8 +97,9 @@ def _partial(root: Path, study: Study) -> None:
     results, absent = collecting.collect(study)
     missing = collecting.unfinished(study, absent)
     files.write_parquet(root / "results.parquet", results)
-    for name in targets.wanted(study):
-        (_draw if name in targets.FIGURES else _tabulate)(root, name, results, study.notice)
+    for name, wanted in targets.wanted(study).items():
+        draw = _draw if name in targets.FIGURES else _tabulate
+        draw(root, name, collecting.part(results, wanted), study.notice)
     _report(root, study, results, missing)
     failed = [entry for entry in missing if entry["log"]]
     for entry in failed:

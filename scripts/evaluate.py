@@ -20,12 +20,14 @@ def main() -> None:
     parser.add_argument("--facts", type=Path, required=True, help="facts, with mastery buckets or without")
     parser.add_argument("--train", type=Path, help="ordered training set (scripts/training_set.py)")
     parser.add_argument("--scale", default="all", help="how many of its first rows were trained on")
+    parser.add_argument("--shots", type=int, default=0, help="solved train examples before each question (default: 0)")
     parser.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
     parser.add_argument("--device", help="torch device")
     parser.add_argument("--out", type=Path, required=True, help="folder of answers.parquet and summary.json")
     args = parser.parse_args()
     settings = _cli.settings(args, EvaluationSettings)
     inputs = _cli.contents(args, "model", "facts", "train")
+    depends = {**settings.model_dump(), **{name: getattr(args, name) for name in ("bos", "scale", "shots")}}
 
     def compute(folder: Path) -> None:
         from sftlens import checkpoints, evaluation, progress, training_sets
@@ -38,11 +40,12 @@ def main() -> None:
         tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
         with progress.bar(description="evaluate", unit="question") as bar:
             model = checkpoints.load_model(args.model, device=args.device)
-            answers = evaluation.run(model, tokenizer, facts, train, settings, bar.update)
+            examples = evaluation.shots(facts, args.shots)
+            answers = evaluation.run(model, tokenizer, facts, train, settings, examples=examples, progress=bar.update)
         files.write_parquet(folder / "answers.parquet", answers)
         summary = provenance.summary(
             "evaluate",
-            settings=settings.model_dump(),
+            settings=depends,
             inputs=inputs,
             fingerprint=args.fingerprint,
             metrics=evaluation.accuracy(answers),
@@ -54,7 +57,7 @@ def main() -> None:
         "evaluate",
         outputs={name: args.out / name for name in ("answers.parquet", "summary.json")},
         inputs=inputs,
-        settings={**settings.model_dump(exclude={"batch_tokens"}), "bos": args.bos, "scale": args.scale},
+        settings={name: value for name, value in depends.items() if name != "batch_tokens"},
         compute=compute,
     )
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 def arguments() -> argparse.Namespace:
     """Return the command line."""
-    parser = _cli.parser(__doc__, RestorationSettings)
+    parser = _cli.parser(__doc__, RestorationSettings, EvaluationSettings)
     parser.add_argument("base", type=Path, help="pre-trained model")
     parser.add_argument("finetuned", type=Path, help="model fine-tuned from it")
     parser.add_argument("--ratio", type=float, action="append", required=True, help="k in percent; repeatable")
@@ -69,6 +69,7 @@ class Job:
         """Open and check the models. Raises ModelError, ConfigError."""
         self.args = args
         self.settings = _cli.settings(args, RestorationSettings)
+        self.answering = _cli.settings(args, EvaluationSettings)
         self.ratios = sorted(set(args.ratio))
         self.saves = args.save_model or args.facts is None
         base, finetuned = open_tensors(args.base), open_tensors(args.finetuned)
@@ -125,7 +126,8 @@ class Job:
         """Return the settings that the result of one ratio depends on."""
         axes = {"order": self.args.order, "region": self.args.region, "ratio": ratio}
         asked = {"bos": self.args.bos, "scale": self.args.scale, "model": self.saves}
-        return {**axes, **asked, **self.settings.model_dump(exclude={"batch_tokens"})}
+        answering = self.answering.model_dump(exclude={"batch_tokens"})
+        return {**axes, **asked, **self.settings.model_dump(), **answering}
 
     def run(self) -> None:
         """Make the results of each ratio."""
@@ -150,15 +152,13 @@ def _evaluate(
     """Answer the facts with the restored model; write out/answers.parquet and return the rows of metrics."""
     from sftlens import evaluation, training_sets
 
-    settings = _cli.settings(args, RestorationSettings)
-    shared = settings.model_dump(include={"max_new_tokens", "batch_tokens"})
-    facts = files.read_parquet(args.facts, ["fact_id", "split", "question", "aliases"])
+    settings = _cli.settings(args, EvaluationSettings)
+    facts = files.read_parquet(args.facts, ["fact_id", "question", "object"])
     train = None
     if args.train:
         train = training_sets.take(files.read_parquet(args.train), args.scale, allow_smaller=True)
     with bar(description="evaluate", unit="question") as progress:
-        wanted = EvaluationSettings.model_validate(shared)
-        answers = evaluation.run(model, tokenizer, facts, train, wanted, progress.update)
+        answers = evaluation.run(model, tokenizer, facts, train, settings, progress=progress.update)
     files.write_parquet(out / "answers.parquet", answers)
     return evaluation.accuracy(answers)
 

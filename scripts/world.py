@@ -42,7 +42,7 @@ def main() -> None:
         args,
         "world",
         outputs={"world": args.out},
-        inputs={"templates": files.sha256(args.templates), "facts": _content(data)},
+        inputs={**_cli.contents(args, "templates"), "facts": _content(data)},
         settings={**settings.model_dump(), "facts": facts.model_dump(exclude={"path"})},
         compute=compute,
     )

@@ -93,22 +93,20 @@ def test_test_splits_and_the_training_set_are_asked(
 
 def test_shots_come_from_train(asked: list[str], model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
     facts = facts_table()
-    settings = EvaluationSettings(shots=3)
-    examples = evaluation.shots(facts, settings)
+    examples = evaluation.shots(facts, 3)
     train = facts[facts["split"] == "train"]
     assert len(set(examples)) == 3
     assert set(examples) <= set(zip(train["question"], train["object"], strict=True))
-    assert examples == evaluation.shots(facts, settings)
-    others = [evaluation.shots(facts, EvaluationSettings(shots=3, shots_seed=seed)) for seed in range(1, 4)]
-    assert any(other != examples for other in others)
-    assert evaluation.shots(facts, SETTINGS) == []
-    evaluation.run(model, tokenizer, facts, None, settings)
+    assert examples == evaluation.shots(facts, 3)
+    assert any(evaluation.shots(facts, 3, seed) != examples for seed in range(1, 4))
+    assert evaluation.shots(facts, 0) == []
+    evaluation.run(model, tokenizer, facts, None, SETTINGS, examples=examples)
     solved = "".join(f"<|question|> {q} <|answer|> {a} " for q, a in examples)
     question = facts.loc[facts["split"] == "test", "question"].iloc[0]
     assert asked[0] == f"<s>{solved}<|question|> {question} <|answer|>"
     for short in (facts[facts["split"] != "train"], facts.drop(columns="split")):
         with pytest.raises(DataError, match="3 shots need as many train facts, there are 0; lower `shots`"):
-            evaluation.shots(short, settings)
+            evaluation.shots(short, 3)
 
 
 def answers_of(groups: dict[tuple[str, str], list[tuple[int, int]]]) -> pd.DataFrame:

@@ -41,7 +41,9 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def make(path: Path, **changes: object) -> str:
     arguments = {"study": "demo", "results": fake_results(), "figures": {}, "notice": NOTICE, "missing": []}
-    report.write(path, **(arguments | {"settings": SETTINGS} | changes))
+    arguments |= {"settings": SETTINGS} | changes
+    arguments["results"] = {name: arguments["results"] for name in report.CAPTIONS}
+    report.write(path, **arguments)
     return path.read_text(encoding="utf-8")
 
 

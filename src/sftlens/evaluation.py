@@ -19,14 +19,14 @@ TEST_SPLITS = ("test", "testood")
 ANSWER_COLUMNS = ["fact_id", "split", "bucket", "output", "contains", "well_formed"]
 
 
-def shots(facts: pd.DataFrame, settings: EvaluationSettings) -> list[tuple[str, str]]:
-    """Return the solved examples of the few-shot baseline, drawn from the train split (question, object)."""
-    if not settings.shots:
+def shots(facts: pd.DataFrame, count: int, seed: int = 0) -> list[tuple[str, str]]:
+    """Return `count` solved examples for the few-shot baseline, drawn from the train split (question, object)."""
+    if not count:
         return []
     train = facts[facts["split"] == "train"] if "split" in facts else facts.head(0)
-    if len(train) < settings.shots:
-        raise DataError(f"{settings.shots} shots need as many train facts, there are {len(train)}; lower `shots`")
-    chosen = np.random.default_rng(settings.shots_seed).choice(len(train), settings.shots, replace=False)
+    if len(train) < count:
+        raise DataError(f"{count} shots need as many train facts, there are {len(train)}; lower `shots`")
+    chosen = np.random.default_rng(seed).choice(len(train), count, replace=False)
     rows = train.iloc[chosen]
     return list(zip(rows["question"], rows["object"], strict=True))
 
@@ -121,6 +121,8 @@ def run(
     facts: pd.DataFrame,
     training_set: pd.DataFrame | None,
     settings: EvaluationSettings,
+    *,
+    examples: Sequence[tuple[str, str]] = (),
     progress: Callable[[int], object] = lambda rows: None,
 ) -> pd.DataFrame:
     """Answer the test and testood facts, and the training set itself as split `train` (Table 6).
@@ -134,4 +136,4 @@ def run(
         asked = pd.concat([asked, training_set.assign(split="train")], ignore_index=True)
         if "bucket" in asked:
             asked["bucket"] = asked["bucket"].fillna("")
-    return answer(model, tokenizer, asked, settings, examples=shots(facts, settings), progress=progress)
+    return answer(model, tokenizer, asked, settings, examples=examples, progress=progress)

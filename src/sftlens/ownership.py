@@ -1,7 +1,8 @@
 """One owner for a piece of unfinished work, also between machines that share a file system.
 
 The owner is a file made with O_EXCL: file locks are unreliable on cluster file systems. Its owner touches it
-while it works, so that a file that is no longer touched can be taken over.
+while it works, so that a file that is no longer touched can be taken over. It holds a random token of its
+claim, by which an owner that merely stalled finds out that it was taken over.
 """
 
 import json
@@ -12,38 +13,54 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 HEARTBEAT_SECONDS = 10.0
 STALE_SECONDS = 120.0
 
 
-def claim(path: Path) -> bool:
-    """Make the owner file `path`; False when a living owner has it. A stale owner is taken over."""
+def claim(path: Path) -> str | None:
+    """Make the owner file `path` and return the token of this claim; a stale owner is taken over.
+
+    Returns None when a living owner has it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     if _is_stale(path):
         _retire(path)
-    owner = {"host": socket.gethostname(), "pid": os.getpid(), "job": os.environ.get("SLURM_JOB_ID", "")}
+    token = uuid4().hex
+    job = os.environ.get("SLURM_JOB_ID", "")
+    owner = {"host": socket.gethostname(), "pid": os.getpid(), "job": job, "token": token}
     try:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
-        return False
+        return None
     with os.fdopen(handle, "w") as file:
         json.dump(owner, file)
-    return True
+    return token
+
+
+def holds(path: Path, token: str) -> bool:
+    """Whether the owner file is still that of the claim `token`: one that stalled may have been taken over."""
+    with suppress(FileNotFoundError):
+        return _read(path).get("token") == token
+    return False
 
 
 @contextmanager
-def kept(path: Path) -> Iterator[None]:
-    """Touch a claimed owner file while the block runs, and remove it afterwards."""
+def kept(path: Path, token: str) -> Iterator[None]:
+    """Touch the owner file of the claim `token` while the block runs, and remove it afterwards.
+
+    The file of another owner, who took the claim over, is left alone.
+    """
     stop = threading.Event()
 
     def beat() -> None:
+        # It goes on when the file is gone: a claim moved away by mistake comes back (see `_retire`).
         while not stop.wait(HEARTBEAT_SECONDS):
-            try:
-                os.utime(path)
-            except FileNotFoundError:
-                return
+            if holds(path, token):
+                with suppress(FileNotFoundError):
+                    os.utime(path)
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
@@ -52,19 +69,24 @@ def kept(path: Path) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-        path.unlink(missing_ok=True)
+        if holds(path, token):
+            path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        owner: dict[str, Any] = json.loads(path.read_text())
+    except json.JSONDecodeError:  # still being written, or its writer died
+        return {}
+    return owner
 
 
 def _is_stale(path: Path) -> bool:
     try:
         age = time.time() - path.stat().st_mtime
-        text = path.read_text()
+        owner = _read(path)
     except FileNotFoundError:
         return False
-    try:
-        owner = json.loads(text)
-    except json.JSONDecodeError:  # still being written, or its writer died: only its age tells
-        owner = {}
     if owner.get("host") == socket.gethostname() and not _alive(int(owner.get("pid", 0))):
         return True
     return age > STALE_SECONDS

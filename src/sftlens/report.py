@@ -68,7 +68,7 @@ def write(
     path: Path,
     *,
     study: str,
-    results: pd.DataFrame,
+    results: Mapping[str, pd.DataFrame],
     figures: Mapping[str, Path],
     notice: str,
     missing: Sequence[Mapping[str, str]],
@@ -79,7 +79,7 @@ def write(
     Args:
         path: the HTML file.
         study: name of the study, for the title.
-        results: its tidy table, which may be incomplete.
+        results: target -> its rows of the study's tidy table, which may be incomplete; only these targets are shown.
         figures: target -> PNG or SVG file to embed; one that is absent shows a placeholder.
         notice: a sentence shown in a box at the top and under each table; "" for none.
         missing: cells that did not finish, each with keys `cell`, `stage`, `log` and, if known, `reason`.
@@ -89,10 +89,10 @@ def write(
         DataError: a figure is neither PNG nor SVG.
     """
     page = Template(files("sftlens").joinpath("report_page.html").read_text(encoding="utf-8"))
-    sections = [_section(name, results, figures.get(name), notice) for name in CAPTIONS]
+    sections = [_section(name, results[name], figures.get(name), notice) for name in CAPTIONS if name in results]
     text = page.substitute(
         title=escape(f"Study {study}: what fine-tuning does to a model's knowledge"),
-        summary=_summary(results),
+        summary=_summary(pd.concat(list(results.values())).drop_duplicates()),
         notice=f'<div class="box"><p>{escape(notice)}</p></div>' if notice else "",
         missing=_missing(missing),
         sections="\n".join(sections),

@@ -1,7 +1,8 @@
 """Running a stage: compute its outputs once for each key, publish them atomically, never compute them twice.
 
 The key is the content of what a result depends on: inputs, settings, the fingerprint of the code. A finished
-result stays in `<state>/<stage>-<key>/done`, so that a rerun with an unchanged key republishes it.
+result stays in `<state>/<stage>-<key>/done`, so that a rerun with an unchanged key republishes it. Each claim
+works in a folder of its own: an owner that stalled and was taken over cannot touch the new owner's work.
 """
 
 import hashlib
@@ -49,19 +50,17 @@ def run(stage: Stage, compute: Callable[[Path], None]) -> bool:
     if stage.state is None:
         return _compute_beside(stage, compute)
     folder = stage.state / f"{stage.name}-{stage.key}"
-    done, owner = folder / "done", folder / "owner"
+    owner = folder / "owner"
     computed = False
     while not _intact(folder):
-        if not ownership.claim(owner):
+        token = ownership.claim(owner)
+        if token is None:
             time.sleep(POLL_SECONDS)
             continue
-        with ownership.kept(owner):
-            if not _intact(folder):
-                _compute_into(done, compute)
-                files.write_json(folder / "done.json", _sizes(done))
-                computed = True
+        with ownership.kept(owner, token):
+            computed = not _intact(folder) and _compute_into(folder, token, compute)
     for name, target in stage.outputs.items():
-        _publish(done / name, target)
+        _publish(folder / "done" / name, target)
     return computed
 
 
@@ -80,15 +79,27 @@ def _compute_beside(stage: Stage, compute: Callable[[Path], None]) -> bool:
     return True
 
 
-def _compute_into(done: Path, compute: Callable[[Path], None]) -> None:
-    work = done.with_name("work")
-    _fresh(work)
-    files.remove(done)
+def _compute_into(folder: Path, token: str, compute: Callable[[Path], None]) -> bool:
+    """Compute `done` for the claim `token`; False, with nothing done, when the claim was taken over meanwhile."""
+    owner, done, work = folder / "owner", folder / "done", folder / f"work-{token}"
+    for leavings in folder.glob("work-*"):  # of owners that died; one that only stalled may still write there
+        shutil.rmtree(leavings, ignore_errors=True)
+    work.mkdir()
     try:
         compute(work)
+        if not ownership.holds(owner, token):
+            return False
+        files.remove(done)
         os.replace(work, done)
+        files.write_json(folder / "done.json", _sizes(done))
+    except Exception:
+        # Who took over has cleared our folder away: that is no failure, and its result will do.
+        if ownership.holds(owner, token):
+            raise
+        return False
     finally:
-        files.remove(work)
+        shutil.rmtree(work, ignore_errors=True)
+    return True
 
 
 def _fresh(folder: Path) -> None:

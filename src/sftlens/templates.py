@@ -1,5 +1,7 @@
 """Completion templates: sentences that end where the object of a fact follows (arXiv 2509.16596)."""
 
+import hashlib
+import json
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,11 @@ def load(path: Path) -> dict[str, list[str]]:
     """
     entries = read_mapping(path, TemplateError)
     return {relation: _sentences(path, relation, entry) for relation, entry in entries.items()}
+
+
+def identity(path: Path) -> str:
+    """Return a content hash of a templates file: of its sentences, not of comments or layout."""
+    return hashlib.sha256(json.dumps(load(path), sort_keys=True).encode()).hexdigest()
 
 
 def require(templates: Collection[str], relations: Iterable[str], path: Path) -> None:

@@ -62,7 +62,9 @@ def test_one_more_model_leaves_the_first_alone(run: Path, config: dict):
     ("path", "expected"),
     [
         ("tiny/mixed/n16/seed0/full/evaluate/summary.json", {"evaluate": 1, "figure": 2, "table": 2}),
+        ("tiny/mixed/n16/seed0/full/evaluate/answers.parquet", {"evaluate": 1, "figure": 2, "table": 2}),
         ("tiny/mixed/n16/seed0/full/divergence/summary.json", {"divergence": 1, "figure": 1}),
+        ("tiny/mixed/n16/seed0/full/divergence/kl.parquet", {"divergence": 1, "figure": 1}),
         (
             "tiny/mixed/n16/seed0/full/restore/relative-transformer/k5/summary.json",
             {"restore": 1, "table": 1},
@@ -77,6 +79,12 @@ def test_a_deleted_result_is_made_again_with_what_follows(run: Path, path: str, 
 def test_a_deleted_result_is_noticed_by_its_figure(run: Path):
     (run / "results/mini/tiny/mixed/n16/seed0/full/evaluate/summary.json").unlink()
     assert planned(run, "fig2") == {"evaluate": 1, "figure": 1, "fig2": 1}
+
+
+def test_a_deleted_picture_is_drawn_again(run: Path):
+    (run / "results/mini/figures/fig2.pdf").unlink()
+    plan = planned(run)
+    assert plan["figure"] == 1 and not plan.keys() & {"evaluate", "finetune"}
 
 
 def test_unrelated_keys_comments_and_words_rerun_nothing(run: Path, config: dict):

@@ -14,6 +14,7 @@ rule base:
         "../../envs/train.yaml"
     params:
         options=JOBS.base_options,
+        stamp=JOBS.base_stamp,
         common=JOBS.common("base", shared=True),
     shell:
         'python "$SCRIPTS"/base.py --out $(dirname {output:q})'

@@ -49,10 +49,6 @@ onstart:
         grid_paths.record(STUDY)
 
 
-onsuccess:
-    shell("rm -rf {PATHS.root:q}/partial")
-
-
 onerror:
     # What is finished is worth a page, and what is not is named with its log.
     shell('python "$SCRIPTS"/collect.py {STUDY.study:q} --partial')

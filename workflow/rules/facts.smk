@@ -15,6 +15,7 @@ if STUDY.facts.source == "world" or any(entry.source == "pretrain" for entry in 
             "../../envs/data.yaml"
         params:
             options=grid_paths.world_options(STUDY),
+            stamp=JOBS.stamp(STUDY.facts.path),
             common=JOBS.common("world", shared=True),
         shell:
             'python "$SCRIPTS"/world.py --templates {input.templates:q} --out {output:q}'
@@ -35,6 +36,7 @@ rule facts:
         "../../envs/data.yaml"
     params:
         options=grid_paths.fact_options(STUDY),
+        stamp=JOBS.stamp(STUDY.facts.path),
         common=JOBS.common("facts", shared=True),
     shell:
         'python "$SCRIPTS"/facts.py --out {output:q} {params.options:q} {params.common:q} > {log:q} 2>&1'

@@ -37,6 +37,7 @@ rule finetune:
         f"{LOGS}/{{model}}/{{train_set}}/n{{scale}}/seed{{seed}}/{{strategy}}/finetune.tsv"
     conda:
         "../../envs/train.yaml"
+    threads: JOBS.processes
     params:
         options=JOBS.finetune_options,
         common=JOBS.common("finetune"),

@@ -13,8 +13,7 @@ for target in JOBS.targets:
             target
         input:
             JOBS.target(target),
-            # Directly besides the aggregate: else a deleted summary would go unnoticed.
-            JOBS.summaries(JOBS.targets[target]),
+            JOBS.files(JOBS.targets[target]),
 
 
 rule cells:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from sftlens.files import read_json
-from sftlens.grid.cells import Product, distinct
+from sftlens.grid.cells import Cell, Product, distinct
 from sftlens.grid.paths import Paths
 from sftlens.grid.study import Study
 
@@ -33,7 +33,7 @@ def collect(study: Study, wanted: Iterable[Product] | None = None) -> tuple[pd.D
     missing: list[Product] = []
     for product in distinct(study) if wanted is None else wanted:
         path = Path(paths.summary(product))
-        if not path.is_file():
+        if not path.is_file() or _outdated(study, product):
             missing.append(product)
             continue
         axes = {"study": study.study, **product.axes}
@@ -50,6 +50,22 @@ def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
             table[name] = table[name].fillna(0)
         table[name] = table[name].astype(dtype)
     return table
+
+
+def _outdated(study: Study, product: Product) -> bool:
+    """Whether a summary describes a model or a mastery table that was to be made anew and was not."""
+    paths, cell = Paths(study), product.cell
+    rests_on = [Product("mastery", cell)] if product.stage != "mastery" else []
+    rests_on += [Product("finetune", cell)] if cell.trained and product.stage != "finetune" else []
+    return any(not Path(paths.summary(other)).is_file() for other in rests_on)
+
+
+def part(table: pd.DataFrame, wanted: Iterable[Product]) -> pd.DataFrame:
+    """Return the rows of a tidy table that belong to some of its products, in the order of the table."""
+    axes = list(Product("mastery", Cell("", "", "", 0)).axes)
+    keys = {tuple("" if v is None else v for v in product.axes.values()) for product in wanted}
+    rows = table[axes].astype(object).where(table[axes].notna(), "").itertuples(index=False, name=None)
+    return table[[row in keys for row in rows]].reset_index(drop=True)
 
 
 def unfinished(study: Study, missing: Iterable[Product]) -> list[dict[str, str]]:

@@ -7,9 +7,18 @@ from typing import Any, Protocol
 
 from sftlens import fingerprints
 from sftlens.grid.cells import FEWSHOT, FULL, Product, distinct, number
-from sftlens.grid.paths import BASE_FIELDS, Paths, options
+from sftlens.grid.paths import BASE_FIELDS, Paths, options, short_hash
 from sftlens.grid.study import Study
 from sftlens.grid.targets import FIGURES, TABLES, wanted
+
+BESIDE = {
+    "evaluate": ("answers.parquet",),
+    "restore": ("answers.parquet",),
+    "divergence": ("kl.parquet",),
+    "changes": ("tensors.parquet",),
+    "mastery": ("mastery.parquet",),
+}
+"""Tables that stand beside the summary of a stage."""
 
 
 class Wildcards(Protocol):
@@ -20,6 +29,7 @@ class Wildcards(Protocol):
     scale: str
     seed: str
     strategy: str
+    order: str
 
 
 class Jobs:
@@ -67,10 +77,31 @@ class Jobs:
         """Summary files that one figure or table is drawn from."""
         return self.summaries(self.targets.get(wildcards.get("figure") or wildcards.get("table"), []))
 
-    def target(self, name: str) -> str:
-        """The file that stands for a named figure or table."""
-        folder, ending = ("figures", "svg") if name in FIGURES else ("tables", "csv")
-        return f"{self.paths.root}/{folder}/{name}.{ending}"
+    def files(self, products: Iterable[Product] | None = None) -> list[str]:
+        """Summaries of products with the tables that stand beside them, so that none is missing unnoticed."""
+        found = []
+        for summary, product in zip(self.summaries(products), products or self.products, strict=True):
+            found += [summary, *(str(Path(summary).with_name(name)) for name in BESIDE.get(product.stage, ()))]
+        return found
+
+    def target(self, name: str) -> list[str]:
+        """The files of a named figure or table."""
+        if name in FIGURES:
+            return [f"{self.paths.root}/figures/{name}.{ending}" for ending in ("svg", "png", "pdf", "csv")]
+        return [f"{self.paths.root}/tables/{name}.csv"]
+
+    def stamp(self, path: str | None) -> str:
+        """Names, sizes and times of files from outside, which no rule makes; "" while there are none."""
+        top = Path(path or "")
+        if not path or not top.exists():
+            return ""
+        found = sorted(p for p in top.rglob("*.*") if p.is_file()) if top.is_dir() else [top]
+        return short_hash([[str(p.relative_to(top)), p.stat().st_size, p.stat().st_mtime_ns] for p in found])
+
+    def base_stamp(self, wildcards: Wildcards) -> str:
+        """The stamp of a local base model."""
+        entry = self.study.models[wildcards.model]
+        return self.stamp(entry.path) if entry.source == "path" else ""
 
     def base(self, wildcards: Wildcards) -> str:
         """Pointer to the base model of a cell."""
@@ -124,8 +155,11 @@ class Jobs:
 
     def finetune_options(self, wildcards: Wildcards) -> list[str]:
         """Options of scripts/finetune.py."""
-        processes = self.study.models[wildcards.model].launch.processes
-        return ["--processes", str(processes), *self.bos(wildcards), *options(self.study.finetuning)]
+        return ["--processes", str(self.processes(wildcards)), *self.bos(wildcards), *options(self.study.finetuning)]
+
+    def processes(self, wildcards: Wildcards) -> int:
+        """Processes of a training run."""
+        return self.study.models[wildcards.model].launch.processes
 
     def evaluate_inputs(self, wildcards: Wildcards) -> dict[str, str]:
         """Inputs of an evaluation; the training set is asked too where there is one."""
@@ -134,19 +168,22 @@ class Jobs:
 
     def evaluate_options(self, wildcards: Wildcards) -> list[str]:
         """Options of scripts/evaluate.py."""
-        settings = self.study.evaluation
         scaling = self.study.experiments.scaling
-        if wildcards.strategy == FEWSHOT and scaling:
-            settings = settings.model_copy(update={"shots": scaling.shots})
-        return [*self.training_set(wildcards), *self.bos(wildcards), *options(settings)]
+        shots = ["--shots", str(scaling.shots)] if wildcards.strategy == FEWSHOT and scaling else []
+        return [*self.training_set(wildcards), *shots, *self.bos(wildcards), *options(self.study.evaluation)]
 
     def divergence_options(self, wildcards: Wildcards) -> list[str]:
         """Options of scripts/divergence.py."""
         return [*self.bos(wildcards), *options(self.study.divergence)]
 
+    def changes_options(self, wildcards: Wildcards) -> list[str]:
+        """Options of scripts/changes.py: of the settings only those that the order uses."""
+        return options(self.study.restoration, ["seed"] if wildcards.order == "random" else ["epsilon"])
+
     def restore_options(self, wildcards: Wildcards) -> list[str]:
         """Options of scripts/restore.py."""
-        return [*self.training_set(wildcards), *self.bos(wildcards), *options(self.study.restoration)]
+        own = [*self.training_set(wildcards), *self.bos(wildcards), *self.changes_options(wildcards)]
+        return own + options(self.study.evaluation)
 
     def training_set(self, wildcards: Wildcards) -> list[str]:
         """Options that name a cell's training set; none at n = 0."""

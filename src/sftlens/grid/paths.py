@@ -69,14 +69,15 @@ class Paths:
         entry = self._study.models[model]
         if entry.templates or entry.source != "pretrain":
             return entry.templates or self._study.templates
-        return f"{self.base_folder(model)}/templates-{short_hash(self._study.template_choice.model_dump())}.yaml"
+        key = {"choice": self._study.template_choice.model_dump(), "probing": self._probing}
+        return f"{self.base_folder(model)}/templates-{short_hash(key)}.yaml"
 
     def mastery_folder(self, model: str) -> str:
         """Folder of a model's mastery table."""
         entry = self._study.models[model]
         key = {
             "base": self._base_key(model), "facts": self.facts_key, "templates": self.templates(model),
-            "probing": self._study.probing.model_dump(), "bos": entry.bos, "import": entry.mastery,
+            "probing": self._probing, "bos": entry.bos, "import": entry.mastery,
         }  # fmt: skip
         return f"{RESULTS}/models/{model}/mastery-{short_hash(key)}"
 
@@ -89,6 +90,10 @@ class Paths:
         if product.stage == "mastery":
             return f"{self.mastery_folder(product.cell.model)}/mastery.json"
         return f"{self.root}/{product.path}"
+
+    @property
+    def _probing(self) -> dict[str, Any]:
+        return self._study.probing.model_dump(exclude={"batch_tokens"})
 
     def _base_key(self, model: str) -> str:
         entry = self._study.models[model]

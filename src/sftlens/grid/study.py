@@ -23,7 +23,7 @@ RESERVED_MODELS = {"figures", "tables", "logs", "partial"}
 Seed = Annotated[int, Field(ge=0)]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 ORDERS = ("relative", "absolute", "bottom", "random", "smallest")
-REGION = re.compile(r"transformer|attention|mlp|embedding|all|layers\d+-\d+")
+REGION = re.compile(r"transformer|attention|mlp|embedding|all|layers\d+-\d+|re:[^/\s{}]+")
 
 SYNTHETIC = (
     "Synthetic world, 1 M parameters, pretrained here in minutes; exposures, QA share, learning rate and "

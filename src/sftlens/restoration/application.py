@@ -21,8 +21,9 @@ class Restorer:
         self._inside = frozenset(pair.names)
 
     def __call__(self, name: str, tensor: Tensor) -> Tensor:
-        """Return `tensor` with its elements of the cut set to the base's, bit for bit; same shape and dtype.
+        """Return `tensor` with its elements of the cut set to p; same shape and dtype.
 
+        p is the base's element cast to the dtype of `tensor` (see `Pair`): bit for bit what training started from.
         `tensor` must be as stored in the fine-tuned model; it is not changed. Raises ModelError otherwise.
         """
         if name not in self._inside or not self.cut.elements:

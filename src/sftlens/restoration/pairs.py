@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sftlens.checkpoints import TensorFolder
 from sftlens.errors import ModelError
-from sftlens.restoration.regions import is_parameter, select
+from sftlens.restoration.regions import is_parameter, rule, select
 
 FLOATS = ("BF16", "F16", "F32", "F64")
 PIECE = 1 << 20
@@ -16,7 +16,10 @@ PIECE = 1 << 20
 
 @dataclass(frozen=True)
 class Piece:
-    """Elements start, start + 1, ... of one flattened tensor, as stored; `base` and `finetuned` are 1-D."""
+    """Elements start, start + 1, ... of one flattened tensor; `base` and `finetuned` are 1-D, of one dtype.
+
+    `finetuned` is as stored, `base` as cast to the dtype of `finetuned` (see `Pair`).
+    """
 
     name: str
     start: int
@@ -25,7 +28,11 @@ class Piece:
 
 
 class Pair:
-    """The parameters of one region in both models.
+    """The parameters of one region in both models; tensors outside it need not fit together.
+
+    The pre-trained value p of an element is the base's element cast to the fine-tuned model's dtype: the value
+    that training in that dtype started from. So a base in F32 or F16 goes with a fine-tuned model in BF16, and
+    what restoration brings back is that cast value, bit for bit the stored one where the dtypes are equal.
 
     `names` holds them in the order that breaks ties: by name, as a checkpoint of one file lists them, so that
     the way a checkpoint is cut into files changes nothing.
@@ -49,16 +56,18 @@ class Pair:
             progress: called with the number of elements after each piece.
 
         Raises:
-            ModelError: names, shapes or types differ, or the region is empty.
+            ModelError: names or shapes differ in the region, it holds something else than floating point
+                numbers, or it is empty.
             ConfigError: there is no such region.
         """
-        check_same(base, finetuned)
         self.base = base
         self.finetuned = finetuned
         self.region = region
         self.names = sorted(select(finetuned.names, region))
         self.piece = piece
         self.progress = progress
+        check_same(base, finetuned, region)
+        check_floats(base, self.names)
         check_floats(finetuned, self.names)
 
     def elements(self) -> int:
@@ -82,38 +91,30 @@ class Pair:
         flat = finetuned.reshape(-1)
         base = self.base.get(name).to(flat.device).reshape(-1)
         for start in range(0, flat.numel(), self.piece):
-            piece = Piece(name, start, base[start : start + self.piece], flat[start : start + self.piece])
-            check_finite(self.base, name, piece.base)
+            stored = base[start : start + self.piece]
+            piece = Piece(name, start, stored.to(flat.dtype), flat[start : start + self.piece])
+            check_finite(self.base, name, stored)
+            check_cast(self.base, name, stored, piece.base)
             check_finite(self.finetuned, name, piece.finetuned)
             yield piece
             self.progress(piece.base.numel())
 
 
-def check_same(base: TensorFolder, finetuned: TensorFolder) -> None:
-    """Raise ModelError unless both models have parameters of the same names, shapes and types."""
-    check_names(base, finetuned)
-    for name in filter(is_parameter, finetuned.names):
+def check_same(base: TensorFolder, finetuned: TensorFolder, region: str) -> None:
+    """Raise ModelError unless both models have parameters of the same names and shapes in `region`."""
+    inside = rule(region)
+    ours, theirs = ({n for n in folder.names if is_parameter(n) and inside(n)} for folder in (base, finetuned))
+    for missing, there, absent in ((ours - theirs, base, finetuned), (theirs - ours, finetuned, base)):
+        if missing:
+            raise ModelError(
+                f"{absent.folder}: tensor {min(missing)!r} is missing, {there.folder} has it; {remedy(min(missing))}"
+            )
+    for name in sorted(theirs):
         if base.shape(name) != finetuned.shape(name):
             raise ModelError(
                 f"{finetuned.folder}: tensor {name!r} has shape {list(finetuned.shape(name))}, in the base "
                 f"{base.folder} {list(base.shape(name))}; give the base model that was fine-tuned (and undo "
                 "a resized vocabulary)"
-            )
-        if base.dtype(name) != finetuned.dtype(name):
-            raise ModelError(
-                f"{finetuned.folder}: tensor {name!r} is {finetuned.dtype(name)}, in the base {base.folder} "
-                f"{base.dtype(name)}; save both models in the same dtype first"
-            )
-
-
-def check_names(base: TensorFolder, finetuned: TensorFolder) -> None:
-    """Raise ModelError unless both models have parameters of the same names."""
-    ours = set(filter(is_parameter, base.names))
-    theirs = set(filter(is_parameter, finetuned.names))
-    for missing, there, absent in ((ours - theirs, base, finetuned), (theirs - ours, finetuned, base)):
-        if missing:
-            raise ModelError(
-                f"{absent.folder}: tensor {min(missing)!r} is missing, {there.folder} has it; {remedy(min(missing))}"
             )
 
 
@@ -142,4 +143,13 @@ def check_finite(folder: TensorFolder, name: str, values: Tensor) -> None:
         raise ModelError(
             f"{folder.folder}: tensor {name!r} holds NaN or Inf; the checkpoint is damaged or training "
             "diverged: fetch it again or train with a lower learning rate"
+        )
+
+
+def check_cast(folder: TensorFolder, name: str, stored: Tensor, cast: Tensor) -> None:
+    """Raise ModelError when finite elements `stored` of the base are beyond the range of the dtype of `cast`."""
+    if stored.dtype != cast.dtype and not bool(cast.isfinite().all()):
+        raise ModelError(
+            f"{folder.folder}: tensor {name!r} has values beyond the range of {str(cast.dtype).removeprefix('torch.')}, "
+            "the type of the fine-tuned model; fine-tune in bfloat16 or float32"
         )

@@ -32,6 +32,6 @@ class FactsSettings(Settings):
     aliases: str | None = None
     """YAML file that maps an object to its other accepted names; unset: no aliases."""
     remove_train_from_test: bool = False
-    """Drop test questions that also stand in train (the paper's authors left 138 of them in)."""
+    """Drop test questions that also stand in train (the paper's authors left them in: 136 of the prepared ones)."""
     sample: Sample = Sample()
     """Keep only a sample of the questions of each relation."""

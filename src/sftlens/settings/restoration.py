@@ -12,7 +12,3 @@ class RestorationSettings(Settings):
     """Added to |p| in the relative change |s - p| / (|p| + epsilon)."""
     seed: int = 0
     """Seed of the order `random`."""
-    max_new_tokens: int = Field(16, ge=1)
-    """Longest answer when the restored model is evaluated, tokens."""
-    batch_tokens: int = Field(8192, ge=1)
-    """Prompt tokens computed side by side; speed and memory only."""

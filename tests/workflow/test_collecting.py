@@ -1,0 +1,37 @@
+"""The page and the files beside it show the same numbers, of the experiment that each belongs to."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from study import copy_run, snakemake
+
+from sftlens.grid import collecting, loading, targets
+
+
+def test_each_target_takes_the_rows_of_its_experiment(finished: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(finished)
+    study = loading.load_file(Path("study.yaml"))
+    results = pd.read_parquet("results/mini/results.parquet")
+    for name, wanted in targets.wanted(study).items():
+        alone, missing = collecting.collect(study, wanted)
+        assert not missing
+        part = collecting.part(results, wanted)
+        key = list(results.columns)
+        assert part.sort_values(key).to_csv(index=False) == alone.sort_values(key).to_csv(index=False), name
+
+
+def test_measurements_of_a_model_that_is_to_be_made_anew_do_not_count(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run = copy_run(finished, tmp_path / "repository")
+    (run / "results/mini/tiny/mixed/n16/seed0/full/finetune.json").unlink()
+    monkeypatch.chdir(run)
+    study = loading.load_file(Path("study.yaml"))
+    results, missing = collecting.collect(study)
+    assert {product.stage for product in missing} == {"finetune", "evaluate", "divergence", "changes", "restore"}
+    assert not ((results["scale"] == "16") & (results["train_set"] == "mixed")).any()
+
+
+def test_a_figure_the_study_has_no_experiment_for_is_refused(finished: Path, tmp_path: Path):
+    assert "MissingRuleException" in snakemake(finished, "--dry-run", "fig6", check=False).stderr
