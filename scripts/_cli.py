@@ -26,6 +26,7 @@ from pydantic import ValidationError
 from sftlens import files, stages
 from sftlens.errors import ConfigError, SftlensError
 from sftlens.settings import Settings
+from sftlens.settings.probing import ProbingSettings
 
 S = TypeVar("S", bound=Settings)
 
@@ -61,6 +62,46 @@ def settings(args: argparse.Namespace, group: type[S]) -> S:
         first = error.errors()[0]
         flag = "--" + str(first["loc"][0] if first["loc"] else "").replace("_", "-")
         raise ConfigError(f"option {flag}: {first['msg']}; see --help") from None
+
+
+def add_measuring(made: argparse.ArgumentParser) -> None:
+    """Add the options of what is asked of a model: its training set, its BOS token, probing it again."""
+    made.add_argument("--train", type=Path, help="ordered training set (scripts/training_set.py), asked as split train")
+    made.add_argument("--scale", default="all", help="how many of its first rows were trained on")
+    made.add_argument("--templates", type=Path, help="probe a sample of the test facts again with these templates")
+    made.add_argument("--probing", default="{}", help="settings of that probing as JSON (see scripts/mastery.py)")
+    made.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
+    made.add_argument("--device", help="torch device (default: a GPU if there is one)")
+
+
+def training_set(args: argparse.Namespace) -> Any:
+    """Return the rows of --train that the model was trained on; None without it."""
+    from sftlens import training_sets
+
+    if not args.train:
+        return None
+    ordered = files.read_parquet(args.train, ["fact_id", "question", "object"])
+    return training_sets.take(ordered, args.scale, allow_smaller=True)
+
+
+def reprobing(args: argparse.Namespace) -> Any:
+    """Return how to probe a model again; None without --templates."""
+    from sftlens import measuring, templates
+
+    return measuring.Reprobing(templates.load(args.templates), _probing(args)) if args.templates else None
+
+
+def reprobing_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what the result of probing again depends on, besides its inputs."""
+    return {"probing": _probing(args).model_dump(exclude={"batch_tokens"})} if args.templates else {}
+
+
+def _probing(args: argparse.Namespace) -> ProbingSettings:
+    try:
+        return ProbingSettings.model_validate(_json("probing", args.probing))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"option --probing: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 def _json(name: str, text: str) -> object:

@@ -4,7 +4,8 @@
   python scripts/evaluate.py --model DIR --facts mastery.parquet --train order.parquet --scale 240 --out DIR
 
 Writes answers.parquet (one row a question) and summary.json (accuracy per split and bucket, macro). Asked are
-the facts of the splits test and testood; with --train also the training set itself, as split `train`.
+the facts of the splits test and testood; with --train also the training set itself, as split `train`. With --templates
+the mastery of a fixed sample of the test facts is also measured again (column reprobed_mastery).
 """
 
 from pathlib import Path
@@ -18,37 +19,34 @@ def main() -> None:
     parser = _cli.parser(__doc__, EvaluationSettings)
     parser.add_argument("--model", type=Path, required=True, help="Hugging Face folder or base.json")
     parser.add_argument("--facts", type=Path, required=True, help="facts, with mastery buckets or without")
-    parser.add_argument("--train", type=Path, help="ordered training set (scripts/training_set.py)")
-    parser.add_argument("--scale", default="all", help="how many of its first rows were trained on")
     parser.add_argument("--shots", type=int, default=0, help="solved train examples before each question (default: 0)")
-    parser.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
-    parser.add_argument("--device", help="torch device")
+    _cli.add_measuring(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of answers.parquet and summary.json")
     args = parser.parse_args()
     settings = _cli.settings(args, EvaluationSettings)
-    inputs = _cli.contents(args, "model", "facts", "train")
+    inputs = _cli.contents(args, "model", "facts", "train", "templates")
     depends = {**settings.model_dump(), **{name: getattr(args, name) for name in ("bos", "scale", "shots")}}
+    depends |= _cli.reprobing_settings(args)
 
     def compute(folder: Path) -> None:
-        from sftlens import checkpoints, evaluation, progress, training_sets
+        from sftlens import checkpoints, measuring, progress
 
-        facts = files.read_parquet(args.facts, ["fact_id", "question", "object"])
-        train = None
-        if args.train:
-            ordered = files.read_parquet(args.train, ["fact_id", "question", "object"])
-            train = training_sets.take(ordered, args.scale, allow_smaller=True)
+        facts = files.read_parquet(args.facts, ["fact_id", "question"])
         tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
         with progress.bar(description="evaluate", unit="question") as bar:
-            model = checkpoints.load_model(args.model, device=args.device)
-            examples = evaluation.shots(facts, args.shots)
-            answers = evaluation.run(model, tokenizer, facts, train, settings, examples=examples, progress=bar.update)
-        files.write_parquet(folder / "answers.parquet", answers)
+            metrics = measuring.measure(
+                folder,
+                checkpoints.load_model(args.model, device=args.device),
+                tokenizer,
+                facts,
+                _cli.training_set(args),
+                settings,
+                shots=args.shots,
+                reprobing_as=_cli.reprobing(args),
+                progress=bar.update,
+            )
         summary = provenance.summary(
-            "evaluate",
-            settings=depends,
-            inputs=inputs,
-            fingerprint=args.fingerprint,
-            metrics=evaluation.accuracy(answers),
+            "evaluate", settings=depends, inputs=inputs, fingerprint=args.fingerprint, metrics=metrics
         )
         files.write_json(folder / "summary.json", summary)
 

@@ -42,10 +42,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--region", default="transformer", help="parameters that are ranked and restored")
     parser.add_argument("--changes", type=Path, help="folder made by scripts/changes.py: saves one pass")
     parser.add_argument("--facts", type=Path, help="facts with buckets (mastery.parquet): evaluate on them")
-    parser.add_argument("--train", type=Path, help="ordered training set, evaluated as split `train`")
-    parser.add_argument("--scale", default="all", help="how many of its first rows were trained on")
-    parser.add_argument("--bos", default="require", choices=("require", "none"), help="`none`: run without BOS")
-    parser.add_argument("--device", help="torch device of the evaluation (default: a GPU if there is one)")
+    _cli.add_measuring(parser)
     parser.add_argument("--save-model", action="store_true", help="write the restored model also with --facts")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     return parser.parse_args()
@@ -127,14 +124,15 @@ class Job:
         axes = {"order": self.args.order, "region": self.args.region, "ratio": ratio}
         asked = {"bos": self.args.bos, "scale": self.args.scale, "model": self.saves}
         answering = self.answering.model_dump(exclude={"batch_tokens"})
-        return {**axes, **asked, **self.settings.model_dump(), **answering}
+        return {**axes, **asked, **self.settings.model_dump(), **answering, **_cli.reprobing_settings(self.args)}
 
     def run(self) -> None:
         """Make the results of each ratio."""
         for ratio in self.ratios:
             out = self.out(ratio)
-            names = ("answers.parquet", "summary.json")
-            outputs = {"model": out} if self.saves else {name: out / name for name in names}
+            outputs = (
+                {"model": out} if self.saves else {name: out / name for name in ("answers.parquet", "summary.json")}
+            )
             _cli.stage(
                 self.args,
                 "restore",
@@ -149,18 +147,15 @@ class Job:
 def _evaluate(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", args: argparse.Namespace, out: Path
 ) -> list[dict[str, object]]:
-    """Answer the facts with the restored model; write out/answers.parquet and return the rows of metrics."""
-    from sftlens import evaluation, training_sets
+    """Ask the restored model; write the tables into `out` and return the rows of metrics."""
+    from sftlens import measuring
 
     settings = _cli.settings(args, EvaluationSettings)
-    facts = files.read_parquet(args.facts, ["fact_id", "question", "object"])
-    train = None
-    if args.train:
-        train = training_sets.take(files.read_parquet(args.train), args.scale, allow_smaller=True)
+    facts = files.read_parquet(args.facts, ["fact_id", "question"])
+    asked = (facts, _cli.training_set(args), settings)
     with bar(description="evaluate", unit="question") as progress:
-        answers = evaluation.run(model, tokenizer, facts, train, settings, progress=progress.update)
-    files.write_parquet(out / "answers.parquet", answers)
-    return evaluation.accuracy(answers)
+        how = {"reprobing_as": _cli.reprobing(args), "progress": progress.update}
+        return measuring.measure(out, model, tokenizer, *asked, **how)
 
 
 def main() -> None:

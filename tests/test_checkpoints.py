@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import GPT2Config, OPTConfig, PreTrainedConfig
 
 from sftlens import checkpoints
 from sftlens.errors import DataError, ModelError
@@ -290,3 +291,11 @@ def test_geometry_is_compared_with_the_declared_one(plain: Path) -> None:
     checkpoints.check_geometry(plain, declared, "toy")
     with pytest.raises(ModelError, match=r"config\.json: kv_heads is 2, but models\.toy\.geometry\.kv_heads"):
         checkpoints.check_geometry(plain, declared | {"kv_heads": 4}, "toy")
+
+
+@pytest.mark.parametrize("config", [GPT2Config(), OPTConfig()], ids=["gpt2", "opt"])
+def test_geometry_in_other_names_is_refused(tmp_path: Path, config: PreTrainedConfig) -> None:
+    config.save_pretrained(tmp_path)
+    found = f"model_type {config.model_type!r} has no key 'intermediate_size'.*LLaMA, Qwen2, Qwen3 or Mistral"
+    with pytest.raises(ModelError, match=rf"{tmp_path}/config\.json: {found}"):
+        checkpoints.check_geometry(tmp_path, {"layers": 2}, "toy")

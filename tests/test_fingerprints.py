@@ -182,3 +182,17 @@ def test_other_versions_of_python_agree(version):
     command = [interpreter, "-c", code, str(ROOT / "src"), *map(str, scripts)]
     found = subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout.split()
     assert found == [fingerprints.of_script(script, ROOT / "src") for script in scripts]
+
+
+def test_a_data_file_that_a_module_names_counts(tmp_path: Path) -> None:
+    script, page = tmp_path / "script.py", tmp_path / "src/sftlens/page.html"
+    page.parent.mkdir(parents=True)
+    (page.parent / "__init__.py").write_text("")
+    (page.parent / "room.py").write_text("TEMPLATE = 'page.html'\n")
+    script.write_text("from sftlens import room\n")
+    prints = []
+    for text in ("<p>", "<b>"):
+        page.write_text(text)
+        fingerprints._digest.cache_clear()
+        prints.append(fingerprints.of_script(script, tmp_path / "src"))
+    assert prints[0] != prints[1]

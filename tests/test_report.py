@@ -42,7 +42,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def make(path: Path, **changes: object) -> str:
     arguments = {"study": "demo", "results": fake_results(), "figures": {}, "notice": NOTICE, "missing": []}
     arguments |= {"settings": SETTINGS} | changes
-    arguments["results"] = {name: arguments["results"] for name in report.CAPTIONS}
+    arguments["results"] = dict.fromkeys(report.CAPTIONS, arguments["results"])
     report.write(path, **arguments)
     return path.read_text(encoding="utf-8")
 

@@ -94,6 +94,22 @@ def test_restored_model_equals_brute_force_bit_for_bit(tmp_path: Path, dtype: to
             assert torch.equal(bits(restorer(name, finetuned[name])), bits(expected))
 
 
+@pytest.mark.parametrize("stored", [torch.float32, torch.float16])
+@pytest.mark.parametrize("order", ["relative", "random"])
+def test_a_base_of_another_type_is_restored_as_cast(tmp_path: Path, order: str, stored: torch.dtype) -> None:
+    """Training in bf16 starts from the cast base, so that is what an element is ranked by and set back to."""
+    generator = torch.Generator().manual_seed(0)
+    base = {name: torch.randn(shape, generator=generator).to(stored) for name, shape in SHAPES.items()}
+    cast = {name: tensor.bfloat16() for name, tensor in base.items()}
+    tuned = {name: (t + torch.randn(t.shape, generator=generator) / 8).bfloat16() for name, t in cast.items()}
+    pair, wanted = pair_of(tmp_path / "stored", base, tuned, "all"), pair_of(tmp_path / "cast", cast, tuned, "all")
+    assert cuts_of(pair, order, RATIOS) == cuts_of(wanted, order, RATIOS)
+    for ratio, source in ((0, tuned), (100, cast)):
+        restorer = Restorer(pair, orders.make(order, SETTINGS), cuts_of(pair, order, [ratio])[0])
+        for name, tensor in tuned.items():
+            assert torch.equal(bits(restorer(name, tensor)), bits(source[name])), name
+
+
 def test_restoring_does_not_change_its_input(tmp_path: Path) -> None:
     base, finetuned = drawn(2, torch.float32)
     pair = pair_of(tmp_path, base, finetuned)

@@ -80,29 +80,53 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path, bad: fl
         cuts_of(pair, "random", [20])
 
 
-def refused(tmp_path: Path, base: Tensors, finetuned: Tensors, message: str) -> None:
+def refused(tmp_path: Path, base: Tensors, finetuned: Tensors, message: str, region: str = "transformer") -> None:
     with pytest.raises(ModelError, match=message):
-        pair_of(tmp_path, base, finetuned)
+        pair_of(tmp_path, base, finetuned, region)
 
 
 def test_models_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     base, finetuned = drawn(9, torch.float32)
     name = "model.layers.10.mlp.up_proj.weight"
     without = {key: tensor for key, tensor in finetuned.items() if key != name}
-    untied = {key: tensor for key, tensor in finetuned.items() if key != "lm_head.weight"}
+    adapted = finetuned | {"model.layers.0.self_attn.q_proj.lora_A.weight": torch.ones(2)}
     refused(tmp_path, base, without, f"ft: tensor {name!r} is missing, .*base has it; give the base model")
     refused(tmp_path, without, finetuned, f"base: tensor {name!r} is missing, .*ft has it")
-    refused(tmp_path, base, untied, "'lm_head.weight' is missing.*ties its embeddings")
-    refused(tmp_path, base, finetuned | {"base.lora_A.weight": torch.ones(2)}, "merge the adapter")
+    refused(tmp_path, base, adapted, "merge the adapter")
     refused(
         tmp_path,
         base,
         finetuned | {name: torch.ones(49)},
         rf"{name}' has shape \[49\], in the base .* \[50\]",
     )
-    refused(tmp_path, base, finetuned | {name: torch.ones(50).half()}, f"{name}' is F16, .*F32; save both")
     whole = {name: torch.ones(50, dtype=torch.int8)}
-    refused(tmp_path, base | whole, finetuned | whole, f"{name}' is I8; restoration needs one of BF16")
+    refused(tmp_path, base, finetuned | whole, f"ft: tensor {name!r} is I8; restoration needs one of BF16")
+    refused(tmp_path, base | whole, finetuned, f"base: tensor {name!r} is I8; restoration needs one of BF16")
+
+
+@pytest.mark.parametrize("stores", ["base", "ft"])
+def test_a_tied_output_embedding_stored_by_one_model_matters_only_in_its_regions(tmp_path: Path, stores: str) -> None:
+    whole, _ = drawn(9, torch.float32)
+    tied = {name: tensor for name, tensor in whole.items() if name != "lm_head.weight"}
+    models = (whole, tied) if stores == "base" else (tied, whole)
+    for region in ("embedding", "all"):
+        refused(tmp_path, *models, "'lm_head.weight' is missing.*ties its embeddings", region)
+    pair = pair_of(tmp_path, *models)
+    assert pair.names == pair_of(tmp_path, whole, whole).names
+
+
+def test_a_resized_vocabulary_matters_only_in_its_regions(tmp_path: Path) -> None:
+    base, finetuned = drawn(9, torch.float32)
+    finetuned |= {"model.embed_tokens.weight": torch.ones(7, 4)}
+    refused(tmp_path, base, finetuned, r"embed_tokens.weight' has shape \[7, 4\].*resized vocabulary", "all")
+    assert pair_of(tmp_path, base, finetuned).elements()
+
+
+def test_a_base_beyond_the_range_of_the_finetuned_type_is_refused(tmp_path: Path) -> None:
+    base = {"model.layers.0.mlp.up_proj.weight": torch.tensor([1.0, 1e30])}
+    finetuned = {"model.layers.0.mlp.up_proj.weight": torch.ones(2, dtype=torch.float16)}
+    with pytest.raises(ModelError, match=r"base: tensor .* beyond the range of float16.*bfloat16 or float32"):
+        cuts_of(pair_of(tmp_path, base, finetuned), "relative", [20])
 
 
 def test_constant_of_old_checkpoints_is_ignored(tmp_path: Path) -> None:

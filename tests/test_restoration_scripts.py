@@ -142,6 +142,7 @@ def test_changes_writes_its_three_files_and_repeats_them(models: Path, tmp_path:
 def test_evaluation_in_memory_writes_answers_and_no_model(models: Path, tmp_path: Path) -> None:
     facts = pd.DataFrame({"fact_id": ["a", "b"], "split": ["test", "testood"], "bucket": ["D0", "D4"]})
     facts["question"], facts["aliases"] = "Where was Ada Loren born?", [["Port Vale"], ["Oslo", "Port"]]
+    facts["object"] = ["Port Vale", "Oslo"]
     facts.to_parquet(tmp_path / "facts.parquet")
     facts.assign(split="train").to_parquet(tmp_path / "train.parquet")
     given = ["--facts", tmp_path / "facts.parquet", "--out", tmp_path / "out"]

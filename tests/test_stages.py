@@ -6,7 +6,9 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -128,7 +130,7 @@ def test_failure_leaves_nothing(stage, outputs, tmp_path, kept):
     failing = stage() if kept else Stage("train", outputs, DEPENDS)
     with pytest.raises(RuntimeError):
         stages.run(failing, fail)
-    assert [path for path in tmp_path.rglob("*") if path.is_file() or path.name in ("done", "work")] == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file() or path.name.startswith(("done", "work"))] == []
     assert stages.run(failing, Work()) is True
     check(outputs)
 
@@ -176,12 +178,13 @@ def test_damaged_finished_work_is_computed_again(stage, outputs, damage):
 
 
 def test_leavings_of_a_killed_computation_are_cleared(stage, outputs):
-    leavings = folder_of(stage()) / "work"
+    leavings = folder_of(stage()) / "work-0123"
     leavings.mkdir(parents=True)
     (leavings / "table.txt").write_text("half")
     (leavings / "rest.txt").write_text("half")
     stages.run(stage(), Work())
     check(outputs)
+    assert {path.name for path in folder_of(stage()).iterdir()} == {"done", "done.json"}
     assert not (folder_of(stage()) / "done" / "rest.txt").exists()
 
 
@@ -252,31 +255,89 @@ def test_work_of_a_dead_owner_is_taken_over(stage, outputs):
 )
 def test_owner_is_left_alone_while_it_may_live(tmp_path, text, age, free):
     path = owned(tmp_path / "state" / "owner", text, age)
-    assert ownership.claim(path) is free
+    token = ownership.claim(path)
+    assert (token is not None) is free
     owner = path.read_text()
     assert (json.loads(owner)["pid"] == os.getpid()) if free else (owner == text)
+    assert (json.loads(owner)["token"] == token) if free else (owner == text)
     assert [found.name for found in path.parent.iterdir()] == ["owner"]
 
 
 def test_claim_is_given_to_one(tmp_path):
     path = tmp_path / "owner"
-    assert ownership.claim(path) is True
-    assert ownership.claim(path) is False
-    with ownership.kept(path):
-        assert path.exists()
-    assert ownership.claim(path) is True
+    token = ownership.claim(path)
+    assert token is not None
+    assert ownership.claim(path) is None
+    with ownership.kept(path, token):
+        assert ownership.holds(path, token)
+    assert not path.exists() and not ownership.holds(path, token)
+    assert ownership.claim(path) not in (None, token)
 
 
 def test_owner_shows_that_it_lives(tmp_path, monkeypatch):
     monkeypatch.setattr(ownership, "HEARTBEAT_SECONDS", 0.02)
     path = tmp_path / "owner"
-    ownership.claim(path)
+    token = ownership.claim(path)
+    assert token
     os.utime(path, (1, 1))
-    with ownership.kept(path):
+    with ownership.kept(path, token):
         deadline = time.time() + 10
         while path.stat().st_mtime < 2 and time.time() < deadline:
             time.sleep(0.02)
         assert path.stat().st_mtime > 2
+
+
+@pytest.mark.parametrize("theirs", [json.dumps({"host": "elsewhere", "pid": 1, "token": "other"}), '{"host": "el'])
+def test_claim_of_who_took_over_is_left_alone(tmp_path, monkeypatch, theirs):
+    monkeypatch.setattr(ownership, "HEARTBEAT_SECONDS", 0.02)
+    path = tmp_path / "owner"
+    token = ownership.claim(path)
+    assert token
+    with ownership.kept(path, token):
+        path.unlink()
+        owned(path, theirs, age=100)
+        time.sleep(0.2)
+        assert not ownership.holds(path, token)
+        assert path.stat().st_mtime < time.time() - 50
+    assert path.read_text() == theirs
+
+
+@pytest.mark.parametrize("end", ["finishes", "fails", "finds its folder gone"])
+def test_owner_that_was_taken_over_publishes_the_result_of_the_new_one(tmp_path, monkeypatch, end):
+    monkeypatch.setattr(stages, "POLL_SECONDS", 0.02)
+    first, second = (
+        Stage("train", {"table.txt": tmp_path / n / "table.txt"}, DEPENDS, tmp_path / "state") for n in "ab"
+    )
+    folder = folder_of(first)
+    stalled, taken, ended = (threading.Event() for _ in range(3))
+
+    def compute(work: Path) -> None:
+        os.utime(folder / "owner", (1, 1))
+        stalled.set()
+        taken.wait(10)
+        ended.set()
+        if end != "finds its folder gone":
+            work.mkdir()
+        (work / "table.txt").write_text("by the first")
+        if end == "fails":
+            raise RuntimeError("no")
+
+    def take_over(work: Path) -> None:
+        owner = (folder / "owner").read_text()
+        taken.set()
+        ended.wait(10)
+        time.sleep(0.3)
+        assert (folder / "owner").read_text() == owner
+        assert sorted(folder.iterdir()) == sorted([folder / "owner", work])
+        (work / "table.txt").write_text("by the second")
+
+    with ThreadPoolExecutor() as threads:
+        one = threads.submit(stages.run, first, compute)
+        assert stalled.wait(10)
+        assert stages.run(second, take_over) is True
+        assert one.result(timeout=10) is False
+    assert [(tmp_path / name / "table.txt").read_text() for name in "ab"] == ["by the second"] * 2
+    assert {path.name for path in folder.iterdir()} == {"done", "done.json"}
 
 
 def test_new_claim_that_was_moved_by_mistake_is_put_back(tmp_path):

@@ -6,6 +6,7 @@ change a result (progress, provenance, errors, the running of stages).
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterator
 from functools import cache
 from itertools import groupby
@@ -14,6 +15,7 @@ from pathlib import Path
 PACKAGE = "sftlens"
 ROOMS = ("progress", "provenance", "errors", "stages", "ownership", "launch")
 # The package itself holds nothing but its version.
+DATA_FILE = re.compile(r"[\w-]+\.(html|css|csv)")
 LEFT_OUT = {PACKAGE, *(f"{PACKAGE}.{room}" for room in ROOMS)}
 # Where a node stands and how it was spelt say nothing about what it does.
 IGNORED_FIELDS = {"ctx", "kind", "type_comment", "type_ignores"}
@@ -78,7 +80,16 @@ def _digest(path: Path) -> str:
     digest = hashlib.sha256()
     for token in _tokens(_tree(path)):
         digest.update(token.encode() + b"\0")
+    for data in _data_files(path):
+        digest.update(data.read_bytes())
     return digest.hexdigest()
+
+
+def _data_files(path: Path) -> list[Path]:
+    """Files beside a module that it names, such as the page's template: part of what it does."""
+    words = {node.value for node in ast.walk(_tree(path)) if isinstance(node, ast.Constant)}
+    names = sorted(word for word in words if isinstance(word, str) and DATA_FILE.fullmatch(word))
+    return [path.parent / name for name in names if (path.parent / name).is_file()]
 
 
 def _tokens(value: object) -> Iterator[str]:

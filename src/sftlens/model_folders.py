@@ -99,8 +99,8 @@ def declared_geometry(config: Any) -> dict[str, Any]:
 def _named(config: Any, key: str) -> Any:
     if not hasattr(config, key):
         raise ModelError(
-            f"{config.name_or_path or 'model'}/config.json: model_type {config.model_type!r} has no key {key!r}, so its "
-            "geometry cannot be compared; point to a decoder whose configuration has LLaMA's names: LLaMA, "
+            f"{config.name_or_path or 'model'}/config.json: model_type {config.model_type!r} has no key {key!r}, so "
+            "its geometry cannot be compared; point to a decoder whose configuration has LLaMA's names: LLaMA, "
             "Qwen2, Qwen3 or Mistral"
         )
     return getattr(config, key)

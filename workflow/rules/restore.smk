@@ -28,11 +28,10 @@ rule changes:
 
 rule restore:
     input:
+        unpack(JOBS.restore_inputs),
         base=JOBS.base,
         finetuned=f"{CELL}/checkpoint",
         histogram=f"{CELL}/changes/{MEASURE}/histogram.parquet",
-        facts=JOBS.mastery,
-        train=JOBS.order,
     output:
         answers=f"{CELL}/restore/{MEASURE}/k{{ratio}}/answers.parquet",
         summary=f"{CELL}/restore/{MEASURE}/k{{ratio}}/summary.json",

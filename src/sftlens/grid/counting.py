@@ -1,6 +1,6 @@
 """How large a study is: its cells per experiment and its jobs per rule."""
 
-from sftlens.grid.cells import distinct, products
+from sftlens.grid.cells import FEWSHOT, distinct, products
 from sftlens.grid.paths import Paths
 from sftlens.grid.study import Study
 from sftlens.grid.targets import FIGURES, TABLES, wanted
@@ -20,7 +20,8 @@ def jobs(study: Study) -> dict[str, int]:
     pretrained = {m for m in models if study.models[m].source == "pretrain"}
     chosen = {m for m in pretrained if paths.templates(m).startswith(paths.base_folder(m))}
     asked_to_complete = {m for m in models if not study.models[m].mastery}
-    asked_to_complete |= {product.cell.model for product in stages["divergence"]}
+    again = {p.cell.model for p in found if p.stage in ("evaluate", "restore") and p.cell.strategy != FEWSHOT}
+    asked_to_complete |= {p.cell.model for p in stages["divergence"]} | (again if study.evaluation.reprobe else set())
     measured = {(p.cell, p.order, p.region) for p in found if p.stage in ("changes", "restore")}
     counts = {
         "world": int(bool(pretrained or (models and study.facts.source == "world"))),

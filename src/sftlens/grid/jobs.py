@@ -1,5 +1,6 @@
 """What the jobs of a study are given: their inputs, and the settings that their own cell depends on, no others."""
 
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -164,13 +165,14 @@ class Jobs:
     def evaluate_inputs(self, wildcards: Wildcards) -> dict[str, str]:
         """Inputs of an evaluation; the training set is asked too where there is one."""
         inputs = {"model": self.model(wildcards), "facts": self.mastery(wildcards)}
-        return inputs | ({"train": self.order(wildcards)} if wildcards.strategy == FULL else {})
+        inputs |= {"train": self.order(wildcards)} if wildcards.strategy == FULL else {}
+        return inputs | ({"templates": self.templates(wildcards)} if self._reprobed(wildcards) else {})
 
     def evaluate_options(self, wildcards: Wildcards) -> list[str]:
         """Options of scripts/evaluate.py."""
         scaling = self.study.experiments.scaling
         shots = ["--shots", str(scaling.shots)] if wildcards.strategy == FEWSHOT and scaling else []
-        return [*self.training_set(wildcards), *shots, *self.bos(wildcards), *options(self.study.evaluation)]
+        return [*self.training_set(wildcards), *shots, *self._asking(wildcards)]
 
     def divergence_options(self, wildcards: Wildcards) -> list[str]:
         """Options of scripts/divergence.py."""
@@ -182,8 +184,11 @@ class Jobs:
 
     def restore_options(self, wildcards: Wildcards) -> list[str]:
         """Options of scripts/restore.py."""
-        own = [*self.training_set(wildcards), *self.bos(wildcards), *self.changes_options(wildcards)]
-        return own + options(self.study.evaluation)
+        return [*self.training_set(wildcards), *self.changes_options(wildcards), *self._asking(wildcards)]
+
+    def restore_inputs(self, wildcards: Wildcards) -> dict[str, str]:
+        """Inputs of a restoration besides the models and the histogram."""
+        return {name: path for name, path in self.evaluate_inputs(wildcards).items() if name != "model"}
 
     def training_set(self, wildcards: Wildcards) -> list[str]:
         """Options that name a cell's training set; none at n = 0."""
@@ -194,6 +199,17 @@ class Jobs:
     def bos(self, wildcards: Wildcards) -> list[str]:
         """Whether the model's tokenizer needs a BOS token."""
         return ["--bos", self.study.models[wildcards.model].bos]
+
+    def _asking(self, wildcards: Wildcards) -> list[str]:
+        asking = [*self.bos(wildcards), *options(self.study.evaluation)]
+        if self._reprobed(wildcards):
+            probing = self.study.probing.model_dump(exclude={"batch_tokens"})
+            asking += ["--templates", self.templates(wildcards), "--probing", json.dumps(probing)]
+        return asking
+
+    def _reprobed(self, wildcards: Wildcards) -> bool:
+        # The few-shot baseline is the base model with another prompt: its mastery is known.
+        return self.study.evaluation.reprobe > 0 and wildcards.strategy != FEWSHOT
 
     def _pretrained(self, wildcards: Wildcards) -> bool:
         return self.study.models[wildcards.model].source == "pretrain"

@@ -149,7 +149,8 @@ def check_finite(folder: TensorFolder, name: str, values: Tensor) -> None:
 def check_cast(folder: TensorFolder, name: str, stored: Tensor, cast: Tensor) -> None:
     """Raise ModelError when finite elements `stored` of the base are beyond the range of the dtype of `cast`."""
     if stored.dtype != cast.dtype and not bool(cast.isfinite().all()):
+        dtype = str(cast.dtype).removeprefix("torch.")
         raise ModelError(
-            f"{folder.folder}: tensor {name!r} has values beyond the range of {str(cast.dtype).removeprefix('torch.')}, "
+            f"{folder.folder}: tensor {name!r} has values beyond the range of {dtype}, "
             "the type of the fine-tuned model; fine-tune in bfloat16 or float32"
         )

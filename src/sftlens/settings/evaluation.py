@@ -10,5 +10,7 @@ class EvaluationSettings(Settings):
 
     max_new_tokens: int = Field(16, ge=1)
     """Longest answer, tokens."""
+    reprobe: int = Field(100, ge=0)
+    """Test facts (a fixed sample) whose mastery is measured again on the model; 0 leaves this out."""
     batch_tokens: int = Field(8192, ge=1)
     """Prompt tokens computed side by side; speed and memory only."""

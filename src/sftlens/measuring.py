@@ -1,0 +1,54 @@
+"""Everything that is measured on one model by asking it: answers, accuracy, and mastery probed again."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from sftlens import evaluation, files, reprobing
+from sftlens.settings.evaluation import EvaluationSettings
+from sftlens.settings.probing import ProbingSettings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+ANSWERS = "answers.parquet"
+
+
+@dataclass(frozen=True)
+class Reprobing:
+    """How the base model was probed, for probing another model alike."""
+
+    sentences: Mapping[str, Sequence[str]]
+    settings: ProbingSettings
+
+
+def measure(
+    folder: Path,
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    facts: pd.DataFrame,
+    training_set: pd.DataFrame | None,
+    settings: EvaluationSettings,
+    *,
+    shots: int = 0,
+    reprobing_as: Reprobing | None = None,
+    progress: Callable[[int], object] = lambda rows: None,
+) -> list[dict[str, Any]]:
+    """Write ANSWERS into a folder and return the rows of metrics.
+
+    When the model is probed again, the column reprobed_mastery holds the new R of the sampled test facts (else NaN).
+    """
+    examples = evaluation.shots(facts, shots)
+    answers = evaluation.run(model, tokenizer, facts, training_set, settings, examples=examples, progress=progress)
+    metrics = evaluation.accuracy(answers)
+    if reprobing_as:
+        how = (reprobing_as.sentences, reprobing_as.settings, settings.reprobe)
+        table = reprobing.measure(model, tokenizer, facts, *how, progress=progress)
+        metrics += reprobing.metrics(table)
+        found = answers["fact_id"].map(table.set_index("fact_id")["mastery"])
+        answers["reprobed_mastery"] = found.where(answers["split"] == "test")
+    files.write_parquet(folder / ANSWERS, answers)
+    return metrics

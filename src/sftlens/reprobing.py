@@ -1,0 +1,66 @@
+"""Mastery measured again on a fine-tuned or restored model: format and knowledge can die separately."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from sftlens import mastery, statistics
+from sftlens.settings.probing import ProbingSettings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+COLUMNS = ["fact_id", "bucket", "base_mastery", "hits", "trials", "mastery"]
+
+
+def subset(facts: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Return a fixed sample of the test facts: the same for every model, cell and study with these facts."""
+    test = facts[facts["split"] == "test"]
+    order = sorted(test.index, key=lambda i: hashlib.sha256(str(test.at[i, "fact_id"]).encode()).digest())
+    return test.loc[order[:count]].reset_index(drop=True)
+
+
+def measure(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    facts: pd.DataFrame,
+    sentences: Mapping[str, Sequence[str]],
+    settings: ProbingSettings,
+    count: int,
+    progress: Callable[[int], object] = lambda rows: None,
+) -> pd.DataFrame:
+    """Probe a sample of the test facts as the base model was probed.
+
+    Args:
+        model: the model after fine-tuning or restoration.
+        tokenizer: its tokenizer.
+        facts: the mastery table of the base model.
+        sentences: the completion templates it was probed with.
+        settings: the settings it was probed with.
+        count: number of facts.
+        progress: called with the number of finished (fact, template) pairs.
+
+    Returns:
+        COLUMNS: bucket and base_mastery are those of the base model, the others the model's own.
+    """
+    chosen = subset(facts, count)
+    known = chosen[["bucket", "mastery"]].rename(columns={"mastery": "base_mastery"})
+    asked = chosen.drop(columns=["hits", "trials", "mastery", "bucket", "template_hits"], errors="ignore")
+    table = mastery.probe(model, tokenizer, asked, sentences, settings, progress)
+    table[["bucket", "base_mastery"]] = known
+    return table[COLUMNS]
+
+
+def metrics(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the mean mastery per bucket and over all facts, now and of the base model, with 95 % intervals."""
+    groups = [(name, table[table["bucket"] == name]) for name in mastery.BUCKETS] + [("all", table)]
+    rows = []
+    for name, part in groups:
+        for metric, column in (("reprobed_mastery", "mastery"), ("base_mastery", "base_mastery")):
+            if len(part):
+                value, low, high = statistics.mean(part[column].tolist())
+                place = {"split": "test", "bucket": name, "metric": metric}
+                rows.append({**place, "value": value, "n": len(part), "low": low, "high": high})
+    return rows
