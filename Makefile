@@ -10,10 +10,10 @@ TORCH_INDEX ?=
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test setup lint clean-results
+.PHONY: demo test setup lint
 
 demo: $(READY)
-	@snakemake --cores $(CORES)
+	@snakemake --cores $(CORES) --scheduler greedy --quiet rules reason host
 	@echo "The report is at $(CURDIR)/results/demo/report.html"
 
 test: $(READY) lint

@@ -75,10 +75,10 @@ def test_bos_is_there_exactly_once_or_never():
 
 
 def test_few_shot_prompt_repeats_the_form(tokenizer):
-    ids = prompts.few_shot_prompt(tokenizer, [("Q1?", "A1"), ("Q2?", "A2")], QUESTION)
+    ids = prompts.encode_prompts(tokenizer, [QUESTION], [("Q1?", "A1"), ("Q2?", "A2")])[0]
     text = "<|question|> Q1? <|answer|> A1 <|question|> Q2? <|answer|> A2 <|question|> "
     assert tokenizer.decode(ids) == f"<s>{text}{QUESTION} <|answer|>"
-    assert prompts.few_shot_prompt(tokenizer, [], QUESTION) == prompts.encode_prompt(tokenizer, QUESTION)
+    assert prompts.encode_prompts(tokenizer, [QUESTION]) == [prompts.encode_prompt(tokenizer, QUESTION)]
 
 
 def test_many_samples_equal_each_alone(tokenizer):

@@ -106,7 +106,7 @@ def measure(
     kept = chosen[chosen["kept"]].reset_index(drop=True)
     table = kept[["fact_id", "words_before"]].copy()
     table[list(METRICS)] = 0.0
-    questions = [prompts.encode_prompt(tokenizer, question) for question in kept["question"]]
+    questions = prompts.encode_prompts(tokenizer, kept["question"].tolist())
     completions = _completion_prompts(tokenizer, kept)
     for places, p in generation.first_logits(finetuned, questions, settings.batch_tokens):
         q = _in_order(base, [completions[i] for i in places], settings.batch_tokens)

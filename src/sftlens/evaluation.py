@@ -54,7 +54,7 @@ def answer(
         One row a fact, in their order: fact_id, split, bucket ("" if unknown), output (text without special
         tokens), contains (the object or an alias is a substring), well_formed (EOS within the limit).
     """
-    ids = [prompts.few_shot_prompt(tokenizer, examples, question) for question in facts["question"]]
+    ids = prompts.encode_prompts(tokenizer, facts["question"].tolist(), examples)
     eos = int(tokenizer.eos_token_id)
     outputs = generation.greedy(
         model,

@@ -41,30 +41,28 @@ def target_text(answer: str) -> str:
     return f" {answer} "
 
 
-def encode_text(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
-    """Return the ids of `text`, with exactly one BOS in front where the tokenizer has one; never EOS.
+def encode_prompt(tokenizer: "PreTrainedTokenizerBase", question: str) -> list[int]:
+    """Return the ids of the prompt of one question: exactly one BOS where the tokenizer has one, else none; no EOS.
 
     BOS is put by id, so a tokenizer that adds it by itself and one that only has it give the same ids.
     """
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return _bos(tokenizer) + cast("list[int]", ids)
+    return encode_prompts(tokenizer, [question])[0]
 
 
-def encode_prompt(tokenizer: "PreTrainedTokenizerBase", question: str) -> list[int]:
-    """Return the ids of the prompt of one question."""
-    return encode_text(tokenizer, prompt_text(question))
+def encode_prompts(
+    tokenizer: "PreTrainedTokenizerBase", questions: Sequence[str], examples: Sequence[tuple[str, str]] = ()
+) -> list[list[int]]:
+    """Return the ids of each question's prompt, behind solved (question, answer) examples if there are any.
 
-
-def few_shot_prompt(
-    tokenizer: "PreTrainedTokenizerBase", examples: Sequence[tuple[str, str]], question: str
-) -> list[int]:
-    """Return the ids of solved (question, answer) examples one after another, then the question's own prompt.
-
-    The baseline of the base model at n = 0: the form is that of fine-tuning, without an EOS between the
-    examples.
+    The examples are the baseline of the base model at n = 0: in the form of fine-tuning, one after another, without
+    an EOS between them.
     """
+    if not questions:
+        return []
     solved = "".join(prompt_text(asked) + target_text(answer) for asked, answer in examples)
-    return encode_text(tokenizer, solved + prompt_text(question))
+    texts = [solved + prompt_text(question) for question in questions]
+    found = cast("list[list[int]]", tokenizer(texts, add_special_tokens=False)["input_ids"])
+    return [_bos(tokenizer) + ids for ids in found]
 
 
 def encode_sample(tokenizer: "PreTrainedTokenizerBase", question: str, answer: str, max_length: int) -> Sample:
