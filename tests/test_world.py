@@ -82,13 +82,13 @@ def test_questions_are_unique(full: World) -> None:
 
 
 def test_exposures(full: World) -> None:
-    fixed = {"extra": 12, "calibration": 60}
+    fixed = {"extra": 12, "calibration": 40}
     for role, count in fixed.items():
         assert {fact.exposure for fact in full.of(role)} == {count}
     drawn = np.array([fact.exposure for fact in full.facts if fact.role not in fixed])
-    assert drawn.min() == 0 and drawn.max() <= 100
+    assert drawn.min() == 0 and drawn.max() <= 40
     assert abs((drawn == 0).mean() - 0.08) < 0.015
-    assert abs(np.median(drawn[drawn > 0]) - 10) < 2  # log-uniform from 1 to 100
+    assert abs(np.median(drawn[drawn > 0]) - 40**0.5) < 1  # log-uniform from 1 to 40
 
 
 def test_objects_follow_zipf() -> None:
@@ -134,7 +134,7 @@ def test_words_grow_longer_when_the_short_ones_are_used_up() -> None:
 
 def test_pools_grow_with_the_facts() -> None:
     large = world.build(WorldSettings(train=1000, test=120, testood=800, extra=50))
-    assert len(large.facts) == 10_000 + 200 + 1_200 + 11_200 + 1_200 + 144
+    assert len(large.facts) == 10_000 + 100 + 1_200 + 11_200 + 1_200 + 144
 
 
 @pytest.mark.parametrize(

@@ -62,10 +62,12 @@ def _outdated(study: Study, product: Product) -> bool:
 
 def part(table: pd.DataFrame, wanted: Iterable[Product]) -> pd.DataFrame:
     """Return the rows of a tidy table that belong to some of its products, in the order of the table."""
-    axes = list(Product("mastery", Cell("", "", "", 0)).axes)
-    keys = {tuple("" if v is None else v for v in product.axes.values()) for product in wanted}
-    rows = table[axes].astype(object).where(table[axes].notna(), "").itertuples(index=False, name=None)
-    return table[[row in keys for row in rows]].reset_index(drop=True)
+    # The ratios of a `changes` product are its rows' own; those of a restoration name the product.
+    names = [name for name in Product("mastery", Cell("", "", "", 0)).axes if name != "ratio"]
+    keys = {(*(p.axes[name] for name in names), p.ratio if p.stage == "restore" else None) for p in wanted}
+    rows = zip(table[names].itertuples(index=False, name=None), table["stage"], table["ratio"], strict=True)
+    found = [(*row, ratio if stage == "restore" else None) in keys for row, stage, ratio in rows]
+    return table[found].reset_index(drop=True)
 
 
 def unfinished(study: Study, missing: Iterable[Product]) -> list[dict[str, str]]:
