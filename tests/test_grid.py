@@ -289,8 +289,9 @@ def test_other_configuration_of_the_same_name_is_a_conflict(changes, place):
     assert found is not None and place in found
 
 
-def test_questions_named_later_are_no_conflict(paper, monkeypatch, tmp_path):
-    recorded = paths.snapshot(paper)
+def test_questions_named_later_are_no_conflict(monkeypatch, tmp_path):
+    monkeypatch.delenv("ENTITY_QUESTIONS_DIR", raising=False)
+    recorded = paths.snapshot(loading.load_file(ROOT / "config" / "paper.yaml"))
     monkeypatch.setenv("ENTITY_QUESTIONS_DIR", str(tmp_path))
     named = loading.load_file(ROOT / "config" / "paper.yaml")
     assert paths.conflict(named, recorded) is None

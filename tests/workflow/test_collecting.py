@@ -33,5 +33,6 @@ def test_measurements_of_a_model_that_is_to_be_made_anew_do_not_count(
     assert not ((results["scale"] == "16") & (results["train_set"] == "mixed")).any()
 
 
-def test_a_figure_the_study_has_no_experiment_for_is_refused(finished: Path, tmp_path: Path):
-    assert "MissingRuleException" in snakemake(finished, "--dry-run", "fig6", check=False).stderr
+def test_a_figure_the_study_has_no_experiment_for_is_refused(finished: Path):
+    done = snakemake(finished, "--dry-run", "fig6", check=False)
+    assert done.returncode != 0 and "No rule to produce fig6" in done.stdout + done.stderr

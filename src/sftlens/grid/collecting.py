@@ -67,7 +67,7 @@ def part(table: pd.DataFrame, wanted: Iterable[Product]) -> pd.DataFrame:
     keys = {(*(p.axes[name] for name in names), p.ratio if p.stage == "restore" else None) for p in wanted}
     rows = zip(table[names].itertuples(index=False, name=None), table["stage"], table["ratio"], strict=True)
     found = [(*row, ratio if stage == "restore" else None) in keys for row, stage, ratio in rows]
-    return table[found].reset_index(drop=True)
+    return table[pd.Series(found, index=table.index, dtype=bool)].reset_index(drop=True)
 
 
 def unfinished(study: Study, missing: Iterable[Product]) -> list[dict[str, str]]:
