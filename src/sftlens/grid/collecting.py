@@ -85,7 +85,10 @@ def unfinished(study: Study, missing: Iterable[Product]) -> list[dict[str, str]]
         cell = product.cell.path if product.stage != "mastery" else product.cell.model
         measure = f" {product.order} {product.region}" if product.order else ""
         ratio = f" k={product.ratio:g}" if product.ratio is not None else ""
-        entries.append(_entry(cell, product.stage + measure + ratio, Path(paths.log(product))))
+        entry = _entry(cell, product.stage + measure + ratio, Path(paths.log(product)))
+        if _outdated(study, product):  # its log, if there is one, tells of an earlier model
+            entry |= {"log": "", "reason": "waits for another job"}
+        entries.append(entry)
     return entries
 
 
