@@ -1,6 +1,5 @@
 """A stage computes once for each key, publishes whole outputs only, and survives twins, falls and damage."""
 
-import json
 import multiprocessing
 import os
 import socket
@@ -13,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from sftlens import ownership, stages
+from owner_files import by, owned
+from sftlens import stages
 from sftlens.stages import Stage
 
 DEPENDS = {"inputs": {"facts": "abc"}, "settings": {"epochs": 1}, "fingerprint": "f"}
@@ -215,18 +215,6 @@ def test_twin_waits_and_publishes_the_result_of_the_first(tmp_path):
     assert [(tmp_path / name / "table.txt").read_text() for name in ("a", "b")] == [f"by {computed[0]}"] * 2
 
 
-def owned(path: Path, text: str, age: float = 0) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    then = time.time() - age
-    os.utime(path, (then, then))
-    return path
-
-
-def by(host: str, pid: int) -> str:
-    return json.dumps({"host": host, "pid": pid, "job": ""})
-
-
 def dead() -> int:
     """Return the id of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
@@ -239,67 +227,6 @@ def test_work_of_a_dead_owner_is_taken_over(stage, outputs):
     assert stages.run(stage(), Work()) is True
     check(outputs)
     assert not (folder_of(stage()) / "owner").exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "age", "free"),
-    [
-        (by("elsewhere", 1), 0, False),
-        (by("elsewhere", 1), 10 * ownership.STALE_SECONDS, True),
-        (by(socket.gethostname(), os.getpid()), 0, False),
-        ('{"host": "else', 0, False),
-        ('{"host": "else', 10 * ownership.STALE_SECONDS, True),
-        ("", 0, False),
-        ("", 10 * ownership.STALE_SECONDS, True),
-    ],
-)
-def test_owner_is_left_alone_while_it_may_live(tmp_path, text, age, free):
-    path = owned(tmp_path / "state" / "owner", text, age)
-    token = ownership.claim(path)
-    assert (token is not None) is free
-    owner = path.read_text()
-    assert (json.loads(owner)["pid"] == os.getpid()) if free else (owner == text)
-    assert (json.loads(owner)["token"] == token) if free else (owner == text)
-    assert [found.name for found in path.parent.iterdir()] == ["owner"]
-
-
-def test_claim_is_given_to_one(tmp_path):
-    path = tmp_path / "owner"
-    token = ownership.claim(path)
-    assert token is not None
-    assert ownership.claim(path) is None
-    with ownership.kept(path, token):
-        assert ownership.holds(path, token)
-    assert not path.exists() and not ownership.holds(path, token)
-    assert ownership.claim(path) not in (None, token)
-
-
-def test_owner_shows_that_it_lives(tmp_path, monkeypatch):
-    monkeypatch.setattr(ownership, "HEARTBEAT_SECONDS", 0.02)
-    path = tmp_path / "owner"
-    token = ownership.claim(path)
-    assert token
-    os.utime(path, (1, 1))
-    with ownership.kept(path, token):
-        deadline = time.time() + 10
-        while path.stat().st_mtime < 2 and time.time() < deadline:
-            time.sleep(0.02)
-        assert path.stat().st_mtime > 2
-
-
-@pytest.mark.parametrize("theirs", [json.dumps({"host": "elsewhere", "pid": 1, "token": "other"}), '{"host": "el'])
-def test_claim_of_who_took_over_is_left_alone(tmp_path, monkeypatch, theirs):
-    monkeypatch.setattr(ownership, "HEARTBEAT_SECONDS", 0.02)
-    path = tmp_path / "owner"
-    token = ownership.claim(path)
-    assert token
-    with ownership.kept(path, token):
-        path.unlink()
-        owned(path, theirs, age=100)
-        time.sleep(0.2)
-        assert not ownership.holds(path, token)
-        assert path.stat().st_mtime < time.time() - 50
-    assert path.read_text() == theirs
 
 
 @pytest.mark.parametrize("end", ["finishes", "fails", "finds its folder gone"])
@@ -338,12 +265,3 @@ def test_owner_that_was_taken_over_publishes_the_result_of_the_new_one(tmp_path,
         assert one.result(timeout=10) is False
     assert [(tmp_path / name / "table.txt").read_text() for name in "ab"] == ["by the second"] * 2
     assert {path.name for path in folder.iterdir()} == {"done", "done.json"}
-
-
-def test_new_claim_that_was_moved_by_mistake_is_put_back(tmp_path):
-    path = tmp_path / "owner"
-    ownership.claim(path)
-    text = path.read_text()
-    ownership._retire(path)
-    assert path.read_text() == text
-    assert [found.name for found in tmp_path.iterdir()] == ["owner"]

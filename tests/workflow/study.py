@@ -33,6 +33,7 @@ CONFIG: dict = {
         "divergence": {"train_sets": ["mixed"], "scales": [16], "base": False},
         "concentration": {"train_sets": ["mixed"], "scales": [16]},
         "restoration": {"train_sets": ["mixed"], "scales": [16], "ratios": [5, 20]},
+        "blocks": {"train_sets": ["mixed"], "scales": [16], "size": 1},
     },
 }  # fmt: skip
 

@@ -89,7 +89,6 @@ def test_a_deleted_picture_is_drawn_again(run: Path):
 
 def test_unrelated_keys_comments_and_words_rerun_nothing(run: Path, config: dict):
     config["divergence"] = {"batch_tokens": 8192}  # its default, now said aloud
-    config["experiments"]["blocks"] = {"train_sets": []}
     configure(run, config)
     (run / "study.yaml").write_text("# a comment\n" + (run / "study.yaml").read_text())
     source = run / "src/sftlens/evaluation.py"
@@ -103,7 +102,7 @@ def test_a_changed_setting_reruns_the_stages_that_use_it(run: Path, config: dict
     config["evaluation"] = {"max_new_tokens": 12}
     configure(run, config)
     plan = planned(run)
-    assert plan["evaluate"] == 6 and plan["restore"] == 2
+    assert plan["evaluate"] == 6 and plan["restore"] == 4
     assert not plan.keys() & {"finetune", "mastery", "divergence", "changes"}
 
 

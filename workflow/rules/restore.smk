@@ -31,7 +31,6 @@ rule restore:
         unpack(JOBS.restore_inputs),
         base=JOBS.base,
         finetuned=f"{CELL}/checkpoint",
-        histogram=f"{CELL}/changes/{MEASURE}/histogram.parquet",
     output:
         answers=f"{CELL}/restore/{MEASURE}/k{{ratio}}/answers.parquet",
         summary=f"{CELL}/restore/{MEASURE}/k{{ratio}}/summary.json",
@@ -46,6 +45,6 @@ rule restore:
         common=JOBS.common("restore"),
     shell:
         'python "$SCRIPTS"/restore.py {input.base:q} {input.finetuned:q} --ratio {wildcards.ratio}'
-        " --order {wildcards.order} --region {wildcards.region:q} --changes $(dirname {input.histogram:q})"
+        " --order {wildcards.order} --region {wildcards.region:q}"
         " --facts {input.facts:q} --out $(dirname {output.summary:q})"
         " {params.options:q} {params.common:q} > {log:q} 2>&1"

@@ -22,7 +22,8 @@ def jobs(study: Study) -> dict[str, int]:
     asked_to_complete = {m for m in models if not study.models[m].mastery}
     again = {p.cell.model for p in found if p.stage in ("evaluate", "restore") and p.cell.strategy != FEWSHOT}
     asked_to_complete |= {p.cell.model for p in stages["divergence"]} | (again if study.evaluation.reprobe else set())
-    measured = {(p.cell, p.order, p.region) for p in found if p.stage in ("changes", "restore")}
+    ranked = [p for p in found if p.stage == "changes" or (p.ratio is not None and p.ratio < 100)]
+    measured = {(p.cell, p.order, p.region) for p in ranked}
     counts = {
         "world": int(bool(pretrained or (models and study.facts.source == "world"))),
         "facts": int(bool(models)),

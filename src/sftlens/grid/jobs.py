@@ -31,6 +31,8 @@ class Wildcards(Protocol):
     seed: str
     strategy: str
     order: str
+    region: str
+    ratio: str
 
 
 class Jobs:
@@ -184,11 +186,13 @@ class Jobs:
 
     def restore_options(self, wildcards: Wildcards) -> list[str]:
         """Options of scripts/restore.py."""
-        return [*self.training_set(wildcards), *self.changes_options(wildcards), *self._asking(wildcards)]
+        given = ["--changes", self._changes(wildcards)] if ranks(wildcards) else []
+        return [*given, *self.training_set(wildcards), *self.changes_options(wildcards), *self._asking(wildcards)]
 
     def restore_inputs(self, wildcards: Wildcards) -> dict[str, str]:
-        """Inputs of a restoration besides the models and the histogram."""
-        return {name: path for name, path in self.evaluate_inputs(wildcards).items() if name != "model"}
+        """Inputs of a restoration besides the models; at 100 % nothing is ranked, so no histogram is needed."""
+        inputs = {name: path for name, path in self.evaluate_inputs(wildcards).items() if name != "model"}
+        return inputs | ({"histogram": f"{self._changes(wildcards)}/histogram.parquet"} if ranks(wildcards) else {})
 
     def training_set(self, wildcards: Wildcards) -> list[str]:
         """Options that name a cell's training set; none at n = 0."""
@@ -199,6 +203,9 @@ class Jobs:
     def bos(self, wildcards: Wildcards) -> list[str]:
         """Whether the model's tokenizer needs a BOS token."""
         return ["--bos", self.study.models[wildcards.model].bos]
+
+    def _changes(self, wildcards: Wildcards) -> str:
+        return str(Path(self.model(wildcards)).with_name("changes") / f"{wildcards.order}-{wildcards.region}")
 
     def _asking(self, wildcards: Wildcards) -> list[str]:
         asking = [*self.bos(wildcards), *options(self.study.evaluation)]
@@ -213,6 +220,11 @@ class Jobs:
 
     def _pretrained(self, wildcards: Wildcards) -> bool:
         return self.study.models[wildcards.model].source == "pretrain"
+
+
+def ranks(wildcards: Wildcards) -> bool:
+    """Whether a restoration takes some elements and not others."""
+    return float(wildcards.ratio) < 100
 
 
 def _alternatives(values: Iterable[str]) -> str:

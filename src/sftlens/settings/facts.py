@@ -1,4 +1,4 @@
-"""Settings of the facts: where they come from and how they are prepared (METHOD: section 1 of the paper)."""
+"""Settings of the facts: where they come from and how they are prepared."""
 
 from typing import Literal
 

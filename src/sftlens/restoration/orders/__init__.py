@@ -16,7 +16,7 @@ ORDERS: dict[str, Callable[[RestorationSettings], Order]] = {
     "bottom": bottom.make,
     "smallest": smallest.make,
 }
-"""Every order of METHOD.md section 6: settings -> order."""
+"""Every order by its name: settings -> order."""
 
 
 def make(name: str, settings: RestorationSettings) -> Order:

@@ -1,4 +1,4 @@
-"""Largest |s - p| first: a control without the division by |p| (METHOD.md section 6)."""
+"""Largest |s - p| first: a control without the division by |p|, one of ours."""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""Smallest relative change first: the reverse of the paper's order, a control (METHOD.md section 6)."""
+"""Smallest relative change first: the reverse of the paper's order, a control of ours."""
 
 from torch import Tensor
 

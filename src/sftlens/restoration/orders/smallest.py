@@ -1,4 +1,4 @@
-"""Smallest |p| first, whatever changed: a control for the division by |p| (METHOD.md section 6)."""
+"""Smallest |p| first, whatever changed: a control for the division by |p|, one of ours."""
 
 from torch import Tensor
 
