@@ -14,8 +14,6 @@ from demo_study import DEMO, ROOT, changed, demo
 from sftlens.grid import cells, counting, loading, paths, targets
 from sftlens.grid.cells import Cell, Product
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
 
 @pytest.fixture(autouse=True)
 def no_data(monkeypatch):

@@ -22,6 +22,7 @@ from sftlens import ownership
         ("", 0, False),
         ("", 10 * ownership.STALE_SECONDS, True),
     ],
+    ids=["elsewhere", "elsewhere, silent", "here", "torn", "torn, silent", "empty", "empty, silent"],
 )
 def test_owner_is_left_alone_while_it_may_live(tmp_path, text, age, free):
     path = owned(tmp_path / "state" / "owner", text, age)

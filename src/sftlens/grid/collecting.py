@@ -45,7 +45,7 @@ def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     for name, dtype in COLUMNS.items():
         if dtype == "str":
-            table[name] = table[name].fillna("")
+            table[name] = table[name].astype(object).where(table[name].notna(), "")
         elif dtype == "int64":
             table[name] = table[name].fillna(0)
         table[name] = table[name].astype(dtype)
