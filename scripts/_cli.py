@@ -16,7 +16,7 @@ import errno
 import gc
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,14 +36,16 @@ gc.set_threshold(200_000, 20, 50)
 S = TypeVar("S", bound=Settings)
 
 
-def parser(doc: str | None, *groups: type[Settings]) -> argparse.ArgumentParser:
-    """Return an argument parser with one option for each field of each settings class."""
+def parser(doc: str | None, *groups: type[Settings], without: Container[str] = ()) -> argparse.ArgumentParser:
+    """Return an argument parser with one option for each field of each settings class, but for those in `without`."""
     made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--state", type=Path, help="folder that keeps finished work, so that it is never done twice")
     made.add_argument("--fingerprint", default="", help="fingerprint of the code (given by the workflow)")
     for group in groups:
         options = made.add_argument_group((group.__doc__ or group.__name__).splitlines()[0])
         for name, field in group.model_fields.items():
+            if name in without:
+                continue
             flag = "--" + name.replace("_", "-")
             default = "" if field.is_required() else f" (default: {field.get_default(call_default_factory=True)})"
             text = f"{field.description or ''}{default}".replace("%", "%%")

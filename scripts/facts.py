@@ -14,13 +14,13 @@ from sftlens.settings.facts import FactsSettings
 
 
 def main() -> None:
-    parser = _cli.parser(__doc__, FactsSettings)
+    parser = _cli.parser(__doc__, FactsSettings, without=("source", "path"))
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--entity-questions", metavar="DATA", help="folder or zip (default: ENTITY_QUESTIONS_DIR)")
     source.add_argument("--world", type=Path, help="folder of scripts/world.py")
     parser.add_argument("--out", type=Path, required=True, help="table to write (Parquet)")
     args = parser.parse_args()
-    args.source, args.path = "entity_questions", args.entity_questions or args.path
+    args.source, args.path = "entity_questions", args.entity_questions
     settings = _cli.settings(args, FactsSettings)
 
     from sftlens import facts

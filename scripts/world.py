@@ -19,7 +19,7 @@ from sftlens.settings.world import WorldSettings
 
 
 def main() -> None:
-    parser = _cli.parser(__doc__, WorldSettings, FactsSettings)
+    parser = _cli.parser(__doc__, WorldSettings, FactsSettings, without=("source", "path"))
     parser.add_argument(
         "--entity-questions", nargs="?", const="", metavar="DATA",
         help="folder or zip of EntityQuestions for real facts (no value: from ENTITY_QUESTIONS_DIR)",

@@ -1,11 +1,9 @@
 """scripts/changes.py and scripts/restore.py on tiny models, as a user calls them."""
 
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -13,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from script_calls import ok, refused
 from sftlens.checkpoints import TensorFolder, describe, load_model, open_tensors
 from sftlens.files import read_json, sha256, write_json
 from sftlens.restoration import orders, selection
@@ -37,22 +36,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in [folder / "ft" / "model.safetensors", *sorted((folder / "sharded").glob("*.safetensors"))]:
         save_file({name: noisy[name] for name in load_file(path)}, path, {"format": "pt"})
     return folder
-
-
-def ok(script: str, *args: object) -> None:
-    """Run a script in this process: starting one costs more than the work."""
-    argv, path = [script, *map(str, args)], [str(SCRIPTS), *sys.path]
-    with patch.object(sys, "argv", argv), patch.object(sys, "path", path):
-        runpy.run_path(str(SCRIPTS / script), run_name="__main__")
-
-
-def refused(script: str, *args: object) -> str:
-    """Run a script that must end with one line of error, and return it."""
-    with pytest.raises(SystemExit) as end:
-        ok(script, *args)
-    message = str(end.value.code)
-    assert message.startswith("error: ") and "\n" not in message, message
-    return message
 
 
 def expected(models: Path, ratio: float, region: str = "transformer") -> dict[str, torch.Tensor]:
