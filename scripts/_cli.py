@@ -78,7 +78,7 @@ def add_measuring(made: argparse.ArgumentParser) -> None:
     made.add_argument("--templates", type=Path, help="probe a sample of the test facts again with these templates")
     made.add_argument("--probing", default="{}", help="settings of that probing as JSON (see scripts/mastery.py)")
     made.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
-    made.add_argument("--device", help="torch device (default: a GPU if there is one)")
+    made.add_argument("--device", help="torch device, or auto: all GPUs (default: what there is)")
 
 
 def training_set(args: argparse.Namespace) -> Any:

@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--templates", type=Path, help="completion templates (YAML)")
     parser.add_argument("--import", dest="table", type=Path, help="a finished mastery table to use")
     parser.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
-    parser.add_argument("--device", help="torch device")
+    parser.add_argument("--device", help="torch device, or auto: all GPUs (default: what there is)")
     parser.add_argument("--out", type=Path, required=True, help="mastery table (Parquet)")
     args = parser.parse_args()
     if args.table is None and (args.model is None or args.templates is None):

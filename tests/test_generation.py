@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import accelerate
 import pytest
 import torch
 from transformers import PreTrainedModel
@@ -103,6 +104,19 @@ def test_progress_counts_the_prompts(model: PreTrainedModel) -> None:
     assert sum(seen) == 9 and len(seen) > 3
 
 
+def test_prompts_that_begin_alike_are_begun_once(model: PreTrainedModel) -> None:
+    heads = [[5, 6, 7, 8, 9, 10, 11, 12, 13, 14], [5, 6, 7, 8, 21, 22, 23, 24, 25, 26], [30] * 10]
+    prompts = [[*heads[i % 3], 40 + i, 50 + i] for i in range(24)]
+    counted: list[torch.Size] = []
+    hook = model.register_forward_pre_hook(
+        lambda module, args, given: counted.append(given["input_ids"].shape), with_kwargs=True
+    )
+    ours = generation.greedy(model, prompts, max_new_tokens=4, eos=EOS, batch_tokens=10**6)
+    hook.remove()
+    assert counted[:2] == [(3, 10), (24, 2)]
+    assert ours == [theirs(model, prompt, 4, EOS) for prompt in prompts]
+
+
 @pytest.mark.parametrize("batch_tokens", [1, 25, 10**6])
 def test_batches_hold_prompts_of_one_length(batch_tokens: int) -> None:
     prompts = prompts_of(30)
@@ -147,3 +161,23 @@ def test_logits_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     torch.nn.init.constant_(model.lm_head.weight, float("nan"))
     with pytest.raises(ModelError, match="NaN or Inf"):
         generation.greedy(model, [[5, 6]], max_new_tokens=2, eos=EOS, batch_tokens=100)
+
+
+def test_a_model_spread_over_devices_answers_alike(tmp_path: Path) -> None:
+    model, prompts = tiny_model(tmp_path / "model"), prompts_of(20)
+
+    def answers(spread: PreTrainedModel) -> tuple[list[list[int]], list[list[int]]]:
+        greedy = generation.greedy(spread, prompts, max_new_tokens=6, eos=EOS, batch_tokens=200)
+        found = generation.sample(spread, prompts, [bytes([i] * 16) for i in range(20)],
+                                  lambda places, tokens: [new[-1] % 7 == 0 for new in tokens], samples=5,
+                                  temperature=1.0, max_new_tokens=4, eos=EOS, batch_tokens=200)  # fmt: skip
+        return greedy, [batch.hits.tolist() for batch in found]
+
+    wanted = answers(model)
+    last = len(model.model.layers) - 1
+    places = {"model.embed_tokens": "cpu", "model.rotary_emb": "cpu", "model.norm": "cpu", "lm_head": "cpu"}
+    places |= {f"model.layers.{i}": "disk" if i == last else "cpu" for i in range(last + 1)}
+    # The last layer's weights come from the disk each time it runs, as they would come from another device.
+    spread = accelerate.dispatch_model(model, places, main_device="cpu", offload_dir=tmp_path / "disk")
+    assert next(spread.model.layers[last].parameters()).device.type == "meta"
+    assert answers(spread) == wanted

@@ -100,11 +100,12 @@ def test_prompts_are_filled_templates_as_the_tokenizer_encodes_them(
         assert all(prompt[0] == tokenizer.bos_token_id for prompt in prompts)
         assert options["temperature"] == 0.7 and options["samples"] == 10 and options["max_new_tokens"] == 32
         texts.extend(str(tokenizer.decode(prompt, skip_special_tokens=True)) for prompt in prompts)
-        assert found(0, tokenizer(" the answer", add_special_tokens=False)["input_ids"])  # type: ignore[operator]
-        assert not found(0, tokenizer(" THE ANSWER", add_special_tokens=False)["input_ids"])  # type: ignore[operator]
-        return np.arange(len(prompts)) % 11
+        new = tokenizer([" the answer", " THE ANSWER"], add_special_tokens=False)["input_ids"]
+        assert found([0, 0], new) == [True, False]  # type: ignore[operator]
+        places = list(range(len(prompts)))
+        return [generation.Sampled(0, places, np.array(places) % 11, [])]
 
-    monkeypatch.setattr(generation, "sample_hits", fake)
+    monkeypatch.setattr(generation, "sample", fake)
     facts = facts_table(("train",), 1)
     table = mastery.probe(model, tokenizer, facts, SENTENCES, ProbingSettings())
     wanted = [

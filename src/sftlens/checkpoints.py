@@ -74,7 +74,8 @@ def load_model(
     Args:
         path: Hugging Face folder or base.json pointer.
         dtype: type of the weights in memory; None keeps the stored one.
-        device: torch device; None: the first GPU if there is one, else the CPU.
+        device: torch device, or `auto` to spread the layers over all GPUs; None: `auto` where there are several GPUs,
+            else the GPU, else the CPU.
         transform: called with each (name, stored tensor); its result is loaded in the tensor's place.
 
     Raises:
@@ -99,12 +100,25 @@ def load_model(
         from transformers import GenerationConfig
 
         model.generation_config = GenerationConfig.from_pretrained(folder)
-    return model.to(device or default_device()).eval()
+    return _placed(model, device or default_device()).eval()
 
 
 def default_device() -> str:
-    """Return the device that models run on unless told otherwise."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """Return the device that models run on unless told otherwise; `auto` where there are several."""
+    if not torch.cuda.is_available():
+        return "cpu"
+    return "auto" if torch.cuda.device_count() > 1 else "cuda"
+
+
+def _placed(model: "PreTrainedModel", device: str) -> "PreTrainedModel":
+    """Return the model on its device; `auto` fills one device after another with whole layers."""
+    if device != "auto":
+        return model.to(torch.device(device))  # type: ignore[arg-type]
+    from accelerate import dispatch_model, infer_auto_device_map
+
+    places = infer_auto_device_map(model, no_split_module_classes=list(model._no_split_modules or []))
+    spread: PreTrainedModel = dispatch_model(model, places)
+    return spread
 
 
 def _architecture(folder: Path, config: Any) -> Any:

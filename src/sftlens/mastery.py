@@ -49,12 +49,13 @@ def probe(
     ids, aliases = facts["fact_id"].tolist(), accepted(facts)
     texts = [templates.fill(sentences[relations[i]][t], subjects[i]) for i, t in pairs]
     streams = [stream(settings.seed, ids[i], texts[k]) for k, (i, t) in enumerate(pairs)]
-    decode = tokenizer.decode
+    hits = np.zeros(len(pairs), dtype=np.int64)
 
-    def found(pair: int, tokens: list[int]) -> bool:
-        return contains(str(decode(tokens, skip_special_tokens=True)), aliases[pairs[pair][0]])
+    def found(places: list[int], tokens: list[list[int]]) -> list[bool]:
+        outputs = tokenizer.batch_decode(tokens, skip_special_tokens=True)
+        return [contains(text, aliases[pairs[place][0]]) for place, text in zip(places, outputs, strict=True)]
 
-    hits = generation.sample_hits(
+    for batch in generation.sample(
         model,
         tokenizer(texts)["input_ids"] if texts else [],
         streams,
@@ -64,8 +65,9 @@ def probe(
         max_new_tokens=settings.max_new_tokens,
         eos=tokenizer.eos_token_id,
         batch_tokens=settings.batch_tokens,
-        progress=progress,
-    )
+    ):
+        hits[batch.places] = batch.hits
+        progress(len(batch.places))
     return _with_mastery(facts, pairs, hits, settings.samples)
 
 
