@@ -117,15 +117,18 @@ def test_prompts_that_begin_alike_are_begun_once(model: PreTrainedModel) -> None
     assert ours == [theirs(model, prompt, 4, EOS) for prompt in prompts]
 
 
-@pytest.mark.parametrize("batch_tokens", [1, 25, 10**6])
-def test_batches_hold_prompts_of_one_length(batch_tokens: int) -> None:
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("batch_tokens", [1, 60, 10**6])
+def test_batches_keep_to_their_budget(batch_tokens: int, mixed: bool) -> None:
     prompts = prompts_of(30)
-    made = list(generation.batches(prompts, batch_tokens))
+    made = list(generation.batches(prompts, batch_tokens, 2, mixed=mixed))
     assert sorted(place for batch in made for place in batch.places) == list(range(30))
     for batch in made:
-        assert batch.ids.tolist() == [prompts[place] for place in batch.places]
-        assert batch.ids.numel() <= max(batch_tokens, batch.ids.shape[1])
-    assert len(made) <= 4 or batch_tokens < 10**6
+        assert [row for part in batch.parts for row in part.tolist()] == [prompts[place] for place in batch.places]
+        assert len(batch.places) * (batch.longest + 2) <= max(batch_tokens, batch.longest + 2)
+        assert mixed or len(batch.parts) == 1
+    if batch_tokens == 10**6:
+        assert len(made) == (1 if mixed else len({len(prompt) for prompt in prompts}))
 
 
 def test_first_logits_are_those_after_each_prompt(model: PreTrainedModel) -> None:

@@ -1,5 +1,6 @@
 """Which prompts are computed side by side, and which cannot be computed at all."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,26 +15,43 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Batch:
-    """Prompts of equal length: their places in the caller's list, their token ids int64 [rows, length]."""
+    """Prompts that are computed side by side."""
 
     places: list[int]
-    ids: torch.Tensor
+    """Places in the caller's list."""
+    parts: list[torch.Tensor]
+    """Token ids, int64 [rows, length], one tensor for each length, in the order of `places`."""
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest prompt."""
+        return max(part.shape[1] for part in self.parts)
 
 
-def batches(prompts: Sequence[Sequence[int]], batch_tokens: int, new_tokens: int = 0) -> Iterator[Batch]:
-    """Group prompts by length, shortest first, equal beginnings side by side.
+def batches(
+    prompts: Sequence[Sequence[int]], batch_tokens: int, new_tokens: int = 0, *, mixed: bool = False
+) -> Iterator[Batch]:
+    """Put prompts into batches, shortest first, equal beginnings side by side.
 
-    A batch has one row, or at most `batch_tokens` tokens, the `new_tokens` of each row counted in. The batches depend
-    on nothing but the arguments.
+    A batch has one prompt, or at most `batch_tokens` tokens, where each row counts as the longest one and `new_tokens`
+    more. Its prompts are of one length, or `mixed`. The batches depend on nothing but the arguments.
     """
     order = sorted(range(len(prompts)), key=lambda place: (len(prompts[place]), prompts[place]))
-    start = 0
-    while start < len(order):
-        length = len(prompts[order[start]])
-        rows = max(1, batch_tokens // max(1, length + new_tokens))
-        places = [place for place in order[start : start + rows] if len(prompts[place]) == length]
-        yield Batch(places, torch.tensor([prompts[place] for place in places], dtype=torch.int64))
-        start += len(places)
+    places: list[int] = []
+    for place in order:
+        length = len(prompts[place])
+        full = (len(places) + 1) * (length + new_tokens) > batch_tokens
+        if places and (full or not (mixed or len(prompts[places[-1]]) == length)):
+            yield Batch(places, _parts(prompts, places))
+            places = []
+        places.append(place)
+    if places:
+        yield Batch(places, _parts(prompts, places))
+
+
+def _parts(prompts: Sequence[Sequence[int]], places: list[int]) -> list[torch.Tensor]:
+    groups = itertools.groupby((prompts[place] for place in places), key=len)
+    return [torch.tensor(list(group), dtype=torch.int64) for _, group in groups]
 
 
 def check_prompts(prompts: Sequence[Sequence[int]], new_tokens: int, model: "PreTrainedModel") -> None:

@@ -39,7 +39,7 @@ def greedy(
     """
     check_prompts(prompts, max_new_tokens, model)
     outputs: list[list[int]] = [[] for _ in prompts]
-    for batch in batches(prompts, batch_tokens, max_new_tokens):
+    for batch in batches(prompts, batch_tokens, max_new_tokens, mixed=forward.may_mix(model)):
         for place, row in zip(batch.places, _decode(model, batch, max_new_tokens, eos), strict=True):
             outputs[place] = row[row >= 0].tolist()
         progress(len(batch.places))
@@ -50,9 +50,9 @@ def _decode(model: "PreTrainedModel", batch: Batch, steps: int, eos: int) -> np.
     """Return the new tokens of a batch, int64 [rows, steps], -1 after the end."""
     new = np.full((len(batch.places), steps), -1)
     rows = np.arange(len(batch.places))
-    result = forward.prefill(model, batch)
+    logits, state = forward.prefill(model, batch)
     for step in range(steps):
-        best = forward.last_logits(result).max(-1)
+        best = logits.max(-1)
         forward.refuse_damaged(best.values)
         tokens = best.indices
         new[rows, step] = tokens.cpu().numpy()
@@ -62,6 +62,6 @@ def _decode(model: "PreTrainedModel", batch: Batch, steps: int, eos: int) -> np.
         if len(alive) < len(rows):
             kept = torch.from_numpy(alive)
             rows, tokens = rows[alive], tokens[kept.to(tokens.device)]
-            forward.gather(result.past_key_values, kept)
-        result = forward.advance(model, result.past_key_values, tokens)
+            state = forward.gather(state, kept)
+        logits, state = forward.advance(model, state, tokens)
     return new

@@ -7,7 +7,7 @@ of sampling each by itself, and no result depends on the order or the cut of the
 
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 Found = Callable[[list[int], list[list[int]]], Sequence[bool]]
 """(place of its prompt, new tokens) of each prefix -> whether these tokens hold what is looked for."""
+
+_BLOCK = 64
+"""Tokens of the vocabulary whose probabilities are summed first."""
+_GROWTH = 3
+"""Distinct unfinished prefixes of a prompt, about, where a tree is widest (3.4 seen)."""
+_DRAWN = 256
+"""Rows whose tokens are drawn at once."""
 
 Ends = list[list[tuple[list[int], int]]]
 """For each prompt its distinct outputs and how many samples ended so."""
@@ -66,18 +73,19 @@ def sample(
         batch_tokens: tokens of prompts and continuations held side by side; where the tree grows beyond, its parts
             are computed one after another.
         keep_outputs: yield the distinct outputs too.
-        done: numbers of batches that are not computed again. The batches depend on prompts, max_new_tokens and
-            batch_tokens alone.
+        done: numbers of batches that are not computed again. The batches depend on prompts, samples, max_new_tokens,
+            batch_tokens and the kind of model alone.
 
     Raises:
         DataError: a prompt does not fit the model's context.
         ModelError: a token is not in the model's vocabulary, or its logits are NaN or Inf.
     """
     check_prompts(prompts, max_new_tokens, model)
-    for number, batch in enumerate(batches(prompts, batch_tokens, max_new_tokens)):
+    mixed, expected = forward.may_mix(model), batch_tokens // min(samples, _GROWTH)
+    for number, batch in enumerate(batches(prompts, expected, max_new_tokens, mixed=mixed)):
         if number not in done:
             uniforms = np.stack([_uniforms(streams[place], samples, max_new_tokens) for place in batch.places])
-            width = batch.ids.shape[1] + max_new_tokens
+            width = batch.longest + max_new_tokens
             walk = _Walk(model, batch.places, uniforms, found, temperature, eos, max(1, batch_tokens // width))
             ends: Ends | None = [[] for _ in batch.places] if keep_outputs else None
             yield Sampled(number, batch.places, walk.run(batch, ends), ends or [])
@@ -133,24 +141,27 @@ class _Walk:
         hits = np.zeros(prompts, dtype=np.int64)
         owner, number = np.divmod(np.arange(prompts * samples), samples)
         tree = _Tree(np.arange(prompts), np.zeros((prompts, 0), dtype=np.int64), owner, number)
-        waiting = [(None, np.arange(0), tree)]
+        waiting: list[tuple[forward.State | None, np.ndarray, _Tree]] = [(None, np.arange(0), tree)]
         while waiting:
-            cache, parents, tree = waiting.pop()
-            result = self._forward(batch, cache, parents, tree, keep=any(other[0] is cache for other in waiting))
-            parents, tree = self._grow(tree, forward.last_logits(result))
+            state, parents, tree = waiting.pop()
+            logits, state = self._read(batch, state, parents, tree, keep=any(other[0] is state for other in waiting))
+            parents, tree = self._grow(tree, logits)
             going = self._finish(tree, hits, ends)
             if tree.tokens.shape[1] < steps:
                 parts = np.array_split(going, -(-len(going) // self.rows)) if len(going) else []
-                waiting += [(result.past_key_values, parents[part], tree.only(part)) for part in reversed(parts)]
+                waiting += [(state, parents[part], tree.only(part)) for part in reversed(parts)]
             elif ends is not None:
                 _record(tree, going, ends)
         return hits
 
-    def _forward(self, batch: Batch, cache: Any, parents: np.ndarray, tree: _Tree, *, keep: bool) -> Any:
-        if cache is None:
+    def _read(
+        self, batch: Batch, state: forward.State | None, parents: np.ndarray, tree: _Tree, *, keep: bool
+    ) -> tuple[torch.Tensor, forward.State]:
+        if state is None:
             return forward.prefill(self.model, batch)
-        cache = forward.gather(cache, torch.from_numpy(parents), keep=keep)
-        return forward.advance(self.model, cache, torch.from_numpy(tree.tokens[:, -1]).to(self.model.device))
+        if keep or not np.array_equal(parents, np.arange(state.rows)):
+            state = forward.gather(state, torch.from_numpy(parents), keep=keep)
+        return forward.advance(self.model, state, torch.from_numpy(tree.tokens[:, -1]).to(self.model.device))
 
     def _grow(self, tree: _Tree, logits: torch.Tensor) -> tuple[np.ndarray, _Tree]:
         """Draw the next token of every sample; return the parent row of each new prefix, and the new tree."""
@@ -189,14 +200,30 @@ def _draw(logits: torch.Tensor, owner: np.ndarray, counts: np.ndarray, uniforms:
         uniforms: float64 [samples].
     """
     columns = np.arange(len(owner)) - (np.cumsum(counts) - counts)[owner]
-    draws = np.zeros((len(counts), counts.max()))
-    draws[owner, columns] = uniforms
-    cumulative = torch.softmax(logits, dim=-1).cumsum(-1, dtype=torch.float64)
-    forward.refuse_damaged(cumulative[:, -1])
+    draws = torch.zeros((len(counts), counts.max()), dtype=torch.float64)
+    draws[owner, columns] = torch.from_numpy(uniforms)
+    probabilities = torch.softmax(logits, dim=-1)
+    drawn = [_invert(p, u) for p, u in zip(probabilities.split(_DRAWN), draws.split(_DRAWN), strict=True)]
+    return torch.cat(drawn).cpu().numpy()[owner, columns]
+
+
+def _invert(probabilities: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
+    """Return the tokens whose stretch of the cumulative probability holds each uniform number, int64 [rows, draws].
+
+    Sums are float64, over blocks of the vocabulary first and then within the one block that a number falls into.
+    """
+    rows, vocabulary = probabilities.shape
+    pad = -vocabulary % _BLOCK
+    blocks = torch.nn.functional.pad(probabilities, (0, pad)).view(rows, -1, _BLOCK)
+    ends = blocks.sum(-1, dtype=torch.float64).cumsum(-1)
+    forward.refuse_damaged(ends[:, -1])
     # Scaled by the last sum, which rounding leaves a little off 1.
-    targets = torch.from_numpy(draws).to(cumulative.device) * cumulative[:, -1:]
-    drawn = torch.searchsorted(cumulative, targets, right=True).clamp_(max=cumulative.shape[1] - 1)
-    return drawn.cpu().numpy()[owner, columns]
+    targets = uniforms.to(ends.device) * ends[:, -1:]
+    block = torch.searchsorted(ends, targets, right=True).clamp_(max=ends.shape[1] - 1)
+    before = torch.nn.functional.pad(ends, (1, 0)).gather(1, block)
+    inside = blocks.gather(1, block[:, :, None].expand(-1, -1, _BLOCK)).cumsum(-1, dtype=torch.float64)
+    offset = torch.searchsorted(inside, (targets - before)[:, :, None], right=True)[:, :, 0]
+    return (block * _BLOCK + offset.clamp_(max=_BLOCK - 1)).clamp_(max=vocabulary - 1)
 
 
 def _record(tree: _Tree, rows: np.ndarray, ends: Ends, without: int = 0) -> None:

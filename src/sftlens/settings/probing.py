@@ -16,5 +16,5 @@ class ProbingSettings(Settings):
     """Longest completion, tokens."""
     seed: int = 0
     """Seed of the sampling; each (fact, template) has a stream of its own."""
-    batch_tokens: int = Field(8192, ge=1)
-    """Prompt tokens computed side by side; speed and memory only."""
+    batch_tokens: int = Field(32768, ge=1)
+    """Tokens of prompts and completions held side by side; speed and memory only."""
