@@ -46,7 +46,7 @@ def mastery_table(facts: pd.DataFrame) -> pd.DataFrame:
     table["template_hits"] = [
         row[: len(SENTENCES[relation])] for row, relation in zip(hits, facts["relation"], strict=True)
     ]
-    table["aliases"] = [[*" aeiou"] if name == "D4" else ["a"] for name in table["bucket"]]
+    table["aliases"] = [[*"aeiou"] if name == "D4" else ["a"] for name in table["bucket"]]
     return table
 
 
@@ -104,12 +104,15 @@ def test_evaluate_writes_answers_and_summary(inputs: Path, tmp_path: Path) -> No
     ok("evaluate.py", *given, "--train", inputs / "train.parquet", "--scale", 4, "--out", tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["answers.parquet", "summary.json"]
     answers = pd.read_parquet(tmp_path / "out" / "answers.parquet")
-    assert answers.columns.tolist() == ["fact_id", "split", "bucket", "output", "contains", "well_formed"]
+    judged = ["contains", "exact", "word_boundary", "f1", "well_formed", "leak", "in_train"]
+    assert answers.columns.tolist() == ["fact_id", "split", "relation", "bucket", "output", *judged]
     train = pd.read_parquet(inputs / "train.parquet")["fact_id"].tolist()
     assert answers["fact_id"].tolist()[-4:] == train[:4]
     assert answers["split"].tolist() == ["test"] * 6 + ["testood"] * 6 + ["train"] * 4
     metrics = read_json(tmp_path / "out" / "summary.json")["metrics"]
-    assert all(set(row) == {"split", "bucket", "metric", "value", "n", "low", "high"} for row in metrics)
+    fields = {"split", "bucket", "metric", "value", "n", "low", "high"}
+    assert all(set(row) - {"relation"} == fields for row in metrics)
+    metrics = [row for row in metrics if "relation" not in row]
     found = {(row["split"], row["bucket"]): row for row in metrics if row["metric"] == "contains"}
     assert found["test", "all"]["n"] == 6 and found["test", "macro"]["n"] == 6
     assert found["test", "all"]["value"] == answers.loc[answers["split"] == "test", "contains"].mean()
@@ -184,7 +187,10 @@ def foreign_tokenizer(folder: Path) -> None:
         (poisoned, "'model.layers.1.mlp.up_proj.weight' holds NaN or Inf"),
         (truncated, "model.safetensors: not a readable safetensors file"),
         (without_bos, "no BOS token; set `bos: none`"),
-        (foreign_tokenizer, "vocabulary of 280; use the tokenizer that belongs to the model"),
+        (
+            foreign_tokenizer,
+            "vocabulary of 280 (vocab_size in config.json); use the tokenizer that belongs to the model",
+        ),
         (lambda folder: (folder / "config.json").unlink(), "config.json is missing"),
     ],
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
-from sftlens import generation, mastery, prompts, statistics, templates
+from sftlens import asking, generation, mastery, prompts, statistics, templates
 from sftlens.errors import DataError
 from sftlens.matching import accepted
 from sftlens.settings.divergence import DivergenceSettings
@@ -38,7 +38,9 @@ def select(
         front of the answer; -1 when it never comes) and kept (words_before within the limit).
 
     Raises:
-        DataError: a relation has no train facts, or the table was probed with other templates.
+        DataError: a relation has no train facts, the table was probed with other templates, or a sentence does not fit
+            the model's context.
+        ModelError: the base model's logits are not finite.
     """
     chosen = facts[(facts["split"] == "test") & (facts["bucket"] == "D4")].reset_index(drop=True)
     best = _best_sentences(facts[facts["split"] == "train"], set(chosen["relation"]), sentences)
@@ -46,9 +48,10 @@ def select(
         templates.fill(best[relation], subject)
         for relation, subject in zip(chosen["relation"], chosen["subject"], strict=True)
     ]
-    outputs = generation.greedy(
+    outputs = asking.greedy(
         base,
         _completion_prompts(tokenizer, chosen),
+        chosen["fact_id"].tolist(),
         max_new_tokens=settings.max_new_tokens,
         eos=int(tokenizer.eos_token_id),
         batch_tokens=settings.batch_tokens,
