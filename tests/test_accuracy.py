@@ -120,7 +120,4 @@ def test_accuracy_on_the_questions_that_give_nothing_away() -> None:
     assert without["test", "macro", ""]["value"] == pytest.approx((0 + 0 + 0.5 * 3) / 5)
     new = metric(rows, "contains_not_in_train")
     assert (new["test", "D4", ""]["value"], new["test", "D0", ""]["value"]) == (0.0, 0.5)
-    clean = metric(rows, "contains_clean")
-    assert clean["test", "macro", ""]["value"] == pytest.approx((0 + 0 + 0.5 + 0.5 + 0) / 5)
-    assert clean["test", "all", ""]["n"] == 7
-    assert not any(row["metric"].startswith("contains_clean") for row in accuracy.rows(judged(leak=leak)))
+    assert not metric(accuracy.rows(judged(leak=leak)), "contains_not_in_train")

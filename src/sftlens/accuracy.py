@@ -18,8 +18,8 @@ def rows(answers: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of metrics of the table of `evaluation.run`, counted for each split by itself.
 
     MEASURES per bucket, over all questions and as macro (`counted`), BY_RELATION also per relation, SHARES over all
-    questions. Four more metrics are `contains` on some of the questions: `contains_given_well_formed` (the answer
-    ended within the limit), `contains_without_leak`, `contains_not_in_train` and, with both, `contains_clean`.
+    questions. Three more metrics are `contains` on some of the questions: `contains_given_well_formed` (the answer
+    ended within the limit), `contains_without_leak` and `contains_not_in_train`.
     A judgement that the table lacks has no rows. Rows of a relation have the key relation and the bucket `all`.
     """
     made: list[dict[str, Any]] = []
@@ -57,13 +57,9 @@ def _views(part: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
     """Yield (metric, judgement, the answers it is taken over)."""
     yield from ((name, name, part) for name in MEASURES if name in part)
     yield "contains_given_well_formed", "contains", part[part["well_formed"]]
-    clean = part
     for name, metric in (("leak", "contains_without_leak"), ("in_train", "contains_not_in_train")):
         if name in part:
             yield metric, "contains", part[~part[name]]
-            clean = clean[~clean[name]]
-    if all(name in part for name in SHARES):
-        yield "contains_clean", "contains", clean
 
 
 def _row(split: str, bucket: str, metric: str, values: pd.Series) -> dict[str, Any]:
