@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from probe_tables import SENTENCES, facts_table
 from script_calls import ok, process, refused
-from sftlens.files import read_json, sha256, write_json, write_parquet
+from sftlens.files import read_json, sha256, write_parquet
 from sftlens.mastery import BUCKETS, bucket
 from tiny import tiny_model, tiny_tokenizer
 
@@ -117,11 +117,16 @@ def test_evaluate_writes_answers_and_summary(inputs: Path, tmp_path: Path) -> No
     assert found["test", "all"]["n"] == 6 and found["test", "macro"]["n"] == 6
     assert found["test", "all"]["value"] == answers.loc[answers["split"] == "test", "contains"].mean()
     assert ("train", "macro") not in found
+    assert not any(row["metric"].startswith("majority") for row in metrics)
     # Facts without buckets, splits or aliases are asked too, and the pointer's model with examples.
     bare = pd.read_parquet(inputs / "facts.parquet")[["fact_id", "question", "object"]].head(3)
     write_parquet(tmp_path / "bare.parquet", bare)
     ok("evaluate.py", "--model", inputs / "ft", "--facts", tmp_path / "bare.parquet", "--out", tmp_path / "bare")
     assert set(pd.read_parquet(tmp_path / "bare" / "answers.parquet")["bucket"]) == {""}
+    # What depends on no model stands beside the base model's answers alone.
+    ok("evaluate.py", *given, "--out", tmp_path / "n0")
+    rows = read_json(tmp_path / "n0" / "summary.json")["metrics"]
+    assert {row["split"] for row in rows if row["metric"] == "majority"} == {"test", "testood"}
     ok("evaluate.py", *given, "--shots", 2, "--out", tmp_path / "shots")
     assert read_json(tmp_path / "shots" / "summary.json")["settings"]["shots"] == 2
 
@@ -170,27 +175,12 @@ def without_bos(folder: Path) -> None:
     tiny_tokenizer(bos=False).save_pretrained(folder)
 
 
-def foreign_tokenizer(folder: Path) -> None:
-    tokenizer = tiny_tokenizer()
-    tokenizer.add_tokens(["Which", "Mount", "Kesta", "Ada", "Loren", "Where"])
-    tensors = load_file(folder / "model.safetensors")
-    for name in ("lm_head.weight", "model.embed_tokens.weight"):
-        tensors[name] = tensors[name][:280].clone()
-    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-    write_json(folder / "config.json", read_json(folder / "config.json") | {"vocab_size": 280})
-    tokenizer.save_pretrained(folder)
-
-
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
         (poisoned, "'model.layers.1.mlp.up_proj.weight' holds NaN or Inf"),
         (truncated, "model.safetensors: not a readable safetensors file"),
         (without_bos, "no BOS token; set `bos: none`"),
-        (
-            foreign_tokenizer,
-            "vocabulary of 280 (vocab_size in config.json); use the tokenizer that belongs to the model",
-        ),
         (lambda folder: (folder / "config.json").unlink(), "config.json is missing"),
     ],
 )

@@ -4,9 +4,9 @@ import re
 import string
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sftlens.errors import DataError
 
@@ -61,25 +61,26 @@ def accepted(facts: "pd.DataFrame", source: Path | None = None) -> list[list[str
     Raises DataError where there is none, or a blank one, which nearly any output would contain; the message names the
     fact, and `source` where the table's file is known.
     """
-    columns = [name for name in ("aliases", "object") if name in facts]
     where = f"{source}: " if source else ""
-    if not columns:
+    if "aliases" not in facts and "object" not in facts:
         raise DataError(f"{where}the facts have no column 'aliases' or 'object'; make them with scripts/facts.py")
-    for column in columns:
-        for fact_id, value in zip(facts["fact_id"], facts[column], strict=True):
-            if not (_are_texts(value) if column == "aliases" else _is_text(value)):
-                wanted = "list of non-empty texts" if column == "aliases" else "non-empty text"
-                raise DataError(
-                    f"{where}fact {fact_id!r}: column {column!r} holds {value!r}, no {wanted}; take the fact out, or "
-                    "make the facts again with scripts/facts.py"
-                )
-    answers = facts["aliases"] if "aliases" in facts else ([value] for value in facts["object"])
-    return [list(strings) for strings in answers]
+    objects = [[name] for name in facts["object"]] if "object" in facts else []
+    aliases = [_listed(value) for value in facts["aliases"]] if "aliases" in facts else []
+    for column, answers in (("aliases", aliases), ("object", objects)):
+        bad = [i for i, texts in enumerate(answers) if not texts or not all(map(_is_text, texts))]
+        if bad:
+            fact_id, value = facts["fact_id"].tolist()[bad[0]], facts[column].iloc[bad[0]]
+            wanted = "list of non-empty texts" if column == "aliases" else "non-empty text"
+            raise DataError(
+                f"{where}fact {fact_id!r}: column {column!r} holds {value!r}, no {wanted}; take the fact out, or "
+                "make the facts again with scripts/facts.py"
+            )
+    return aliases or objects
 
 
-def _are_texts(value: object) -> bool:
-    texts = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else []
-    return texts != [] and all(map(_is_text, texts))
+def _listed(value: Any) -> list[Any]:
+    """Return the entries of a list, or of the array that a table makes of it; none of anything else."""
+    return list(value) if hasattr(value, "__iter__") and not isinstance(value, str) else []
 
 
 def _is_text(value: object) -> bool:
