@@ -82,7 +82,7 @@ def add_measuring(made: argparse.ArgumentParser) -> None:
 
 
 def facts(path: Path, *columns: str) -> Any:
-    """Return a table of facts, each with an answer; it has at least fact_id, question and `columns`."""
+    """Return a table of facts with at least fact_id, question and `columns`; DataError for a fact without answer."""
     from sftlens import matching
 
     table = files.read_parquet(path, ["fact_id", "question", *columns])

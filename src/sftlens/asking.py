@@ -1,12 +1,13 @@
 """Putting prompts to a model: what does not fit is refused beforehand, what fails is named by model and fact."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sftlens import generation
 from sftlens.errors import DataError, ModelError
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
 
@@ -61,6 +62,16 @@ def greedy(
         place = _culprit(ask, range(len(prompts)))
         fact = "" if place is None else f"fact {fact_ids[place]!r}: "
         raise ModelError(f"{model.name_or_path}: {fact}{error}") from None
+
+
+def first_logits(
+    model: "PreTrainedModel", prompts: Sequence[Sequence[int]], batch_tokens: int
+) -> Iterator[tuple[list[int], "torch.Tensor"]]:
+    """Yield what `generation.first_logits` does; its ModelError names the model's folder."""
+    try:
+        yield from generation.first_logits(model, prompts, batch_tokens)
+    except ModelError as error:
+        raise ModelError(f"{model.name_or_path}: {error}") from None
 
 
 def _culprit(ask: Callable[[Sequence[int]], object], places: Sequence[int]) -> int | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
-from sftlens import asking, generation, mastery, prompts, statistics, templates
+from sftlens import asking, mastery, prompts, statistics, templates
 from sftlens.errors import DataError
 from sftlens.matching import accepted
 from sftlens.settings.divergence import DivergenceSettings
@@ -111,7 +111,7 @@ def measure(
     table[list(METRICS)] = 0.0
     questions = prompts.encode_prompts(tokenizer, kept["question"].tolist())
     completions = _completion_prompts(tokenizer, kept)
-    for places, p in generation.first_logits(finetuned, questions, settings.batch_tokens):
+    for places, p in asking.first_logits(finetuned, questions, settings.batch_tokens):
         q = _in_order(base, [completions[i] for i in places], settings.batch_tokens)
         same = _in_order(base, [questions[i] for i in places], settings.batch_tokens)
         table.loc[places, "kl"] = top_kl(p, q, settings.top).tolist()
@@ -164,6 +164,6 @@ def _completion_prompts(tokenizer: "PreTrainedTokenizerBase", facts: pd.DataFram
 
 def _in_order(model: "PreTrainedModel", ids: Sequence[Sequence[int]], batch_tokens: int) -> torch.Tensor:
     """Return the logits after each prompt, float32 [prompts, vocabulary]."""
-    parts = list(generation.first_logits(model, ids, batch_tokens))
+    parts = list(asking.first_logits(model, ids, batch_tokens))
     places = torch.tensor([place for part, _ in parts for place in part])
     return torch.cat([logits for _, logits in parts])[places.argsort()]
