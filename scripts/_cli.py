@@ -81,13 +81,22 @@ def add_measuring(made: argparse.ArgumentParser) -> None:
     made.add_argument("--device", help="torch device, or auto: all GPUs (default: what there is)")
 
 
+def facts(path: Path, *columns: str) -> Any:
+    """Return a table of facts with at least fact_id, question and `columns`; DataError for a fact without answer."""
+    from sftlens import matching
+
+    table = files.read_parquet(path, ["fact_id", "question", *columns])
+    matching.accepted(table, path)
+    return table
+
+
 def training_set(args: argparse.Namespace) -> Any:
     """Return the rows of --train that the model was trained on; None without it."""
     from sftlens import training_sets
 
     if not args.train:
         return None
-    ordered = files.read_parquet(args.train, ["fact_id", "question", "object"])
+    ordered = facts(args.train, "object")
     return training_sets.take(ordered, args.scale, allow_smaller=True)
 
 

@@ -30,8 +30,7 @@ def main() -> None:
     def compute(folder: Path) -> None:
         from sftlens import checkpoints, divergence, templates
 
-        columns = ["fact_id", "split", "relation", "subject", "question", "bucket", "template_hits"]
-        facts = files.read_parquet(args.facts, columns)
+        facts = _cli.facts(args.facts, "split", "relation", "subject", "bucket", "template_hits")
         tokenizer = checkpoints.load_tokenizer(args.base, args.bos)
         base = finetuned = checkpoints.load_model(args.base, device=args.device)
         if not checkpoints.resolve(args.finetuned).samefile(checkpoints.resolve(args.base)):

@@ -151,7 +151,7 @@ def _evaluate(
     from sftlens import measuring
 
     settings = _cli.settings(args, EvaluationSettings)
-    facts = files.read_parquet(args.facts, ["fact_id", "question"])
+    facts = _cli.facts(args.facts)
     asked = (facts, _cli.training_set(args), settings)
     with bar(description="evaluate", unit="question") as progress:
         how = {"reprobing_as": _cli.reprobing(args), "progress": progress.update}

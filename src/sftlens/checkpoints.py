@@ -1,6 +1,7 @@
 """Hugging Face checkpoints: loading and checking models and tokenizers, writing them."""
 
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,9 @@ def load_model(
             else the GPU, else the CPU.
         transform: called with each (name, stored tensor); its result is loaded in the tensor's place.
 
+    Returns:
+        The model in evaluation mode; `name_or_path` is its folder, for messages.
+
     Raises:
         ModelError: a tensor is missing, extra, wrongly shaped or holds NaN or Inf.
     """
@@ -96,6 +100,7 @@ def load_model(
     )
     _refuse_mismatch(source, info)
     _refuse_untied(source, model)
+    model.name_or_path = str(folder)
     if (folder / "generation_config.json").is_file():
         from transformers import GenerationConfig
 
@@ -193,7 +198,8 @@ def load_tokenizer(path: Path, bos: str = "require") -> "PreTrainedTokenizerBase
         bos: `require` refuses a tokenizer without BOS; `none` runs without BOS (Qwen has none).
 
     Raises:
-        ModelError: no fast tokenizer, no EOS, EOS put behind every text, or no BOS although one is required.
+        ModelError: no fast tokenizer, no EOS, EOS put behind every text, no BOS although one is required, or a token
+            whose id, added tokens included, lies outside the vocabulary of the model in the same folder.
     """
     from transformers import AutoTokenizer
 
@@ -220,7 +226,21 @@ def load_tokenizer(path: Path, bos: str = "require") -> "PreTrainedTokenizerBase
             f"{folder}: the tokenizer has no BOS token; set `bos: none` for this model to do without one "
             "(by hand: --bos none), or bos_token in tokenizer_config.json"
         )
+    if (folder / "config.json").is_file():
+        _refuse_foreign(folder, tokenizer)
     return tokenizer
+
+
+def _refuse_foreign(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Refuse a tokenizer with an id that the model has no row for; rows without a token are common and harmless."""
+    rows = read_config(folder).get_text_config().vocab_size
+    token, largest = max(tokenizer.get_vocab().items(), key=itemgetter(1))
+    if largest >= rows:
+        raise ModelError(
+            f"{folder}: the tokenizer's token {token!r} has id {largest}, outside the model's vocabulary of {rows} "
+            "(vocab_size in config.json); use the tokenizer that belongs to the model, or take tokens that were added "
+            "to it out of tokenizer.json"
+        )
 
 
 def save_model(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase | None", folder: Path) -> None:

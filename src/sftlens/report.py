@@ -60,6 +60,16 @@ CAPTIONS = {
         "(blue) or loss (orange) in points on k = 0, which is the same fine-tuned models as they were "
         "evaluated. Paper: Table 4.",
     ),
+    "judgements": (
+        "The same answers, judged otherwise",
+        "One greedy answer to each test question, in percent, macro over the five mastery buckets. Contains is the "
+        "paper's judgement: the object or an alias, anywhere. Word boundary asks that it is no part of a longer word, "
+        "exact that the answer is nothing else; F1 is SQuAD's token overlap; well-formed answers end within the limit. "
+        "Without leak leaves out the questions whose subject already holds the answer, not in train those that "
+        "also stand among the train facts; leak and in train are their shares of all questions. Majority of train is "
+        "the score of always giving a relation's most frequent object of the train facts. Relations without train "
+        "facts have the most frequent object of the asked facts themselves, which no model could know: an upper bound.",
+    ),
 }
 _PLAIN = ("Model", "Order", "Region")
 

@@ -4,10 +4,11 @@ from sftlens.grid.cells import Product, distinct, products
 from sftlens.grid.study import Study
 
 FIGURES = ("fig2", "fig4", "fig5")
-TABLES = ("table1", "table2", "table3", "table4")
+TABLES = ("table1", "table2", "table3", "table4", "judgements")
 EXPERIMENTS = {
     "fig2": "scaling", "fig4": "scaling", "fig5": "divergence",
     "table2": "scaling", "table3": "concentration", "table4": "restoration",
+    "judgements": "scaling",
 }  # fmt: skip
 
 
