@@ -66,7 +66,7 @@ rule report:
     input:
         results=f"{PATHS.root}/results.parquet",
         figures=[JOBS.target(name) for name in JOBS.targets if name.startswith("fig")],
-        tables=[JOBS.target(name) for name in JOBS.targets if name.startswith("table")],
+        tables=[JOBS.target(name) for name in JOBS.targets if not name.startswith("fig")],
     output:
         page=f"{PATHS.root}/report.html",
     log:
