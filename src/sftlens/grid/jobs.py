@@ -84,7 +84,8 @@ class Jobs:
     def files(self, products: Iterable[Product] | None = None) -> list[str]:
         """Summaries of products with the tables that stand beside them, so that none is missing unnoticed."""
         found = []
-        for summary, product in zip(self.summaries(products), products or self.products, strict=True):
+        products = self.products if products is None else list(products)
+        for summary, product in zip(self.summaries(products), products, strict=True):
             found += [summary, *(str(Path(summary).with_name(name)) for name in BESIDE.get(product.stage, ()))]
         return found
 
