@@ -162,16 +162,8 @@ def test_questions_named_later_are_no_conflict(monkeypatch, tmp_path):
 
 
 def test_figures_and_tables_follow_the_experiments():
-    assert list(targets.wanted(demo())) == [
-        "fig2",
-        "fig4",
-        "fig5",
-        "table1",
-        "table2",
-        "table3",
-        "table4",
-        "judgements",
-    ]
+    every = ["fig2", "fig4", "fig5", "table1", "table2", "table3", "table4", "judgements", "intervals", "contrasts"]
+    assert list(targets.wanted(demo())) == every
     assert list(targets.wanted(demo(experiments={"divergence": {"scales": [60]}}))) == ["fig5", "table1"]
 
 

@@ -71,7 +71,26 @@ CAPTIONS = {
         "facts have the most frequent object of the asked facts themselves, which no model could know: an upper bound.",
     ),
 }
-_PLAIN = ("Model", "Order", "Region")
+FOLDED = {
+    "intervals": (
+        "Accuracies with their intervals",
+        "Macro accuracy in percent of every model that answered, with a 95 % t interval (Satterthwaite) in which "
+        "questions are crossed with seeds: the variance of the seeds' values, and the variance over questions of the "
+        "answers' mean over seeds. With fewer than three seeds the interval covers the questions alone, speaks of this "
+        "model only and allows no verdict. By relation: the same, robust to correlation among questions of one "
+        "relation. By posterior: each question counts in every bucket with the probability that it belongs there, "
+        "given its mastery probes (- where these were imported without it). A dash: a bucket is empty or has one "
+        "question.",
+    ),
+    "contrasts": (
+        "Differences with their intervals",
+        "Each row's model minus the one it stands against, in points of macro accuracy, paired on questions: against "
+        "the base model, the smallest n and k = 0 (the same seeds), and D0 (seeds of its own, whose variances add "
+        "up). Models are compared on common facts: those that lie in the same bucket for both. Columns as above. "
+        "Each interval is 95 % by itself; of many, some miss.",
+    ),
+}
+_PLAIN = ("Model", "Strategy", "Order", "Region")
 
 
 def write(
@@ -80,6 +99,7 @@ def write(
     study: str,
     results: Mapping[str, pd.DataFrame],
     figures: Mapping[str, Path],
+    intervals: Mapping[str, pd.DataFrame],
     notice: str,
     missing: Sequence[Mapping[str, str]],
     settings: Mapping[str, Any],
@@ -91,6 +111,7 @@ def write(
         study: name of the study, for the title.
         results: target -> its rows of the study's tidy table, which may be incomplete; only these targets are shown.
         figures: target -> PNG or SVG file to embed; one that is absent shows a placeholder.
+        intervals: target of `intervals` -> its frame, shown folded.
         notice: a sentence shown in a box at the top and under each table; "" for none.
         missing: cells that did not finish, each with keys `cell`, `stage`, `log` and, if known, `reason`.
         settings: the study's configuration, nested as it is in its file.
@@ -100,6 +121,7 @@ def write(
     """
     page = Template(files("sftlens").joinpath("report_page.html").read_text(encoding="utf-8"))
     sections = [_section(name, results[name], figures.get(name), notice) for name in CAPTIONS if name in results]
+    sections += [_folded(name, table, notice) for name, table in intervals.items()]
     text = page.substitute(
         title=escape(f"Study {study}: what fine-tuning does to a model's knowledge"),
         summary=_summary(pd.concat(list(results.values())).drop_duplicates()),
@@ -122,6 +144,15 @@ def _section(name: str, results: pd.DataFrame, image: Path | None, notice: str) 
     return (
         f'<section id="{name}">\n<h2>{escape(heading)}</h2>\n<figure>\n{shown}\n'
         f"<figcaption>{words}</figcaption>\n</figure>\n{below}</section>"
+    )
+
+
+def _folded(name: str, table: pd.DataFrame, notice: str) -> str:
+    heading, caption = FOLDED[name]
+    inside = f"{_table(table)}\n{_note(notice)}"
+    return (
+        f'<section id="{name}">\n<h2>{escape(heading)}</h2>\n<p class="soft">{escape(caption)} '
+        f"{_constants(table)}</p>\n<details>\n<summary>{len(table)} rows</summary>\n{inside}</details>\n</section>"
     )
 
 

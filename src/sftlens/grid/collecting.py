@@ -33,12 +33,17 @@ def collect(study: Study, wanted: Iterable[Product] | None = None) -> tuple[pd.D
     missing: list[Product] = []
     for product in distinct(study) if wanted is None else wanted:
         path = Path(paths.summary(product))
-        if not path.is_file() or _outdated(study, product):
+        if not made(study, product):
             missing.append(product)
             continue
         axes = {"study": study.study, **product.axes}
         rows += [{**axes, **row} for row in read_json(path)["metrics"]]
     return _table(rows), missing
+
+
+def made(study: Study, product: Product) -> bool:
+    """Whether a product has a summary, and one of the model and the mastery table that there are now."""
+    return Path(Paths(study).summary(product)).is_file() and not _outdated(study, product)
 
 
 def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:

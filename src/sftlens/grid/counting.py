@@ -3,7 +3,7 @@
 from sftlens.grid.cells import FEWSHOT, distinct, products
 from sftlens.grid.paths import Paths
 from sftlens.grid.study import Study
-from sftlens.grid.targets import FIGURES, TABLES, wanted
+from sftlens.grid.targets import FIGURES, wanted
 
 
 def cells(study: Study) -> dict[str, int]:
@@ -35,7 +35,7 @@ def jobs(study: Study) -> dict[str, int]:
         "changes": len(measured),
         "restore": sum(product.stage == "restore" for product in found),
         "figure": sum(name in FIGURES for name in targets),
-        "table": sum(name in TABLES for name in targets),
+        "table": sum(name not in FIGURES for name in targets),
         "results": 1,
         "report": 1,
         "all": 1,

@@ -10,7 +10,7 @@ from sftlens import fingerprints
 from sftlens.grid.cells import FEWSHOT, FULL, Product, distinct, number
 from sftlens.grid.paths import BASE_FIELDS, Paths, options, short_hash
 from sftlens.grid.study import Study
-from sftlens.grid.targets import FIGURES, TABLES, wanted
+from sftlens.grid.targets import FIGURES, INTERVALS, TABLES, wanted
 
 BESIDE = {
     "evaluate": ("answers.parquet",),
@@ -67,7 +67,7 @@ class Jobs:
             "region": _alternatives(product.region for product in self.products),
             "ratio": _alternatives(number(p.ratio) for p in self.products if p.ratio is not None),
             "figure": _alternatives(FIGURES),
-            "table": _alternatives(TABLES),
+            "table": _alternatives([*TABLES, *INTERVALS]),
             "key": "[0-9a-f]{10}",
             "choice": "[0-9a-f]{10}",
         }
@@ -77,13 +77,15 @@ class Jobs:
         return [self.paths.summary(product) for product in (self.products if products is None else products)]
 
     def summaries_of(self, wildcards: Any) -> list[str]:
-        """Summary files that one figure or table is drawn from."""
-        return self.summaries(self.targets.get(wildcards.get("figure") or wildcards.get("table"), []))
+        """Summary files that one figure or table is drawn from; for intervals also the answers beside them."""
+        name = wildcards.get("figure") or wildcards.get("table")
+        return (self.files if name in INTERVALS else self.summaries)(self.targets.get(name, []))
 
     def files(self, products: Iterable[Product] | None = None) -> list[str]:
         """Summaries of products with the tables that stand beside them, so that none is missing unnoticed."""
         found = []
-        for summary, product in zip(self.summaries(products), products or self.products, strict=True):
+        products = self.products if products is None else list(products)
+        for summary, product in zip(self.summaries(products), products, strict=True):
             found += [summary, *(str(Path(summary).with_name(name)) for name in BESIDE.get(product.stage, ()))]
         return found
 

@@ -1,10 +1,13 @@
 """The paper's figures and tables as named targets, and the products that each is drawn from."""
 
 from sftlens.grid.cells import Product, distinct, products
+from sftlens.grid.conditions import ANSWERED
 from sftlens.grid.study import Study
 
 FIGURES = ("fig2", "fig4", "fig5")
 TABLES = ("table1", "table2", "table3", "table4", "judgements")
+INTERVALS = ("intervals", "contrasts")
+"""Tables that are made from the answers to the questions, not from the summaries."""
 EXPERIMENTS = {
     "fig2": "scaling", "fig4": "scaling", "fig5": "divergence",
     "table2": "scaling", "table3": "concentration", "table4": "restoration",
@@ -21,4 +24,7 @@ def wanted(study: Study) -> dict[str, list[Product]]:
             # How many examples a cell really had stands in the summary of its training.
             cells = dict.fromkeys(product.cell for product in asked if product.cell.trained)
             found[name] = [*(Product("finetune", cell) for cell in cells), *asked]
-    return {name: found[name] for name in (*FIGURES, *TABLES) if found.get(name)}
+    answered = [product for product in distinct(study) if product.stage in ("mastery", *ANSWERED)]
+    if any(product.stage in ANSWERED for product in answered):
+        found |= dict.fromkeys(INTERVALS, answered)
+    return {name: found[name] for name in (*FIGURES, *TABLES, *INTERVALS) if found.get(name)}
