@@ -162,7 +162,7 @@ def test_questions_named_later_are_no_conflict(monkeypatch, tmp_path):
 
 
 def test_figures_and_tables_follow_the_experiments():
-    assert list(targets.wanted(demo())) == ["fig2", "fig4", "fig5", "table1", "table2", "table3", "table4"]
+    assert list(targets.wanted(demo())) == [*targets.FIGURES, *targets.TABLES]
     assert list(targets.wanted(demo(experiments={"divergence": {"scales": [60]}}))) == ["fig5", "table1"]
 
 

@@ -55,7 +55,8 @@ def test_every_stage_runs_by_hand_as_written(tmp_path: Path) -> None:
 
 def test_the_targets_it_names_are_those_there_are() -> None:
     line = next(line for line in README.splitlines() if "one target" in line)
-    assert re.findall(r"(?:fig|table)\d+", line.split("one target:")[1]) == [*targets.FIGURES, *targets.TABLES]
+    of_the_paper = [name for name in (*targets.FIGURES, *targets.TABLES) if re.fullmatch(r"(?:fig|table)\d+", name)]
+    assert re.findall(r"(?:fig|table)\d+", line.split("one target:")[1]) == of_the_paper
     assert set(targets.wanted(loading.load_file(ROOT / "config/config.yaml"))) == {*targets.FIGURES, *targets.TABLES}
 
 
