@@ -30,7 +30,7 @@ COLUMNS = tuple(f"posterior_{name}" for name in BUCKETS)
 EDGES = (0.0, 0.25, 0.5, 0.75, 1.0)
 CHI2_95 = 3.841458820694124
 """95 % point of chi-square with one degree of freedom."""
-_BOUNDS = ((-9.0, 9.0), (-7.0, 7.0), (-7.0, 7.0))
+_BOUNDS = ((-9.0, 9.0), (-7.0, 10.0), (-7.0, 10.0))
 _STARTS = ((-1.0, -0.7, 0.0), (1.0, 0.0, 0.0), (-3.0, -1.5, -0.5), (0.0, 1.0, 2.0))
 
 

@@ -83,18 +83,18 @@ def expected(hits: np.ndarray, trials: np.ndarray, prior: posteriors.Prior) -> t
     return (chances * (apart == 0)).sum(axis=1), (chances * (apart <= 1)).sum(axis=1)
 
 
-def agreement(confusion: np.ndarray) -> dict[str, float]:
-    """Return how well two probes agree, from the number of facts by first and second bucket, [5, 5].
+def agreement(confusion: np.ndarray) -> dict[str, np.ndarray]:
+    """Return how well two probes agree, from the number of facts by first and second bucket, [..., 5, 5].
 
     `retest_agreement` and `retest_within_one`: shares of facts in the same bucket, and at most one apart; `kappa`
     (Cohen, Educ. Psychol. Meas. 20, 1960) and `kappa_quadratic` (Cohen, Psychol. Bull. 70, 1968): agreement beyond what
     the two margins alone give, the latter with squared distances. NaN where all facts lie in one bucket.
     """
-    count = confusion.sum()
-    apart = np.abs(np.subtract.outer(np.arange(len(confusion)), np.arange(len(confusion))))
+    count, places = confusion.sum(axis=(-2, -1)), np.arange(confusion.shape[-1])
+    apart = np.abs(places[:, None] - places)
     return {
-        "retest_agreement": float(confusion[apart == 0].sum() / count),
-        "retest_within_one": float(confusion[apart <= 1].sum() / count),
+        "retest_agreement": confusion[..., apart == 0].sum(axis=-1) / count,
+        "retest_within_one": confusion[..., apart <= 1].sum(axis=-1) / count,
         "kappa": _beyond_chance(confusion, (apart > 0).astype(float)),
         "kappa_quadratic": _beyond_chance(confusion, apart.astype(float) ** 2),
     }
@@ -125,24 +125,26 @@ def _numbers(hits: np.ndarray, trials: np.ndarray) -> np.ndarray:
     return np.asarray(-(-4 * hits // np.maximum(trials, 1)))
 
 
-def _beyond_chance(confusion: np.ndarray, cost: np.ndarray) -> float:
-    chance = np.outer(confusion.sum(axis=1), confusion.sum(axis=0)) / confusion.sum()
-    by_chance = float((chance * cost).sum())
-    return 1 - float((confusion * cost).sum()) / by_chance if by_chance > 0 else math.nan
+def _beyond_chance(confusion: np.ndarray, cost: np.ndarray) -> np.ndarray:
+    count = confusion.sum(axis=(-2, -1), keepdims=True)
+    chance = confusion.sum(axis=-1, keepdims=True) * confusion.sum(axis=-2, keepdims=True) / count
+    by_chance = (chance * cost).sum(axis=(-2, -1))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(1 - (confusion * cost).sum(axis=(-2, -1)) / np.where(by_chance > 0, by_chance, np.nan))
 
 
 def _agreements(confusion: np.ndarray) -> list[dict[str, Any]]:
     count, found = int(confusion.sum()), agreement(confusion)
     rows: list[dict[str, Any]] = []
     for name in ("retest_agreement", "retest_within_one"):
-        low, high = statistics.wilson(round(found[name] * count), count)
-        rows.append({"metric": name, "value": found[name], "n": count, "low": low, "high": high})
+        low, high = statistics.wilson(round(float(found[name]) * count), count)
+        rows.append({"metric": name, "value": float(found[name]), "n": count, "low": low, "high": high})
     draws = np.random.default_rng(0).multinomial(count, (confusion / count).ravel(), size=RESAMPLES)
-    drawn = pd.DataFrame([agreement(draw.reshape(confusion.shape)) for draw in draws])
+    drawn = agreement(draws.reshape(-1, *confusion.shape))
     for name in ("kappa", "kappa_quadratic"):
-        if not math.isnan(found[name]):
-            low, high = drawn[name].quantile(0.025), drawn[name].quantile(0.975)
-            rows.append({"metric": name, "value": found[name], "n": count, "low": float(low), "high": float(high)})
+        if not np.isnan(found[name]):
+            low, high = np.nanquantile(drawn[name], (0.025, 0.975)).tolist()
+            rows.append({"metric": name, "value": float(found[name]), "n": count, "low": low, "high": high})
     return rows
 
 

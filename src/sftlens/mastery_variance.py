@@ -65,8 +65,9 @@ def metrics(table: "pd.DataFrame") -> list[dict[str, Any]]:
     fact, interaction and sample (generalisability coefficient: Brennan, Generalizability Theory, 2001), and `error_sd`,
     the standard deviation of R of a fact about its rate over all such templates, without the part that all facts share.
     """
-    parts = components(table)
-    known = parts.dropna(subset=["fact"])
+    if table.empty:
+        return []
+    known = components(table).dropna(subset=["fact"])
     rows = [_mean(f"variance_{name}", known[name].dropna().tolist()) for name in SOURCES if known[name].notna().any()]
     full = known.dropna().to_dict("records")
     return [*rows, *_between(full), *_shares(full), *_designs(full)] if full else rows
