@@ -39,7 +39,10 @@ def reliability(results: pd.DataFrame, splits: Mapping[str, str]) -> pd.DataFram
     """Return one row a number: Model, Measure, Of (a bucket, split or design), n, Value, Value low and high (95 %)."""
     rows = results[(results["stage"] == STAGE) & results["metric"].isin(list(_MEASURES))]
     order = {name: place for place, name in enumerate(_MEASURES)}
-    rows = rows.assign(order=rows["metric"].map(order)).sort_values(["model", "order"], kind="stable")
+    places = {"order": rows["metric"].map(order), "where": rows["split"].map(["", *splits].index)}
+    # Numbers by their size: 7 x 10 after 7 x 5.
+    sized = rows["bucket"].str.replace(r"\d+", lambda run: run[0].zfill(6), regex=True)
+    rows = rows.assign(**places, sized=sized).sort_values(["model", "order", "where", "sized"], kind="stable")
     table = pd.DataFrame(
         {
             "Model": rows["model"],
