@@ -1,6 +1,5 @@
 """Judged answers counted: per split, mastery bucket and relation, and the macro over the buckets, with intervals."""
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -66,7 +65,7 @@ def _row(split: str, bucket: str, metric: str, values: pd.Series) -> dict[str, A
     if values.dtype == bool:
         bounds: Sequence[float | None] = statistics.wilson(int(values.sum()), len(values))
     else:
-        bounds = _within_unit(statistics.mean(values.tolist())[1:])
+        bounds = statistics.within_unit(statistics.mean(values.tolist())[1:])
     return _made(split, bucket, metric, len(values), float(values.mean()), bounds)
 
 
@@ -74,14 +73,9 @@ def _macro(split: str, metric: str, groups: Sequence[pd.Series]) -> dict[str, An
     sizes, means = [len(values) for values in groups], [float(values.mean()) for values in groups]
     value, *bounds = statistics.macro(means, sizes)
     if not all(values.dtype == bool for values in groups):  # the variance of a share is not that of a mean
-        half = statistics.Z95 * math.sqrt(sum(values.sem() ** 2 for values in groups)) / len(groups)
-        bounds = [value - half, value + half]
-    return _made(split, "macro", metric, sum(sizes), value, _within_unit(bounds))
-
-
-def _within_unit(bounds: Sequence[float | None]) -> list[float | None]:
-    """Cut an interval to [0, 1]; a bound that could not be estimated is None."""
-    return [None if bound is None or math.isnan(bound) else min(1.0, max(0.0, bound)) for bound in bounds]
+        parts = [(float(values.sem()) ** 2 / len(groups) ** 2, len(values) - 1.0) for values in groups]
+        _, _, *bounds = statistics.satterthwaite(value, parts)
+    return _made(split, "macro", metric, sum(sizes), value, statistics.within_unit(bounds))
 
 
 def _made(split: str, bucket: str, metric: str, n: int, value: float, bounds: Sequence[float | None]) -> dict[str, Any]:

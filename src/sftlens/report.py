@@ -37,6 +37,21 @@ CAPTIONS = {
         "template, so the value at n = 0 shows what this difference of prompts alone does. Paper: Figure "
         "5.",
     ),
+    "exposure": (
+        "Mastery against exposure",
+        "Mean mastery R of the facts that the pretraining text states so often, with its 95 % interval over facts. "
+        "The text was written here, so exposure is known; with a real model it is not. What the text never "
+        "states can only be guessed.",
+    ),
+    "reliability": (
+        "How good the measurement of mastery is",
+        "A random sample of facts was probed a second time with other random numbers. Expected is what the first probe "
+        "lets one expect: each fact's rate has a posterior under a zero-inflated beta distribution of the rates of all "
+        "facts. Variance: components of a single completion's hit within a relation (mean over relations, unbiased, "
+        "so small ones may be negative). Reliability: the share of the true differences between facts in the variance "
+        "of R, if it were measured with so many templates and samples of each; the error is what fewer would cost. "
+        "Low and high: 95 % intervals (of an expected share: where the observed one would lie).",
+    ),
     "table1": (
         "Facts per mastery bucket",
         "Number of facts in each bucket, as this base model masters them. Paper: Tables 1 and 8.",

@@ -7,10 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from sftlens import mastery_tables
 from sftlens.errors import DataError
 from sftlens.files import write_text
 
-NAMES = ("table1", "table2", "table3", "table4", "judgements")
+NAMES = ("table1", "table2", "table3", "table4", "reliability", "judgements")
 BUCKETS = ("D0", "D1", "D2", "D3", "D4")
 BASE = "Base model (n = 0)"
 FEWSHOT = "Base model, 5 shots"
@@ -27,7 +28,7 @@ def build(name: str, results: pd.DataFrame) -> pd.DataFrame:
     """Return one target as a wide frame with one header row and no index of its own.
 
     Args:
-        name: one of `NAMES`, or `fig2`, `fig4`, `fig5` for the numbers that a figure draws.
+        name: one of `NAMES`, or `fig2`, `fig4`, `fig5`, `exposure` for the numbers that a figure draws.
         results: the tidy table of a study, one row per number; it may be incomplete.
 
     Returns:
@@ -91,7 +92,7 @@ def _text(column: str, value: Any) -> str:
         return "-"
     if not isinstance(value, float):
         return str(value)
-    decimals = 4 if column.startswith(KL) else 2
+    decimals = 4 if column.startswith((KL, "Value")) else 2
     return f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
@@ -263,6 +264,8 @@ _BUILDERS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "table3": _table3,
     "table4": _table4,
     "judgements": _judgements,
+    "reliability": lambda results: mastery_tables.reliability(results, _SPLITS),
+    "exposure": lambda results: mastery_tables.exposure(results, _SPLITS),
     "fig2": _fig2,
     "fig4": _fig4,
     "fig5": _fig5,

@@ -87,7 +87,7 @@ def unfinished(study: Study, missing: Iterable[Product]) -> list[dict[str, str]]
         if not Path(output).exists() and Path(log).is_file()
     ]
     for product in missing:
-        cell = product.cell.path if product.stage != "mastery" else product.cell.model
+        cell = product.cell.path if product.cell.train_set else product.cell.model
         measure = f" {product.order} {product.region}" if product.order else ""
         ratio = f" k={product.ratio:g}" if product.ratio is not None else ""
         entry = _entry(cell, product.stage + measure + ratio, Path(paths.log(product)))

@@ -22,6 +22,8 @@ def jobs(study: Study) -> dict[str, int]:
     asked_to_complete = {m for m in models if not study.models[m].mastery}
     again = {p.cell.model for p in found if p.stage in ("evaluate", "restore") and p.cell.strategy != FEWSHOT}
     asked_to_complete |= {p.cell.model for p in stages["divergence"]} | (again if study.evaluation.reprobe else set())
+    quality = [p.cell.model for p in found if p.stage == "mastery_quality"]
+    asked_to_complete |= set(quality if study.experiments.mastery and study.experiments.mastery.tables else [])
     ranked = [p for p in found if p.stage == "changes" or (p.ratio is not None and p.ratio < 100)]
     measured = {(p.cell, p.order, p.region) for p in ranked}
     counts = {
@@ -30,6 +32,7 @@ def jobs(study: Study) -> dict[str, int]:
         "base": len(models),
         "choose_templates": len(chosen & asked_to_complete),
         "mastery": len(models),
+        "mastery_quality": len(quality),
         "training_order": len({(cell.model, cell.train_set, cell.seed) for cell in trained}),
         **{stage: len(asked) for stage, asked in stages.items()},
         "changes": len(measured),

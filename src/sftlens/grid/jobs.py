@@ -11,6 +11,7 @@ from sftlens.grid.cells import FEWSHOT, FULL, Product, distinct, number
 from sftlens.grid.paths import BASE_FIELDS, Paths, options, short_hash
 from sftlens.grid.study import Study
 from sftlens.grid.targets import FIGURES, INTERVALS, TABLES, wanted
+from sftlens.settings.quality import QualitySettings
 
 BESIDE = {
     "evaluate": ("answers.parquet",),
@@ -43,6 +44,8 @@ class Jobs:
         self.paths = Paths(study)
         self.products = distinct(study)
         self.targets = wanted(study)
+        self.figures = [name for name in self.targets if name in FIGURES]
+        self.tables = [name for name in self.targets if name not in FIGURES]
         self._repository = repository
 
     def code(self, script: str) -> list[str]:
@@ -86,7 +89,7 @@ class Jobs:
         found = []
         products = self.products if products is None else list(products)
         for summary, product in zip(self.summaries(products), products, strict=True):
-            found += [summary, *(str(Path(summary).with_name(name)) for name in BESIDE.get(product.stage, ()))]
+            found += [summary, *(str(Path(summary).with_name(name)) for name in self._beside(product.stage))]
         return found
 
     def target(self, name: str) -> list[str]:
@@ -158,6 +161,24 @@ class Jobs:
         sources = ["--model", self.base(wildcards), "--templates", self.templates(wildcards)]
         return [*sources, *self.bos(wildcards), *options(self.study.probing)]
 
+    def quality_inputs(self, wildcards: Wildcards) -> dict[str, str]:
+        """Inputs of checking a mastery table; the model only where it is asked again, exposures where there are any."""
+        inputs = {"mastery": self.mastery(wildcards)}
+        if self._beside("mastery_quality"):
+            inputs |= {"model": self.base(wildcards), "templates": self.templates(wildcards)}
+        return inputs | ({"world": self.paths.world} if self._pretrained(wildcards) else {})
+
+    def quality_options(self, wildcards: Wildcards) -> list[str]:
+        """Options of scripts/mastery_quality.py."""
+        wanted = self.study.experiments.mastery
+        given = options(wanted, set(QualitySettings.model_fields)) if wanted else []
+        if self._pretrained(wildcards):
+            given += ["--exposures", f"{self.paths.world}/exposures.parquet"]
+        if self._beside("mastery_quality"):
+            given += ["--model", self.base(wildcards), "--templates", self.templates(wildcards)]
+            given += [*self.bos(wildcards), *options(self.study.probing)]
+        return given
+
     def finetune_options(self, wildcards: Wildcards) -> list[str]:
         """Options of scripts/finetune.py."""
         return ["--processes", str(self.processes(wildcards)), *self.bos(wildcards), *options(self.study.finetuning)]
@@ -205,6 +226,10 @@ class Jobs:
     def bos(self, wildcards: Wildcards) -> list[str]:
         """Whether the model's tokenizer needs a BOS token."""
         return ["--bos", self.study.models[wildcards.model].bos]
+
+    def _beside(self, stage: str) -> list[str]:
+        quality = self.study.experiments.mastery
+        return quality.tables if stage == "mastery_quality" and quality else list(BESIDE.get(stage, ()))
 
     def _changes(self, wildcards: Wildcards) -> str:
         return str(Path(self.model(wildcards)).with_name("changes") / f"{wildcards.order}-{wildcards.region}")

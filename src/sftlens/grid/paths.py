@@ -85,8 +85,16 @@ class Paths:
         """Facts with hits, trials, mastery and bucket, by one model."""
         return f"{self.mastery_folder(model)}/mastery.parquet"
 
+    def quality_folder(self, model: str) -> str:
+        """Folder of what is known of the quality of a model's mastery table."""
+        wanted = self._study.experiments.mastery
+        key = wanted.model_dump(exclude={"models"}) if wanted else {}
+        return f"{self.mastery_folder(model)}/quality-{short_hash(key)}"
+
     def summary(self, product: Product) -> str:
         """Summary file of one product."""
+        if product.stage == "mastery_quality":
+            return f"{self.quality_folder(product.cell.model)}/summary.json"
         if product.stage == "mastery":
             return f"{self.mastery_folder(product.cell.model)}/mastery.json"
         return f"{self.root}/{product.path}"
@@ -125,6 +133,9 @@ class Paths:
         cell, measure = product.cell, f"{product.order}-{product.region}"
         if product.stage == "mastery":
             return f"{self.root}/logs/{cell.model}/{Path(self.mastery_folder(cell.model)).name}.log"
+        if product.stage == "mastery_quality":
+            folder = Path(self.quality_folder(cell.model))
+            return f"{self.root}/logs/{cell.model}/{folder.parent.name}-{folder.name}.log"
         name = {
             "restore": f"restore-{measure}-k{number(product.ratio or 0)}", "changes": f"changes-{measure}"
         }.get(product.stage, product.stage)  # fmt: skip

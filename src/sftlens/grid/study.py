@@ -12,6 +12,7 @@ from sftlens.settings.evaluation import EvaluationSettings
 from sftlens.settings.facts import FactsSettings
 from sftlens.settings.finetuning import FinetuneSettings
 from sftlens.settings.probing import ProbingSettings
+from sftlens.settings.quality import QualitySettings
 from sftlens.settings.restoration import RestorationSettings
 from sftlens.settings.templates import TemplateChoice
 from sftlens.settings.world import WorldSettings
@@ -164,9 +165,18 @@ class Blocks(_Axes):
     """Layers of a block."""
 
 
+class MasteryQuality(QualitySettings):
+    """How good the measurement of mastery is: certainty, test and retest, variance; in a world of ours, exposure."""
+
+    models: list[str] = []
+    """Names of models; empty: all models of the study."""
+
+
 class Experiments(Settings):
     """The named experiments; cells that several share run once."""
 
+    mastery: MasteryQuality | None = None
+    """How good the measurement of mastery is."""
     scaling: Scaling | None = None
     """Accuracy against the number of examples."""
     divergence: Divergence | None = None

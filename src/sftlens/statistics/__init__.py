@@ -41,6 +41,12 @@ def satterthwaite(value: float, parts: Sequence[tuple[float, float]]) -> Interva
     return Interval(math.sqrt(variance), df, value - half, value + half)
 
 
+def within_unit(bounds: Sequence[float | None]) -> tuple[float | None, float | None]:
+    """Return (low, high) cut to [0, 1]; a bound that could not be estimated is None."""
+    low, high = (None if x is None or math.isnan(x) else min(1.0, max(0.0, x)) for x in bounds)
+    return low, high
+
+
 def wilson(successes: int, trials: int) -> tuple[float, float]:
     """Return the 95 % Wilson score interval of a share; (0, 1) without trials."""
     if not trials:
