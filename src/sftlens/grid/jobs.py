@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sftlens import fingerprints
-from sftlens.grid.cells import FEWSHOT, FULL, Product, distinct, number
-from sftlens.grid.paths import BASE_FIELDS, Paths, options, short_hash
+from sftlens.grid.cells import FEWSHOT, FULL, Product, distinct, number, quota_needs
+from sftlens.grid.paths import BASE_FIELDS, RESULTS, Paths, options, short_hash
 from sftlens.grid.study import Study
 from sftlens.grid.targets import FIGURES, TABLES, wanted
+from sftlens.settings.probing import MEASURING, ProbingSettings
 
 BESIDE = {
     "evaluate": ("answers.parquet",),
@@ -20,6 +21,8 @@ BESIDE = {
     "mastery": ("mastery.parquet",),
 }
 """Tables that stand beside the summary of a stage."""
+TEXTS = "mastery-texts.parquet"
+"""The same for the mastery of a study that keeps the sampled texts."""
 
 
 class Wildcards(Protocol):
@@ -84,7 +87,8 @@ class Jobs:
         """Summaries of products with the tables that stand beside them, so that none is missing unnoticed."""
         found = []
         for summary, product in zip(self.summaries(products), products or self.products, strict=True):
-            found += [summary, *(str(Path(summary).with_name(name)) for name in BESIDE.get(product.stage, ()))]
+            beside = [*BESIDE.get(product.stage, ()), *([TEXTS] if self._keeps_texts(product) else [])]
+            found += [summary, *(str(Path(summary).with_name(name)) for name in beside)]
         return found
 
     def target(self, name: str) -> list[str]:
@@ -152,9 +156,18 @@ class Jobs:
         """Options of scripts/mastery.py."""
         table = self.study.models[wildcards.model].mastery
         if table:
-            return ["--import", table]
+            return ["--import", table, *options(self.study.probing, ["keep_texts"])]
         sources = ["--model", self.base(wildcards), "--templates", self.templates(wildcards)]
-        return [*sources, *self.bos(wildcards), *options(self.study.probing)]
+        needs = [f"{bucket}={number}" for bucket, number in quota_needs(self.study, wildcards.model).items()]
+        probing = options(self.study.probing, None if needs else set(ProbingSettings.model_fields) - {"quota"})
+        return [*sources, *self.bos(wildcards), *probing, *(["--quota-needs", *needs] if needs else [])]
+
+    def mastery_outputs(self) -> dict[str, str]:
+        """Outputs of probing, by name; the sampled texts where they are asked for."""
+        folder = f"{RESULTS}/models/{{model}}/mastery-{{key}}"
+        named = {"table": "mastery.parquet", "summary": "mastery.json"}
+        named |= {"texts": TEXTS} if self.study.probing.keep_texts else {}
+        return {name: f"{folder}/{file}" for name, file in named.items()}
 
     def finetune_options(self, wildcards: Wildcards) -> list[str]:
         """Options of scripts/finetune.py."""
@@ -204,13 +217,16 @@ class Jobs:
         """Whether the model's tokenizer needs a BOS token."""
         return ["--bos", self.study.models[wildcards.model].bos]
 
+    def _keeps_texts(self, product: Product) -> bool:
+        return product.stage == "mastery" and self.study.probing.keep_texts
+
     def _changes(self, wildcards: Wildcards) -> str:
         return str(Path(self.model(wildcards)).with_name("changes") / f"{wildcards.order}-{wildcards.region}")
 
     def _asking(self, wildcards: Wildcards) -> list[str]:
         asking = [*self.bos(wildcards), *options(self.study.evaluation)]
         if self._reprobed(wildcards):
-            probing = self.study.probing.model_dump(exclude={"batch_tokens"})
+            probing = self.study.probing.model_dump(include=set(MEASURING))
             asking += ["--templates", self.templates(wildcards), "--probing", json.dumps(probing)]
         return asking
 
