@@ -27,7 +27,7 @@ from pydantic import ValidationError
 from sftlens import files, stages
 from sftlens.errors import ConfigError, SftlensError
 from sftlens.settings import Settings
-from sftlens.settings.probing import ProbingSettings
+from sftlens.settings.probing import MEASURING, ProbingSettings
 
 # Importing torch and transformers makes millions of lasting objects; to look for garbage among them, again and again,
 # takes a fifth of a small job's time.
@@ -109,7 +109,7 @@ def reprobing(args: argparse.Namespace) -> Any:
 
 def reprobing_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Return what the result of probing again depends on, besides its inputs."""
-    return {"probing": _probing(args).model_dump(exclude={"batch_tokens"})} if args.templates else {}
+    return {"probing": _probing(args).model_dump(include=set(MEASURING))} if args.templates else {}
 
 
 def _probing(args: argparse.Namespace) -> ProbingSettings:

@@ -13,27 +13,27 @@ from typing import Any
 
 import _cli
 from sftlens import files, provenance
-from sftlens.settings.probing import ProbingSettings
+from sftlens.settings.probing import MEASURING, ProbingSettings
 from sftlens.settings.quality import QualitySettings
 
 COLUMNS = ["fact_id", "split", "relation", "hits", "trials", "mastery", "bucket"]
 
 
 def main() -> None:
-    parser = _cli.parser(__doc__, QualitySettings, ProbingSettings)
+    parser = _cli.parser(__doc__, QualitySettings, ProbingSettings, without={"quota", "keep_texts"})
     parser.add_argument("--mastery", type=Path, required=True, help="table of scripts/mastery.py")
     parser.add_argument("--model", type=Path, help="Hugging Face folder or base.json; not needed with --retest 0")
     parser.add_argument("--templates", type=Path, help="completion templates (YAML) that the table was made with")
     parser.add_argument("--exposures", type=Path, help="exposures.parquet of the world that the facts are from")
     parser.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
-    parser.add_argument("--device", help="torch device")
+    parser.add_argument("--device", help="torch device, or auto: all GPUs (default: what there is)")
     parser.add_argument("--out", type=Path, required=True, help="folder of summary.json and retest.parquet")
     args = parser.parse_args()
     settings, probing = _cli.settings(args, QualitySettings), _cli.settings(args, ProbingSettings)
     if settings.tables and (args.model is None or args.templates is None):
         parser.error("give --model and --templates, or --retest 0 without --answer-probability")
     inputs = _cli.contents(args, "model", "mastery", "templates", "exposures")
-    depends = {**settings.model_dump(), "probing": probing.model_dump(exclude={"batch_tokens"}), "bos": args.bos}
+    depends = {**settings.model_dump(), "probing": probing.model_dump(include=set(MEASURING)), "bos": args.bos}
 
     def compute(folder: Path) -> None:
         metrics = _metrics(folder, args, settings, probing)
@@ -62,7 +62,7 @@ def _metrics(folder: Path, args: Any, settings: QualitySettings, probing: Probin
         return rows
     from sftlens import checkpoints
 
-    sentences = templates.load(args.templates)
+    sentences = templates.first(templates.load(args.templates), probing.max_templates)
     templates.require(sentences, table["relation"], args.templates)
     tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
     model = checkpoints.load_model(args.model, device=args.device)

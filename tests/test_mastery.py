@@ -8,7 +8,7 @@ import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from probe_tables import SENTENCES, facts_table
-from sftlens import generation, mastery, mastery_import, template_choice, templates
+from sftlens import completions, generation, mastery, mastery_import, template_choice, templates
 from sftlens.errors import DataError
 from sftlens.settings.probing import ProbingSettings
 from sftlens.settings.templates import TemplateChoice
@@ -87,7 +87,7 @@ def test_the_seed_and_the_fact_seed_the_samples(
 ) -> None:
     other = mastery.probe(model, tokenizer, facts_table(), SENTENCES, SETTINGS.model_copy(update={"seed": 1}))
     assert other["hits"].tolist() != probed["hits"].tolist()
-    streams = {mastery.stream(s, f, t) for s in (0, 1) for f in ("a", "b") for t in ("x", "y")}
+    streams = {completions.stream(s, f, t) for s in (0, 1) for f in ("a", "b") for t in ("x", "y")}
     assert len(streams) == 8 and {len(stream) for stream in streams} == {16}
 
 

@@ -265,3 +265,30 @@ def test_owner_that_was_taken_over_publishes_the_result_of_the_new_one(tmp_path,
         assert one.result(timeout=10) is False
     assert [(tmp_path / name / "table.txt").read_text() for name in "ab"] == ["by the second"] * 2
     assert {path.name for path in folder.iterdir()} == {"done", "done.json"}
+
+
+def test_what_an_owner_leaves_to_resume_is_handed_on_until_the_work_is_done(stage, outputs):
+    def die(work: Path) -> None:
+        folder = stages.resume_folder(stage())
+        assert folder
+        (folder / "half").write_text("half")
+        raise RuntimeError("no")
+
+    def go_on(work: Path) -> None:
+        folder = stages.resume_folder(stage())
+        assert folder
+        Work((folder / "half").read_text())(work)
+
+    assert stages.finished(stage()) is None
+    with pytest.raises(RuntimeError):
+        stages.run(stage(), die)
+    assert stages.run(stage(), go_on) is True
+    check(outputs, "half")
+    assert stages.finished(stage()) == folder_of(stage()) / "done"
+    assert {path.name for path in folder_of(stage()).iterdir()} == {"done", "done.json"}
+    truncate(folder_of(stage()))
+    assert stages.finished(stage()) is None
+
+
+def test_without_state_there_is_nothing_to_resume(outputs):
+    assert stages.resume_folder(Stage("train", outputs, DEPENDS)) is None

@@ -34,6 +34,12 @@ def of_script(script: Path, source: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def of_module(name: str) -> str:
+    """Return the same for a module of the library, such as `completions`."""
+    source = Path(__file__).resolve().parent.parent
+    return of_script(_path(f"{PACKAGE}.{name}", source), source)
+
+
 def _reachable(script: Path, source: Path) -> set[str]:
     found: set[str] = set()
     waiting = [script]

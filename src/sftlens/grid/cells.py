@@ -105,6 +105,16 @@ def distinct(study: Study) -> list[Product]:
     ]  # fmt: skip
 
 
+def quota_needs(study: Study, model: str) -> dict[str, int]:
+    """Return the largest scale of each bucket that a model is trained on; nothing unless its probing has a quota."""
+    needs: dict[str, int] = {}
+    for _, axes in study.experiments if study.probing.quota else ():
+        if isinstance(axes, _Axes) and axes.scales and model in (axes.models or study.models):
+            largest = max(map(int, axes.scales))
+            needs |= {train_set: max(largest, needs.get(train_set, 0)) for train_set in axes.train_sets}
+    return dict(sorted(needs.items()))
+
+
 def _cells(study: Study, axes: _Axes) -> Iterator[Cell]:
     for model in axes.models or study.models:
         for train_set in axes.train_sets:

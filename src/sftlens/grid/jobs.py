@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sftlens import fingerprints
-from sftlens.grid.cells import FEWSHOT, FULL, Product, distinct, number
-from sftlens.grid.paths import BASE_FIELDS, Paths, options, short_hash
+from sftlens.grid.cells import FEWSHOT, FULL, Product, distinct, number, quota_needs
+from sftlens.grid.paths import BASE_FIELDS, RESULTS, Paths, options, short_hash
 from sftlens.grid.study import Study
 from sftlens.grid.targets import FIGURES, INTERVALS, TABLES, wanted
+from sftlens.settings.probing import MEASURING, ProbingSettings
 from sftlens.settings.quality import QualitySettings
 
 BESIDE = {
@@ -21,6 +22,8 @@ BESIDE = {
     "mastery": ("mastery.parquet",),
 }
 """Tables that stand beside the summary of a stage."""
+TEXTS = "mastery-texts.parquet"
+"""The same for the mastery of a study that keeps the sampled texts."""
 
 
 class Wildcards(Protocol):
@@ -157,9 +160,18 @@ class Jobs:
         """Options of scripts/mastery.py."""
         table = self.study.models[wildcards.model].mastery
         if table:
-            return ["--import", table]
+            return ["--import", table, *options(self.study.probing, ["keep_texts"])]
         sources = ["--model", self.base(wildcards), "--templates", self.templates(wildcards)]
-        return [*sources, *self.bos(wildcards), *options(self.study.probing)]
+        needs = [f"{bucket}={number}" for bucket, number in quota_needs(self.study, wildcards.model).items()]
+        probing = options(self.study.probing, None if needs else set(ProbingSettings.model_fields) - {"quota"})
+        return [*sources, *self.bos(wildcards), *probing, *(["--quota-needs", *needs] if needs else [])]
+
+    def mastery_outputs(self) -> dict[str, str]:
+        """Outputs of probing, by name; the sampled texts where they are asked for."""
+        folder = f"{RESULTS}/models/{{model}}/mastery-{{key}}"
+        named = {"table": "mastery.parquet", "summary": "mastery.json"}
+        named |= {"texts": TEXTS} if self.study.probing.keep_texts else {}
+        return {name: f"{folder}/{file}" for name, file in named.items()}
 
     def quality_inputs(self, wildcards: Wildcards) -> dict[str, str]:
         """Inputs of checking a mastery table; the model only where it is asked again, exposures where there are any."""
@@ -176,7 +188,7 @@ class Jobs:
             given += ["--exposures", f"{self.paths.world}/exposures.parquet"]
         if self._beside("mastery_quality"):
             given += ["--model", self.base(wildcards), "--templates", self.templates(wildcards)]
-            given += [*self.bos(wildcards), *options(self.study.probing)]
+            given += [*self.bos(wildcards), *options(self.study.probing, {*MEASURING, "batch_tokens"})]
         return given
 
     def finetune_options(self, wildcards: Wildcards) -> list[str]:
@@ -229,7 +241,10 @@ class Jobs:
 
     def _beside(self, stage: str) -> list[str]:
         quality = self.study.experiments.mastery
-        return quality.tables if stage == "mastery_quality" and quality else list(BESIDE.get(stage, ()))
+        if stage == "mastery_quality" and quality:
+            return quality.tables
+        texts = [TEXTS] if stage == "mastery" and self.study.probing.keep_texts else []
+        return [*BESIDE.get(stage, ()), *texts]
 
     def _changes(self, wildcards: Wildcards) -> str:
         return str(Path(self.model(wildcards)).with_name("changes") / f"{wildcards.order}-{wildcards.region}")
@@ -237,7 +252,7 @@ class Jobs:
     def _asking(self, wildcards: Wildcards) -> list[str]:
         asking = [*self.bos(wildcards), *options(self.study.evaluation)]
         if self._reprobed(wildcards):
-            probing = self.study.probing.model_dump(exclude={"batch_tokens"})
+            probing = self.study.probing.model_dump(include=set(MEASURING))
             asking += ["--templates", self.templates(wildcards), "--probing", json.dumps(probing)]
         return asking
 

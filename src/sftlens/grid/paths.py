@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sftlens.grid.cells import Product, number
+from sftlens.grid.cells import Product, number, quota_needs
 from sftlens.grid.study import Study
 from sftlens.settings import Settings
+from sftlens.settings.probing import DRAWING
 
 RESULTS = "results"
 SNAPSHOT = "study.json"
@@ -69,15 +70,17 @@ class Paths:
         entry = self._study.models[model]
         if entry.templates or entry.source != "pretrain":
             return entry.templates or self._study.templates
-        key = {"choice": self._study.template_choice.model_dump(), "probing": self._probing}
+        drawing = self._study.probing.model_dump(include=set(DRAWING))
+        key = {"choice": self._study.template_choice.model_dump(), "probing": drawing}
         return f"{self.base_folder(model)}/templates-{short_hash(key)}.yaml"
 
     def mastery_folder(self, model: str) -> str:
         """Folder of a model's mastery table."""
-        entry = self._study.models[model]
+        entry, probing = self._study.models[model], self._study.probing
         key = {
             "base": self._base_key(model), "facts": self.facts_key, "templates": self.templates(model),
-            "probing": self._probing, "bos": entry.bos, "import": entry.mastery,
+            "probing": probing.model_dump(exclude={"batch_tokens"}), "bos": entry.bos, "import": entry.mastery,
+            "needs": quota_needs(self._study, model),
         }  # fmt: skip
         return f"{RESULTS}/models/{model}/mastery-{short_hash(key)}"
 
@@ -98,10 +101,6 @@ class Paths:
         if product.stage == "mastery":
             return f"{self.mastery_folder(product.cell.model)}/mastery.json"
         return f"{self.root}/{product.path}"
-
-    @property
-    def _probing(self) -> dict[str, Any]:
-        return self._study.probing.model_dump(exclude={"batch_tokens"})
 
     def _base_key(self, model: str) -> str:
         entry = self._study.models[model]

@@ -259,6 +259,17 @@ class Study(Settings):
         return self
 
     @model_validator(mode="after")
+    def _quota_can_be_met(self) -> Self:
+        for name, experiment in self.experiments if self.probing.quota else ():
+            for key, value in (("scales", "all"), ("train_sets", "mixed")):
+                if value in getattr(experiment, key, []):
+                    raise ValueError(
+                        f"experiments.{name}.{key}: `{value}` needs every train fact probed, and probing.quota leaves "
+                        f"some out; take `{value}` out, or unset probing.quota"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _consistent_training(self) -> Self:
         tuning = self.finetuning
         if tuning.dtype == "bfloat16" and tuning.zero_stage == 0:
