@@ -116,7 +116,7 @@ class Job:
             "elements": self.pair.elements(),
             "restored": cut.elements,
             "threshold_key": cut.threshold,
-            "ties_restored": sum(cut.ties.values()),
+            "ties_restored": cut.ties,
         }
 
     def depends(self, ratio: float) -> dict[str, object]:

@@ -58,21 +58,19 @@ def measure(pair: Pair, order: Order, cuts: Sequence[Cut], epsilon: float) -> Co
 def of_tensor(pair: Pair, order: Order, cuts: Sequence[Cut], epsilon: float, name: str) -> tuple[np.ndarray, int]:
     """Return one tensor's sums, float64 [len(cuts) + 1, len(SUMS)] by level, and its unchanged elements."""
     sums, unchanged = np.zeros((len(cuts) + 1, len(SUMS))), 0
-    ties = [0] * len(cuts)
     for piece in pair.of(name, pair.finetuned.get(name)):
-        level = levels_of(cuts, piece, keys_of(order, piece), ties)
+        level = levels_of(cuts, piece, keys_of(order, piece))
         for column, values in enumerate(changes(piece, epsilon)):
             sums[:, column] += torch.bincount(level, values, minlength=len(cuts) + 1).cpu().numpy()
         unchanged += int((piece.finetuned == piece.base).sum())
     return sums, unchanged
 
 
-def levels_of(cuts: Sequence[Cut], piece: Piece, keys: Tensor, ties: list[int]) -> Tensor:
-    """Return how many of the nested `cuts` leave each element out, int64; `ties` are carried on in place."""
-    level = torch.zeros(keys.shape, dtype=torch.int64, device=keys.device)
-    for i, cut in enumerate(cuts):
-        mask, ties[i] = cut.mask(piece.name, keys, ties[i])
-        level += ~mask
+def levels_of(cuts: Sequence[Cut], piece: Piece, keys: Tensor) -> Tensor:
+    """Return how many of the nested `cuts`, at most 255, leave each element out, uint8."""
+    level = torch.full(keys.shape, len(cuts), dtype=torch.uint8, device=keys.device)
+    for cut in cuts:
+        level -= cut.mask(piece.name, keys, piece.start).view(torch.uint8)
     return level
 
 

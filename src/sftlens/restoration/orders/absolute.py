@@ -9,7 +9,7 @@ from sftlens.settings.restoration import RestorationSettings
 def make(settings: RestorationSettings) -> Order:
     """Return the order `absolute`."""
 
-    def order(name: str, base: Tensor, finetuned: Tensor, start: int = 0) -> Tensor:
-        return descending(finetuned.float() - base.float())
+    def order(name: str, p: Tensor, s: Tensor, start: int = 0) -> Tensor:
+        return descending(s.sub_(p))
 
     return order

@@ -9,7 +9,7 @@ from sftlens.settings.restoration import RestorationSettings
 def make(settings: RestorationSettings) -> Order:
     """Return the order `smallest`."""
 
-    def order(name: str, base: Tensor, finetuned: Tensor, start: int = 0) -> Tensor:
-        return ascending(base.float())
+    def order(name: str, p: Tensor, s: Tensor, start: int = 0) -> Tensor:
+        return ascending(p)
 
     return order
