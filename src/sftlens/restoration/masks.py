@@ -1,5 +1,6 @@
 """Choosing elements by their keys: the operations that every element of a model goes through."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +18,11 @@ def indices(mask: Tensor) -> Tensor:
     """Return where the 1-D bool `mask` holds, int64, ascending."""
     # numpy skips over stretches of False, torch does not.
     return torch.from_numpy(mask.numpy().nonzero()[0]) if mask.is_cpu else mask.nonzero().flatten()
+
+
+def picked(keys: Tensor, mask: Tensor) -> np.ndarray:
+    """Return the 1-D `keys` for which `mask` holds."""
+    return keys.numpy()[mask.numpy()] if keys.is_cpu else keys[mask].cpu().numpy()
 
 
 def merged(mask: Tensor, chosen: Tensor, other: Tensor) -> Tensor:

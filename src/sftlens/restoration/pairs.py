@@ -1,8 +1,8 @@
 """A base model and a fine-tuned one side by side: checked, then read one piece of one tensor at a time."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from math import isfinite
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,14 +12,13 @@ from sftlens.errors import ModelError
 from sftlens.restoration.regions import is_parameter, rule, select
 
 FLOATS = ("BF16", "F16", "F32", "F64")
-PIECE = 1 << 17
+PIECE = 1 << 18
 """Elements of a piece; speed and memory only: a piece and its intermediate values fit into a core's cache."""
-SAMPLE, PERIOD = 512, 32749
+SAMPLE, PERIOD = 32, 2039
 """A sample takes the first elements of each period, a prime, so that it does not keep to some columns."""
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """Elements start, start + 1, ... of one flattened tensor; `base` and `finetuned` are 1-D, of one dtype.
 
     `finetuned` is as stored, `base` as cast to the dtype of `finetuned` (see `Pair`). `p` and `s` are copies of them
@@ -91,22 +90,24 @@ class Pair:
             count *= length
         return count
 
-    def pieces(self, names: Sequence[str] | None = None) -> Iterator[Piece]:
-        """Yield the tensors `names` (all of the region, as in `names`) by pieces. Raises ModelError on NaN or Inf."""
-        for name in self.names if names is None else names:
-            yield from self.of(name, self.finetuned.get(name).to(self.device))
+    def pieces(self, name: str = "", begin: int = 0) -> Iterator[Piece]:
+        """Yield the region by pieces, from element `begin` of the tensor `name` on. Raises ModelError on NaN or Inf."""
+        for tensor in self.names:
+            if tensor >= name:
+                yield from self.of(tensor, self.finetuned.get(tensor).to(self.device), begin if tensor == name else 0)
 
-    def of(self, name: str, finetuned: Tensor) -> Iterator[Piece]:
-        """Yield one tensor piece by piece, `finetuned` beside the base's. Raises ModelError on NaN or Inf."""
+    def of(self, name: str, finetuned: Tensor, begin: int = 0) -> Iterator[Piece]:
+        """Yield one tensor by pieces, `finetuned` beside the base's. Raises ModelError on NaN or Inf."""
         flat = finetuned.reshape(-1)
         base = self.base.get(name).to(flat.device).reshape(-1)
         # One place for all pieces: fresh memory for each costs more than what is computed in it.
         p, s = torch.empty(2, min(self.piece, flat.numel()), device=flat.device)
-        for start in range(0, flat.numel(), self.piece):
-            number = min(self.piece, flat.numel() - start)
-            part = slice(start, start + number)
-            yield self._piece(name, start, base[part], flat[part], p[:number], s[:number])
+        start = begin
+        for stored, tuned in zip(base[begin:].split(self.piece), flat[begin:].split(self.piece), strict=True):
+            number = len(tuned)
+            yield self._piece(name, start, stored, tuned, p[:number], s[:number])
             self.progress(number)
+            start += number
 
     def sample(self) -> Iterator[Piece]:
         """Yield a piece for each tensor: elements from all over it, all of them where there are few."""
@@ -118,8 +119,8 @@ class Pair:
         base = stored.to(finetuned.dtype)
         p.copy_(base)
         s.copy_(finetuned)
-        # A sum is finite unless an element is not (or the sum overflows: then look at each element).
-        if not isfinite(float(p.sum() + s.sum())):
+        # The sum of p s is finite unless an element is not (or it overflows: then look at each element).
+        if not isfinite(float(p.dot(s))):
             check_finite(self.base, name, stored)
             check_finite(self.finetuned, name, finetuned)
             check_cast(self.base, name, stored, base)

@@ -1,8 +1,8 @@
 """Exact selection of the first k % of all elements, streaming, for any number of ratios at once.
 
-A radix selection on the bit patterns of the keys. Where nothing is known yet, a sample tells in which small windows
-the cuts should lie; one pass over all elements then counts how many lie between the windows, and every key inside
-them, which gives thresholds and ties exactly. Where a histogram of the keys' high bits is at hand, it names the windows.
+A radix selection on the bit patterns of the keys. A sample tells in which small windows the cuts should lie, or a
+histogram of the keys' high bits where it is at hand. One pass over all elements then counts how many lie between the
+windows, and every key inside them: this gives thresholds and ties exactly.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,13 +15,14 @@ from sftlens.errors import DataError
 from sftlens.restoration.cuts import EVERYTHING, NOTHING, Cut, count
 from sftlens.restoration.masks import above, indices
 from sftlens.restoration.orders import Order
-from sftlens.restoration.pairs import Pair
-from sftlens.restoration.scanning import BINS, MOST_WINDOWS, Counts, Scan, counted, keys_of, scan
+from sftlens.restoration.pairs import SAMPLE, Pair
+from sftlens.restoration.scanning import MOST_WINDOWS, Scan, counted, keys_of, scan
+from sftlens.restoration.stretches import BINS, Counts, Found
 
 __all__ = ["BINS", "Counts", "Cut", "count", "cuts", "histogram", "keys_of", "select"]
 
-MARGIN = 0.0005
-"""The share of all elements that a sample is trusted to lead astray by, at least."""
+MARGIN = 0.4
+"""How far a sample is expected to lead astray, as a share of all elements, times the root of its blocks."""
 
 
 def histogram(pair: Pair, order: Order) -> Counts:
@@ -102,7 +103,7 @@ def parts(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
 def guessed(sample: Counts, numbers: Iterable[int], elements: int) -> list[range]:
     """Return windows, disjoint and ascending, in which the cuts of `numbers` probably lie."""
     size = int(sample.sum())
-    margin = max(MARGIN, 2 / sqrt(size)) if size < elements else 0.0
+    margin = MARGIN / sqrt(size / SAMPLE) if size < elements else 0.0
     reached = np.cumsum(sample[::-1])[::-1] / size
     windows: list[range] = []
     # The largest numbers reach furthest down.
@@ -127,18 +128,16 @@ def end_of(pair: Pair, order: Order, found: Scan, number: int) -> Cut | None:
     end = found.find(number)
     if end is None:
         return None
-    if end.all_ties:
-        last = (pair.names[-1], pair.size(pair.names[-1]))
-    else:
-        last = last_tie(pair, order, found.groups[end.group], end.threshold, end.ties_in_group)
+    last = (pair.names[-1], pair.size(pair.names[-1])) if end.all_ties else last_tie(pair, order, end)
     return Cut(0, number, end.threshold, end.ties, *last)
 
 
-def last_tie(pair: Pair, order: Order, names: Sequence[str], key: int, wanted: int) -> tuple[str, int]:
-    """Return where the first `wanted` elements with `key` in `names` end: a tensor, and a flat index in it."""
-    for piece in pair.pieces(names):
+def last_tie(pair: Pair, order: Order, found: Found) -> tuple[str, int]:
+    """Return where the selected ties end: a tensor, and the flat index in it behind the last of them."""
+    wanted = found.ties_there
+    for piece in pair.pieces(found.stretch.name, found.stretch.start):
         keys = keys_of(order, piece)
-        places = indices(above(keys, key - 1) ^ above(keys, key))
+        places = indices(above(keys, found.threshold - 1) ^ above(keys, found.threshold))
         if len(places) >= wanted:
             return piece.name, piece.start + int(places[wanted - 1]) + 1
         wanted -= len(places)
