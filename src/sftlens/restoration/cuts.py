@@ -1,9 +1,11 @@
 """What a selection is: a threshold, and the last of the tied elements that are taken."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
 
+import torch
 from torch import Tensor
 
 from sftlens.errors import ConfigError
@@ -56,3 +58,11 @@ def count(elements: int, ratio: float) -> int:
     if not 0 <= ratio <= 100:
         raise ConfigError(f"ratio {ratio}: not in [0, 100]; it is a percentage of the region's elements")
     return floor(elements * Fraction(str(ratio)) / 100)
+
+
+def levels(cuts: Sequence[Cut], name: str, keys: Tensor, start: int) -> Tensor:
+    """Return how many of the nested `cuts`, at most 255, leave each element of a piece out, uint8 (see `Cut.mask`)."""
+    level = torch.full(keys.shape, len(cuts), dtype=torch.uint8, device=keys.device)
+    for cut in cuts:
+        level -= cut.mask(name, keys, start).view(torch.uint8)
+    return level

@@ -1,4 +1,7 @@
-"""Largest |s - p| first: a control without the division by |p|, one of ours."""
+"""Largest |s - p| first: a control without the division by |p|.
+
+What is kept of a fine-tuned model is chosen by it in TIES-merging (Yadav et al., NeurIPS 2023, arXiv 2306.01708).
+"""
 
 from torch import Tensor
 

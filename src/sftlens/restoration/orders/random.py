@@ -1,7 +1,8 @@
 """A seeded random order, a control: the key of an element is a hash of (seed, tensor name, flat index).
 
-The hash is SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014)
-used as a counter, so any piece of any tensor can be ranked alone, on any device, with the same result.
+Random elements are also what DARE sets back (Yu et al., ICML 2024, arXiv 2311.03099), which rescales the others; here
+nothing is rescaled. The hash is SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
+OOPSLA 2014) used as a counter, so any piece of any tensor can be ranked alone, on any device, with the same result.
 """
 
 import hashlib

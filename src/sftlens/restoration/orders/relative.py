@@ -1,4 +1,4 @@
-"""Largest relative change |s - p| / (|p| + epsilon) first: the paper's order (section 6)."""
+"""Largest relative change |s - p| / (|p| + epsilon) first: the paper's order (arXiv 2509.16596, section 6)."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,7 @@
-"""Smallest |p| first, whatever changed: a control for the division by |p|, one of ours."""
+"""Smallest |p| first, whatever changed: a control for the division by |p| in the paper's order.
+
+Where p is near zero, |s - p| / |p| is large for a change of any size; this ranks by nearness to zero alone.
+"""
 
 from torch import Tensor
 
