@@ -64,7 +64,7 @@ def write_weights(restorer: Restorer, stored: Path, target: Path) -> None:
             source.seek(header.data + begin)
             if restorer.changes(name):
                 for piece in restorer.pieces(name, restorer.pair.finetuned.get(name)):
-                    out.write(memoryview(piece.view(torch.uint8).numpy()))
+                    out.write(piece.view(torch.uint8).numpy().data)
             else:
                 copy_bytes(source, out, end - begin)
 
@@ -88,7 +88,7 @@ def save_levels(pair: Pair, order: Order, cuts: Sequence[Cut], metadata: Mapping
         out.write(header)
         for piece in pair.pieces():
             level = levels(cuts, piece.name, keys_of(order, piece), piece.start)
-            out.write(memoryview(level.masked_fill_(level == len(cuts), NOT_RESTORED).cpu().numpy()))
+            out.write(level.masked_fill_(level == len(cuts), NOT_RESTORED).cpu().numpy().data)
 
 
 def check_levels(ratios: Sequence[float]) -> None:

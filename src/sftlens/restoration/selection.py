@@ -21,8 +21,8 @@ from sftlens.restoration.stretches import BINS, Counts, Found
 
 __all__ = ["BINS", "Counts", "Cut", "count", "cuts", "histogram", "keys_of", "select"]
 
-MARGIN = 0.4
-"""How far a sample is expected to lead astray, as a share of all elements, times the root of its blocks."""
+MARGIN = 0.7
+"""Width of a window by each side of a sample's quantile, in standard deviations of wholly correlated blocks."""
 
 
 def histogram(pair: Pair, order: Order) -> Counts:
@@ -103,12 +103,13 @@ def parts(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
 def guessed(sample: Counts, numbers: Iterable[int], elements: int) -> list[range]:
     """Return windows, disjoint and ascending, in which the cuts of `numbers` probably lie."""
     size = int(sample.sum())
-    margin = MARGIN / sqrt(size / SAMPLE) if size < elements else 0.0
+    error = MARGIN / sqrt(size / SAMPLE) if size < elements else 0.0
     reached = np.cumsum(sample[::-1])[::-1] / size
     windows: list[range] = []
     # The largest numbers reach furthest down.
     for number in sorted(numbers, reverse=True):
         share = number / elements
+        margin = error * sqrt(share * (1 - share))
         first = last_at_least(reached, share + margin)
         window = range(first, max(first, last_at_least(reached, share - margin)) + 1)
         if windows and window.start < windows[-1].stop:
