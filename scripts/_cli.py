@@ -172,7 +172,7 @@ def run(main: Callable[[], None]) -> None:
     except SftlensError as error:
         sys.exit(f"error: {error}")
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EFBIG):
             sys.exit(f"error: {error.filename or 'output'}: {error.strerror}; free space or choose another folder")
         raise
     except KeyboardInterrupt:
