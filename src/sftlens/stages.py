@@ -20,6 +20,7 @@ from sftlens.errors import DataError
 
 COPY_LIMIT_BYTES = 64 << 20
 POLL_SECONDS = 0.5
+RESUME = "resume"
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,22 @@ def run(stage: Stage, compute: Callable[[Path], None]) -> bool:
             continue
         with ownership.kept(owner, token):
             computed = not _intact(folder) and _compute_into(folder, token, compute)
+    shutil.rmtree(folder / RESUME, ignore_errors=True)
     for name, target in stage.outputs.items():
         _publish(folder / "done" / name, target)
     return computed
+
+
+def resume_folder(stage: Stage) -> Path | None:
+    """Make and return the folder in which `compute` keeps what a killed run goes on from; None without a state.
+
+    Unlike the folder that `compute` fills it survives the claim. It is deleted once the result is finished.
+    """
+    if stage.state is None:
+        return None
+    folder = stage.state / f"{stage.name}-{stage.key}" / RESUME
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _compute_beside(stage: Stage, compute: Callable[[Path], None]) -> bool:
