@@ -32,7 +32,7 @@ def main() -> None:
         with launch.worker():
             train(args, settings, args.worker)
         return
-    if args.time_limit_minutes is not None:
+    if args.time_limit_minutes:
         args.deadline = time.time() + 60 * args.time_limit_minutes
     inputs = _cli.contents(args, "model", "train")
     if settings.deepspeed:

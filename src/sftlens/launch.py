@@ -68,7 +68,8 @@ def worker() -> Iterator[None]:
 
     Where that process dies, this one does, too: nobody else would end it.
     """
-    threading.Thread(target=_follow, args=(os.environ.get(STARTER),), daemon=True).start()
+    if starter := os.environ.get(STARTER):
+        threading.Thread(target=_follow, args=(int(starter),), daemon=True).start()
     try:
         yield
     except TrainingPaused as pause:
@@ -85,8 +86,8 @@ def worker() -> Iterator[None]:
         raise SystemExit(1) from None
 
 
-def _follow(starter: str | None) -> None:
-    while starter is None or str(os.getppid()) == starter:
+def _follow(starter: int) -> None:
+    while os.getppid() == starter:
         time.sleep(WATCH_SECONDS)
     os._exit(1)
 
