@@ -1,24 +1,16 @@
-"""Fine-tuning in processes that kill themselves at a given point, as a machine that fails would.
+"""Fine-tuning in processes that kill themselves at a given point, as a machine that fails would."""
 
-The processes are forked from a server that has imported everything: starting one costs milliseconds.
-"""
-
-import multiprocessing
 import os
 import signal
-import socket
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sftlens import deepspeed_engine, files, finetuning
+import process_groups
+from sftlens import files, finetuning
 from sftlens.errors import TrainingPaused
 from sftlens.prompts import Sample
 from sftlens.settings.finetuning import FinetuneSettings
-
-# Imported here, in the server, once for all processes.
-deepspeed_engine._deepspeed(cuda=False)
-from transformers import LlamaForCausalLM  # noqa: E402, F401
 
 FILE_EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree"}
 
@@ -47,27 +39,11 @@ class Job:
 
 
 def run(job: Job, processes: int, kill: Kill | None = None, signal_number: int = signal.SIGKILL) -> list[int]:
-    """Run a job in so many processes; return their exit codes (minus a signal's number, as subprocess does)."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["killed_runs"])
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    started = [
-        context.Process(target=_process, args=(job, rank, processes, port, kill, signal_number))
-        for rank in range(processes)
-    ]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join(timeout=120)
-    return [process.exitcode for process in started]
+    """Run a job in so many processes; return their exit codes. Where one is killed, the others end by themselves."""
+    return process_groups.run(_train, processes, job, kill, signal_number)
 
 
-def _process(job: Job, rank: int, processes: int, port: int, kill: Kill | None, signal_number: int) -> None:
-    sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - what a dying group prints
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes), OMP_NUM_THREADS="1")
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+def _train(rank: int, job: Job, kill: Kill | None, signal_number: int) -> None:
     made = []
 
     def progress(steps: int) -> None:

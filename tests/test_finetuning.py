@@ -93,14 +93,15 @@ def test_one_process_equals_a_plain_loop(base, samples, plain, tmp_path, stage, 
     assert_equals_plain(report, weights, plain)
 
 
-def test_two_processes_equal_a_plain_loop(base, samples, plain, tmp_path):
+@pytest.mark.parametrize("processes", [2, 3])
+def test_several_processes_equal_a_plain_loop(base, samples, plain, tmp_path, processes):
     runs = {
         str(tmp_path / f"{stage}-{micro}"): {**RECIPE, "zero_stage": stage, "micro_batch_size": micro}
         for stage, micro in MATRIX
     }
     job = {"model": str(base), "samples": [asdict(s) for s in samples], "seed": SEED, "runs": runs}
     (tmp_path / "job.json").write_text(json.dumps(job))
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     command = [*torchrun, TESTS / "finetune_worker.py", tmp_path / "job.json"]
     subprocess.run(command, check=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
     for out in runs:

@@ -13,7 +13,7 @@ from sftlens.settings.finetuning import FinetuneSettings
 from tiny import tiny_model, tiny_tokenizer
 
 RECIPE = {"learning_rate": 1e-3, "batch_size": 4, "checkpoint_steps": 2}
-STEPS = 10
+STEPS = 8
 KINDS = {
     "stage 0": {"zero_stage": 0, "dtype": "float32"},
     "stage 1": {"zero_stage": 1},
@@ -43,14 +43,15 @@ def contents(out):
     return model | {"report": out.with_suffix(".json").read_bytes()}
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "processes"), [("stage 0", 2), ("stage 1", 1), ("stage 2", 2), ("stage 3", 2), ("offload", 1)]
+)
 def test_killed_at_random_points_it_ends_with_the_same_bytes(job, tmp_path, kind, processes):
     values = KINDS[kind]
     assert killed_runs.run(job(tmp_path / "whole", **values), processes) == [0] * processes
     drawn = random.Random(f"{kind} {processes}")
     killed = job(tmp_path / "killed", tmp_path / "resume", **values)
-    for _ in range(4):
+    for _ in range(3):
         kill = Kill(drawn.randrange(processes), drawn.randint(1, 4), drawn.randint(0, 12))
         codes = killed_runs.run(killed, processes, kill)
         assert codes[kill.rank] in (-signal.SIGKILL, 0) and None not in codes
@@ -62,15 +63,15 @@ def test_it_goes_on_from_the_last_state_and_not_from_the_beginning(job, tmp_path
     killed = job(tmp_path / "out", tmp_path / "resume")
     assert killed_runs.run(killed, 1, Kill(0, 7)) == [-signal.SIGKILL]
     assert sorted(path.name for path in (tmp_path / "resume").iterdir()) == ["step-4", "step-6"]
-    # Of ten steps four are left, so that a fifth of its own is never made.
-    assert killed_runs.run(killed, 1, Kill(0, 5)) == [0]
+    # Two of eight steps are left, so that a third of its own is never made.
+    assert killed_runs.run(killed, 1, Kill(0, 3)) == [0]
 
 
 def test_a_state_counts_only_when_every_process_has_written_its_part(job, tmp_path):
     killed = job(tmp_path / "out", tmp_path / "resume")
     killed_runs.run(killed, 2, Kill(1, 5))
     (tmp_path / "resume" / "step-4" / "rank-1.safetensors").write_bytes(b"half")
-    assert killed_runs.run(killed, 2, Kill(0, 9)) == [0, 0]  # eight of ten steps were left
+    assert killed_runs.run(killed, 2, Kill(0, 7)) == [0, 0]  # six of eight steps were left
     whole = job(tmp_path / "whole")
     killed_runs.run(whole, 2)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")

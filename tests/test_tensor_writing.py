@@ -1,6 +1,8 @@
 """Weights are written one by one into files that are whole or not there, and that every reader understands."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -56,3 +58,22 @@ def test_a_file_appears_only_whole(tmp_path):
             writer.write(tensor)
             assert not (tmp_path / "file").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_full_disk_is_named_and_leaves_no_half_file(tmp_path):
+    # In a process of its own: a limit on the size of files stands for the disk.
+    code = f"""
+import resource, torch
+from pathlib import Path
+from sftlens.tensor_writing import TensorSpec, TensorWriter
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    with TensorWriter(Path({str(tmp_path / "file")!r}), [TensorSpec("x", (COUNT,), torch.uint8)]) as writer:
+        writer.write(torch.zeros(COUNT, dtype=torch.uint8))
+except OSError as error:
+    print(error.filename)
+"""
+    for count in (2000, 10**6):  # less than a buffer, and more
+        command = [sys.executable, "-c", code.replace("COUNT", str(count))]
+        assert subprocess.check_output(command, text=True, timeout=100) == f"{tmp_path / 'file'}\n"
+        assert list(tmp_path.iterdir()) == []

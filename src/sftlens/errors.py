@@ -36,7 +36,7 @@ PAUSED_STATUS = 75
 
 
 def explained(error: OSError) -> str | None:
-    """Return the message of a full or read-only disk; None for other errors of the system."""
-    if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
+    """Return the message of a full or read-only disk (or file: EFBIG); None for other errors of the system."""
+    if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EFBIG):
         return None
     return f"{error.filename or 'output'}: {error.strerror}; free space or choose another folder"

@@ -2,8 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -70,20 +70,41 @@ class TensorWriter:
         spec = self._specs[self._written]
         if tuple(tensor.shape) != spec.shape or tensor.dtype != spec.dtype:
             raise ValueError(f"{self._path}: {spec} was announced, {tuple(tensor.shape)} {tensor.dtype} came")
-        self._file.write(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        with self._named():
+            self._file.write(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         self._written += 1
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Let the error of a full disk name the file, which that of a write does not."""
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None and self._written < len(self._specs):
-            unfinished = ValueError(f"{self._path}: {self._written} of {len(self._specs)} tensors came")
-            self._stack.__exit__(ValueError, unfinished, None)
-            raise unfinished
-        if kind is None:
+        if error is not None:
+            self._abandon(error)
+            return
+        try:
+            self._finish()
+        except BaseException as failure:
+            self._abandon(failure)
+            raise
+        self._stack.close()
+
+    def _finish(self) -> None:
+        if self._written < len(self._specs):
+            raise ValueError(f"{self._path}: {self._written} of {len(self._specs)} tensors came")
+        with self._named():
             self._file.flush()
             os.fsync(self._file.fileno())
-        self._stack.__exit__(kind, error, trace)
+
+    def _abandon(self, error: BaseException) -> None:
+        with suppress(OSError):  # closing writes what is buffered, which fails again on a full disk
+            self._stack.__exit__(type(error), error, error.__traceback__)
 
 
 def write_weights(
