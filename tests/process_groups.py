@@ -3,6 +3,7 @@
 Starting such a group costs milliseconds instead of seconds.
 """
 
+import importlib
 import multiprocessing
 import os
 import socket
@@ -11,9 +12,20 @@ from collections.abc import Callable
 
 from sftlens import deepspeed_engine
 
-# Imported here, in the server, once for all processes.
+# Imported here, in the server, once for all processes; DeepSpeed imports most of it only when an engine is made.
 deepspeed_engine._deepspeed(cuda=False)
-from transformers import LlamaForCausalLM  # noqa: E402, F401
+for name in (
+    "deepspeed.runtime.zero.stage3",
+    "deepspeed.runtime.zero.stage_1_and_2",
+    "functorch.compile",
+    "networkx",
+    "sftlens.finetuning",
+    "torch._inductor.compile_fx",
+    "transformers.integrations.deepspeed",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.llama.modeling_llama",
+):
+    importlib.import_module(name)
 
 
 def run(function: Callable[..., object], processes: int, *args: object) -> list[int]:
@@ -37,4 +49,11 @@ def _member(function: Callable[..., object], rank: int, processes: int, port: in
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - what a dying group prints
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes), OMP_NUM_THREADS="1")
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    function(rank, *args)
+    code: object = 1
+    try:
+        function(rank, *args)
+        code = 0
+    except SystemExit as end:
+        code = end.code
+    finally:
+        os._exit(int(str(code)))  # what libraries do at the end of a process takes longer than the test

@@ -95,20 +95,25 @@ class States:
             shutil.rmtree(path)
 
     def _newest(self) -> int:
-        return next((step for step in self._steps() if self._usable(self.folder / f"step-{step}")), 0)
+        """Return the step of the newest state of use, 0 without one; those of no use are removed."""
+        for step in self._steps():
+            state = self.folder / f"step-{step}"
+            fault = self._fault(state)
+            if not fault:
+                return step
+            print(f"{state}: {fault}, so it is not used", flush=True)
+            shutil.rmtree(state)
+        return 0
 
-    def _usable(self, state: Path) -> bool:
+    def _fault(self, state: Path) -> str:
         try:
             record = files.read_json(state / RECORD)
         except DataError:
-            return False
-        if any(not (state / n).is_file() or (state / n).stat().st_size != size for n, size in record["files"].items()):
-            print(f"{state}: incomplete, so it is not used", flush=True)
-            return False
-        if record["layout"] != self.layout:
-            print(f"{state}: made with {record['layout']}, not {self.layout}, so it is not used", flush=True)
-            return False
-        return True
+            return "without a record"
+        sizes = {path.name: path.stat().st_size for path in state.iterdir() if path.name != RECORD}
+        if sizes != record["files"]:
+            return "incomplete"
+        return "" if record["layout"] == self.layout else f"made with {record['layout']}, not {self.layout}"
 
 
 def _masters(engine: Any) -> list[torch.Tensor]:
