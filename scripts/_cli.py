@@ -12,7 +12,6 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import argparse
-import errno
 import gc
 import json
 import sys
@@ -25,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 from pydantic import ValidationError
 
 from sftlens import files, stages
-from sftlens.errors import ConfigError, SftlensError
+from sftlens.errors import PAUSED_STATUS, ConfigError, SftlensError, TrainingPaused, explained
 from sftlens.settings import Settings
 from sftlens.settings.probing import MEASURING, ProbingSettings
 
@@ -67,7 +66,9 @@ def settings(args: argparse.Namespace, group: type[S]) -> S:
         return group.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        flag = "--" + str(first["loc"][0] if first["loc"] else "").replace("_", "-")
+        if not first["loc"]:  # options that contradict one another; the message names them and the remedy
+            raise ConfigError(first["msg"].removeprefix("Value error, ")) from None
+        flag = "--" + str(first["loc"][0]).replace("_", "-")
         raise ConfigError(f"option {flag}: {first['msg']}; see --help") from None
 
 
@@ -137,8 +138,26 @@ def stage(
     compute: Callable[[Path], None],
 ) -> None:
     """Run one stage; `inputs` holds a content hash for each input (see `content`)."""
+    run_stage(described(args, name, outputs=outputs, inputs=inputs, settings=settings), compute)
+
+
+def described(
+    args: argparse.Namespace,
+    name: str,
+    *,
+    outputs: Mapping[str, Path],
+    inputs: Mapping[str, str],
+    settings: Mapping[str, Any],
+) -> stages.Stage:
+    """Return a stage: what it writes and what its result depends on."""
     depends = {"inputs": dict(inputs), "settings": dict(settings), "fingerprint": args.fingerprint}
-    if not stages.run(stages.Stage(name, outputs, depends, args.state), compute):
+    return stages.Stage(name, outputs, depends, args.state)
+
+
+def run_stage(described: stages.Stage, compute: Callable[[Path], None]) -> None:
+    """Run a stage, and say so when there was nothing to do."""
+    name = described.name
+    if not stages.run(described, compute):
         print(f"{name}: nothing it depends on has changed; the finished result was published", file=sys.stderr)
 
 
@@ -166,14 +185,20 @@ def _sentences(path: Path) -> str:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call `main`; what the user can mend becomes one line on stderr and exit status 1."""
+    """Call `main`; what the user can mend becomes one line on stderr and exit status 1.
+
+    A stage that stopped before its job's time was over, and saved its state, ends with PAUSED_STATUS.
+    """
     try:
         main()
+    except TrainingPaused as pause:
+        print(f"paused: {pause}", file=sys.stderr)
+        sys.exit(PAUSED_STATUS)
     except SftlensError as error:
         sys.exit(f"error: {error}")
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EFBIG):
-            sys.exit(f"error: {error.filename or 'output'}: {error.strerror}; free space or choose another folder")
+        if message := explained(error):
+            sys.exit(f"error: {message}")
         raise
     except KeyboardInterrupt:
         sys.exit(130)

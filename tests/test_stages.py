@@ -188,6 +188,21 @@ def test_leavings_of_a_killed_computation_are_cleared(stage, outputs):
     assert not (folder_of(stage()) / "done" / "rest.txt").exists()
 
 
+def test_what_a_killed_run_goes_on_from_survives_until_the_work_is_finished(stage, outputs):
+    def compute(folder: Path) -> None:
+        (stages.resume_folder(stage()) / "half").write_text("half")
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        stages.run(stage(), compute)
+    assert (stages.resume_folder(stage()) / "half").read_text() == "half"
+    assert not any(stages.resume_folder(stage(fingerprint="g")).iterdir())
+    stages.run(stage(), Work())
+    check(outputs)
+    assert {path.name for path in folder_of(stage()).iterdir()} == {"done", "done.json"}
+    assert stages.resume_folder(Stage("train", outputs, DEPENDS)) is None
+
+
 def _twin(name: str, root: Path) -> None:
     def compute(folder: Path) -> None:
         (root / f"{name}.computed").touch()

@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 
 PACKAGE = "sftlens"
-ROOMS = ("progress", "provenance", "errors", "stages", "ownership", "launch")
+ROOMS = ("progress", "provenance", "errors", "stages", "ownership", "launch", "pausing")
 # The package itself holds nothing but its version.
 DATA_FILE = re.compile(r"[\w-]+\.(html|css|csv)")
 LEFT_OUT = {PACKAGE, *(f"{PACKAGE}.{room}" for room in ROOMS)}

@@ -20,6 +20,7 @@ from sftlens.errors import DataError
 
 COPY_LIMIT_BYTES = 64 << 20
 POLL_SECONDS = 0.5
+RESUME = "resume"
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ def resume_folder(stage: Stage) -> Path | None:
     folder = _folder(stage)
     if not folder:
         return None
-    (folder / "resume").mkdir(parents=True, exist_ok=True)
-    return folder / "resume"
+    (folder / RESUME).mkdir(parents=True, exist_ok=True)
+    return folder / RESUME
 
 
 def _folder(stage: Stage) -> Path | None:
@@ -82,6 +83,7 @@ def run(stage: Stage, compute: Callable[[Path], None]) -> bool:
             continue
         with ownership.kept(owner, token):
             computed = not _intact(folder) and _compute_into(folder, token, compute)
+    shutil.rmtree(folder / RESUME, ignore_errors=True)
     for name, target in stage.outputs.items():
         _publish(folder / "done" / name, target)
     return computed
@@ -115,7 +117,6 @@ def _compute_into(folder: Path, token: str, compute: Callable[[Path], None]) -> 
         files.remove(done)
         os.replace(work, done)
         files.write_json(folder / "done.json", _sizes(done))
-        shutil.rmtree(folder / "resume", ignore_errors=True)
     except Exception:
         # Who took over has cleared our folder away: that is no failure, and its result will do.
         if ownership.holds(owner, token):

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -36,6 +36,16 @@ def weight_files(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names)]
 
 
+def open_file(path: Path) -> Any:
+    """Open one safetensors file lazily. Raises ModelError when it is missing or damaged."""
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise ModelError(
+            f"{path}: not a readable safetensors file ({error}); it is truncated or damaged: fetch it again"
+        ) from None
+
+
 class TensorFolder:
     """The tensors of a checkpoint, read lazily, in checkpoint order (file by file, by name within a file)."""
 
@@ -44,12 +54,7 @@ class TensorFolder:
         self._files = {}
         self._paths: dict[str, Path] = {}
         for path in weight_files(folder):
-            try:
-                handle = safe_open(path, framework="pt")
-            except (SafetensorError, OSError) as error:
-                raise ModelError(
-                    f"{path}: not a readable safetensors file ({error}); it is truncated or damaged: fetch it again"
-                ) from None
+            handle = open_file(path)
             for name in handle.keys():  # noqa: SIM118 - not a dict
                 self._files[name] = handle
                 self._paths[name] = path

@@ -195,6 +195,10 @@ class Jobs:
         """Options of scripts/finetune.py."""
         return ["--processes", str(self.processes(wildcards)), *self.bos(wildcards), *options(self.study.finetuning)]
 
+    def deepspeed(self, wildcards: Wildcards) -> list[str]:
+        """The file of DeepSpeed options, if the study has one."""
+        return [self.study.finetuning.deepspeed] if self.study.finetuning.deepspeed else []
+
     def processes(self, wildcards: Wildcards) -> int:
         """Processes of a training run."""
         return self.study.models[wildcards.model].launch.processes

@@ -269,21 +269,6 @@ class Study(Settings):
                     )
         return self
 
-    @model_validator(mode="after")
-    def _consistent_training(self) -> Self:
-        tuning = self.finetuning
-        if tuning.dtype == "bfloat16" and tuning.zero_stage == 0:
-            raise ValueError(
-                "finetuning: bfloat16 needs zero_stage 1 or more (stage 0 keeps no fp32 master weights); "
-                "set zero_stage: 1 or dtype: float32"
-            )
-        if tuning.micro_batch_size and tuning.micro_batch_size > tuning.batch_size:
-            raise ValueError(
-                f"finetuning: micro_batch_size {tuning.micro_batch_size} is larger than batch_size "
-                f"{tuning.batch_size}; lower it"
-            )
-        return self
-
     @property
     def notice(self) -> str:
         """What every page and figure says when a model was pretrained here; else empty."""
