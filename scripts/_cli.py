@@ -101,11 +101,11 @@ def training_set(args: argparse.Namespace) -> Any:
     return training_sets.take(ordered, args.scale, allow_smaller=True)
 
 
-def reprobing(args: argparse.Namespace) -> Any:
-    """Return how to probe a model again; None without --templates."""
+def reprobing(args: argparse.Namespace, of: str) -> Any:
+    """Return how to probe a model again, whose content is `of`; None without --templates."""
     from sftlens import measuring, templates
 
-    return measuring.Reprobing(templates.load(args.templates), _probing(args)) if args.templates else None
+    return measuring.Reprobing(templates.load(args.templates), _probing(args), of) if args.templates else None
 
 
 def reprobing_settings(args: argparse.Namespace) -> dict[str, Any]:

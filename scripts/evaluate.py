@@ -43,7 +43,7 @@ def main() -> None:
                 _cli.training_set(args),
                 settings,
                 shots=args.shots,
-                reprobing_as=_cli.reprobing(args),
+                reprobing_as=_cli.reprobing(args, inputs["model"]),
                 progress=bar.update,
             )
         # It depends on the facts alone: once a model, at n = 0, is enough.

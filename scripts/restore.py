@@ -117,7 +117,8 @@ class Job:
             save_restored(restorer, folder, self.card(ratio))
         if self.args.facts:
             model = load_model(self.args.finetuned, device=self.args.device, transform=restorer)
-            metrics = _evaluate(model, load_tokenizer(self.args.finetuned, self.args.bos), self.args, folder)
+            tokenizer = load_tokenizer(self.args.finetuned, self.args.bos)
+            metrics = _evaluate(model, tokenizer, self.args, folder, of=self.content(ratio))
         where = {"order": self.args.order, "region": self.args.region, "ratio": ratio}
         summary = provenance.summary(
             "restore",
@@ -128,6 +129,11 @@ class Job:
             cut=self.described(self.cuts[ratio]),
         )
         files.write_json(folder / "summary.json", summary)
+
+    def content(self, ratio: float) -> str:
+        """Return what stands for the content of the restored model."""
+        names = (self.inputs["base"], self.inputs["finetuned"], self.args.order, self.args.region)
+        return " ".join([*names, f"{ratio:g}", str(self.settings.seed)])
 
     def card(self, ratio: float) -> str:
         """Return the model card of one ratio."""
@@ -192,16 +198,16 @@ class Job:
 
 # The one place where restoration meets evaluation.
 def _evaluate(
-    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", args: argparse.Namespace, out: Path
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", args: argparse.Namespace, out: Path, of: str
 ) -> list[dict[str, object]]:
-    """Ask the restored model; write the tables into `out` and return the rows of metrics."""
+    """Ask the restored model, whose content is `of`; write the tables into `out` and return the rows of metrics."""
     from sftlens import measuring
 
     settings = _cli.settings(args, EvaluationSettings)
     facts = _cli.facts(args.facts)
     asked = (facts, _cli.training_set(args), settings)
     with bar(description="evaluate", unit="question") as progress:
-        how = {"reprobing_as": _cli.reprobing(args), "progress": progress.update}
+        how = {"reprobing_as": _cli.reprobing(args, of), "progress": progress.update}
         return measuring.measure(out, model, tokenizer, *asked, **how)
 
 

@@ -87,8 +87,11 @@ def test_the_seed_and_the_fact_seed_the_samples(
 ) -> None:
     other = mastery.probe(model, tokenizer, facts_table(), SENTENCES, SETTINGS.model_copy(update={"seed": 1}))
     assert other["hits"].tolist() != probed["hits"].tolist()
-    streams = {completions.stream(s, f, t) for s in (0, 1) for f in ("a", "b") for t in ("x", "y")}
-    assert len(streams) == 8 and {len(stream) for stream in streams} == {16}
+    renamed = mastery.probe(model, tokenizer, facts_table(), SENTENCES, SETTINGS, of="other weights")
+    assert renamed["hits"].tolist() != probed["hits"].tolist()
+    names = [(s, m, f, t) for s in (0, 1) for m in ("v", "w") for f in ("a", "b") for t in ("x", "y")]
+    streams = {completions.stream(*name) for name in names}
+    assert len(streams) == 16 and {len(stream) for stream in streams} == {16}
 
 
 def test_prompts_are_filled_templates_as_the_tokenizer_encodes_them(

@@ -64,7 +64,7 @@ def test_a_fact_more_or_less_changes_few_shards() -> None:
 
 def test_shards_give_the_table_of_one_go(loaded: Loaded, prober) -> None:  # type: ignore[no-untyped-def]
     facts, seen = facts_table(("train", "testood"), 6), []
-    wanted = mastery.probe(*loaded, facts, SENTENCES, PROBING)
+    wanted = mastery.probe(*loaded, facts, SENTENCES, PROBING, of="m")
     probed = probing.probe(facts, prober(), progress=seen.append)
     pd.testing.assert_frame_equal(probed.table, wanted)
     prompts = int(wanted["trials"].sum() / 4)
@@ -73,10 +73,10 @@ def test_shards_give_the_table_of_one_go(loaded: Loaded, prober) -> None:  # typ
 
 def test_fewer_templates_are_the_first_ones(loaded: Loaded, prober) -> None:  # type: ignore[no-untyped-def]
     facts = facts_table(("train", "test"))
-    wanted = mastery.probe(*loaded, facts, SENTENCES, PROBING)
+    wanted = mastery.probe(*loaded, facts, SENTENCES, PROBING, of="m")
     for table in (
         probing.probe(facts, prober(max_templates=2)).table,
-        mastery.probe(*loaded, facts, SENTENCES, PROBING.model_copy(update={"max_templates": 2})),
+        mastery.probe(*loaded, facts, SENTENCES, PROBING.model_copy(update={"max_templates": 2}), of="m"),
     ):
         assert table["template_hits"].tolist() == [hits[:2] for hits in wanted["template_hits"]]
         assert set(table["trials"]) == {8}
@@ -125,7 +125,7 @@ def test_equal_texts_of_different_tokens_count_together(loaded: Loaded, monkeypa
     ends = [([], 1), ([*word, 0], 1), (word, 2)]  # 0 is <pad>, which is no text
     monkeypatch.setattr(generation, "sample", lambda *a, **k: iter([generation.Sampled(0, [0], np.array([0]), [ends])]))
     facts = facts_table(("train",), 1).head(1)
-    (drawn,) = completions.draw(*loaded, facts, {"P17": ["{subject} lies in"]}, PROBING, keep_texts=True)
+    (drawn,) = completions.draw(*loaded, facts, {"P17": ["{subject} lies in"]}, PROBING, of="m", keep_texts=True)
     assert list(drawn.texts[0].items()) == [(" Oslo", 3), ("", 1)]
 
 

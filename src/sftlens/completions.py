@@ -33,9 +33,9 @@ class Drawn:
     """For each of them the distinct texts, up to where the answer appeared, with their counts; empty unless kept."""
 
 
-def stream(seed: int, fact_id: str, text: str) -> bytes:
-    """Return the sixteen bytes that seed the samples of one fact and one completion sentence."""
-    return hashlib.sha256(f"{seed}\0{fact_id}\0{text}".encode()).digest()[:16]
+def stream(seed: int, model: str, fact_id: str, text: str) -> bytes:
+    """Return the sixteen bytes that seed one model's samples of one fact and one completion sentence."""
+    return hashlib.sha256(f"{seed}\0{model}\0{fact_id}\0{text}".encode()).digest()[:16]
 
 
 def draw(
@@ -45,6 +45,7 @@ def draw(
     sentences: Mapping[str, Sequence[str]],
     settings: ProbingSettings,
     *,
+    of: str,
     keep_texts: bool = False,
     done: Container[int] = (),
 ) -> Iterator[Drawn]:
@@ -56,6 +57,7 @@ def draw(
         facts: columns fact_id, relation, subject and aliases (or object, where there are no aliases).
         sentences: completion templates of each relation; all of them are used.
         settings: number of samples, temperature, length, seed.
+        of: what stands for the model in the seeds: its content, so that models are sampled independently.
         keep_texts: also return what was sampled.
         done: numbers of batches to leave out.
 
@@ -77,7 +79,7 @@ def draw(
     for batch in generation.sample(
         model,
         tokenizer([text for _, text in prompts])["input_ids"] if prompts else [],
-        [stream(settings.seed, rows[i][0], text) for i, text in prompts],
+        [stream(settings.seed, of, rows[i][0], text) for i, text in prompts],
         found,
         samples=settings.samples,
         temperature=settings.temperature,

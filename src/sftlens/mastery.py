@@ -27,6 +27,8 @@ def probe(
     sentences: Mapping[str, Sequence[str]],
     settings: ProbingSettings,
     progress: Callable[[int], object] = lambda rows: None,
+    *,
+    of: str = "",
 ) -> "pd.DataFrame":
     """Measure the mastery of each fact, all in memory and in one go (`sftlens.probing` does it in shards on disk).
 
@@ -37,6 +39,7 @@ def probe(
         sentences: completion templates of each relation.
         settings: number of samples and templates, temperature, length, seed.
         progress: called with the number of finished (fact, template) pairs.
+        of: what stands for the model in the seeds of its samples.
 
     Returns:
         `facts` with the columns hits, trials (int64), mastery (float64 in [0, 1]), bucket (D0..D4) and
@@ -45,7 +48,7 @@ def probe(
     sentences = templates.first(sentences, settings.max_templates)
     counts = [len(sentences[relation]) for relation in facts["relation"]]
     hits = np.zeros(sum(counts), dtype=np.int64)
-    for drawn in completions.draw(model, tokenizer, facts, sentences, settings):
+    for drawn in completions.draw(model, tokenizer, facts, sentences, settings, of=of):
         hits[drawn.prompts] = drawn.hits
         progress(len(drawn.prompts))
     per_fact = np.split(hits, np.cumsum(counts)[:-1]) if counts else []

@@ -55,9 +55,8 @@ def measure(
     """
     chosen = subset(table, count)
     asked = chosen.drop(columns=_MEASURED, errors="ignore")
-    again = mastery.probe(
-        model, tokenizer, asked, sentences, settings.model_copy(update={"seed": settings.seed + 1}), progress
-    )
+    other = settings.model_copy(update={"seed": settings.seed + 1})
+    again = mastery.probe(model, tokenizer, asked, sentences, other, progress)
     if (again["trials"] != chosen["trials"]).any():
         raise DataError(
             f"the mastery table has {chosen['trials'].iloc[0]} trials a fact, the second probe "

@@ -23,6 +23,8 @@ class Reprobing:
 
     sentences: Mapping[str, Sequence[str]]
     settings: ProbingSettings
+    of: str
+    """Content of the model that is probed again."""
 
 
 def measure(
@@ -46,7 +48,7 @@ def measure(
     metrics = accuracy.rows(answers)
     if reprobing_as:
         how = (reprobing_as.sentences, reprobing_as.settings, settings.reprobe)
-        table = reprobing.measure(model, tokenizer, facts, *how, progress=progress)
+        table = reprobing.measure(model, tokenizer, facts, *how, progress, of=reprobing_as.of)
         metrics += reprobing.metrics(table)
         found = answers["fact_id"].map(table.set_index("fact_id")["mastery"])
         answers["reprobed_mastery"] = found.where(answers["split"] == "test")

@@ -127,9 +127,9 @@ def _records(stage: Stage, facts: pd.DataFrame, prober: Prober, progress: Progre
     known = {record.batch: record for path in sorted(folder.iterdir()) for record in _recorded(path, settings)}
     progress(sum(len(record.prompts) for record in known.values()))
     model, tokenizer = prober.load()
-    batches = completions.draw(
-        model, tokenizer, facts, prober.sentences, settings, keep_texts=settings.keep_texts, done=known.keys()
-    )
+    asked = (model, tokenizer, facts, prober.sentences, settings)
+    of, keep = prober.identity["model"], settings.keep_texts
+    batches = completions.draw(*asked, of=of, keep_texts=keep, done=known.keys())
     new = []
     # One journal a process: an owner that stalled and was taken over may still write to its own.
     with journal.writer(folder / f"journal-{uuid4().hex}") as append:
