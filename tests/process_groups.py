@@ -10,6 +10,8 @@ import socket
 import sys
 from collections.abc import Callable
 
+import pytest
+
 from sftlens import deepspeed_engine
 
 # Imported here, in the server, once for all processes; DeepSpeed imports most of it only when an engine is made.
@@ -38,8 +40,11 @@ def run(function: Callable[..., object], processes: int, *args: object) -> list[
     started = [
         context.Process(target=_member, args=(function, rank, processes, port, args)) for rank in range(processes)
     ]
-    for process in started:
-        process.start()
+    with pytest.MonkeyPatch.context() as patch:
+        # Before Python 3.12 the server does not look where this process does, and silently imports nothing.
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+        for process in started:
+            process.start()
     for process in started:
         process.join(timeout=120)
     return [process.exitcode for process in started]

@@ -1,5 +1,6 @@
 """A model is partitioned while it loads: the same weights, the same refusals, and no process ever holds all of it."""
 
+import ctypes
 import json
 import math
 import os
@@ -22,6 +23,7 @@ from sftlens.partitioned_loading import load_partitioned
 from sftlens.settings.finetuning import FinetuneSettings
 from tiny import CLASSES, tiny_model
 
+MMAP_THRESHOLD = -3  # glibc's M_MMAP_THRESHOLD
 NAME = "model.layers.1.mlp.up_proj.weight"
 STAGE_3 = {dtype: FinetuneSettings(zero_stage=3, dtype=dtype) for dtype in ("float32", "bfloat16")}
 
@@ -110,6 +112,8 @@ class Peak:
 
 
 def _measure(rank: int, folder: Path, out: Path) -> None:
+    # What is freed goes back to the system at once, as it does for tensors of a large model (over 32 MB).
+    ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, 1 << 16)
     settings = STAGE_3["float32"]
     with deepspeed_engine.process_group() as process:
         with Peak() as loading:
@@ -131,6 +135,6 @@ def test_no_process_ever_holds_the_whole_model(tmp_path):
     assert process_groups.run(_measure, 2, tmp_path / "base", tmp_path) == [0, 0]
     for rank in range(2):
         loading, writing = json.loads((tmp_path / f"{rank}.json").read_text())
-        assert 0.4 * whole < loading < 0.8 * whole  # its half, some tensors, and the code that is imported meanwhile
-        assert writing < 0.2 * whole
+        assert 0.4 * whole < loading < 0.65 * whole  # its half, and some tensors
+        assert writing < 0.1 * whole
     assert (tmp_path / "model" / "model.safetensors").stat().st_size == whole
