@@ -5,9 +5,9 @@
   python benchmarks/probing.py --study config/entityquestions-tiny.yaml --all-templates
 
 The second pair is a sample of the real EntityQuestions with all 21 templates of config/relations.yaml. One's own
-model: --model DIR --facts facts.parquet --templates T.yaml. Baselines: `generate(num_return_sequences=10)` on prompts of
-all templates sorted by length, with the batch that is quickest here; and a loop with one prompt at a time, on every
-fifth fact. All methods take turns, slice by slice; the ratio is the median over slices (least .. most).
+model: --model DIR --facts facts.parquet --templates T.yaml. Baselines: `generate(num_return_sequences=10)` on the
+prompts of all templates sorted by length, in the batch that is quickest here; and a loop with one prompt at a time, on
+every fifth fact. The methods take turns, slice by slice; a ratio is the median over slices (least .. most).
 """
 
 import argparse
