@@ -25,6 +25,7 @@ from sftlens import mastery, templates
 from sftlens.matching import accepted, contains
 from sftlens.settings.probing import ProbingSettings
 
+BATCHES = (4, 8, 16, 32)
 LOOP_EVERY = 5
 REDRAWS = 2000
 
@@ -53,8 +54,8 @@ def compare(subject: Subject, slices: int, prompts: int) -> None:
     size = max(1, round(prompts / templates_each))
     parts = [subject.facts.iloc[i * size : (i + 1) * size].reset_index(drop=True) for i in range(slices)]
     parts = [part for part in parts if len(part)]
-    sizes = (4, 8, 16, 32, 64)
-    rows = _common.quickest(sizes, lambda rows: by_generate(subject, parts[0].head(max(1, size // 8)), rows))
+    few = parts[0].head(max(1, size // 16))
+    rows = _common.quickest(BATCHES, lambda rows: by_generate(subject, few, rows))
     methods: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
         "ours": lambda part: ours(subject, part),
         "generate": lambda part: by_generate(subject, part, rows),
