@@ -31,7 +31,7 @@ COLUMNS = ["fact_id", "split", "relation", "subject", "object", "question", "ali
 
 
 @dataclass(frozen=True)
-class Subject:
+class Setup:
     """What is measured: a base model, the facts it is asked (in random order), the templates, how it is probed."""
 
     name: str
@@ -42,7 +42,7 @@ class Subject:
     settings: ProbingSettings
 
 
-def of_study(config: Path, all_templates: bool = False) -> Subject:
+def of_study(config: Path, all_templates: bool = False) -> Setup:
     """Return the only model of a study, which must have been made. `all_templates`: not only those it was chosen."""
     study = loading.load_file(config)
     places, name = paths.Paths(study), next(iter(study.models))
@@ -54,12 +54,12 @@ def of_study(config: Path, all_templates: bool = False) -> Subject:
     return of_files(study.study, Path(places.base(name)), Path(places.facts), Path(made), study.probing)
 
 
-def of_files(name: str, model: Path, facts: Path, sentences: Path, settings: ProbingSettings) -> Subject:
+def of_files(name: str, model: Path, facts: Path, sentences: Path, settings: ProbingSettings) -> Setup:
     """Return a model, a facts table and templates from files; dev facts are never probed."""
     table = files.read_parquet(facts, COLUMNS)
     table = table[table["split"] != "dev"].sample(frac=1, random_state=0).reset_index(drop=True)
     loaded, tokenizer = checkpoints.load_model(model), checkpoints.load_tokenizer(model)
-    return Subject(name, loaded, tokenizer, table, templates.load(sentences), settings)
+    return Setup(name, loaded, tokenizer, table, templates.load(sentences), settings)
 
 
 @dataclass

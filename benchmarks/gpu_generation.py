@@ -150,7 +150,7 @@ def compare(
 
 def ours(model: PreTrainedModel, prompts: list[list[int]], samples: int, args: argparse.Namespace) -> None:
     """Sample or decode with sftlens; nothing is ever found, no token ends an output."""
-    limits = {"max_new_tokens": args.new_tokens, "eos": NO_END, "batch_tokens": args.batch_tokens}
+    limits: dict[str, int] = {"max_new_tokens": args.new_tokens, "eos": NO_END, "batch_tokens": args.batch_tokens}
     if samples == 1:
         generation.greedy(model, prompts, **limits)
         return
@@ -166,9 +166,11 @@ def ours(model: PreTrainedModel, prompts: list[list[int]], samples: int, args: a
 def by_generate(model: PreTrainedModel, prompts: list[list[int]], samples: int, args: argparse.Namespace) -> None:
     """Sample or decode with `generate`, with as many rows side by side as ours has room for."""
     rows = max(1, args.batch_tokens // (24 + args.new_tokens) // samples)
-    how = {"do_sample": True, "temperature": TEMPERATURE, "top_k": 0, "top_p": 1.0} if samples > 1 else {}
-    limits = {"max_new_tokens": args.new_tokens, "samples": samples}
-    _common.generate(model, prompts, rows=rows, pad=0, eos=NO_END, **limits, **({"do_sample": False} | how))
+    how: dict[str, Any] = {"do_sample": False}
+    if samples > 1:
+        how = {"do_sample": True, "temperature": TEMPERATURE, "top_k": 0, "top_p": 1.0}
+    limits: dict[str, int] = {"max_new_tokens": args.new_tokens, "samples": samples}
+    _common.generate(model, prompts, rows=rows, pad=0, eos=NO_END, **limits, **how)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ questions; the ratio is the median over slices (least .. most). fp32; answers ar
 import argparse
 import statistics
 from pathlib import Path
+from typing import Any
 
 import _common
 import torch
@@ -24,7 +25,7 @@ from sftlens.settings.evaluation import EvaluationSettings
 
 STUDY = Path("config/config.yaml")
 FINETUNED = "D3/n480/seed0/full/checkpoint"
-GEOMETRIES = {
+GEOMETRIES: dict[str, dict[str, Any]] = {
     "1M": {"hidden_size": 128, "intermediate_size": 320, "num_hidden_layers": 2, "num_attention_heads": 4},
     "100M": {"hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 12},
 }

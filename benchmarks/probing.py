@@ -19,7 +19,7 @@ from pathlib import Path
 import _common
 import numpy as np
 import pandas as pd
-from _common import Measured, Subject
+from _common import Measured, Setup
 
 from sftlens import mastery, templates
 from sftlens.matching import accepted, contains
@@ -42,55 +42,55 @@ def main() -> None:
     args = parser.parse_args()
     if args.model:
         settings = ProbingSettings(max_new_tokens=12)
-        subject = _common.of_files(str(args.model), args.model, args.facts, args.templates, settings)
+        setup = _common.of_files(str(args.model), args.model, args.facts, args.templates, settings)
     else:
-        subject = _common.of_study(args.study, args.all_templates)
-    compare(subject, args.slices, args.prompts)
+        setup = _common.of_study(args.study, args.all_templates)
+    compare(setup, args.slices, args.prompts)
 
 
-def compare(subject: Subject, slices: int, prompts: int) -> None:
+def compare(setup: Setup, slices: int, prompts: int) -> None:
     """Measure all methods on slices of the facts, and print ratios, numbers and the test of equal mastery."""
-    templates_each = len(texts(subject, subject.facts)) / len(subject.facts)
+    templates_each = len(texts(setup, setup.facts)) / len(setup.facts)
     size = max(1, round(prompts / templates_each))
-    parts = [subject.facts.iloc[i * size : (i + 1) * size].reset_index(drop=True) for i in range(slices)]
+    parts = [setup.facts.iloc[i * size : (i + 1) * size].reset_index(drop=True) for i in range(slices)]
     parts = [part for part in parts if len(part)]
     few = parts[0].head(max(1, size // 16))
-    rows = _common.quickest(BATCHES, lambda rows: by_generate(subject, few, rows))
+    rows = _common.quickest(BATCHES, lambda rows: by_generate(setup, few, rows))
     methods: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
-        "ours": lambda part: ours(subject, part),
-        "generate": lambda part: by_generate(subject, part, rows),
-        "loop": lambda part: by_generate(subject, part[::LOOP_EVERY], 1),
+        "ours": lambda part: ours(setup, part),
+        "generate": lambda part: by_generate(setup, part, rows),
+        "loop": lambda part: by_generate(setup, part[::LOOP_EVERY], 1),
     }
     for method in methods.values():
         method(parts[0].head(5))
-    measured = _common.interleaved(subject.model, methods, parts)
-    asked = {name: [len(texts(subject, facts)) for facts in m.results] for name, m in measured.items()}
+    measured = _common.interleaved(setup.model, methods, parts)
+    asked = {name: [len(texts(setup, facts)) for facts in m.results] for name, m in measured.items()}
     print(
-        f"probing, {subject.name}: {len(parts)} slices of {size} facts, {templates_each:.0f} templates, "
-        f"{subject.settings.samples} samples of {subject.settings.max_new_tokens} tokens; {_common.machine()}"
+        f"probing, {setup.name}: {len(parts)} slices of {size} facts, {templates_each:.0f} templates, "
+        f"{setup.settings.samples} samples of {setup.settings.max_new_tokens} tokens; {_common.machine()}"
     )
     report(measured, asked, rows)
-    both = [pd.concat(measured[name].results, ignore_index=True) for name in ("ours", "generate")]
-    print(test_of_equality(*both, subject.settings.samples))
+    first, second = (pd.concat(measured[name].results, ignore_index=True) for name in ("ours", "generate"))
+    print(test_of_equality(first, second, setup.settings.samples))
 
 
-def texts(subject: Subject, facts: pd.DataFrame) -> list[str]:
+def texts(setup: Setup, facts: pd.DataFrame) -> list[str]:
     """Return the completion sentences of the facts, all templates of a fact side by side."""
     pairs = zip(facts["relation"], facts["subject"], strict=True)
-    return [templates.fill(sentence, name) for relation, name in pairs for sentence in subject.sentences[relation]]
+    return [templates.fill(sentence, name) for relation, name in pairs for sentence in setup.sentences[relation]]
 
 
-def ours(subject: Subject, facts: pd.DataFrame) -> pd.DataFrame:
+def ours(setup: Setup, facts: pd.DataFrame) -> pd.DataFrame:
     """Probe with sftlens."""
-    return mastery.probe(subject.model, subject.tokenizer, facts, subject.sentences, subject.settings)
+    return mastery.probe(setup.model, setup.tokenizer, facts, setup.sentences, setup.settings)
 
 
-def by_generate(subject: Subject, facts: pd.DataFrame, rows: int) -> pd.DataFrame:
+def by_generate(setup: Setup, facts: pd.DataFrame, rows: int) -> pd.DataFrame:
     """Probe with `generate`, `rows` prompts a batch; return the facts with `template_hits` and `mastery`."""
-    tokenizer, settings, answers = subject.tokenizer, subject.settings, accepted(facts)
+    tokenizer, settings, answers = setup.tokenizer, setup.settings, accepted(facts)
     outputs = _common.generate(
-        subject.model,
-        tokenizer(texts(subject, facts))["input_ids"],
+        setup.model,
+        tokenizer(texts(setup, facts))["input_ids"],
         rows=rows,
         pad=tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
         eos=tokenizer.eos_token_id,
@@ -105,7 +105,7 @@ def by_generate(subject: Subject, facts: pd.DataFrame, rows: int) -> pd.DataFram
     hits = [
         [
             sum(contains(text, strings) for text in tokenizer.batch_decode(next(counts), skip_special_tokens=True))
-            for _ in subject.sentences[relation]
+            for _ in setup.sentences[relation]
         ]
         for relation, strings in zip(facts["relation"], answers, strict=True)
     ]
@@ -124,7 +124,7 @@ def report(measured: dict[str, Measured], asked: dict[str, list[int]], rows: int
             print(_common.ratio(f"  CPU time, {name} / ours", seconds, ours_seconds), end="; ")
             print(_common.ratio("tokens computed", tokens, ours_tokens))
     for name, (seconds, tokens) in a_prompt.items():
-        note = f" ({rows} prompts a batch)" if name == "generate" else ""
+        note = {"generate": f" ({rows} prompts a batch)", "loop": f" (every {LOOP_EVERY}th fact)"}.get(name, "")
         r = pd.concat(measured[name].results)["mastery"].mean()
         cost = f"{1000 * statistics.median(seconds):.2f} ms CPU and {statistics.median(tokens):.1f} tokens a prompt"
         print(f"  {name}{note}: {cost}, mean R {r:.4f}")

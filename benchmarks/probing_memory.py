@@ -4,8 +4,8 @@
   python benchmarks/probing_memory.py --model DIR --facts facts.parquet --templates T.yaml [--count 400]
 
 A process of its own for each case; memory is what its peak rises by after the model has been loaded and used once. Ten
-times the facts at one budget should take about the same, ten times the budget more. What does grow with the facts is
-the table of results and the prompts' token ids, a few hundred bytes a prompt.
+times the facts at one budget should take about the same, ten times the budget more. What does grow with the facts, the
+prompts and the table of results, is printed per fact.
 """
 
 import argparse
@@ -41,6 +41,8 @@ def show(what: str, count: int) -> None:
         f"{what}: 10x the facts take {bytes_of['10x facts'] / one:.2f} times the memory, "
         f"10x the budget as well {bytes_of['10x budget'] / one:.2f} times"
     )
+    growth = (bytes_of["10x facts"] - bytes_of["1x"]) / (9 * count)
+    print(f"  each further fact at the same budget: {growth / 1e3:.1f} kB")
     for name, (facts, budget) in cases.items():
         print(f"  {name}: {facts} facts, {budget} tokens: {bytes_of[name] / 1e6:.1f} MB above the loaded model")
 
@@ -70,18 +72,18 @@ def rise(args: argparse.Namespace, what: str, count: int, budget: int) -> int:
     try:
         settings = ProbingSettings(max_new_tokens=12)
         own = (str(args.model), args.model, args.facts, args.templates, settings)
-        subject = _common.of_files(*own) if args.model else _common.of_study(Path("config/config.yaml"))
+        setup = _common.of_files(*own) if args.model else _common.of_study(Path("config/config.yaml"))
     except SftlensError as error:
         sys.exit(f"error: {error}")
 
     def work(facts: pd.DataFrame, tokens: int) -> None:
         if what == "probing":
-            limited = subject.settings.model_copy(update={"batch_tokens": tokens})
-            mastery.probe(subject.model, subject.tokenizer, facts, subject.sentences, limited)
+            limited = setup.settings.model_copy(update={"batch_tokens": tokens})
+            mastery.probe(setup.model, setup.tokenizer, facts, setup.sentences, limited)
         else:
-            evaluation.answer(subject.model, subject.tokenizer, facts, EvaluationSettings(batch_tokens=tokens))
+            evaluation.answer(setup.model, setup.tokenizer, facts, EvaluationSettings(batch_tokens=tokens))
 
-    repeated = pd.concat([subject.facts] * -(-count // len(subject.facts)), ignore_index=True).head(count)
+    repeated = pd.concat([setup.facts] * -(-count // len(setup.facts)), ignore_index=True).head(count)
     work(repeated.head(4), budget)
     before = provenance.peak_memory()
     work(repeated, budget)
