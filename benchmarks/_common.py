@@ -1,0 +1,185 @@
+"""What the benchmarks share: the study's model, `generate` as a careful user calls it, CPU time side by side."""
+
+import os
+
+# One numeric thread unless told otherwise, as in the scripts.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
+
+import pandas as pd
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from sftlens import checkpoints, files, provenance, templates
+from sftlens.errors import DataError, SftlensError
+from sftlens.grid import loading, paths
+from sftlens.settings.probing import ProbingSettings
+
+COLUMNS = ["fact_id", "split", "relation", "subject", "object", "question", "aliases"]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is measured: a base model, the facts it is asked (in random order), the templates, how it is probed."""
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    facts: pd.DataFrame
+    sentences: dict[str, list[str]]
+    settings: ProbingSettings
+
+
+def of_study(config: Path, all_templates: bool = False) -> Setup:
+    """Return the only model of a study, which must have been made. `all_templates`: not only those it was chosen."""
+    study = loading.load_file(config)
+    places, name = paths.Paths(study), next(iter(study.models))
+    made = study.templates if all_templates else places.templates(name)
+    for path in (places.base(name), places.facts, made):
+        if not Path(path).exists():
+            command = f"snakemake --cores all --configfile {config} --until choose_templates facts"
+            raise DataError(f"{path}: not there; make it with `{command}`")
+    return of_files(study.study, Path(places.base(name)), Path(places.facts), Path(made), study.probing)
+
+
+def of_files(name: str, model: Path, facts: Path, sentences: Path, settings: ProbingSettings) -> Setup:
+    """Return a model, a facts table and templates from files; dev facts are never probed."""
+    table = files.read_parquet(facts, COLUMNS)
+    table = table[table["split"] != "dev"].sample(frac=1, random_state=0).reset_index(drop=True)
+    loaded, tokenizer = checkpoints.load_model(model), checkpoints.load_tokenizer(model)
+    return Setup(name, loaded, tokenizer, table, templates.load(sentences), settings)
+
+
+@dataclass
+class Counter:
+    """Token positions that went through a model, padding included, and the calls that took them there."""
+
+    positions: int = 0
+    calls: int = 0
+
+
+@contextmanager
+def counting(model: PreTrainedModel) -> Iterator[Counter]:
+    """Count what the model's embedding is given."""
+    counter = Counter()
+
+    def see(_: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+        counter.positions += inputs[0].numel()
+        counter.calls += 1
+
+    handle = model.get_input_embeddings().register_forward_pre_hook(see)
+    try:
+        yield counter
+    finally:
+        handle.remove()
+
+
+@dataclass
+class Measured:
+    """One method's CPU seconds, token positions and results, slice by slice."""
+
+    seconds: list[float] = field(default_factory=list)
+    positions: list[float] = field(default_factory=list)
+    results: list[Any] = field(default_factory=list)
+
+
+def interleaved(
+    model: PreTrainedModel, methods: dict[str, Callable[[Any], Any]], slices: Sequence[Any]
+) -> dict[str, Measured]:
+    """Run each method on each slice, beginning with another method each time, and return what each took."""
+    measured = {name: Measured() for name in methods}
+    names = list(methods)
+    for i, part in enumerate(slices):
+        for name in names[i % len(names) :] + names[: i % len(names)]:
+            with counting(model) as counter:
+                start = time.process_time()
+                result = methods[name](part)
+                measured[name].seconds.append(time.process_time() - start)
+            measured[name].positions.append(counter.positions)
+            measured[name].results.append(result)
+    return measured
+
+
+def ratio(name: str, other: Sequence[float], ours: Sequence[float]) -> str:
+    """Return 'name: median (least .. most)' of the ratios slice by slice."""
+    ratios = [b / a for a, b in zip(ours, other, strict=True)]
+    return f"{name}: {statistics.median(ratios):.1f} ({min(ratios):.1f} .. {max(ratios):.1f})"
+
+
+def generate(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    *,
+    rows: int,
+    pad: int,
+    eos: int,
+    max_new_tokens: int,
+    samples: int = 1,
+    **options: Any,
+) -> list[list[list[int]]]:
+    """Return the continuations of each prompt by `generate`, prompts sorted by length, `rows` prompts a batch.
+
+    The prompts of a batch are of (nearly) one length and padded on the left; what follows EOS is cut off.
+    """
+    outputs: list[list[list[int]]] = [[] for _ in prompts]
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    for start in range(0, len(order), rows):
+        places = order[start : start + rows]
+        longest = len(prompts[places[-1]])
+        gaps = [longest - len(prompts[i]) for i in places]
+        ids = torch.tensor([[pad] * gap + list(prompts[i]) for gap, i in zip(gaps, places, strict=True)])
+        mask = torch.tensor([[0] * gap + [1] * (longest - gap) for gap in gaps])
+        made = model.generate(
+            input_ids=ids.to(model.device),
+            attention_mask=mask.to(model.device),
+            max_new_tokens=max_new_tokens,
+            num_return_sequences=samples,
+            pad_token_id=pad,
+            eos_token_id=eos,
+            **options,
+        )
+        new = made[:, longest:].tolist()
+        for k, place in enumerate(places):
+            outputs[place] = [_until(row, eos) for row in new[k * samples : (k + 1) * samples]]
+    return outputs
+
+
+def _until(tokens: list[int], eos: int) -> list[int]:
+    return tokens[: tokens.index(eos) + 1] if eos in tokens else tokens
+
+
+def quickest(sizes: Sequence[int], call: Callable[[int], object]) -> int:
+    """Return the size with which `call` takes the least CPU time: the batch a user would have settled on."""
+
+    def seconds(size: int) -> float:
+        start = time.process_time()
+        call(size)
+        return time.process_time() - start
+
+    return min(sizes, key=seconds)
+
+
+def machine() -> str:
+    """Return the processor, its cores and the numeric threads in use."""
+    found = provenance.circumstances()["machine"]
+    return f"{found['processor']}, {found['cores']} cores, {torch.get_num_threads()} numeric thread"
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call `main`; what the user can mend becomes one line on stderr."""
+    try:
+        main()
+    except SftlensError as error:
+        sys.exit(f"error: {error}")
