@@ -10,7 +10,7 @@ from fake_results import MODEL, NOTICE, fake_results
 from sftlens import tables
 from sftlens.errors import DataError
 
-TARGETS = (*tables.NAMES, "fig2", "fig4", "fig5")
+TARGETS = (*tables.NAMES, "fig2", "fig4", "fig5", "restoration", "heatmap")
 
 
 def without(results: pd.DataFrame, **cell: object) -> pd.DataFrame:
@@ -97,7 +97,7 @@ def test_table2_keeps_a_row_for_a_set_that_did_not_finish():
 
 def test_table3_is_in_percent_by_ratio():
     table = tables.build("table3", fake_results())
-    cell = row(table, n="60", Trained_on="D0")
+    cell = row(table, n="60", Trained_on="D0", Changes="as trained")
     assert cell["Top 1 %"] == pytest.approx(71.0)
     tops = [name for name in table if name.startswith("Top") and "SD" not in name]
     assert tops == [f"Top {k} %" for k in (1, 5, 20, 40, 60)]
@@ -106,8 +106,9 @@ def test_table3_is_in_percent_by_ratio():
 def test_table4_gains_are_against_the_same_cells_unrestored():
     results = fake_results()
     table = tables.build("table4", results)
-    start = row(table, Test_set="ID test", **{"Restored_(%)": "0"})
-    after = row(table, Test_set="ID test", **{"Restored_(%)": "20"})
+    where = {"Test_set": "ID test", "Order": "relative", "Region": "transformer"}
+    start = row(table, **where, **{"Restored_(%)": "0"})
+    after = row(table, **where, **{"Restored_(%)": "20"})
     plain = results.query(
         "stage == 'evaluate' and split == 'test' and bucket == 'macro' "
         "and scale == '480' and train_set == 'D0' and seed == 0"
@@ -122,7 +123,7 @@ def test_table4_without_the_unrestored_evaluation_has_no_gain():
     part = without(fake_results(), stage="evaluate", train_set="D1", scale="480", seed=0)
     text = tables.as_text(tables.build("table4", part))
     assert set(text["D1 gain"]) == {"-"}
-    assert row(text, Test_set="ID test", **{"Restored_(%)": "5"})["D1"] != "-"
+    assert row(text, Test_set="ID test", Order="relative", **{"Restored_(%)": "5"})["D1"] != "-"
 
 
 def test_other_strategies_do_not_enter():

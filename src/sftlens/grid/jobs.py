@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sftlens import fingerprints
-from sftlens.grid.cells import FEWSHOT, FULL, Product, distinct, number, quota_needs
+from sftlens.grid.cells import FEWSHOT, FULL, Product, distinct, number, quota_needs, ranking
 from sftlens.grid.paths import BASE_FIELDS, RESULTS, Paths, options, short_hash
 from sftlens.grid.study import Study
 from sftlens.grid.targets import FIGURES, INTERVALS, TABLES, wanted
@@ -69,7 +69,7 @@ class Jobs:
                 name: _alternatives(str(getattr(cell, name)) for cell in cells)
                 for name in ("train_set", "scale", "seed", "strategy")
             },
-            "order": _alternatives(product.order for product in self.products),
+            "order": _alternatives(o for p in self.products for o in (p.order, ranking(p.order))),
             "region": _alternatives(product.region for product in self.products),
             "ratio": _alternatives(number(p.ratio) for p in self.products if p.ratio is not None),
             "figure": _alternatives(FIGURES),
@@ -251,7 +251,7 @@ class Jobs:
         return [*BESIDE.get(stage, ()), *texts]
 
     def _changes(self, wildcards: Wildcards) -> str:
-        return str(Path(self.model(wildcards)).with_name("changes") / f"{wildcards.order}-{wildcards.region}")
+        return str(Path(self.model(wildcards)).with_name("changes") / f"{ranking(wildcards.order)}-{wildcards.region}")
 
     def _asking(self, wildcards: Wildcards) -> list[str]:
         asking = [*self.bos(wildcards), *options(self.study.evaluation)]
