@@ -23,10 +23,9 @@ ORDERS = {
 }
 SETS = {"D0": "#0d0887", "D1": "#7e03a8", "D2": "#cc4778", "D3": "#ee7b51", "D4": "#cfa000"}
 PARAMETERS = "Parameters (%)"
-MAPS = {"Restored part (%)": "restored at k = 20 %", "Sum of d^2 (%)": "sum of d²"}
+MAPS = {"Restored part (%)": "first 20 %", "Sum of d^2 (%)": "sum of d²"}
 _GREY = "#6e6e6e"
 _PER_INCH = 16
-_WORDS: dict[str, Any] = {"x": 0.01, "ha": "left"}
 _EDGE: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.5, "markersize": 5}
 
 
@@ -98,7 +97,7 @@ def heatmap(numbers: pd.DataFrame, notice: str) -> Figure:
     groups = [g for _, g in numbers.groupby(["Model", "Order", "Region", "n"], sort=False)]
     sets = list(dict.fromkeys(numbers["Trained on"])) or [""]
     layers = numbers["Layer"].nunique() if groups else 1
-    size = (1.9, min(6.0, 1.2 + 0.16 * layers))
+    size = (1.9, min(6.0, 1.4 + 0.16 * layers))
     rows = max(1, len(MAPS) * len(groups))
     page = Page("Where the change lies", rows, len(sets), size, tables.seeds_note(numbers), notice)
     if not groups:
@@ -128,15 +127,22 @@ def _map(axes: Axes, numbers: pd.DataFrame, values: pd.Series, ends: float) -> A
 
 
 class Page:
-    """A figure under construction: title, panels, foot."""
+    """A figure under construction: title and legend, panels, foot."""
 
     def __init__(self, title: str, rows: int, columns: int, size: tuple[float, float], note: str, notice: str) -> None:
         """Make room for panels of `size` inches."""
-        width = max(4.6, columns * size[0] + 0.6)
+        width, above = max(4.6, columns * size[0] + 0.6), 0.62
         foot = [line for text in (note, notice) for line in textwrap.wrap(text, int(width * _PER_INCH))]
-        self.figure = Figure(figsize=(width, rows * size[1] + 0.75 + 0.16 * len(foot)), layout="constrained")
-        self.figure.suptitle(title, size=11, weight="bold", **_WORDS)
-        self.figure.supxlabel("\n".join(foot), size=7.5, color="#333333", **_WORDS)
+        below = 0.12 + 0.155 * len(foot)
+        total = above + rows * size[1] + below
+        self.figure = Figure(figsize=(width, total))
+        self.figure.set_layout_engine("constrained", rect=(0, below / total, 1, 1 - (above + below) / total))
+        self._left, self._under_title = 0.1 / width, 1 - 0.33 / total
+        words = [self.figure.text(self._left, 1 - 0.1 / total, title, size=11, weight="bold", va="top")]
+        text = "\n".join(foot)
+        words.append(self.figure.text(self._left, 0.06 / total, text, size=7.5, color="#333333", va="bottom"))
+        for word in words:
+            word.set_in_layout(False)
         self.axes = self.figure.subplots(rows, columns, squeeze=False, sharey="row")
 
     def empty(self) -> Figure:
@@ -149,7 +155,12 @@ class Page:
     def done(self, lines: list[Line2D]) -> Figure:
         """Return the figure with its legend."""
         if lines:
-            self.figure.legend(handles=lines, ncols=len(lines), loc="outside upper left", frameon=False, fontsize=8)
+            corner = (self._left, self._under_title)
+            legend = self.figure.legend(
+                handles=lines, ncols=len(lines), loc="upper left", bbox_to_anchor=corner, frameon=False,
+                borderaxespad=0, borderpad=0, columnspacing=0.9, handlelength=1.5, handletextpad=0.4, fontsize=8,
+            )  # fmt: skip
+            legend.set_in_layout(False)
         return self.figure
 
 
