@@ -39,7 +39,7 @@ from sftlens.settings.restoration import RestorationSettings
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-USED = {"relative": {"epsilon"}, "bottom": {"epsilon"}, "random": {"seed"}}
+USED = {"relative": {"epsilon"}, "bottom": {"epsilon"}, "random": {"seed"}, "shrink": {"epsilon", "seed"}}
 """Settings that an order depends on."""
 
 
@@ -123,7 +123,8 @@ class Job:
         restorer = Restorer(self.pair, self.order, self.cuts[ratio])
         if not self.shrinks:
             return restorer
-        return shrinking.Shrinker(self.pair, shrinking.factor(undone.measure(restorer, self.settings.epsilon)))
+        alpha = shrinking.factor(self.pair, undone.measure(restorer, self.settings.epsilon))
+        return shrinking.Shrinker(self.pair, alpha, self.settings.seed)
 
     def compute(self, ratio: float, folder: Path) -> None:
         """Fill `folder` with the results of one ratio: `model/`, or answers.parquet and summary.json."""
@@ -149,7 +150,7 @@ class Job:
 
     def card(self, method: Method, ratio: float) -> str:
         """Return the model card of one ratio."""
-        used = self.settings.model_dump(include=USED.get(self.ranking, set()))
+        used = self.settings.model_dump(include=USED.get(self.args.order, set()))
         where = {"order": self.ranking, "region": self.args.region}
         if isinstance(method, shrinking.Shrinker):
             return shrunk(method.alpha, ratio, self.pair.elements(), **where, inputs=self.inputs, settings=used)

@@ -62,7 +62,7 @@ def test_nothing_is_undone_of_no_change(tmp_path: Path) -> None:
     pair = pair_of(tmp_path, base, base)
     restorer = Restorer(pair, RELATIVE, cuts_of(pair, "relative", [40])[0])
     assert undone.measure(restorer, 1e-8) == undone.Undone(0, 0, 0, 0, 0)
-    assert shrinking.factor(undone.measure(restorer, 1e-8)) == 1
+    assert shrinking.factor(pair, undone.measure(restorer, 1e-8)) == 1
 
 
 @pytest.mark.parametrize("ratio", [5, 20, 60])
@@ -70,13 +70,31 @@ def test_shrinking_undoes_as_much_of_the_squared_change_as_the_order_it_is_equal
     pair = pair_of(tmp_path, *models(2, follows=False), piece=1000)
     restorer = Restorer(pair, RELATIVE, cuts_of(pair, "relative", [ratio])[0])
     wanted = undone.measure(restorer, 1e-8)
-    shrinker = shrinking.Shrinker(pair, shrinking.factor(wanted))
+    shrinker = shrinking.Shrinker(pair, shrinking.factor(pair, wanted))
     found = undone.measure(shrinker, 1e-8)
     assert found.sum_d2 == pytest.approx(wanted.sum_d2, rel=1e-4) and 0 < wanted.sum_d2 < 1
     p, s, made = (flat(shrinker, which) for which in ("base", "finetuned", "made"))
     left = np.sqrt(1 - wanted.sum_d2)
     np.testing.assert_allclose(made, p + left * (s - p), atol=5e-7)
     assert found.elements > 0.99
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_shrinking_of_changes_of_one_unit_in_the_last_place(tmp_path: Path, dtype: torch.dtype) -> None:
+    """Rounded to the nearest, most of them would not move at all."""
+    base, finetuned = ({n: t.to(dtype) for n, t in m.items()} for m in models(10, follows=False))
+    pair = pair_of(tmp_path, base, finetuned, piece=1000)
+    restorer = Restorer(pair, RELATIVE, cuts_of(pair, "relative", [20])[0])
+    wanted = undone.measure(restorer, 1e-8)
+    shrinker = shrinking.Shrinker(pair, shrinking.factor(pair, wanted), seed=1)
+    assert undone.measure(shrinker, 1e-8).sum_d2 == pytest.approx(wanted.sum_d2, rel=0.05)
+    p, s, made = (flat(shrinker, which) for which in ("base", "finetuned", "made"))
+    assert ((made >= np.minimum(p, s)) & (made <= np.maximum(p, s))).all()
+    d = s - p
+    assert (d * (made - p)).sum() / (d * d).sum() == pytest.approx(shrinker.alpha, abs=0.02)  # unbiased
+    other = shrinking.Shrinker(Pair(pair.base, pair.finetuned, pair.region, piece=77), shrinker.alpha, seed=1)
+    np.testing.assert_array_equal(flat(other, "made"), made)
+    assert (flat(shrinking.Shrinker(pair, shrinker.alpha, seed=2), "made") != made).any()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

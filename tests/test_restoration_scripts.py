@@ -165,13 +165,12 @@ def test_shrink_moves_every_parameter_by_the_same_factor(models: Path, tmp_path:
     ok("changes.py", base, finetuned, "--out", tmp_path / "changes")
     given = ["--order", "shrink", "--changes", tmp_path / "changes", "--out", out]
     ok("restore.py", base, finetuned, "--ratio", 20, *given)
-    p, s = (flat_region(folders(models, name)) for name in ("base", "ft"))
-    kept = 1 - ((flat_region(expected(models, 20)) - s) ** 2).sum() / ((s - p) ** 2).sum()
+    p, s, found = (flat_region(folders(place, name)) for place, name in ((models, "base"), (models, "ft"), (out, "")))
+    left = 1 - ((flat_region(expected(models, 20)) - s) ** 2).sum() / ((s - p) ** 2).sum()
+    assert ((found - p) ** 2).sum() / ((s - p) ** 2).sum() == pytest.approx(left, rel=0.02)
     alpha = read_json(out / "summary.json")["shrink"]["alpha"]
-    assert alpha == pytest.approx(np.sqrt(kept), rel=1e-9) and 0 < alpha < 1
-    wanted = torch.from_numpy(p + alpha * (s - p)).to(torch.bfloat16)
-    found = flat_region(load_file(out / "model.safetensors"))
-    assert (found == wanted.double().numpy()).mean() > 0.999  # the rest lies half-way between two numbers
+    assert 0.5 < alpha < np.sqrt(left)  # rounding at random adds to the sum
+    np.testing.assert_allclose(found, p + alpha * (s - p), atol=2 * 2**-8 * np.abs(s).max())
     assert load_model(out).dtype == torch.bfloat16
     card = (out / "README.md").read_text()
     assert f"{alpha:.6f}" in card and "20 % of the order `relative`" in card

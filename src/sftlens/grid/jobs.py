@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sftlens import fingerprints
-from sftlens.grid.cells import FEWSHOT, FULL, Product, distinct, number, quota_needs, ranking
+from sftlens.grid.cells import FEWSHOT, FULL, SHRINK, Product, distinct, number, quota_needs, ranking
 from sftlens.grid.paths import BASE_FIELDS, RESULTS, Paths, options, short_hash
 from sftlens.grid.study import Study
 from sftlens.grid.targets import FIGURES, INTERVALS, TABLES, wanted
@@ -219,14 +219,16 @@ class Jobs:
         """Options of scripts/divergence.py."""
         return [*self.bos(wildcards), *options(self.study.divergence)]
 
-    def changes_options(self, wildcards: Wildcards) -> list[str]:
-        """Options of scripts/changes.py: of the settings only those that the order uses."""
-        return options(self.study.restoration, ["seed"] if wildcards.order == "random" else ["epsilon"])
+    def changes_options(self) -> list[str]:
+        """Options of scripts/changes.py."""
+        return options(self.study.restoration)
 
     def restore_options(self, wildcards: Wildcards) -> list[str]:
         """Options of scripts/restore.py."""
         given = ["--changes", self._changes(wildcards)] if ranks(wildcards) else []
-        return [*given, *self.training_set(wildcards), *self.changes_options(wildcards), *self._asking(wildcards)]
+        seeded = ["seed"] if wildcards.order in ("random", SHRINK) else []
+        given += options(self.study.restoration, ["epsilon", *seeded])
+        return [*given, *self.training_set(wildcards), *self._asking(wildcards)]
 
     def restore_inputs(self, wildcards: Wildcards) -> dict[str, str]:
         """Inputs of a restoration besides the models; at 100 % nothing is ranked, so no histogram is needed."""

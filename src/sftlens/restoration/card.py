@@ -42,7 +42,8 @@ tags:
 # A fine-tuned model moved uniformly towards its base
 
 All {elements:,} parameters of the region `{region}` are p + alpha (s - p), p of the base model and s fine-tuned,
-rounded to the fine-tuned model's type. Everything else is the fine-tuned model's. Nothing was trained afterwards.
+rounded at random where the fine-tuned model's type has 16 bits. Everything else is the fine-tuned model's. Nothing
+was trained afterwards.
 
 | | |
 |---|---|
