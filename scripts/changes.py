@@ -1,10 +1,11 @@
-"""Measure what fine-tuning changed, tensor by tensor, and how concentrated the change is (paper Table 3).
+"""Measure what fine-tuning changed, where, and how concentrated the change is (paper Tables 3, 9 and 10).
 
     python scripts/changes.py BASE FINETUNED --out DIR [--order relative] [--region transformer]
 
-BASE and FINETUNED are Hugging Face folders or base.json pointers. Writes DIR/summary.json,
-DIR/tensors.parquet (one row per tensor) and DIR/histogram.parquet (coarse histogram of the order's keys,
-which lets scripts/restore.py --changes DIR find the cut of any ratio with one pass less).
+BASE and FINETUNED are Hugging Face folders or base.json pointers. Writes DIR/summary.json, DIR/tensors.parquet
+and DIR/histogram.parquet. The rows of tensors.parquet are tensors: unchanged elements, sums of the change, how many
+elements are among the first 1 to 60 % of the order; columns `null_`, if the changes were permuted within each tensor.
+The histogram of the order's keys lets scripts/restore.py --changes DIR find the cut of any ratio with one pass less.
 """
 
 import argparse
@@ -17,14 +18,14 @@ import _cli
 from sftlens import files, provenance
 from sftlens.checkpoints import open_tensors
 from sftlens.progress import bar
-from sftlens.restoration import concentration, orders, selection
+from sftlens.restoration import concentration, null_model, orders, places, selection
 from sftlens.restoration.pairs import Pair
 from sftlens.restoration.saving import check_out
 from sftlens.settings.restoration import RestorationSettings
 
 METRICS = {"sum_r": "share_of_change", "sum_abs_d": "share_of_abs_d", "sum_d2": "share_of_d2"}
 OUTPUTS = ("summary.json", "tensors.parquet", "histogram.parquet")
-PASSES = 3
+PASSES = 5
 
 
 def arguments() -> argparse.Namespace:
@@ -38,20 +39,25 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(pair: Pair, order: orders.Order, epsilon: float, folder: Path) -> list[dict[str, object]]:
+def measure(pair: Pair, order: orders.Order, settings: RestorationSettings, folder: Path) -> list[dict[str, object]]:
     """Write tensors.parquet and histogram.parquet; return the rows of metrics."""
     counts = selection.histogram(pair, order)
     cuts = selection.cuts(pair, order, counts, concentration.RATIOS)
-    found = concentration.measure(pair, order, cuts, epsilon)
-    files.write_parquet(folder / "tensors.parquet", found.tensors)
+    found = concentration.measure(pair, order, cuts, settings.epsilon)
+    null = null_model.measure(pair, order, concentration.RATIOS, settings.epsilon, settings.seed)
+    tensors = found.tensors.join(null.tensors.drop(columns="name").add_prefix(places.NULL))
+    files.write_parquet(folder / "tensors.parquet", tensors)
     bins = np.flatnonzero(counts)
     files.write_parquet(folder / "histogram.parquet", pd.DataFrame({"bin": bins, "count": counts[bins]}))
-    return [
-        {"ratio": cut.ratio, "metric": metric, "value": found.shares[cut.ratio][column], "n": cut.elements}
+    shares = [
+        {"ratio": cut.ratio, "metric": prefix + metric, "value": held[cut.ratio][column], "n": cut.elements}
+        for prefix, held in (("", found.shares), (places.NULL, null.shares))
         for column, metric in METRICS.items()
         for cut in cuts
-        if cut.ratio in found.shares
+        if cut.ratio in held
     ]
+    unchanged = float(tensors["unchanged"].sum()) / pair.elements()
+    return [*shares, {"metric": "unchanged", "value": unchanged, "n": pair.elements()}, *places.metrics(tensors)]
 
 
 def main() -> None:
@@ -69,7 +75,7 @@ def main() -> None:
     depends = {**where, "epsilon": settings.epsilon, "seed": settings.seed}
 
     def compute(folder: Path) -> None:
-        metrics = [{**where, **row} for row in measure(pair, order, settings.epsilon, folder)]
+        metrics = [{**where, **row} for row in measure(pair, order, settings, folder)]
         summary = provenance.summary(
             "changes",
             settings=depends,

@@ -9,6 +9,11 @@ what it is. With --facts it is evaluated in memory, which writes answers.parquet
 and the model is written only with --save-model. --level-map FILE writes, with or without --out, which of the ratios
 restores each parameter: a safetensors file with one byte per parameter of the region, the place (from 0) of the
 smallest such ratio in the metadata's list `ratios`, 255 for none.
+
+--order shrink is no order but its control: the whole region is interpolated towards the base, so far that as much of
+the sum of squared changes is undone as by restoring --ratio percent in the order `relative` (whose --changes it takes).
+With --facts, summary.json says how much of the change was undone: of elements, of the sums of |s - p| / |p|, |s - p|
+and (s - p)^2, and the distance to the base that remains.
 """
 
 import argparse
@@ -23,9 +28,9 @@ from sftlens import files, provenance
 from sftlens.checkpoints import load_model, load_tokenizer, open_tensors
 from sftlens.errors import ConfigError, DataError
 from sftlens.progress import bar
-from sftlens.restoration import orders, selection
-from sftlens.restoration.application import Restorer
-from sftlens.restoration.card import card
+from sftlens.restoration import orders, selection, shrinking, undone
+from sftlens.restoration.application import Method, Restorer
+from sftlens.restoration.card import card, shrunk
 from sftlens.restoration.pairs import Pair
 from sftlens.restoration.saving import check_file, check_levels, check_out, save_levels, save_restored
 from sftlens.settings.evaluation import EvaluationSettings
@@ -34,7 +39,7 @@ from sftlens.settings.restoration import RestorationSettings
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-USED = {"relative": {"epsilon"}, "bottom": {"epsilon"}, "random": {"seed"}}
+USED = {"relative": {"epsilon"}, "bottom": {"epsilon"}, "random": {"seed"}, "shrink": {"epsilon", "seed"}}
 """Settings that an order depends on."""
 
 
@@ -44,7 +49,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("base", type=Path, help="pre-trained model")
     parser.add_argument("finetuned", type=Path, help="model fine-tuned from it")
     parser.add_argument("--ratio", type=float, action="append", required=True, help="k in percent; repeatable")
-    parser.add_argument("--order", default="relative", help=f"one of {', '.join(orders.ORDERS)}")
+    known = ", ".join([*orders.ORDERS, shrinking.NAME])
+    parser.add_argument("--order", default="relative", help=f"one of {known}")
     parser.add_argument("--region", default="transformer", help="parameters that are ranked and restored")
     parser.add_argument("--changes", type=Path, help="folder made by scripts/changes.py: saves one pass")
     parser.add_argument("--facts", type=Path, help="facts with buckets (mastery.parquet): evaluate on them")
@@ -78,10 +84,12 @@ class Job:
         self.saves = args.save_model or args.facts is None
         base, finetuned = open_tensors(args.base), open_tensors(args.finetuned)
         self.check([base.folder, finetuned.folder])
-        self.order = orders.make(args.order, self.settings)
+        self.shrinks = args.order == shrinking.NAME
+        self.ranking = shrinking.EQUAL_TO if self.shrinks else args.order
+        self.order = orders.make(self.ranking, self.settings)
         self.progress = bar(description="restore", unit="element")
         self.pair = Pair(base, finetuned, args.region, progress=self.progress.update)
-        self.inputs = _cli.contents(args, "base", "finetuned", "facts", "train")
+        self.inputs = _cli.contents(args, "base", "finetuned", "facts", "train", "templates")
 
     def check(self, models: list[Path]) -> None:
         """Refuse ratios and places to write to before anything is read."""
@@ -90,6 +98,8 @@ class Job:
             if self.args.out:
                 check_out(self.out(ratio), models, whole=self.saves)
         if self.args.level_map:
+            if self.args.order == shrinking.NAME:
+                raise ConfigError(f"--level-map: --order {shrinking.NAME} restores no single parameter; give an order")
             check_levels(self.ratios)
             check_file(self.args.level_map, models)
         if not (self.args.out or self.args.level_map):
@@ -108,17 +118,26 @@ class Job:
             found = selection.select(self.pair, self.order, self.ratios)
         return {cut.ratio: cut for cut in found}
 
+    def method(self, ratio: float) -> Method:
+        """Return what is done at one ratio."""
+        restorer = Restorer(self.pair, self.order, self.cuts[ratio])
+        if not self.shrinks:
+            return restorer
+        alpha = shrinking.factor(self.pair, undone.measure(restorer, self.settings.epsilon))
+        return shrinking.Shrinker(self.pair, alpha, self.settings.seed)
+
     def compute(self, ratio: float, folder: Path) -> None:
         """Fill `folder` with the results of one ratio: `model/`, or answers.parquet and summary.json."""
-        restorer = Restorer(self.pair, self.order, self.cuts[ratio])
+        method = self.method(ratio)
         metrics: list[dict[str, object]] = []
         if self.saves:
             folder = folder / "model"
-            save_restored(restorer, folder, self.card(ratio))
+            save_restored(method, folder, self.card(method, ratio))
         if self.args.facts:
-            model = load_model(self.args.finetuned, device=self.args.device, transform=restorer)
+            model = load_model(self.args.finetuned, device=self.args.device, transform=method)
             tokenizer = load_tokenizer(self.args.finetuned, self.args.bos)
             metrics = _evaluate(model, tokenizer, self.args, folder, of=self.content(ratio))
+            metrics += undone.measure(method, self.settings.epsilon).metrics(self.pair.elements())
         where = {"order": self.args.order, "region": self.args.region, "ratio": ratio}
         summary = provenance.summary(
             "restore",
@@ -126,7 +145,7 @@ class Job:
             inputs=self.inputs,
             fingerprint=self.args.fingerprint,
             metrics=[{**where, **row} for row in metrics],
-            cut=self.described(self.cuts[ratio]),
+            **self.described(method, self.cuts[ratio]),
         )
         files.write_json(folder / "summary.json", summary)
 
@@ -135,16 +154,13 @@ class Job:
         names = (self.inputs["base"], self.inputs["finetuned"], self.args.order, self.args.region)
         return " ".join([*names, f"{ratio:g}", str(self.settings.seed)])
 
-    def card(self, ratio: float) -> str:
+    def card(self, method: Method, ratio: float) -> str:
         """Return the model card of one ratio."""
-        return card(
-            self.cuts[ratio],
-            self.pair.elements(),
-            order=self.args.order,
-            region=self.args.region,
-            inputs=self.inputs,
-            settings=self.settings.model_dump(include=USED.get(self.args.order, set())),
-        )
+        used = self.settings.model_dump(include=USED.get(self.args.order, set()))
+        where = {"order": self.ranking, "region": self.args.region}
+        if isinstance(method, shrinking.Shrinker):
+            return shrunk(method.alpha, ratio, self.pair.elements(), **where, inputs=self.inputs, settings=used)
+        return card(self.cuts[ratio], self.pair.elements(), **where, inputs=self.inputs, settings=used)
 
     def save_levels(self, folder: Path) -> None:
         """Write the level map into `folder`."""
@@ -153,14 +169,17 @@ class Job:
         ascending = [self.cuts[ratio] for ratio in self.ratios]
         save_levels(self.pair, self.order, ascending, metadata, folder / "levels")
 
-    def described(self, cut: selection.Cut) -> dict[str, int]:
-        """Return what a cut did, for the summary."""
-        return {
+    def described(self, method: Method, cut: selection.Cut) -> dict[str, object]:
+        """Return what a method did, for the summary."""
+        if isinstance(method, shrinking.Shrinker):
+            return {"shrink": {"elements": self.pair.elements(), "alpha": method.alpha}}
+        found = {
             "elements": self.pair.elements(),
             "restored": cut.elements,
             "threshold_key": cut.threshold,
             "ties_restored": cut.ties,
         }
+        return {"cut": found}
 
     def depends(self, ratio: float) -> dict[str, object]:
         """Return the settings that the result of one ratio depends on."""

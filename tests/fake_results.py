@@ -17,7 +17,7 @@ _GAIN = {"D0": 0.0040, "D1": 0.0006, "D2": 0.0001, "D3": -0.0008, "D4": -0.0005}
 def _row(stage: str, metric: str, value: float, **axes: object) -> dict[str, object]:
     empty = {"train_set": "", "scale": "", "seed": 0, "strategy": "", "order": "", "region": "", "split": ""}
     row = {"study": "layout", "model": MODEL, **empty, "ratio": float("nan"), "bucket": "", "relation": ""}
-    return row | {"stage": stage, "metric": metric, "value": value, "n": 100} | axes
+    return row | {"layer": "", "module": "", "stage": stage, "metric": metric, "value": value, "n": 100} | axes
 
 
 def _accuracies(stage: str, shift: float, **axes: object) -> list[dict[str, object]]:
@@ -41,9 +41,36 @@ def _cell(bucket: str, step: int, scale: str, seed: int) -> list[dict[str, objec
     for ratio in RATIOS:
         share = 0.62 + 0.09 * ratio**0.35
         rows.append(_row("changes", "share_of_change", share, ratio=ratio, **where, **axes))
+        rows.append(_row("changes", "null_share_of_change", share - 0.01, ratio=ratio, **where, **axes))
         if scale == "480" and seed == 0:
-            rows += _accuracies("restore", shift + _GAIN[bucket] * ratio, ratio=ratio, **where, **axes)
+            rows += _restored(bucket, shift, ratio, axes)
+    return rows + (_places(axes) + _blocks(shift, axes) if scale == "480" and seed == 0 else [])
+
+
+def _restored(bucket: str, shift: float, ratio: float, axes: dict[str, object]) -> list[dict[str, object]]:
+    rows = []
+    for order, much in (("relative", 1.0), ("shrink", 0.9)):
+        where = {"order": order, "region": "transformer", "ratio": ratio}
+        rows += _accuracies("restore", shift + much * _GAIN[bucket] * ratio, **where, **axes)
+        rows.append(_row("restore", "undone_d2", ratio / 110, **where, **axes))
     return rows
+
+
+def _places(axes: dict[str, object]) -> list[dict[str, object]]:
+    where = {"order": "relative", "region": "transformer", **axes}
+    shares = {"place_elements": (0.25, 0.25), "place_restored": (0.4, 0.1), "place_sum_d2": (0.3, 0.2)}
+    shares["place_unchanged"] = (0.5, 0.1)
+    places = [(layer, module, i) for layer in ("0", "1") for i, module in enumerate(("q_proj", "up_proj"))]
+    return [
+        _row("changes", metric, values[i], layer=layer, module=module, **where)
+        for layer, module, i in places
+        for metric, values in shares.items()
+    ]
+
+
+def _blocks(shift: float, axes: dict[str, object]) -> list[dict[str, object]]:
+    first, second = ({"order": "relative", "region": f"layers{i}-{i}", "ratio": 100.0, **axes} for i in (0, 1))
+    return _accuracies("restore", shift - 0.1, **first) + _accuracies("restore", shift - 0.02, **second)
 
 
 def _quality() -> list[dict[str, object]]:

@@ -6,12 +6,13 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from demo_study import DEMO, ROOT, changed, demo
-from sftlens.grid import cells, counting, loading, paths, targets
+from sftlens.grid import cells, conditions, counting, jobs, loading, paths, targets
 from sftlens.grid.cells import Cell, Product
 
 
@@ -50,7 +51,7 @@ def test_cells_that_experiments_share_run_once(paper):
     assert count["evaluate"] == count["finetune"] + 10
     assert count["divergence"] == n8b + 1
     assert count["changes"] == 5 * 2 * 5
-    assert count["restore"] == 5 * 2 * 5 * 7 + 5 * 5 * (32 // 4)
+    assert count["restore"] == 5 * 2 * 5 * 7 * 4 + 5 * 5 * (32 // 4)
 
 
 def test_blocks_cover_all_layers_of_each_model():
@@ -60,6 +61,22 @@ def test_blocks_cover_all_layers_of_each_model():
     assert found == {
         ("tiny", "layers0-1", 100.0), ("six", "layers0-3", 100.0), ("six", "layers4-5", 100.0)
     }  # fmt: skip
+
+
+def test_shrink_takes_its_measure_from_the_changes_of_the_papers_order():
+    study = demo(experiments={"restoration": {"scales": [60], "ratios": [20], "orders": ["shrink"]}})
+    made = jobs.Jobs(study, ROOT)
+    wildcards = SimpleNamespace(
+        model="tiny", train_set="D0", scale="60", seed="0", strategy="full", order="shrink", region="transformer",
+        ratio="20",
+    )  # fmt: skip
+    histogram = made.restore_inputs(wildcards)["histogram"]
+    assert histogram == "results/demo/tiny/D0/n60/seed0/full/changes/relative-transformer/histogram.parquet"
+    assert {"relative", "shrink"} == set(made.constraints()["order"].split("|"))
+    both = demo(experiments={"restoration": {"scales": [60], "ratios": [20], "orders": ["relative", "shrink"]}})
+    assert counting.jobs(both)["changes"] == counting.jobs(study)["changes"] == 5
+    against = [c.against for c in conditions.contrasts(conditions.conditions(cells.distinct(both)))]
+    assert sum(text.startswith("shrink") for text in against) == 5
 
 
 def test_experiment_may_leave_out_the_base_model():
@@ -186,7 +203,9 @@ def test_questions_named_later_are_no_conflict(monkeypatch, tmp_path):
 
 
 def test_figures_and_tables_follow_the_experiments():
-    assert list(targets.wanted(demo())) == [*targets.FIGURES, *targets.TABLES, *targets.INTERVALS]
+    every = [*targets.FIGURES, *targets.TABLES, *targets.INTERVALS]
+    assert list(targets.wanted(demo())) == [name for name in every if name != "table11"]
+    assert list(targets.wanted(demo(experiments__blocks={"scales": [480]}))) == every
     assert list(targets.wanted(demo(experiments={"divergence": {"scales": [60]}}))) == ["fig5", "table1"]
 
 

@@ -189,7 +189,7 @@ def test_table_of_tensors_names_layers_and_modules(tmp_path: Path) -> None:
     pair = pair_of(tmp_path, base, finetuned, "all")
     order = orders.make("relative", SETTINGS)
     rows = concentration.measure(pair, order, cuts_of(pair, "relative", [1]), 1e-8).tensors.set_index("name")
-    assert list(rows.reset_index().columns) == list(concentration.COLUMNS)
+    assert list(rows.reset_index().columns) == [*concentration.COLUMNS, "top_1"]
     assert rows.loc["model.layers.10.mlp.up_proj.weight", ["layer", "module", "elements"]].tolist() == [
         10,
         "up_proj",

@@ -51,6 +51,16 @@ def expected(models: Path, ratio: float, region: str = "transformer") -> dict[st
     return finetuned | {n: part.view(base[n].shape) for n, part in zip(inside, parts, strict=True)}
 
 
+def folders(models: Path, name: str) -> dict[str, torch.Tensor]:
+    return load_file(models / name / "model.safetensors")
+
+
+def flat_region(tensors: dict[str, torch.Tensor]) -> np.ndarray:
+    """Return the region `transformer` as one float64 vector."""
+    inside = [n for n in sorted(tensors) if "layers" in n and "norm" not in n]
+    return torch.cat([tensors[n].flatten() for n in inside]).double().numpy()
+
+
 def assert_same(folder: Path, wanted: dict[str, torch.Tensor]) -> None:
     found = dict(TensorFolder(folder))
     assert found.keys() == wanted.keys()
@@ -120,6 +130,12 @@ def test_changes_writes_its_three_files_and_repeats_them(models: Path, tmp_path:
     shares = rows[rows["metric"] == "share_of_change"]
     assert shares["ratio"].tolist() == [1, 3, 5, 10, 20, 40, 60]
     assert shares["value"].is_monotonic_increasing and shares["value"].between(0, 1).all()
+    for metric in ("share_of_abs_d", "share_of_d2", "null_share_of_change"):
+        assert (rows["metric"] == metric).sum() == len(shares)
+    assert tensors["top_20"].sum() == shares["n"].iloc[4]
+    assert tensors["null_top_20"].sum() == pytest.approx(shares["n"].iloc[4])
+    here = rows[rows["metric"] == "place_restored"]
+    assert len(here) == 14 and here["value"].sum() == pytest.approx(1)
 
 
 def test_evaluation_in_memory_writes_answers_and_no_model(models: Path, tmp_path: Path) -> None:
@@ -138,6 +154,39 @@ def test_evaluation_in_memory_writes_answers_and_no_model(models: Path, tmp_path
     ]  # fmt: skip
     rows = read_json(tmp_path / "out" / "summary.json")["metrics"]
     assert {(row["order"], row["region"], row["ratio"]) for row in rows} == {("relative", "transformer", 20)}
+    undone = {row["metric"]: row["value"] for row in rows}
+    p, s, made = (flat_region(x) for x in (folders(models, "base"), folders(models, "ft"), expected(models, 20)))
+    assert undone["undone_d2"] == pytest.approx(1 - ((made - p) ** 2).sum() / ((s - p) ** 2).sum(), rel=1e-9)
+    assert undone["undone_elements"] == pytest.approx((made != s).mean())
+
+
+def test_shrink_moves_every_parameter_by_the_same_factor(models: Path, tmp_path: Path) -> None:
+    base, finetuned, out = models / "base", models / "ft", tmp_path / "out"
+    ok("changes.py", base, finetuned, "--out", tmp_path / "changes")
+    given = ["--order", "shrink", "--changes", tmp_path / "changes", "--out", out]
+    ok("restore.py", base, finetuned, "--ratio", 20, *given)
+    p, s, found = (flat_region(folders(place, name)) for place, name in ((models, "base"), (models, "ft"), (out, "")))
+    left = 1 - ((flat_region(expected(models, 20)) - s) ** 2).sum() / ((s - p) ** 2).sum()
+    assert ((found - p) ** 2).sum() / ((s - p) ** 2).sum() == pytest.approx(left, rel=0.02)
+    alpha = read_json(out / "summary.json")["shrink"]["alpha"]
+    assert 0.5 < alpha < np.sqrt(left)  # rounding at random adds to the sum
+    np.testing.assert_allclose(found, p + alpha * (s - p), atol=2 * 2**-8 * np.abs(s).max())
+    assert load_model(out).dtype == torch.bfloat16
+    card = (out / "README.md").read_text()
+    assert f"{alpha:.6f}" in card and "20 % of the order `relative`" in card
+    assert "restores no single parameter" in refused(
+        "restore.py", base, finetuned, "--ratio", 5, "--order", "shrink", "--level-map", str(tmp_path / "levels")
+    )
+
+
+def test_changes_of_several_models_are_compared(models: Path, tmp_path: Path) -> None:
+    out = tmp_path / "compared.csv"
+    ok("compare_changes.py", models / "base", models / "ft", models / "sharded", models / "base", "--out", out)
+    table = pd.read_csv(out)
+    assert len(table) == 6 and set(table["a"]) == {str(models / name) for name in ("ft", "sharded", "base")}
+    same = table[(table["a"] == str(models / "ft")) & (table["b"] == str(models / "sharded"))].iloc[0]
+    p, s = (flat_region(folders(models, name)) for name in ("base", "ft"))
+    assert same["cosine"] == pytest.approx(1) and same["norm_a"] == pytest.approx(np.linalg.norm(s - p))
 
 
 def test_a_script_runs_by_itself_and_fails_in_one_line(models: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from fake_results import MODEL, NOTICE, fake_results
 from sftlens import tables
 from sftlens.errors import DataError
 
-TARGETS = (*tables.NAMES, "fig2", "fig4", "fig5")
+TARGETS = (*tables.NAMES, "fig2", "fig4", "fig5", "restoration", "heatmap")
 
 
 def without(results: pd.DataFrame, **cell: object) -> pd.DataFrame:
@@ -97,7 +97,7 @@ def test_table2_keeps_a_row_for_a_set_that_did_not_finish():
 
 def test_table3_is_in_percent_by_ratio():
     table = tables.build("table3", fake_results())
-    cell = row(table, n="60", Trained_on="D0")
+    cell = row(table, n="60", Trained_on="D0", Changes="as trained")
     assert cell["Top 1 %"] == pytest.approx(71.0)
     tops = [name for name in table if name.startswith("Top") and "SD" not in name]
     assert tops == [f"Top {k} %" for k in (1, 5, 20, 40, 60)]
@@ -106,8 +106,9 @@ def test_table3_is_in_percent_by_ratio():
 def test_table4_gains_are_against_the_same_cells_unrestored():
     results = fake_results()
     table = tables.build("table4", results)
-    start = row(table, Test_set="ID test", **{"Restored_(%)": "0"})
-    after = row(table, Test_set="ID test", **{"Restored_(%)": "20"})
+    where = {"Test_set": "ID test", "Order": "relative", "Region": "transformer"}
+    start = row(table, **where, **{"Restored_(%)": "0"})
+    after = row(table, **where, **{"Restored_(%)": "20"})
     plain = results.query(
         "stage == 'evaluate' and split == 'test' and bucket == 'macro' "
         "and scale == '480' and train_set == 'D0' and seed == 0"
@@ -118,11 +119,36 @@ def test_table4_gains_are_against_the_same_cells_unrestored():
     assert pd.isna(start["D0 gain"])
 
 
+def test_places_are_summed_over_what_a_table_leaves_out():
+    layers, modules = (tables.build(name, fake_results()) for name in ("table9", "table10"))
+    cell = row(layers, Trained_on="D0", Layer="1")
+    assert cell["Parameters (%)"] == pytest.approx(50) and cell["Restored part (%)"] == pytest.approx(50)
+    assert cell["Unchanged (%)"] == pytest.approx(30)  # half of one module, a tenth of the other, equally large
+    cell = row(modules, Trained_on="D0", Module="q_proj")
+    assert cell["Restored part (%)"] == pytest.approx(80) and cell["Sum of d^2 (%)"] == pytest.approx(60)
+
+
+def test_table11_is_the_blocks_against_none():
+    table = tables.build("table11", fake_results())
+    assert list(dict.fromkeys(table["Block restored"])) == ["none", "layers 0-0", "layers 1-1"]
+    plain, block = (row(table, Test_set="ID test", Block_restored=name) for name in ("none", "layers 0-0"))
+    assert block["D2 gain"] == pytest.approx(block["D2"] - plain["D2"]) and block["D2 gain"] < -5
+
+
+def test_restorations_stand_beside_what_they_undo():
+    table = tables.build("restoration", fake_results())
+    where = {"Test_set": "ID test", "Trained_on": "D1", "Order": "shrink"}
+    cell = row(table, **where, **{"Restored_(%)": "20"})
+    assert cell["Undone of d^2 (%)"] == pytest.approx(100 * 20 / 110)
+    start = row(table, **where, **{"Restored_(%)": "0"})
+    assert start["Undone of d^2 (%)"] == 0 and start[tables.ACCURACY] < cell[tables.ACCURACY]
+
+
 def test_table4_without_the_unrestored_evaluation_has_no_gain():
     part = without(fake_results(), stage="evaluate", train_set="D1", scale="480", seed=0)
     text = tables.as_text(tables.build("table4", part))
     assert set(text["D1 gain"]) == {"-"}
-    assert row(text, Test_set="ID test", **{"Restored_(%)": "5"})["D1"] != "-"
+    assert row(text, Test_set="ID test", Order="relative", **{"Restored_(%)": "5"})["D1"] != "-"
 
 
 def test_other_strategies_do_not_enter():

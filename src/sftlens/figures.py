@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from sftlens import exposure_figure, tables
+from sftlens import change_figures, exposure_figure, tables
 from sftlens.errors import DataError
 from sftlens.files import atomic_path
 
@@ -81,7 +81,8 @@ _PLANS = {
     "fig5": _Plan("KL divergence from the base model (test bucket D4)", tables.KL,
                   "KL divergence, first token (nats)", False),
 }  # fmt: skip
-NAMES = (*_PLANS, "exposure")
+_OTHERS = {"exposure": exposure_figure.compose, **change_figures.COMPOSE}
+NAMES = (*_PLANS, *_OTHERS)
 
 
 def draw(name: str, results: pd.DataFrame, notice: str = "") -> Figure:
@@ -100,7 +101,7 @@ def draw(name: str, results: pd.DataFrame, notice: str = "") -> Figure:
     numbers = tables.build(name, results)
     with _style():
         plan = _PLANS.get(name)
-        figure = _compose(plan, numbers, notice) if plan else exposure_figure.compose(numbers, notice)
+        figure = _compose(plan, numbers, notice) if plan else _OTHERS[name](numbers, notice)
     figure.set_label(notice)
     return figure
 

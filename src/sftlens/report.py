@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from sftlens import tables
+from sftlens import change_captions, tables
 from sftlens.errors import DataError
 from sftlens.files import write_text
 
@@ -64,9 +64,10 @@ CAPTIONS = {
     ),
     "table3": (
         "How concentrated the change of the parameters is",
-        "Share in percent of the total relative change |s - p| / (|p| + 1e-8) that lies in the k % of the "
-        "elements that rank first. In simulations independent noise gives nearly the same shares (dividing "
-        "by |p| near zero suffices), so they are no sign of learning by themselves. Paper: Table 3.",
+        "Share in percent of the total change that lies in the k % of the elements that rank first: of the relative "
+        "change r = |s - p| / (|p| + 1e-8), which the paper prints, and of d = s - p. Permuted: the same changes "
+        "dealt out at random within each tensor. Where that gives the same shares they are arithmetic (dividing by "
+        "|p| near zero suffices) and no sign of learning. Paper: Table 3.",
     ),
     "table4": (
         "Accuracy after restoring parameters",
@@ -85,6 +86,7 @@ CAPTIONS = {
         "the score of always giving a relation's most frequent object of the train facts. Relations without train "
         "facts have the most frequent object of the asked facts themselves, which no model could know: an upper bound.",
     ),
+    **change_captions.CAPTIONS,
 }
 FOLDED = {
     "intervals": (

@@ -11,7 +11,9 @@ from sftlens import mastery_tables
 from sftlens.errors import DataError
 from sftlens.files import write_text
 
-NAMES = ("table1", "table2", "table3", "table4", "reliability", "judgements")
+NAMES = (
+    "table1", "table2", "table3", "table4", "reliability", "judgements", "table9", "table10", "table11"
+)  # fmt: skip
 BUCKETS = ("D0", "D1", "D2", "D3", "D4")
 BASE = "Base model (n = 0)"
 FEWSHOT = "Base model, 5 shots"
@@ -21,14 +23,14 @@ KL = "KL (nats)"
 _SPLITS = {"train": "Train", "dev": "Dev", "test": "ID test", "testood": "OOD test"}
 TESTS = ("test", "testood")
 _CELL = ["model", "train_set", "scale", "seed", "strategy"]
-_ORDER = (BASE, FEWSHOT, *BUCKETS, "mixed", *_SPLITS.values())
+_ORDER = (BASE, FEWSHOT, *BUCKETS, "mixed", *_SPLITS.values(), "r", "|d|", "d^2", "none")
 
 
 def build(name: str, results: pd.DataFrame) -> pd.DataFrame:
     """Return one target as a wide frame with one header row and no index of its own.
 
     Args:
-        name: one of `NAMES`, or `fig2`, `fig4`, `fig5`, `exposure` for the numbers that a figure draws.
+        name: one of `NAMES`, or a figure (`figures.NAMES`) for the numbers that it draws.
         results: the tidy table of a study, one row per number; it may be incomplete.
 
     Returns:
@@ -216,15 +218,7 @@ def _table2(results: pd.DataFrame) -> pd.DataFrame:
     return with_examples(table, results)
 
 
-def _table3(results: pd.DataFrame) -> pd.DataFrame:
-    """Share of the total relative change held by the top k % of the elements (paper Table 3)."""
-    rows = _select(results, "changes", "share_of_change")
-    tops = [f"Top {ratio:g} %" for ratio in sorted(rows["ratio"].unique())]
-    rows = named(rows.assign(value=rows["value"] * 100, top=[f"Top {ratio:g} %" for ratio in rows["ratio"]]))
-    return pivot(rows, ["Model", "Order", "Region", "n", "Trained on"], "top", tops)
-
-
-def _restored(results: pd.DataFrame) -> pd.DataFrame:
+def restored(results: pd.DataFrame) -> pd.DataFrame:
     """Return the macro accuracies at every k, 0 included, each with its gain on k = 0 of the same cell."""
     rows = results[(results["metric"] == "contains") & (results["bucket"] == "macro")]
     rows = rows[rows["split"].isin(TESTS)].sort_values("seed", kind="stable")
@@ -240,15 +234,30 @@ def _restored(results: pd.DataFrame) -> pd.DataFrame:
 
 def _table4(results: pd.DataFrame) -> pd.DataFrame:
     """Accuracy after restoring k %, one column per training set, with the gain on k = 0 (paper Table 4)."""
-    rows = named(_restored(results))
+    rows = named(restored(results))
     rows["Restored (%)"] = [f"{ratio:g}" for ratio in rows["ratio"]]
-    keys = ["Model", "Order", "Region", "n", "Test set", "Restored (%)"]
+    return with_gains(rows, ["Model", "Order", "Region", "n", "Test set", "Restored (%)"])
+
+
+def with_gains(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Return `keys`, `Seeds`, and for each training set its mean accuracy and gain, from named rows of `restored`."""
     names = sorted(rows["train_set"].unique())
     table = pivot(rows, keys, "train_set", names).drop(columns=[f"{name} SD" for name in names])
     gains = pivot(rows.assign(value=rows["gain"]), keys, "train_set", names)
     for name in names:
         table.insert(list(table).index(name) + 1, f"{name} gain", gains[name])
     return table
+
+
+def _of_changes(name: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Return the builder of a target of what fine-tuning changed and restoring undoes."""
+
+    def build(results: pd.DataFrame) -> pd.DataFrame:
+        from sftlens import change_tables  # a room of its own, made of the parts of this one
+
+        return change_tables.BUILDERS[name](results)
+
+    return build
 
 
 def _judgements(results: pd.DataFrame) -> pd.DataFrame:
@@ -261,9 +270,15 @@ def _judgements(results: pd.DataFrame) -> pd.DataFrame:
 _BUILDERS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "table1": _table1,
     "table2": _table2,
-    "table3": _table3,
+    "table3": _of_changes("table3"),
     "table4": _table4,
     "judgements": _judgements,
+    "table9": _of_changes("table9"),
+    "table10": _of_changes("table10"),
+    "table11": _of_changes("table11"),
+    "restoration": _of_changes("restoration"),
+    "concentration": _of_changes("concentration"),
+    "heatmap": _of_changes("heatmap"),
     "reliability": lambda results: mastery_tables.reliability(results, _SPLITS),
     "exposure": lambda results: mastery_tables.exposure(results, _SPLITS),
     "fig2": _fig2,

@@ -18,7 +18,7 @@ rule changes:
     conda:
         "../../envs/train.yaml"
     params:
-        options=JOBS.changes_options,
+        options=JOBS.changes_options(),
         common=JOBS.common("changes"),
     shell:
         'python "$SCRIPTS"/changes.py {input.base:q} {input.finetuned:q} --order {wildcards.order}'

@@ -9,6 +9,8 @@ from sftlens.grid.study import Study, _Axes
 BASE = "base"
 FEWSHOT = "fewshot"
 FULL = "full"
+SHRINK = "shrink"
+"""Restores no first elements, but undoes as much as `relative` does (see restoration.shrinking)."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,11 @@ class Product:
 def number(value: float) -> str:
     """Return a ratio as it stands in a path: no needless zeros."""
     return f"{value:g}"
+
+
+def ranking(order: str) -> str:
+    """Return the order whose ranking a restoration rests on."""
+    return "relative" if order == SHRINK else order
 
 
 def base_cell(model: str, strategy: str = BASE) -> Cell:

@@ -14,7 +14,8 @@ from sftlens.grid.study import Study
 COLUMNS = {
     "study": "str", "model": "str", "train_set": "str", "scale": "str", "seed": "int64", "strategy": "str",
     "stage": "str", "order": "str", "region": "str", "ratio": "float64", "split": "str", "bucket": "str",
-    "relation": "str", "metric": "str", "value": "float64", "n": "int64", "low": "float64", "high": "float64",
+    "relation": "str", "layer": "str", "module": "str",
+    "metric": "str", "value": "float64", "n": "int64", "low": "float64", "high": "float64",
 }  # fmt: skip
 
 

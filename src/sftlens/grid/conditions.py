@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal, get_args
 
-from sftlens.grid.cells import BASE, Product, number
+from sftlens.grid.cells import BASE, SHRINK, Product, number, ranking
 
 ANSWERED = ("evaluate", "restore")
 """Stages that leave one answer per question."""
@@ -59,8 +59,8 @@ def contrasts(grid: Iterable[Condition]) -> list[Contrast]:
     """Return the contrasts of a grid by kind: a function of its conditions and of nothing measured.
 
     Every trained model against its base, against the smallest n of its training set and strategy, and against the one
-    trained as much on D0; every restored model against the same unrestored; and every two base models, and every two
-    trained alike at the largest numbered n that both have.
+    trained as much on D0; every restored model against the same unrestored, the paper's order also against
+    `shrink`; and every two base models, and every two trained alike at the largest numbered n that both have.
     """
     known = dict.fromkeys(grid)
     smallest: dict[Condition, str] = {}
@@ -80,6 +80,8 @@ def _within(condition: Condition, smallest: Mapping[Condition, str]) -> Iterator
     plain = replace(condition, order="", region="", ratio=None)
     if condition != plain:
         yield Contrast(condition, plain, "k = 0", "seeds")
+        if condition.order == ranking(SHRINK):
+            yield Contrast(condition, replace(condition, order=SHRINK), "shrink, as much of sum d^2 undone", "seeds")
         return
     if condition.trained:
         yield Contrast(condition, Condition(condition.model, BASE, "0", BASE), "Base model (n = 0)", "fixed")

@@ -1,6 +1,6 @@
 """How large a study is: its cells per experiment and its jobs per rule."""
 
-from sftlens.grid.cells import FEWSHOT, distinct, products
+from sftlens.grid.cells import FEWSHOT, distinct, products, ranking
 from sftlens.grid.paths import Paths
 from sftlens.grid.study import Study
 from sftlens.grid.targets import FIGURES, wanted
@@ -25,7 +25,7 @@ def jobs(study: Study) -> dict[str, int]:
     quality = [p.cell.model for p in found if p.stage == "mastery_quality"]
     asked_to_complete |= set(quality if study.experiments.mastery and study.experiments.mastery.tables else [])
     ranked = [p for p in found if p.stage == "changes" or (p.ratio is not None and p.ratio < 100)]
-    measured = {(p.cell, p.order, p.region) for p in ranked}
+    measured = {(p.cell, ranking(p.order), p.region) for p in ranked}
     counts = {
         "world": int(bool(pretrained or (models and study.facts.source == "world"))),
         "facts": int(bool(models)),

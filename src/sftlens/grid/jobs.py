@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sftlens import fingerprints
-from sftlens.grid.cells import FEWSHOT, FULL, Product, distinct, number, quota_needs
+from sftlens.grid.cells import FEWSHOT, FULL, SHRINK, Product, distinct, number, quota_needs, ranking
 from sftlens.grid.paths import BASE_FIELDS, RESULTS, Paths, options, short_hash
 from sftlens.grid.study import Study
 from sftlens.grid.targets import FIGURES, INTERVALS, TABLES, wanted
@@ -69,7 +69,7 @@ class Jobs:
                 name: _alternatives(str(getattr(cell, name)) for cell in cells)
                 for name in ("train_set", "scale", "seed", "strategy")
             },
-            "order": _alternatives(product.order for product in self.products),
+            "order": _alternatives(o for p in self.products for o in (p.order, ranking(p.order))),
             "region": _alternatives(product.region for product in self.products),
             "ratio": _alternatives(number(p.ratio) for p in self.products if p.ratio is not None),
             "figure": _alternatives(FIGURES),
@@ -219,14 +219,16 @@ class Jobs:
         """Options of scripts/divergence.py."""
         return [*self.bos(wildcards), *options(self.study.divergence)]
 
-    def changes_options(self, wildcards: Wildcards) -> list[str]:
-        """Options of scripts/changes.py: of the settings only those that the order uses."""
-        return options(self.study.restoration, ["seed"] if wildcards.order == "random" else ["epsilon"])
+    def changes_options(self) -> list[str]:
+        """Options of scripts/changes.py."""
+        return options(self.study.restoration)
 
     def restore_options(self, wildcards: Wildcards) -> list[str]:
         """Options of scripts/restore.py."""
         given = ["--changes", self._changes(wildcards)] if ranks(wildcards) else []
-        return [*given, *self.training_set(wildcards), *self.changes_options(wildcards), *self._asking(wildcards)]
+        seeded = ["seed"] if wildcards.order in ("random", SHRINK) else []
+        given += options(self.study.restoration, ["epsilon", *seeded])
+        return [*given, *self.training_set(wildcards), *self._asking(wildcards)]
 
     def restore_inputs(self, wildcards: Wildcards) -> dict[str, str]:
         """Inputs of a restoration besides the models; at 100 % nothing is ranked, so no histogram is needed."""
@@ -251,7 +253,7 @@ class Jobs:
         return [*BESIDE.get(stage, ()), *texts]
 
     def _changes(self, wildcards: Wildcards) -> str:
-        return str(Path(self.model(wildcards)).with_name("changes") / f"{wildcards.order}-{wildcards.region}")
+        return str(Path(self.model(wildcards)).with_name("changes") / f"{ranking(wildcards.order)}-{wildcards.region}")
 
     def _asking(self, wildcards: Wildcards) -> list[str]:
         asking = [*self.bos(wildcards), *options(self.study.evaluation)]

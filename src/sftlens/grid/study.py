@@ -123,8 +123,9 @@ class Restoration(_Axes):
 
     ratios: list[float] = []
     """Percent of the region's parameters that are set back."""
-    orders: list[Literal["relative", "absolute", "bottom", "random", "smallest"]] = ["relative"]
-    """How parameters are ranked; `relative` is the paper's."""
+    orders: list[Literal["relative", "absolute", "bottom", "random", "smallest", "shrink"]] = ["relative"]
+    """How parameters are ranked; `relative` is the paper's. `shrink` moves all of them towards the base instead, so
+    that as much of the sum of squared changes is undone as by `relative`."""
     regions: list[str] = ["transformer"]
     """Which parameters are ranked and restored: transformer, attention, mlp, embedding, all or layersA-B."""
 

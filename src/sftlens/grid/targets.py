@@ -4,8 +4,10 @@ from sftlens.grid.cells import Product, distinct, products
 from sftlens.grid.conditions import ANSWERED
 from sftlens.grid.study import Study
 
-FIGURES = ("fig2", "fig4", "fig5", "exposure")
-TABLES = ("table1", "table2", "table3", "table4", "reliability", "judgements")
+FIGURES = ("fig2", "fig4", "fig5", "exposure", "restoration", "concentration", "heatmap")
+TABLES = (
+    "table1", "table2", "table3", "table4", "reliability", "judgements", "table9", "table10", "table11"
+)  # fmt: skip
 INTERVALS = ("intervals", "contrasts")
 """Tables that are made from the answers to the questions, not from the summaries."""
 EXPERIMENTS = {
@@ -13,6 +15,8 @@ EXPERIMENTS = {
     "fig2": "scaling", "fig4": "scaling", "fig5": "divergence",
     "table2": "scaling", "table3": "concentration", "table4": "restoration",
     "judgements": "scaling",
+    "restoration": "restoration", "concentration": "concentration", "heatmap": "concentration",
+    "table9": "concentration", "table10": "concentration", "table11": "blocks",
 }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Setting the elements of a cut back to their pre-trained values while tensors pass by."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import torch
@@ -9,32 +10,34 @@ from sftlens.errors import ModelError
 from sftlens.restoration.cuts import EVERYTHING, Cut
 from sftlens.restoration.masks import merged
 from sftlens.restoration.orders import Order
-from sftlens.restoration.pairs import Pair
+from sftlens.restoration.pairs import Pair, Piece
 from sftlens.restoration.scanning import keys_of
 
 
-class Restorer:
-    """The restored model as a stream of tensors, for any loader; nothing is written.
+class Method(ABC):
+    """A model between base and fine-tuned one as a stream of tensors, for any loader; nothing is written.
 
     As a function of (name, fine-tuned tensor) it fits `checkpoints.load_model`: tensors may come in any sequence,
-    and more than once. Iterated over, it gives each (name, restored tensor) of the fine-tuned checkpoint.
+    and more than once. Iterated over, it gives each (name, changed tensor) of the fine-tuned checkpoint.
     """
 
-    def __init__(self, pair: Pair, order: Order, cut: Cut) -> None:
+    def __init__(self, pair: Pair) -> None:
         self.pair = pair
-        self.order = order
-        self.cut = cut
         self._inside = frozenset(pair.names)
+
+    @abstractmethod
+    def apply(self, piece: Piece) -> Tensor:
+        """Return the new values of a piece, of the dtype of `piece.finetuned`; `piece.p` and `piece.s` may change."""
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         return ((name, self(name, tensor)) for name, tensor in self.pair.finetuned)
 
     def changes(self, name: str) -> bool:
-        """Whether any element of the tensor `name` may be set back."""
-        return name in self._inside and self.cut.elements > 0
+        """Whether any element of the tensor `name` may be changed."""
+        return name in self._inside
 
     def __call__(self, name: str, tensor: Tensor) -> Tensor:
-        """Return `tensor` with its elements of the cut set to p; same shape and dtype.
+        """Return what the method makes of `tensor`; same shape and dtype.
 
         p is the base's element cast to the dtype of `tensor` (see `Pair`): bit for bit what training started from.
         `tensor` must be as stored in the fine-tuned model; it is not changed. Raises ModelError otherwise.
@@ -52,9 +55,24 @@ class Restorer:
         """Yield what calling gives, flattened and piece by piece."""
         if tuple(tensor.shape) != self.pair.finetuned.shape(name):
             raise ModelError(f"{self.pair.finetuned.folder}: tensor {name!r} has another shape; load this model")
-        for piece in self.pair.of(name, tensor):
-            if self.cut.threshold == EVERYTHING:
-                yield piece.base
-            else:
-                mask = self.cut.mask(name, keys_of(self.order, piece), piece.start)
-                yield merged(mask, piece.base, piece.finetuned)
+        return map(self.apply, self.pair.of(name, tensor))
+
+
+class Restorer(Method):
+    """Sets the elements of a cut to p."""
+
+    def __init__(self, pair: Pair, order: Order, cut: Cut) -> None:
+        super().__init__(pair)
+        self.order = order
+        self.cut = cut
+
+    def changes(self, name: str) -> bool:
+        """Whether any element of the tensor `name` may be set back."""
+        return super().changes(name) and self.cut.elements > 0
+
+    def apply(self, piece: Piece) -> Tensor:
+        """Return the piece with its elements of the cut set to p."""
+        if self.cut.threshold == EVERYTHING:
+            return piece.base
+        mask = self.cut.mask(piece.name, keys_of(self.order, piece), piece.start)
+        return merged(mask, piece.base, piece.finetuned)

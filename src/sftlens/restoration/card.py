@@ -33,6 +33,45 @@ The method is that of "Analyzing the Effects of Supervised Fine-Tuning on Model 
 Levels" (arXiv 2509.16596, section 6); the model was made with sftlens, `scripts/restore.py`.
 """
 
+SHRUNK = """\
+---
+library_name: transformers
+tags:
+- parameter-restoration
+---
+# A fine-tuned model moved uniformly towards its base
+
+All {elements:,} parameters of the region `{region}` are p + alpha (s - p), p of the base model and s fine-tuned,
+rounded at random where the fine-tuned model's type has 16 bits. Everything else is the fine-tuned model's. Nothing
+was trained afterwards.
+
+| | |
+|---|---|
+| base model | `{base}` |
+| fine-tuned model | `{finetuned}` |
+| region | `{region}` |
+| alpha | {alpha:.6f} |
+| chosen so that | as much of sum (s - p)^2 is undone as by restoring the first {ratio:g} % of the order `{order}` |
+{settings}
+A model's identity is the SHA-256 over the names and SHA-256 of its files. The model was made with sftlens,
+`scripts/restore.py --order shrink`.
+"""
+
+
+def shrunk(
+    alpha: float,
+    ratio: float,
+    elements: int,
+    *,
+    order: str,
+    region: str,
+    inputs: Mapping[str, str],
+    settings: Mapping[str, object],
+) -> str:
+    """Return the text of README.md in the folder of a model moved towards its base; arguments as of `card`."""
+    given = {"alpha": alpha, "ratio": ratio, "elements": elements, "order": order, "region": region}
+    return SHRUNK.format(**given, base=inputs["base"], finetuned=inputs["finetuned"], settings=_rows(settings))
+
 
 def card(
     cut: Cut,
@@ -64,5 +103,9 @@ def card(
         finetuned=inputs["finetuned"],
         threshold=cut.threshold,
         ties=cut.ties,
-        settings="".join(f"| {name} | {value} |\n" for name, value in settings.items()),
+        settings=_rows(settings),
     )
+
+
+def _rows(settings: Mapping[str, object]) -> str:
+    return "".join(f"| {name} | {value} |\n" for name, value in settings.items())

@@ -10,7 +10,7 @@ import torch
 from sftlens import files
 from sftlens.checkpoints import INDEX, make_readable, weight_files
 from sftlens.errors import ConfigError
-from sftlens.restoration.application import Restorer
+from sftlens.restoration.application import Method
 from sftlens.restoration.cuts import Cut, levels
 from sftlens.restoration.orders import Order
 from sftlens.restoration.pairs import Pair
@@ -35,7 +35,7 @@ NOT_RESTORED = 255
 """Level of elements that no listed ratio restores."""
 
 
-def save_restored(restorer: Restorer, folder: Path, card: str) -> None:
+def save_restored(restorer: Method, folder: Path, card: str) -> None:
     """Write the restored model into `folder`: files, names, types and order of tensors of the fine-tuned one.
 
     Args:
@@ -55,7 +55,7 @@ def save_restored(restorer: Restorer, folder: Path, card: str) -> None:
     make_readable(folder)
 
 
-def write_weights(restorer: Restorer, stored: Path, target: Path) -> None:
+def write_weights(restorer: Method, stored: Path, target: Path) -> None:
     """Write the restored tensors of the fine-tuned weight file `stored` to `target`, under the same header."""
     header = read_header(stored)
     with stored.open("rb") as source, target.open("wb") as out:

@@ -46,12 +46,17 @@ def stream(seed: int, name: str) -> int:
     return signed(int.from_bytes(digest[:8], "little"))
 
 
+def hashed(seed: int, name: str, start: int, number: int, device: torch.device) -> Tensor:
+    """Return the hashes of elements start, start + 1, ... of the tensor `name`, int32 in [0, 2^KEY_BITS)."""
+    index = torch.arange(start + 1, start + 1 + number, dtype=torch.int64, device=device)
+    state = mixed_(index.mul_(INCREMENT).add_(stream(seed, name)))
+    return shifted(state, 64 - KEY_BITS, state).to(torch.int32)
+
+
 def make(settings: RestorationSettings) -> Order:
     """Return the order `random` of `settings.seed`."""
 
     def order(name: str, p: Tensor, s: Tensor, start: int = 0) -> Tensor:
-        index = torch.arange(start + 1, start + 1 + p.numel(), dtype=torch.int64, device=p.device)
-        state = mixed_(index.mul_(INCREMENT).add_(stream(settings.seed, name)))
-        return shifted(state, 64 - KEY_BITS, state).to(torch.int32)
+        return hashed(settings.seed, name, start, p.numel(), p.device)
 
     return order
