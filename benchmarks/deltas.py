@@ -2,9 +2,9 @@
 
   python benchmarks/deltas.py [--layers 1 2] [--repeats 3]
 
-The models are synthetic, in bf16, and every one of their weights was moved by normal noise of 1.5 % of their spread,
-much more than fine-tuning does: a delta can hardly be larger. `copy` reads the fine-tuned files and writes them
-elsewhere; `read` decodes as loading does. Sizes on models of yours: benchmarks/delta_codings.py.
+The models are synthetic, in bf16; every weight was moved by normal noise of 1.5 % of their spread. `copy` reads the
+fine-tuned files and writes them elsewhere; `read` decodes as loading does. For sizes on real models see
+benchmarks/delta_codings.py.
 """
 
 import math

@@ -1,8 +1,8 @@
 """Bit patterns of tensors as differences from those of other tensors, compressed without loss.
 
-A pattern is read as a signed integer. Fine-tuning moves most elements to a neighbouring pattern or not at all, so that
-differences of integers (modulo their width) are small, and smaller than an exclusive or, which carries make large:
-measured on fine-tuned models, it takes 4 to 14 % more bytes. Zigzag puts the sign into the lowest bit; then the
+A pattern is read as a signed integer. Fine-tuning moves most elements by few patterns or not at all, so that the
+differences of the integers (modulo their width) are small; an exclusive or, which carries make large, took 5 to 14 %
+more bytes on the demo's models (benchmarks/delta_codings.py). Zigzag puts the sign into the lowest bit; then the
 bytes of equal rank stand together (byte planes), most of the upper ones are zero, and Zstandard takes the rest.
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor
 PIECE = 1 << 18
 """Elements that are compressed together; part of the format."""
 LEVEL = 1
-"""Zstandard's level: what 3 and 9 save is under 4 % of the size, for 1.5 and 8 times the time."""
+"""Zstandard's level; 9 made deltas 1 to 4 % smaller for five times the time (benchmarks/delta_codings.py)."""
 INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
