@@ -6,6 +6,7 @@
 Writes a Hugging Face folder and, beside it, a summary with the relations' shares and the loss of every step.
 With --processes N it starts itself N times on this node; any number trains the same batches. The training
 set is any Parquet file with the columns question and object; its order is that of scripts/training_set.py.
+With --keep deltas the folder holds the difference from the base model (see scripts/delta.py).
 
 With --state DIR a killed run goes on where it last saved its state (--checkpoint-minutes), and ends with the
 bytes of a run that was never killed. Shortly before --time-limit-minutes are over, and at SIGTERM, it saves
@@ -15,13 +16,14 @@ its state and ends with exit status 75: run the same command again.
 import argparse
 import dataclasses
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import _cli
-from sftlens import files, launch, provenance, stages
+from sftlens import delta_record, files, launch, provenance, stages
 from sftlens.settings.finetuning import SAME_RESULT, FinetuneSettings
 
 
@@ -41,17 +43,45 @@ def main() -> None:
     identity |= {name: getattr(args, name) for name in ("scale", "seed", "bos", "processes")}
 
     def compute(folder: Path) -> None:
-        args.resume = stages.resume_folder(stage)
+        if done := stages.finished(other):
+            convert(done, folder, args.model, settings.keep)
+            return
+        # One place, however the model is kept: a run that was killed goes on also where this was changed.
+        args.resume = stages.resume_folder(plain)
         if args.processes == 1:
             train(args, settings, folder)
         else:
             launch.start(Path(__file__), [*sys.argv[1:], "--worker", str(folder), *_handed_on(args)], args.processes)
         report = files.read_json(folder / "report.json")
         files.write_json(folder / "finetune.json", summary(report, identity, inputs, args.fingerprint))
+        if settings.keep == "deltas":
+            from sftlens import deltas
+
+            deltas.pack(args.model, folder / "checkpoint", folder / "checkpoint")
 
     outputs = {"checkpoint": args.out, "finetune.json": args.summary or Path(f"{args.out}.json")}
-    stage = _cli.described(args, "finetune", outputs=outputs, inputs=inputs, settings=identity)
+    plain, packed = (
+        _cli.described(args, "finetune", outputs=outputs, inputs=inputs, settings={**identity, "deltas": packed})
+        for packed in (False, True)
+    )
+    stage, other = (packed, plain) if settings.keep == "deltas" else (plain, packed)
     _cli.run_stage(stage, compute)
+    if settings.keep == "deltas":
+        delta_record.point(args.out, args.model)
+    stages.forget(other)
+    if settings.keep == "none":
+        stages.forget(stage)
+
+
+def convert(done: Path, folder: Path, base: Path, keep: str) -> None:
+    """Fill `folder` with the finished work of a run whose model was kept in the other way."""
+    from sftlens import deltas
+
+    if keep == "deltas":
+        deltas.pack(base, done / "checkpoint", folder / "checkpoint")
+    else:
+        deltas.unpack(done / "checkpoint", folder / "checkpoint", base)
+    shutil.copyfile(done / "finetune.json", folder / "finetune.json")
 
 
 def _handed_on(args: argparse.Namespace) -> list[str]:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import process_groups
-from sftlens import checkpoints, deepspeed_engine, finetuning, model_writing
+from sftlens import checkpoints, deepspeed_engine, deltas, finetuning, model_writing
 from sftlens.deepspeed_config import engine_config
 from sftlens.deepspeed_engine import DTYPES
 from sftlens.errors import ModelError
@@ -51,6 +51,14 @@ def test_it_loads_what_the_ordinary_way_loads(tmp_path, arch, tied):
         found = load(tmp_path, dtype)
         assert set(found) == set(expected)
         assert all(found[n].dtype == expected[n].dtype and torch.equal(found[n], expected[n]) for n in expected)
+
+
+def test_it_loads_a_delta(tmp_path):
+    tiny_model(tmp_path / "base")
+    tiny_model(tmp_path / "tuned", seed=1)
+    deltas.pack(tmp_path / "base", tmp_path / "tuned", tmp_path / "delta")
+    found, expected = load(tmp_path / "delta"), load(tmp_path / "tuned")
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def edited(folder: Path, edit: Callable[[dict[str, torch.Tensor]], object]) -> None:

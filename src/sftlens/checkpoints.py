@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 
+from sftlens.delta_tensors import open_tensors
 from sftlens.errors import ModelError
 from sftlens.files import atomic_path
 from sftlens.model_folders import (
@@ -17,7 +18,7 @@ from sftlens.model_folders import (
     resolve,
     write_manifest,
 )
-from sftlens.tensor_files import INDEX, SINGLE, TensorFolder, open_tensors, weight_files
+from sftlens.tensor_files import INDEX, SINGLE, TensorFolder, weight_files
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -93,7 +94,7 @@ def load_model(
     folder = resolve(path)
     quieten()
     config = read_config(folder)
-    source = TensorFolder(folder)
+    source = open_tensors(folder)
     tensors = _checked_tensors(source, transform)
     model, info = architecture(folder, config).from_pretrained(
         None,

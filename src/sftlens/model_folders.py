@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from sftlens import delta_record
 from sftlens.errors import ModelError
 from sftlens.files import read_json, sha256, write_json
 
@@ -31,9 +32,13 @@ def resolve(path: Path) -> Path:
 
 
 def describe(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return size (bytes) and SHA-256 of each file of a checkpoint, by name."""
+    """Return size (bytes) and SHA-256 of each file of a checkpoint, by name; of a delta, of the files it stands for."""
     paths = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
-    return {p.name: {"bytes": p.stat().st_size, "sha256": sha256(p)} for p in paths}
+    described = {p.name: {"bytes": p.stat().st_size, "sha256": sha256(p)} for p in paths if p.name != delta_record.DATA}
+    if described.pop(delta_record.RECORD, None):
+        for name, file in delta_record.read(folder)["files"].items():
+            described[name] = {key: file[key] for key in ("bytes", "sha256")}
+    return described
 
 
 def write_manifest(folder: Path) -> dict[str, Any]:
@@ -44,15 +49,20 @@ def write_manifest(folder: Path) -> dict[str, Any]:
 
 
 def identity(path: Path) -> str:
-    """Return a content hash of the model behind a folder or pointer, wherever it lies.
+    """Return a content hash of the model behind a folder or pointer, wherever it lies, as weights or as a delta."""
+    hashes = {name: entry["sha256"] for name, entry in contents(path).items()}
+    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+
+
+def contents(path: Path) -> dict[str, dict[str, Any]]:
+    """Return what `describe` does of the model behind a folder or pointer, without the record of its files.
 
     The hashes on record (in base.json, or in the folder itself) are used as long as every file has its
     recorded size and is no younger than the record; otherwise the files are hashed again.
     """
     folder = resolve(path)
     files = _recorded(path if path.is_file() else path / MANIFEST, folder) or describe(folder)
-    hashes = {name: entry["sha256"] for name, entry in files.items() if name != MANIFEST}
-    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+    return {name: entry for name, entry in files.items() if name != MANIFEST}
 
 
 def _recorded(record: Path, folder: Path) -> dict[str, Any] | None:

@@ -36,7 +36,7 @@ def load_partitioned(path: Path, dtype: torch.dtype, config: dict[str, Any], ran
 
     folder = checkpoints.resolve(path)
     checkpoints.quieten()
-    source = TensorFolder(folder)
+    source = checkpoints.open_tensors(folder)
     model = _empty(folder, dtype, config)
     _refuse_mismatch(source, model)
     for name, parameter in model.named_parameters():

@@ -62,6 +62,12 @@ def resume_folder(stage: Stage) -> Path | None:
     return folder / RESUME
 
 
+def forget(stage: Stage) -> None:
+    """Delete finished and unfinished work of a stage, so that it is computed anew when it is asked for again."""
+    if folder := _folder(stage):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _folder(stage: Stage) -> Path | None:
     return stage.state / f"{stage.name}-{stage.key}" if stage.state else None
 

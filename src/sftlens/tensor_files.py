@@ -1,22 +1,20 @@
 """The tensors of a checkpoint's safetensors files, read one by one."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 
 from sftlens.errors import ModelError
 from sftlens.files import read_json
-from sftlens.model_folders import resolve
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
-CHUNK_BYTES = 1 << 20
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -61,6 +59,17 @@ class TensorFolder:
         check_complete(folder, self._paths)
 
     @property
+    def weights(self) -> list[str]:
+        """Names of the weight files."""
+        return [path.name for path in weight_files(self.folder)]
+
+    def header(self, file: str) -> "Header":
+        """Header of one weight file."""
+        with (self.folder / file).open("rb") as stored:
+            length = stored.read(8)
+            return parse_header(length + stored.read(int.from_bytes(length, "little")))
+
+    @property
     def names(self) -> list[str]:
         """Names of the tensors in checkpoint order."""
         return list(self._files)
@@ -85,11 +94,6 @@ class TensorFolder:
         return ((name, self.get(name)) for name in self.names)
 
 
-def open_tensors(path: Path) -> TensorFolder:
-    """Open the tensors of a model folder or pointer. Raises ModelError on missing or damaged files."""
-    return TensorFolder(resolve(path))
-
-
 def check_complete(folder: Path, found: Mapping[str, Path]) -> None:
     """Raise ModelError when the index of a sharded checkpoint names a tensor that its file does not hold."""
     if not (folder / INDEX).is_file():
@@ -104,21 +108,19 @@ def check_complete(folder: Path, found: Mapping[str, Path]) -> None:
 
 @dataclass(frozen=True)
 class Header:
-    """Where the tensors of one safetensors file lie."""
+    """What stands before the data of one safetensors file."""
 
-    data: int
-    """Bytes before the data."""
-    tensors: Mapping[str, tuple[int, int]]
-    """First byte of each tensor and the byte behind it, counted from the data on, in the order of the data."""
+    raw: bytes
+    """All bytes before the data."""
+    names: Sequence[str]
+    """Names of the tensors in the order of their data."""
 
 
-def read_header(path: Path) -> Header:
-    """Return the header of a safetensors file that `TensorFolder` could open."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        entries = json.loads(file.read(length))
-    places = {name: tuple(entry["data_offsets"]) for name, entry in entries.items() if name != "__metadata__"}
-    return Header(8 + length, dict(sorted(places.items(), key=lambda item: item[1])))
+def parse_header(raw: bytes) -> Header:
+    """Return what the bytes before the data of a readable safetensors file say."""
+    entries = json.loads(raw[8:])
+    places = {name: entry["data_offsets"] for name, entry in entries.items() if name != "__metadata__"}
+    return Header(raw, sorted(places, key=places.__getitem__))
 
 
 def header_of(shapes: Mapping[str, tuple[int, ...]], dtype: str, metadata: Mapping[str, str]) -> bytes:
@@ -133,11 +135,6 @@ def header_of(shapes: Mapping[str, tuple[int, ...]], dtype: str, metadata: Mappi
     return len(text).to_bytes(8, "little") + text
 
 
-def copy_bytes(source: BinaryIO, target: BinaryIO, number: int) -> None:
-    """Copy the next `number` bytes. Raises ModelError when `source` ends before."""
-    while number:
-        chunk = source.read(min(number, CHUNK_BYTES))
-        if not chunk:
-            raise ModelError(f"{source.name}: ends too early; it is truncated or damaged: fetch it again")
-        target.write(chunk)
-        number -= len(chunk)
+def raw_bytes(tensor: torch.Tensor) -> memoryview:
+    """Return the bytes of a tensor in the main memory, as a file holds them."""
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data

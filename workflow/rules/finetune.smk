@@ -24,13 +24,17 @@ rule training_order:
         " > {log:q} 2>&1"
 
 
+# What temp() deletes after its last reader is trained again for a later one.
+KEPT = temp if STUDY.finetuning.keep == "none" else lambda folder: folder
+
+
 rule finetune:
     input:
         model=JOBS.base,
         train=JOBS.order,
         deepspeed=JOBS.deepspeed,
     output:
-        checkpoint=directory(f"{CELL}/checkpoint"),
+        checkpoint=KEPT(directory(f"{CELL}/checkpoint")),
         summary=f"{CELL}/finetune.json",
     log:
         f"{LOGS}/{{model}}/{{train_set}}/n{{scale}}/seed{{seed}}/{{strategy}}/finetune.log",

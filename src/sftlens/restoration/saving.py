@@ -5,17 +5,15 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
-
 from sftlens import files
-from sftlens.checkpoints import INDEX, make_readable, weight_files
+from sftlens.checkpoints import INDEX, make_readable
 from sftlens.errors import ConfigError
 from sftlens.restoration.application import Method
 from sftlens.restoration.cuts import Cut, levels
 from sftlens.restoration.orders import Order
 from sftlens.restoration.pairs import Pair
 from sftlens.restoration.scanning import keys_of
-from sftlens.tensor_files import copy_bytes, header_of, read_header
+from sftlens.tensor_files import header_of, raw_bytes
 
 COMPANIONS = (
     "config.json",
@@ -50,23 +48,21 @@ def save_restored(restorer: Method, folder: Path, card: str) -> None:
             if path.is_file():
                 shutil.copyfile(path, folder / path.name)
     (folder / "README.md").write_text(card, encoding="utf-8")
-    for path in weight_files(finetuned):
-        write_weights(restorer, path, folder / path.name)
+    for file in restorer.pair.finetuned.weights:
+        write_weights(restorer, file, folder / file)
     make_readable(folder)
 
 
-def write_weights(restorer: Method, stored: Path, target: Path) -> None:
-    """Write the restored tensors of the fine-tuned weight file `stored` to `target`, under the same header."""
-    header = read_header(stored)
-    with stored.open("rb") as source, target.open("wb") as out:
-        copy_bytes(source, out, header.data)
-        for name, (begin, end) in header.tensors.items():
-            source.seek(header.data + begin)
-            if restorer.changes(name):
-                for piece in restorer.pieces(name, restorer.pair.finetuned.get(name)):
-                    out.write(piece.view(torch.uint8).numpy().data)
-            else:
-                copy_bytes(source, out, end - begin)
+def write_weights(restorer: Method, file: str, target: Path) -> None:
+    """Write the restored tensors of the fine-tuned weight file `file` to `target`, under the same header."""
+    finetuned = restorer.pair.finetuned
+    header = finetuned.header(file)
+    with target.open("wb") as out:
+        out.write(header.raw)
+        for name in header.names:
+            tensor = finetuned.get(name)
+            for piece in restorer.pieces(name, tensor) if restorer.changes(name) else [tensor]:
+                out.write(raw_bytes(piece))
 
 
 def save_levels(pair: Pair, order: Order, cuts: Sequence[Cut], metadata: Mapping[str, str], target: Path) -> None:

@@ -44,6 +44,8 @@ class FinetuneSettings(Settings):
     """What a GPU keeps in the main memory: optimiser and fp32 weights (ZeRO 1-3), also the weights (ZeRO 3)."""
     deepspeed: str | None = None
     """JSON file with further DeepSpeed options (config/deepspeed has some); what this table sets stays with it."""
+    keep: Literal["checkpoints", "deltas", "none"] = "checkpoints"
+    """Keep models whole, as lossless `deltas` from the base, or `none` once measured (later ratios train again)."""
     checkpoint_minutes: float = Field(20.0, gt=0)
     """Minutes between two saved training states, from which a killed run goes on; changes no result."""
     checkpoint_steps: int | None = Field(None, ge=1)
@@ -70,5 +72,5 @@ class FinetuneSettings(Settings):
         return self
 
 
-SAME_RESULT = {"checkpoint_minutes", "checkpoint_steps"}
+SAME_RESULT = {"keep", "checkpoint_minutes", "checkpoint_steps"}
 """Settings that change no result."""
