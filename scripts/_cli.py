@@ -16,14 +16,15 @@ import gc
 import json
 import sys
 from collections.abc import Callable, Container, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 from pydantic import ValidationError
 
-from sftlens import files, stages
+from sftlens import files, launch, stages
 from sftlens.errors import PAUSED_STATUS, ConfigError, SftlensError, TrainingPaused, explained
 from sftlens.settings import Settings
 from sftlens.settings.probing import MEASURING, ProbingSettings
@@ -79,7 +80,18 @@ def add_measuring(made: argparse.ArgumentParser) -> None:
     made.add_argument("--templates", type=Path, help="probe a sample of the test facts again with these templates")
     made.add_argument("--probing", default="{}", help="settings of that probing as JSON (see scripts/mastery.py)")
     made.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
+    add_device(made)
+
+
+def add_device(made: argparse.ArgumentParser) -> None:
+    """Add the options of where a model runs."""
     made.add_argument("--device", help="torch device, or auto: all GPUs (default: what there is)")
+    add_gpus(made)
+
+
+def add_gpus(made: argparse.ArgumentParser) -> None:
+    """Add the option of how many GPUs of this machine a stage takes for itself."""
+    made.add_argument("--gpus", type=int, help="GPUs of this machine that no other job has; 0: none (default: all)")
 
 
 def facts(path: Path, *columns: str) -> Any:
@@ -138,7 +150,7 @@ def stage(
     compute: Callable[[Path], None],
 ) -> None:
     """Run one stage; `inputs` holds a content hash for each input (see `content`)."""
-    run_stage(described(args, name, outputs=outputs, inputs=inputs, settings=settings), compute)
+    run_stage(args, described(args, name, outputs=outputs, inputs=inputs, settings=settings), compute)
 
 
 def described(
@@ -154,11 +166,22 @@ def described(
     return stages.Stage(name, outputs, depends, args.state)
 
 
-def run_stage(described: stages.Stage, compute: Callable[[Path], None]) -> None:
-    """Run a stage, and say so when there was nothing to do."""
-    name = described.name
-    if not stages.run(described, compute):
+def run_stage(args: argparse.Namespace, described: stages.Stage, compute: Callable[[Path], None]) -> None:
+    """Run a stage, on GPUs of its own where it asks for any, and say so when there was nothing to do."""
+    name, gpus = described.name, getattr(args, "gpus", None)
+
+    def compute_on_gpus(folder: Path) -> None:
+        _gpus(gpus)
+        compute(folder)
+
+    if not stages.run(described, compute_on_gpus):
         print(f"{name}: nothing it depends on has changed; the finished result was published", file=sys.stderr)
+
+
+@cache
+def _gpus(count: int | None) -> list[IO[str]]:
+    """Take GPUs until this process ends."""
+    return [] if count is None else launch.lease(count)
 
 
 def content(path: Path | None) -> str:

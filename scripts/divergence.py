@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--facts", type=Path, required=True, help="mastery table of the base model")
     parser.add_argument("--templates", type=Path, required=True, help="the templates it was probed with")
     parser.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
-    parser.add_argument("--device", help="torch device, or auto: all GPUs (default: what there is)")
+    _cli.add_device(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of kl.parquet and summary.json")
     args = parser.parse_args()
     settings = _cli.settings(args, DivergenceSettings)

@@ -4,13 +4,14 @@
   python scripts/finetune.py --model DIR --train order.parquet --zero-stage 3 --processes 8 --out DIR
 
 Writes a Hugging Face folder and, beside it, a summary with the relations' shares and the loss of every step.
-With --processes N it starts itself N times on this node; any number trains the same batches. The training
-set is any Parquet file with the columns question and object; its order is that of scripts/training_set.py.
+With --processes N it starts itself N times on this node, or on the --nodes M of a Slurm job, N/M times on each
+of them; --gpus and --cpus are of each node. Any number trains the same batches. The training set is any Parquet
+file with the columns question and object; its order is that of scripts/training_set.py.
 With --keep deltas the folder holds the difference from the base model (see scripts/delta.py).
 
 With --state DIR a killed run goes on where it last saved its state (--checkpoint-minutes), and ends with the
-bytes of a run that was never killed. Shortly before --time-limit-minutes are over, and at SIGTERM, it saves
-its state and ends with exit status 75: run the same command again.
+bytes of a run that was never killed. Shortly before --time-limit-minutes or its Slurm job are over, and at
+SIGTERM, it saves its state and ends with exit status 75: run the same command again.
 """
 
 import argparse
@@ -34,8 +35,7 @@ def main() -> None:
         with launch.worker():
             train(args, settings, args.worker)
         return
-    if args.time_limit_minutes:
-        args.deadline = time.time() + 60 * args.time_limit_minutes
+    args.deadline = _deadline(args.time_limit_minutes)
     inputs = _cli.contents(args, "model", "train")
     if settings.deepspeed:
         inputs["deepspeed"] = _cli.content(Path(settings.deepspeed))
@@ -48,10 +48,12 @@ def main() -> None:
             return
         # One place, however the model is kept: a run that was killed goes on also where this was changed.
         args.resume = stages.resume_folder(plain)
-        if args.processes == 1:
+        layout = launch.Layout(args.processes, args.nodes, args.cpus, args.gpus or 0)
+        if layout.processes == 1:
             train(args, settings, folder)
         else:
-            launch.start(Path(__file__), [*sys.argv[1:], "--worker", str(folder), *_handed_on(args)], args.processes)
+            arguments = [*sys.argv[1:], "--worker", str(folder), *_handed_on(args)]
+            launch.start(Path(__file__), arguments, layout, folder)
         report = files.read_json(folder / "report.json")
         files.write_json(folder / "finetune.json", summary(report, identity, inputs, args.fingerprint))
         if settings.keep == "deltas":
@@ -65,7 +67,7 @@ def main() -> None:
         for packed in (False, True)
     )
     stage, other = (packed, plain) if settings.keep == "deltas" else (plain, packed)
-    _cli.run_stage(stage, compute)
+    _cli.run_stage(args, stage, compute)
     if settings.keep == "deltas":
         delta_record.point(args.out, args.model)
     stages.forget(other)
@@ -84,6 +86,12 @@ def convert(done: Path, folder: Path, base: Path, keep: str) -> None:
     shutil.copyfile(done / "finetune.json", folder / "finetune.json")
 
 
+def _deadline(minutes: float | None) -> float | None:
+    """When the time is over, seconds since the epoch: that of the option or of the Slurm job, whichever is first."""
+    known = [left for left in (60 * minutes if minutes else None, launch.seconds_left()) if left is not None]
+    return time.time() + min(known) if known else None
+
+
 def _handed_on(args: argparse.Namespace) -> list[str]:
     """Options by which each process learns where the state is and when the time is over."""
     given = {"--resume": args.resume, "--deadline": args.deadline}
@@ -96,7 +104,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--train", type=Path, required=True, help="ordered training set (scripts/training_set.py)")
     parser.add_argument("--scale", default="all", help="train on its first N rows, or on all (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the training order")
-    parser.add_argument("--processes", type=int, default=1, help="processes on this node, one for each GPU")
+    parser.add_argument("--processes", type=int, default=1, help="processes on all nodes together, one for each GPU")
+    parser.add_argument("--nodes", type=int, default=1, help="nodes that share them, inside a Slurm job (default: 1)")
+    parser.add_argument("--cpus", type=int, default=1, help="CPUs of each node, for srun (default: 1)")
+    _cli.add_gpus(parser)
     parser.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
     parser.add_argument("--out", type=Path, required=True, help="Hugging Face folder to write")
     parser.add_argument("--summary", type=Path, help="summary to write (default: OUT.json)")

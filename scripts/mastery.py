@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--templates", type=Path, help="completion templates (YAML)")
     parser.add_argument("--import", dest="table", type=Path, help="a finished mastery table to use")
     parser.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
-    parser.add_argument("--device", help="torch device, or auto: all GPUs (default: what there is)")
+    _cli.add_device(parser)
     needs = parser.add_argument("--quota-needs", nargs="+", type=_need, metavar="BUCKET=N")
     needs.help = "with --quota: the largest scale of each bucket that is trained on"
     parser.add_argument("--out", type=Path, required=True, help="mastery table (Parquet)")

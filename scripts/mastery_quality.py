@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--templates", type=Path, help="completion templates (YAML) that the table was made with")
     parser.add_argument("--exposures", type=Path, help="exposures.parquet of the world that the facts are from")
     parser.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
-    parser.add_argument("--device", help="torch device, or auto: all GPUs (default: what there is)")
+    _cli.add_device(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of summary.json and retest.parquet")
     args = parser.parse_args()
     settings, probing = _cli.settings(args, QualitySettings), _cli.settings(args, ProbingSettings)

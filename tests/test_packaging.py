@@ -90,6 +90,15 @@ def test_default_profile_leaves_the_rest_to_the_user():
     assert profile["rerun-triggers"] == ["mtime", "params", "input"]
 
 
+def test_the_slurm_profile_leaves_the_rest_to_the_user():
+    profile = yaml.safe_load((ROOT / "slurm" / "config.yaml").read_text(encoding="utf-8"))
+    default = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text(encoding="utf-8"))
+    # It stands in for profiles/default where it is given as --workflow-profile.
+    assert {key: profile[key] for key in default} == default
+    own = {"executor", "jobs", "retries", "slurm-status-command", "latency-wait"}
+    assert set(profile) - set(default) == own, "account, partition and default resources are the user's"
+
+
 def test_make_has_its_two_commands():
     targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert {"demo", "test"} <= set(targets)

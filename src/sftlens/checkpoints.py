@@ -109,8 +109,8 @@ def load_model(
     tied = model.config.tie_word_embeddings
     if tied and model.get_output_embeddings().weight is not model.get_input_embeddings().weight:
         refuse_untied(source)
-    read_generation_config(folder, model)
     model.name_or_path = str(folder)
+    read_generation_config(folder, model)
     return _placed(model, device or default_device()).eval()
 
 

@@ -23,6 +23,10 @@ class ModelError(SftlensError):
     """A checkpoint or a tokenizer cannot be used as it is."""
 
 
+class LaunchError(SftlensError):
+    """The processes, nodes or GPUs that a job was to run on cannot be had."""
+
+
 class TrainingError(SftlensError):
     """Training cannot start or cannot go on."""
 

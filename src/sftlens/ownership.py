@@ -7,7 +7,9 @@ claim, by which an owner that merely stalled finds out that it was taken over.
 
 import json
 import os
+import shutil
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +20,9 @@ from uuid import uuid4
 
 HEARTBEAT_SECONDS = 10.0
 STALE_SECONDS = 120.0
+ENDED_SECONDS = 30.0
+"""How long an owner whose Slurm job is over must have been silent: it may live on where Slurm lost its node."""
+RUNNING = "running,completing,suspended,stopped,signaling"
 
 
 def claim(path: Path) -> str | None:
@@ -89,7 +94,18 @@ def _is_stale(path: Path) -> bool:
         return False
     if owner.get("host") == socket.gethostname() and not _alive(int(owner.get("pid", 0))):
         return True
-    return age > STALE_SECONDS
+    return age > STALE_SECONDS or (age > ENDED_SECONDS and _ended(str(owner.get("job", ""))))
+
+
+def _ended(job: str) -> bool:
+    """Whether Slurm knows that a job does not run; False where it cannot be asked."""
+    if not job or not shutil.which("squeue"):
+        return False
+    asked = subprocess.run(
+        ["squeue", "--noheader", "--jobs", job, "--states", RUNNING], capture_output=True, text=True, check=False
+    )
+    forgotten = "Invalid job id" in asked.stderr
+    return forgotten or (asked.returncode == 0 and not asked.stdout.strip())
 
 
 def _alive(pid: int) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PARTS = ("Snakefile", "workflow", "scripts", "src", "profiles", "config", "envs")
+PARTS = ("Snakefile", "workflow", "scripts", "src", "profiles", "slurm", "config", "envs")
 CONFIG: dict = {
     "study": "mini",
     "world": {

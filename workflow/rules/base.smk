@@ -12,6 +12,8 @@ rule base:
         f"{LOGS}/{{model}}/base-{{key}}.tsv"
     conda:
         "../../envs/train.yaml"
+    resources:
+        **JOBS.resources.base(),
     params:
         options=JOBS.base_options,
         stamp=JOBS.base_stamp,
@@ -36,6 +38,8 @@ if any(entry.source == "pretrain" for entry in STUDY.models.values()):
             f"{LOGS}/{{model}}/templates-{{key}}-{{choice}}.tsv"
         conda:
             "../../envs/train.yaml"
+        resources:
+            **JOBS.resources.mastery(),
         params:
             options=grid_paths.options(STUDY.template_choice)
             + grid_paths.options(STUDY.probing, [*probing.DRAWING, "batch_tokens"])

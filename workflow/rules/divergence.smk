@@ -16,10 +16,12 @@ rule divergence:
         f"{LOGS}/{{model}}/{{train_set}}/n{{scale}}/seed{{seed}}/{{strategy}}/divergence.tsv"
     conda:
         "../../envs/train.yaml"
+    resources:
+        **JOBS.resources.divergence(),
     params:
         options=JOBS.divergence_options,
         common=JOBS.common("divergence"),
     shell:
         'python "$SCRIPTS"/divergence.py --base {input.base:q} --finetuned {input.finetuned:q}'
         " --facts {input.facts:q} --templates {input.templates:q} --out $(dirname {output.summary:q})"
-        " {params.options:q} {params.common:q} > {log:q} 2>&1"
+        " {params.options:q} {params.common:q} --gpus {resources.gpu} > {log:q} 2>&1"

@@ -13,9 +13,11 @@ rule evaluate:
         f"{LOGS}/{{model}}/{{train_set}}/n{{scale}}/seed{{seed}}/{{strategy}}/evaluate.tsv"
     conda:
         "../../envs/train.yaml"
+    resources:
+        **JOBS.resources.evaluate(),
     params:
         options=JOBS.evaluate_options,
         common=JOBS.common("evaluate"),
     shell:
         'python "$SCRIPTS"/evaluate.py --model {input.model:q} --facts {input.facts:q}'
-        " --out $(dirname {output.summary:q}) {params.options:q} {params.common:q} > {log:q} 2>&1"
+        " --out $(dirname {output.summary:q}) {params.options:q} {params.common:q} --gpus {resources.gpu} > {log:q} 2>&1"

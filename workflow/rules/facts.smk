@@ -13,6 +13,8 @@ if STUDY.facts.source == "world" or any(entry.source == "pretrain" for entry in 
             f"{LOGS}/world.tsv"
         conda:
             "../../envs/data.yaml"
+        resources:
+            **JOBS.resources.small(),
         params:
             options=grid_paths.world_options(STUDY),
             stamp=JOBS.stamp(STUDY.facts.path),
@@ -34,6 +36,8 @@ rule facts:
         f"{LOGS}/facts.tsv"
     conda:
         "../../envs/data.yaml"
+    resources:
+        **JOBS.resources.small(),
     params:
         options=grid_paths.fact_options(STUDY),
         stamp=JOBS.stamp(STUDY.facts.path),

@@ -24,8 +24,10 @@ rule training_order:
         " > {log:q} 2>&1"
 
 
-# What temp() deletes after its last reader is trained again for a later one.
-KEPT = temp if STUDY.finetuning.keep == "none" else lambda folder: folder
+CHECKPOINT = directory(f"{CELL}/checkpoint")
+if STUDY.finetuning.keep == "none":
+    # Deleted after its last reader, and trained again for a later one.
+    CHECKPOINT = temp(CHECKPOINT)
 
 
 rule finetune:
@@ -34,7 +36,7 @@ rule finetune:
         train=JOBS.order,
         deepspeed=JOBS.deepspeed,
     output:
-        checkpoint=KEPT(directory(f"{CELL}/checkpoint")),
+        checkpoint=CHECKPOINT,
         summary=f"{CELL}/finetune.json",
     log:
         f"{LOGS}/{{model}}/{{train_set}}/n{{scale}}/seed{{seed}}/{{strategy}}/finetune.log",
@@ -42,15 +44,14 @@ rule finetune:
         f"{LOGS}/{{model}}/{{train_set}}/n{{scale}}/seed{{seed}}/{{strategy}}/finetune.tsv"
     conda:
         "../../envs/train.yaml"
-    threads: JOBS.processes
+    threads: JOBS.cpus
     resources:
-        # Minutes; 0 is no limit. Handed over as a resource: another limit reruns nothing.
-        runtime=0,
+        **JOBS.resources.finetune(),
     params:
         options=JOBS.finetune_options,
         common=JOBS.common("finetune"),
     shell:
         'python "$SCRIPTS"/finetune.py --model {input.model:q} --train {input.train:q}'
         " --scale {wildcards.scale} --seed {wildcards.seed} --out {output.checkpoint:q}"
-        " --summary {output.summary:q} --time-limit-minutes {resources.runtime}"
+        " --summary {output.summary:q} --nodes {resources.nodes} --cpus {resources.cpus_per_task}"
         " {params.options:q} {params.common:q} > {log:q} 2>&1"

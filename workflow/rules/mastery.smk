@@ -13,9 +13,11 @@ rule mastery:
         f"{LOGS}/{{model}}/mastery-{{key}}.tsv"
     conda:
         "../../envs/train.yaml"
+    resources:
+        **JOBS.resources.mastery(),
     params:
         options=JOBS.mastery_options,
         common=JOBS.common("mastery", shared=True),
     shell:
         'python "$SCRIPTS"/mastery.py --facts {input.facts:q} --out {output.table:q}'
-        " {params.options:q} {params.common:q} > {log:q} 2>&1"
+        " {params.options:q} {params.common:q} --gpus {resources.gpu} > {log:q} 2>&1"

@@ -15,9 +15,11 @@ if STUDY.experiments.mastery:
             f"{LOGS}/{{model}}/mastery-{{key}}-quality-{{choice}}.tsv"
         conda:
             "../../envs/train.yaml"
+        resources:
+            **JOBS.resources.mastery(),
         params:
             options=JOBS.quality_options,
             common=JOBS.common("mastery_quality", shared=True),
         shell:
             'python "$SCRIPTS"/mastery_quality.py --mastery {input.mastery:q} --out $(dirname {output.summary:q})'
-            " {params.options:q} {params.common:q} > {log:q} 2>&1"
+            " {params.options:q} {params.common:q} --gpus {resources.gpu} > {log:q} 2>&1"

@@ -17,6 +17,8 @@ rule changes:
         f"{LOGS}/{{model}}/{{train_set}}/n{{scale}}/seed{{seed}}/{{strategy}}/changes-{MEASURE}.tsv"
     conda:
         "../../envs/train.yaml"
+    resources:
+        **JOBS.resources.changes(),
     params:
         options=JOBS.changes_options(),
         common=JOBS.common("changes"),
@@ -40,6 +42,8 @@ rule restore:
         f"{LOGS}/{{model}}/{{train_set}}/n{{scale}}/seed{{seed}}/{{strategy}}/restore-{MEASURE}-k{{ratio}}.tsv"
     conda:
         "../../envs/train.yaml"
+    resources:
+        **JOBS.resources.evaluate(),
     params:
         options=JOBS.restore_options,
         common=JOBS.common("restore"),
@@ -47,4 +51,4 @@ rule restore:
         'python "$SCRIPTS"/restore.py {input.base:q} {input.finetuned:q} --ratio {wildcards.ratio}'
         " --order {wildcards.order} --region {wildcards.region:q}"
         " --facts {input.facts:q} --out $(dirname {output.summary:q})"
-        " {params.options:q} {params.common:q} > {log:q} 2>&1"
+        " {params.options:q} {params.common:q} --gpus {resources.gpu} > {log:q} 2>&1"

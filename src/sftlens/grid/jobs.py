@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from sftlens import fingerprints
 from sftlens.grid.cells import FEWSHOT, FULL, SHRINK, Product, distinct, number, quota_needs, ranking
 from sftlens.grid.paths import BASE_FIELDS, RESULTS, Paths, options, short_hash
+from sftlens.grid.resources import Resources, cpus
 from sftlens.grid.study import Study
 from sftlens.grid.targets import FIGURES, INTERVALS, TABLES, wanted
 from sftlens.settings.probing import MEASURING, ProbingSettings
@@ -47,6 +48,7 @@ class Jobs:
         self.paths = Paths(study)
         self.products = distinct(study)
         self.targets = wanted(study)
+        self.resources = Resources(study)
         self.figures = [name for name in self.targets if name in FIGURES]
         self.tables = [name for name in self.targets if name not in FIGURES]
         self._repository = repository
@@ -193,15 +195,17 @@ class Jobs:
 
     def finetune_options(self, wildcards: Wildcards) -> list[str]:
         """Options of scripts/finetune.py."""
-        return ["--processes", str(self.processes(wildcards)), *self.bos(wildcards), *options(self.study.finetuning)]
+        launch = self.study.models[wildcards.model].launch
+        where = ["--processes", str(launch.world_size), "--gpus", str(launch.gpus_per_node)]
+        return [*where, *self.bos(wildcards), *options(self.study.finetuning)]
 
     def deepspeed(self, wildcards: Wildcards) -> list[str]:
         """The file of DeepSpeed options, if the study has one."""
         return [self.study.finetuning.deepspeed] if self.study.finetuning.deepspeed else []
 
-    def processes(self, wildcards: Wildcards) -> int:
-        """Processes of a training run."""
-        return self.study.models[wildcards.model].launch.processes
+    def cpus(self, wildcards: Wildcards) -> int:
+        """CPUs of a training run, of one node."""
+        return cpus(self.study.models[wildcards.model].launch)
 
     def evaluate_inputs(self, wildcards: Wildcards) -> dict[str, str]:
         """Inputs of an evaluation; the training set is asked too where there is one."""

@@ -1,0 +1,23 @@
+"""Print what the models of a study need: GPUs, memory and time, from their geometry.
+
+  python scripts/requirements.py config/paper.yaml
+
+The same numbers are what the study's jobs ask Slurm for, with a fifth more memory, and half as much again in each
+further try (src/sftlens/grid/memory.py has the arithmetic).
+"""
+
+import argparse
+from pathlib import Path
+
+import _cli
+from sftlens.grid import loading, requirements
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", type=Path, help="configuration (YAML)")
+    print(requirements.describe(loading.load_file(parser.parse_args().study)))
+
+
+if __name__ == "__main__":
+    _cli.run(main)

@@ -1,0 +1,77 @@
+"""GPUs of this machine, lent to one job at a time: for jobs side by side that no scheduler gives GPUs.
+
+A job holds an exclusive lock (flock) on one file for each GPU. The kernel releases it when the job ends, however
+it ends. Inside of a Slurm job the same GPU numbers mean other GPUs, so that its locks are its own.
+"""
+
+import fcntl
+import os
+import re
+import tempfile
+import time
+from pathlib import Path
+from typing import IO
+
+from sftlens.errors import LaunchError
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+"""The variable by which a process sees only some GPUs; where it is set already, only these are lent."""
+NO_DEVICE = {"", "-1", "NoDevFiles"}
+POLL_SECONDS = 0.2
+
+
+def lease(count: int) -> list[IO[str]]:
+    """Let this process, and those that it starts, see `count` GPUs that nobody else has; 0 hides all of them.
+
+    It waits until so many are free. To be called before CUDA is used: CUDA then knows no others. The result
+    holds the GPUs; close its files, or end, to give them back. Raises LaunchError where the machine has fewer.
+    """
+    taken = _take(count) if count else {}
+    os.environ[VISIBLE] = ",".join(taken)
+    return list(taken.values())
+
+
+def _take(count: int) -> dict[str, IO[str]]:
+    devices = _devices()
+    if len(devices) < count:
+        raise LaunchError(
+            f"the job needs {count} GPUs of this machine, which shows it {len(devices)}; lower "
+            f"launch.gpus_per_node of the model (0: train on CPUs), or look at nvidia-smi and {VISIBLE}"
+        )
+    folder = _folder()
+    taken: dict[str, IO[str]] = {}
+    # Only one job at a time collects GPUs, so that no two wait for each other's.
+    with (folder / "turn").open("a") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        while len(taken) < count:
+            for device in devices:
+                if device not in taken and len(taken) < count and (lock := _locked(folder, device)):
+                    taken[device] = lock
+            if len(taken) < count:
+                time.sleep(POLL_SECONDS)
+    return taken
+
+
+def _devices() -> list[str]:
+    """Return the names by which CUDA knows the GPUs that this process may use."""
+    if VISIBLE in os.environ:
+        return [name for name in os.environ[VISIBLE].split(",") if name.strip() not in NO_DEVICE]
+    nodes = [path for path in Path("/dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)]
+    return [str(number) for number in range(len(nodes))]
+
+
+def _folder() -> Path:
+    job = os.environ.get("SLURM_JOB_ID")
+    folder = Path(tempfile.gettempdir()) / f"sftlens-gpus-{os.getuid()}{f'-{job}' if job else ''}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def _locked(folder: Path, device: str) -> IO[str] | None:
+    lock = (folder / device.replace("/", "_")).open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return None
+    return lock

@@ -1,0 +1,60 @@
+"""What a process of a group does besides its work: telling its starter why it ended, and ending with it."""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sftlens.errors import PAUSED_STATUS, SftlensError, TrainingPaused, explained
+
+ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
+"""The variable in which torch's launcher names the file that takes a worker's error."""
+STARTER = "SFTLENS_STARTER"
+"""The variable that tells a worker the id of the process that started it."""
+WATCH_SECONDS = 0.5
+
+
+@contextmanager
+def worker() -> Iterator[None]:
+    """Hand what the user can mend to the process that called `start`, and end this one quietly.
+
+    Where that process dies, this one does, too: nobody else would end it.
+    """
+    if starter := os.environ.get(STARTER):
+        threading.Thread(target=_follow, args=(int(starter),), daemon=True).start()
+    try:
+        yield
+    except TrainingPaused as pause:
+        _tell(str(pause), PAUSED_STATUS)
+        raise SystemExit(PAUSED_STATUS) from None
+    except SftlensError as error:
+        if not _tell(str(error), 1):
+            raise
+        raise SystemExit(1) from None
+    except OSError as error:
+        message = explained(error)
+        if not message or not _tell(message, 1):
+            raise
+        raise SystemExit(1) from None
+
+
+def _follow(starter: int) -> None:
+    while os.getppid() == starter:
+        time.sleep(WATCH_SECONDS)
+    os._exit(1)
+
+
+def _tell(message: str, status: int) -> bool:
+    """Write the message where the starter looks for it; False when nobody looks."""
+    path = os.environ.get(ERROR_FILE)
+    if path is not None:
+        write_message(Path(path), message, status)
+    return path is not None
+
+
+def write_message(path: Path, message: str, status: int) -> None:
+    """Write why a process ended, in the form that torch's launcher expects."""
+    path.write_text(json.dumps({"message": message, "timestamp": str(int(time.time())), "status": status}))
