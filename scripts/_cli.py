@@ -12,6 +12,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import argparse
+import atexit
 import errno
 import gc
 import json
@@ -24,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 from pydantic import ValidationError
 
-from sftlens import files, stages
+from sftlens import files, lean_imports, stages
 from sftlens.errors import ConfigError, SftlensError
 from sftlens.settings import Settings
 from sftlens.settings.probing import ProbingSettings
@@ -32,6 +33,8 @@ from sftlens.settings.probing import ProbingSettings
 # Importing torch and transformers makes millions of lasting objects; to look for garbage among them, again and again,
 # takes a fifth of a small job's time.
 gc.set_threshold(200_000, 20, 50)
+atexit.register(gc.freeze)  # nor at the end, where everything goes
+lean_imports.install()
 
 S = TypeVar("S", bound=Settings)
 

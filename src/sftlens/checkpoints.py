@@ -48,7 +48,7 @@ FLOATS = {"F32", "BF16", "F16"}
 def read_config(path: Path) -> Any:
     """Return the transformers configuration of a model folder. Raises ModelError when there is none."""
     from huggingface_hub.errors import StrictDataclassError
-    from transformers import AutoConfig
+    from transformers.models.auto.configuration_auto import AutoConfig
 
     folder = resolve(path)
     if not (folder / "config.json").is_file():
@@ -181,7 +181,7 @@ def load_tokenizer(path: Path, bos: str = "require") -> "PreTrainedTokenizerBase
     Raises:
         ModelError: no fast tokenizer, no EOS, EOS put behind every text, or no BOS although one is required.
     """
-    from transformers import AutoTokenizer
+    from transformers.models.auto.tokenization_auto import AutoTokenizer
 
     folder = resolve(path)
     try:
