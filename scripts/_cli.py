@@ -13,7 +13,6 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import argparse
 import atexit
-import errno
 import gc
 import json
 import sys
@@ -26,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 from pydantic import ValidationError
 
 from sftlens import files, lean_imports, stages
-from sftlens.errors import ConfigError, SftlensError
+from sftlens.errors import PAUSED_STATUS, ConfigError, SftlensError, TrainingPaused, explained
 from sftlens.settings import Settings
-from sftlens.settings.probing import ProbingSettings
+from sftlens.settings.probing import MEASURING, ProbingSettings
 
 # Importing torch and transformers makes millions of lasting objects; to look for garbage among them, again and again,
 # takes a fifth of a small job's time.
@@ -70,7 +69,9 @@ def settings(args: argparse.Namespace, group: type[S]) -> S:
         return group.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        flag = "--" + str(first["loc"][0] if first["loc"] else "").replace("_", "-")
+        if not first["loc"]:  # options that contradict one another; the message names them and the remedy
+            raise ConfigError(first["msg"].removeprefix("Value error, ")) from None
+        flag = "--" + str(first["loc"][0]).replace("_", "-")
         raise ConfigError(f"option {flag}: {first['msg']}; see --help") from None
 
 
@@ -81,7 +82,16 @@ def add_measuring(made: argparse.ArgumentParser) -> None:
     made.add_argument("--templates", type=Path, help="probe a sample of the test facts again with these templates")
     made.add_argument("--probing", default="{}", help="settings of that probing as JSON (see scripts/mastery.py)")
     made.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
-    made.add_argument("--device", help="torch device (default: a GPU if there is one)")
+    made.add_argument("--device", help="torch device, or auto: all GPUs (default: what there is)")
+
+
+def facts(path: Path, *columns: str) -> Any:
+    """Return a table of facts with at least fact_id, question and `columns`; DataError for a fact without answer."""
+    from sftlens import matching
+
+    table = files.read_parquet(path, ["fact_id", "question", *columns])
+    matching.accepted(table, path)
+    return table
 
 
 def training_set(args: argparse.Namespace) -> Any:
@@ -90,20 +100,20 @@ def training_set(args: argparse.Namespace) -> Any:
 
     if not args.train:
         return None
-    ordered = files.read_parquet(args.train, ["fact_id", "question", "object"])
+    ordered = facts(args.train, "object")
     return training_sets.take(ordered, args.scale, allow_smaller=True)
 
 
-def reprobing(args: argparse.Namespace) -> Any:
-    """Return how to probe a model again; None without --templates."""
+def reprobing(args: argparse.Namespace, of: str) -> Any:
+    """Return how to probe a model again, whose content is `of`; None without --templates."""
     from sftlens import measuring, templates
 
-    return measuring.Reprobing(templates.load(args.templates), _probing(args)) if args.templates else None
+    return measuring.Reprobing(templates.load(args.templates), _probing(args), of) if args.templates else None
 
 
 def reprobing_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Return what the result of probing again depends on, besides its inputs."""
-    return {"probing": _probing(args).model_dump(exclude={"batch_tokens"})} if args.templates else {}
+    return {"probing": _probing(args).model_dump(include=set(MEASURING))} if args.templates else {}
 
 
 def _probing(args: argparse.Namespace) -> ProbingSettings:
@@ -131,8 +141,26 @@ def stage(
     compute: Callable[[Path], None],
 ) -> None:
     """Run one stage; `inputs` holds a content hash for each input (see `content`)."""
+    run_stage(described(args, name, outputs=outputs, inputs=inputs, settings=settings), compute)
+
+
+def described(
+    args: argparse.Namespace,
+    name: str,
+    *,
+    outputs: Mapping[str, Path],
+    inputs: Mapping[str, str],
+    settings: Mapping[str, Any],
+) -> stages.Stage:
+    """Return a stage: what it writes and what its result depends on."""
     depends = {"inputs": dict(inputs), "settings": dict(settings), "fingerprint": args.fingerprint}
-    if not stages.run(stages.Stage(name, outputs, depends, args.state), compute):
+    return stages.Stage(name, outputs, depends, args.state)
+
+
+def run_stage(described: stages.Stage, compute: Callable[[Path], None]) -> None:
+    """Run a stage, and say so when there was nothing to do."""
+    name = described.name
+    if not stages.run(described, compute):
         print(f"{name}: nothing it depends on has changed; the finished result was published", file=sys.stderr)
 
 
@@ -160,14 +188,20 @@ def _sentences(path: Path) -> str:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call `main`; what the user can mend becomes one line on stderr and exit status 1."""
+    """Call `main`; what the user can mend becomes one line on stderr and exit status 1.
+
+    A stage that stopped before its job's time was over, and saved its state, ends with PAUSED_STATUS.
+    """
     try:
         main()
+    except TrainingPaused as pause:
+        print(f"paused: {pause}", file=sys.stderr)
+        sys.exit(PAUSED_STATUS)
     except SftlensError as error:
         sys.exit(f"error: {error}")
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
-            sys.exit(f"error: {error.filename or 'output'}: {error.strerror}; free space or choose another folder")
+        if message := explained(error):
+            sys.exit(f"error: {message}")
         raise
     except KeyboardInterrupt:
         sys.exit(130)

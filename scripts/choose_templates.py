@@ -11,12 +11,14 @@ from pathlib import Path
 import _cli
 from sftlens import files
 from sftlens.errors import ConfigError
-from sftlens.settings.probing import ProbingSettings
+from sftlens.settings.probing import DRAWING, ProbingSettings
 from sftlens.settings.templates import TemplateChoice
 
 
 def main() -> None:
-    parser = _cli.parser(__doc__, TemplateChoice, ProbingSettings)
+    # Every template is judged, and nothing is kept but the choice.
+    unused = ("max_templates", "quota", "keep_texts")
+    parser = _cli.parser(__doc__, TemplateChoice, ProbingSettings, without=unused)
     parser.add_argument("--model", type=Path, required=True, help="Hugging Face folder or base.json")
     parser.add_argument("--templates", type=Path, required=True, help="all completion templates (YAML)")
     parser.add_argument("--calibration", type=Path, required=True, help="calibration facts (JSON)")
@@ -51,7 +53,7 @@ def main() -> None:
         inputs={"model": _cli.content(args.model), **_cli.contents(args, "templates", "calibration")},
         settings={
             **choice.model_dump(),
-            **probing.model_dump(exclude={"batch_tokens"}),
+            **probing.model_dump(include=set(DRAWING)),
             "in_corpus": args.seen_templates,
         },
         compute=compute,

@@ -3,6 +3,7 @@
   python scripts/collect.py demo --results            results/demo/results.parquet
   python scripts/collect.py demo --figure fig2        results/demo/figures/fig2.{png,svg,pdf,csv}
   python scripts/collect.py demo --table table4       results/demo/tables/table4.csv
+  python scripts/collect.py demo --table intervals    results/demo/tables/intervals.csv, from the answers themselves
   python scripts/collect.py demo --report             results/demo/report.html
   python scripts/collect.py demo --partial            all of it from what exists, below results/demo/partial/
 
@@ -28,7 +29,7 @@ def main() -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--results", action="store_true", help="write the tidy table")
     what.add_argument("--figure", choices=targets.FIGURES, help="draw one figure")
-    what.add_argument("--table", choices=targets.TABLES, help="write one table")
+    what.add_argument("--table", choices=[*targets.TABLES, *targets.INTERVALS], help="write one table")
     what.add_argument("--report", action="store_true", help="write the page")
     what.add_argument("--partial", action="store_true", help="everything from what exists; list what is missing")
     args = parser.parse_args()
@@ -39,7 +40,8 @@ def main() -> None:
     elif args.figure:
         _draw(root, args.figure, _complete(study, _products(study, args.figure)), study.notice)
     elif args.table:
-        _tabulate(root, args.table, _complete(study, _products(study, args.table)), study.notice)
+        products = _products(study, args.table)
+        _tabulate(root, study, args.table, _complete(study, products), products)
     elif args.report:
         _report(root, study, files.read_parquet(root / "results.parquet"), [])
         files.remove(root / "partial")
@@ -72,20 +74,31 @@ def _draw(root: Path, name: str, results: Any, notice: str) -> None:
     tables.write_csv(tables.build(name, results), stem.with_suffix(".csv"), notice)
 
 
-def _tabulate(root: Path, name: str, results: Any, notice: str) -> None:
+def _tabulate(root: Path, study: Study, name: str, results: Any, answered: list[Product]) -> None:
     from sftlens import tables
 
-    tables.write_csv(tables.build(name, results), root / "tables" / f"{name}.csv", notice)
+    table = _intervals(study, name, answered) if name in targets.INTERVALS else tables.build(name, results)
+    tables.write_csv(table, root / "tables" / f"{name}.csv", study.notice)
+
+
+def _intervals(study: Study, name: str, answered: list[Product]) -> Any:
+    from sftlens import intervals
+    from sftlens.grid import answers, conditions
+
+    contrasts = conditions.contrasts(conditions.conditions(targets.wanted(study)[name]))
+    return intervals.build(name, answers.Answers(study, answered), contrasts)
 
 
 def _report(root: Path, study: Study, results: Any, missing: list[dict[str, str]]) -> None:
-    from sftlens import report
+    from sftlens import intervals, report
 
-    drawn = {name: root / "figures" / f"{name}.svg" for name in targets.wanted(study) if name in targets.FIGURES}
+    wanted = targets.wanted(study)
+    drawn = {name: root / "figures" / f"{name}.svg" for name in wanted if name in targets.FIGURES}
     report.write(
         root / "report.html",
         study=study.study,
-        results={name: collecting.part(results, wanted) for name, wanted in targets.wanted(study).items()},
+        results={name: collecting.part(results, wanted[name]) for name in wanted if name not in targets.INTERVALS},
+        intervals={n: intervals.read(root / "tables" / f"{n}.csv") for n in wanted if n in targets.INTERVALS},
         figures=drawn,
         notice=study.notice,
         missing=missing,
@@ -94,12 +107,17 @@ def _report(root: Path, study: Study, results: Any, missing: list[dict[str, str]
 
 
 def _partial(root: Path, study: Study) -> None:
+    from sftlens.grid import answers
+
     results, absent = collecting.collect(study)
     missing = collecting.unfinished(study, absent)
     files.write_parquet(root / "results.parquet", results)
     for name, wanted in targets.wanted(study).items():
-        draw = _draw if name in targets.FIGURES else _tabulate
-        draw(root, name, collecting.part(results, wanted), study.notice)
+        part = collecting.part(results, wanted)
+        if name in targets.FIGURES:
+            _draw(root, name, part, study.notice)
+        else:
+            _tabulate(root, study, name, part, [product for product in wanted if answers.there(study, product)])
     _report(root, study, results, missing)
     failed = [entry for entry in missing if entry["log"]]
     for entry in failed:

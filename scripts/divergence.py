@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--facts", type=Path, required=True, help="mastery table of the base model")
     parser.add_argument("--templates", type=Path, required=True, help="the templates it was probed with")
     parser.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
-    parser.add_argument("--device", help="torch device")
+    parser.add_argument("--device", help="torch device, or auto: all GPUs (default: what there is)")
     parser.add_argument("--out", type=Path, required=True, help="folder of kl.parquet and summary.json")
     args = parser.parse_args()
     settings = _cli.settings(args, DivergenceSettings)
@@ -30,8 +30,7 @@ def main() -> None:
     def compute(folder: Path) -> None:
         from sftlens import checkpoints, divergence, templates
 
-        columns = ["fact_id", "split", "relation", "subject", "question", "bucket", "template_hits"]
-        facts = files.read_parquet(args.facts, columns)
+        facts = _cli.facts(args.facts, "split", "relation", "subject", "bucket", "template_hits")
         tokenizer = checkpoints.load_tokenizer(args.base, args.bos)
         base = finetuned = checkpoints.load_model(args.base, device=args.device)
         if not checkpoints.resolve(args.finetuned).samefile(checkpoints.resolve(args.base)):

@@ -3,9 +3,10 @@
   python scripts/evaluate.py --model DIR --facts mastery.parquet --out DIR
   python scripts/evaluate.py --model DIR --facts mastery.parquet --train order.parquet --scale 240 --out DIR
 
-Writes answers.parquet (one row a question) and summary.json (accuracy per split and bucket, macro). Asked are
-the facts of the splits test and testood; with --train also the training set itself, as split `train`. With --templates
-the mastery of a fixed sample of the test facts is also measured again (column reprobed_mastery).
+Writes answers.parquet (one row a question: the output and what is judged of it) and summary.json (accuracy per split,
+bucket and relation, macro). Asked are the facts of the splits test and testood; with --train also the training set
+itself, as split `train`. With --templates the mastery of a fixed sample of the test facts is also measured again
+(column reprobed_mastery). Without --train and --shots, the majority baseline of each relation stands beside.
 """
 
 from pathlib import Path
@@ -29,9 +30,9 @@ def main() -> None:
     depends |= _cli.reprobing_settings(args)
 
     def compute(folder: Path) -> None:
-        from sftlens import checkpoints, measuring, progress
+        from sftlens import checkpoints, majority, measuring, progress
 
-        facts = files.read_parquet(args.facts, ["fact_id", "question"])
+        facts = _cli.facts(args.facts)
         tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
         with progress.bar(description="evaluate", unit="question") as bar:
             metrics = measuring.measure(
@@ -42,9 +43,11 @@ def main() -> None:
                 _cli.training_set(args),
                 settings,
                 shots=args.shots,
-                reprobing_as=_cli.reprobing(args),
+                reprobing_as=_cli.reprobing(args, inputs["model"]),
                 progress=bar.update,
             )
+        # It depends on the facts alone: once a model, at n = 0, is enough.
+        metrics += [] if args.train or args.shots else majority.rows(facts)
         summary = provenance.summary(
             "evaluate", settings=depends, inputs=inputs, fingerprint=args.fingerprint, metrics=metrics
         )

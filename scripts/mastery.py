@@ -2,16 +2,25 @@
 
   python scripts/mastery.py --model DIR --facts facts.parquet --templates T.yaml --out mastery.parquet
 
-Adds the columns hits, trials, mastery, bucket and template_hits; a summary stands beside it (mastery.json).
+Adds the columns hits, trials, mastery, bucket and template_hits, the 95 % interval of each fact (low, high) and the
+posterior probabilities of its bucket (posterior_D0 .. posterior_D4); a summary stands beside it (mastery.json).
 With --import FILE an existing table (columns fact_id, hits, trials) is used instead of probing.
+With --state DIR whatever was sampled is kept there: a killed probe goes on where it stopped, and another probe of the
+same model samples only what is new to it.
 """
 
+import argparse
+import re
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import _cli
 from sftlens import files, provenance
 from sftlens.settings.probing import ProbingSettings
+
+TABLE, SUMMARY, TEXTS = "mastery.parquet", "mastery.json", "mastery-texts.parquet"
 
 
 def main() -> None:
@@ -21,59 +30,89 @@ def main() -> None:
     parser.add_argument("--templates", type=Path, help="completion templates (YAML)")
     parser.add_argument("--import", dest="table", type=Path, help="a finished mastery table to use")
     parser.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
-    parser.add_argument("--device", help="torch device")
+    parser.add_argument("--device", help="torch device, or auto: all GPUs (default: what there is)")
+    needs = parser.add_argument("--quota-needs", nargs="+", type=_need, metavar="BUCKET=N")
+    needs.help = "with --quota: the largest scale of each bucket that is trained on"
     parser.add_argument("--out", type=Path, required=True, help="mastery table (Parquet)")
     args = parser.parse_args()
     if args.table is None and (args.model is None or args.templates is None):
         parser.error("give --model and --templates, or --import")
+    if (args.quota is None) != (args.quota_needs is None):
+        parser.error("give --quota and --quota-needs together")
     settings = _cli.settings(args, ProbingSettings)
+    used = {**settings.model_dump(), "bos": args.bos, "quota_needs": dict(args.quota_needs or [])}
     inputs = _cli.contents(args, "model", "facts", "templates", "table")
+    outputs = {TABLE: args.out, SUMMARY: args.out.with_suffix(".json")}
+    if settings.keep_texts:
+        outputs[TEXTS] = args.out.with_name(f"{args.out.stem}-texts.parquet")
 
     def compute(folder: Path) -> None:
-        table = _imported(args) if args.table else _probed(args, settings)
-        files.write_parquet(folder / "mastery.parquet", table)
-        from sftlens import mastery
+        from sftlens import mastery, mastery_posterior
 
+        probed = _imported(args, folder) if args.table else _probed(args, settings, inputs["model"], folder)
+        files.write_parquet(folder / TABLE, mastery_posterior.with_uncertainty(probed.table))
         summary = provenance.summary(
             "mastery",
-            settings={**settings.model_dump(), "bos": args.bos},
+            settings=used,
             inputs=inputs,
             fingerprint=args.fingerprint,
-            metrics=mastery.counts(table),
+            quota=probed.quota,
+            metrics=mastery.counts(probed.table, partly=("train",) if probed.quota else ()),
         )
-        files.write_json(folder / "mastery.json", summary)
+        summary["run"] |= {"prompts": probed.prompts, "prompts_drawn": probed.drawn}
+        files.write_json(folder / SUMMARY, summary)
 
     _cli.stage(
         args,
         "mastery",
-        outputs={"mastery.parquet": args.out, "mastery.json": args.out.with_suffix(".json")},
+        outputs=outputs,
         inputs=inputs,
-        settings={**settings.model_dump(exclude={"batch_tokens"}), "bos": args.bos},
+        settings={name: value for name, value in used.items() if name != "batch_tokens"},
         compute=compute,
     )
 
 
-def _imported(args: Any) -> Any:
-    from sftlens import mastery_import
+def _need(text: str) -> tuple[str, int]:
+    if not re.fullmatch(r"D[0-4]=[1-9]\d*", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: give a bucket and its largest scale, such as D2=1920")
+    bucket, number = text.split("=")
+    return bucket, int(number)
+
+
+def _imported(args: Any, folder: Path) -> Any:
+    from sftlens import mastery_import, probe_texts, probing
 
     facts = files.read_parquet(args.facts, ["fact_id", "split"])
     facts = facts[facts["split"] != "dev"].reset_index(drop=True)
-    return mastery_import.join(facts, files.read_parquet(args.table), str(args.table))
+    probe_texts.write(folder / TEXTS, [], [])  # a table that was made elsewhere comes without its texts
+    table = mastery_import.join(facts, files.read_parquet(args.table), str(args.table))
+    return probing.Probed(table, None, 0, 0)
 
 
-def _probed(args: Any, settings: ProbingSettings) -> Any:
-    from sftlens import checkpoints, mastery, progress, templates
+def _probed(args: Any, settings: ProbingSettings, model: str, folder: Path) -> Any:
+    from sftlens import checkpoints, fingerprints, probing, progress, templates
 
     facts = files.read_parquet(args.facts, ["fact_id", "relation", "subject", "split"])
     # The paper never probes dev: it only serves to choose settings.
     facts = facts[facts["split"] != "dev"].reset_index(drop=True)
     sentences = templates.load(args.templates)
     templates.require(sentences, facts["relation"], args.templates)
-    total = sum(len(sentences[relation]) for relation in facts["relation"])
-    tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
-    with progress.bar(description="probe", total=total, unit="prompt") as bar:
-        model = checkpoints.load_model(args.model, device=args.device)
-        return mastery.probe(model, tokenizer, facts, sentences, settings, bar.update)
+    total = sum(len(sentences[relation][: settings.max_templates]) for relation in facts["relation"])
+
+    @cache
+    def load() -> Any:
+        tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
+        return checkpoints.load_model(args.model, device=args.device), tokenizer
+
+    with (
+        tempfile.TemporaryDirectory(prefix="sftlens-probe-") as temporary,
+        progress.bar(description="probe", total=total, unit="prompt") as bar,
+    ):
+        identity = {"model": model, "bos": args.bos, "code": fingerprints.of_module("completions")}
+        prober = probing.Prober(load, identity, sentences, settings, args.state or Path(temporary))
+        texts = folder / TEXTS if settings.keep_texts else None
+        needs = dict(args.quota_needs or [])
+        return probing.probe(facts, prober, needs=needs, texts=texts, progress=bar.update)
 
 
 if __name__ == "__main__":

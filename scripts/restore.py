@@ -4,9 +4,11 @@
     python scripts/restore.py BASE FINETUNED --ratio 5 --ratio 20 --facts mastery.parquet --out DIR
 
 BASE and FINETUNED are Hugging Face folders or base.json pointers, and are only read. Without --facts the
-restored model is written: DIR is a Hugging Face folder (DIR/k5, DIR/k20 for several ratios). With --facts it
-is evaluated in memory, which writes answers.parquet and summary.json to the same place, and the model is
-written only with --save-model.
+restored model is written: DIR is a Hugging Face folder (DIR/k5, DIR/k20 for several ratios), whose README.md says
+what it is. With --facts it is evaluated in memory, which writes answers.parquet and summary.json to the same place,
+and the model is written only with --save-model. --level-map FILE writes, with or without --out, which of the ratios
+restores each parameter: a safetensors file with one byte per parameter of the region, the place (from 0) of the
+smallest such ratio in the metadata's list `ratios`, 255 for none.
 """
 
 import argparse
@@ -19,17 +21,21 @@ import numpy as np
 import _cli
 from sftlens import files, provenance
 from sftlens.checkpoints import load_model, load_tokenizer, open_tensors
-from sftlens.errors import DataError
+from sftlens.errors import ConfigError, DataError
 from sftlens.progress import bar
 from sftlens.restoration import orders, selection
 from sftlens.restoration.application import Restorer
+from sftlens.restoration.card import card
 from sftlens.restoration.pairs import Pair
-from sftlens.restoration.saving import check_out, save_restored
+from sftlens.restoration.saving import check_file, check_levels, check_out, save_levels, save_restored
 from sftlens.settings.evaluation import EvaluationSettings
 from sftlens.settings.restoration import RestorationSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+USED = {"relative": {"epsilon"}, "bottom": {"epsilon"}, "random": {"seed"}}
+"""Settings that an order depends on."""
 
 
 def arguments() -> argparse.Namespace:
@@ -44,7 +50,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--facts", type=Path, help="facts with buckets (mastery.parquet): evaluate on them")
     _cli.add_measuring(parser)
     parser.add_argument("--save-model", action="store_true", help="write the restored model also with --facts")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument("--level-map", type=Path, help="file for the smallest ratio that restores each parameter")
+    parser.add_argument("--out", type=Path, help="folder for the results")
     return parser.parse_args()
 
 
@@ -70,13 +77,23 @@ class Job:
         self.ratios = sorted(set(args.ratio))
         self.saves = args.save_model or args.facts is None
         base, finetuned = open_tensors(args.base), open_tensors(args.finetuned)
-        for ratio in self.ratios:
-            selection.count(0, ratio)
-            check_out(self.out(ratio), [base.folder, finetuned.folder], whole=self.saves)
+        self.check([base.folder, finetuned.folder])
         self.order = orders.make(args.order, self.settings)
         self.progress = bar(description="restore", unit="element")
         self.pair = Pair(base, finetuned, args.region, progress=self.progress.update)
         self.inputs = _cli.contents(args, "base", "finetuned", "facts", "train")
+
+    def check(self, models: list[Path]) -> None:
+        """Refuse ratios and places to write to before anything is read."""
+        for ratio in self.ratios:
+            selection.count(0, ratio)
+            if self.args.out:
+                check_out(self.out(ratio), models, whole=self.saves)
+        if self.args.level_map:
+            check_levels(self.ratios)
+            check_file(self.args.level_map, models)
+        if not (self.args.out or self.args.level_map):
+            raise ConfigError("option --out: is missing; give a folder for the results, or a file with --level-map")
 
     def out(self, ratio: float) -> Path:
         """Return the folder of one ratio."""
@@ -85,9 +102,11 @@ class Job:
     @cached_property
     def cuts(self) -> dict[float, selection.Cut]:
         """The cut of each ratio."""
-        given = self.args.changes
-        counts = read_histogram(given) if given else selection.histogram(self.pair, self.order)
-        return {cut.ratio: cut for cut in selection.cuts(self.pair, self.order, counts, self.ratios)}
+        if given := self.args.changes:
+            found = selection.cuts(self.pair, self.order, read_histogram(given), self.ratios)
+        else:
+            found = selection.select(self.pair, self.order, self.ratios)
+        return {cut.ratio: cut for cut in found}
 
     def compute(self, ratio: float, folder: Path) -> None:
         """Fill `folder` with the results of one ratio: `model/`, or answers.parquet and summary.json."""
@@ -95,10 +114,11 @@ class Job:
         metrics: list[dict[str, object]] = []
         if self.saves:
             folder = folder / "model"
-            save_restored(restorer, self.pair.finetuned.folder, folder)
+            save_restored(restorer, folder, self.card(ratio))
         if self.args.facts:
             model = load_model(self.args.finetuned, device=self.args.device, transform=restorer)
-            metrics = _evaluate(model, load_tokenizer(self.args.finetuned, self.args.bos), self.args, folder)
+            tokenizer = load_tokenizer(self.args.finetuned, self.args.bos)
+            metrics = _evaluate(model, tokenizer, self.args, folder, of=self.content(ratio))
         where = {"order": self.args.order, "region": self.args.region, "ratio": ratio}
         summary = provenance.summary(
             "restore",
@@ -110,13 +130,36 @@ class Job:
         )
         files.write_json(folder / "summary.json", summary)
 
+    def content(self, ratio: float) -> str:
+        """Return what stands for the content of the restored model."""
+        names = (self.inputs["base"], self.inputs["finetuned"], self.args.order, self.args.region)
+        return " ".join([*names, f"{ratio:g}", str(self.settings.seed)])
+
+    def card(self, ratio: float) -> str:
+        """Return the model card of one ratio."""
+        return card(
+            self.cuts[ratio],
+            self.pair.elements(),
+            order=self.args.order,
+            region=self.args.region,
+            inputs=self.inputs,
+            settings=self.settings.model_dump(include=USED.get(self.args.order, set())),
+        )
+
+    def save_levels(self, folder: Path) -> None:
+        """Write the level map into `folder`."""
+        metadata = {"order": self.args.order, "region": self.args.region, "format": "pt"}
+        metadata |= {name: self.inputs[name] for name in ("base", "finetuned")}
+        ascending = [self.cuts[ratio] for ratio in self.ratios]
+        save_levels(self.pair, self.order, ascending, metadata, folder / "levels")
+
     def described(self, cut: selection.Cut) -> dict[str, int]:
         """Return what a cut did, for the summary."""
         return {
             "elements": self.pair.elements(),
             "restored": cut.elements,
             "threshold_key": cut.threshold,
-            "ties_restored": sum(cut.ties.values()),
+            "ties_restored": cut.ties,
         }
 
     def depends(self, ratio: float) -> dict[str, object]:
@@ -127,8 +170,18 @@ class Job:
         return {**axes, **asked, **self.settings.model_dump(), **answering, **_cli.reprobing_settings(self.args)}
 
     def run(self) -> None:
-        """Make the results of each ratio."""
-        for ratio in self.ratios:
+        """Make the results of each ratio, and the level map."""
+        if self.args.level_map:
+            axes = {"order": self.args.order, "region": self.args.region, "ratios": self.ratios}
+            _cli.stage(
+                self.args,
+                "levels",
+                outputs={"levels": self.args.level_map},
+                inputs=self.inputs,
+                settings={**axes, **self.settings.model_dump()},
+                compute=self.save_levels,
+            )
+        for ratio in self.ratios if self.args.out else []:
             out = self.out(ratio)
             outputs = (
                 {"model": out} if self.saves else {name: out / name for name in ("answers.parquet", "summary.json")}
@@ -145,16 +198,16 @@ class Job:
 
 # The one place where restoration meets evaluation.
 def _evaluate(
-    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", args: argparse.Namespace, out: Path
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", args: argparse.Namespace, out: Path, of: str
 ) -> list[dict[str, object]]:
-    """Ask the restored model; write the tables into `out` and return the rows of metrics."""
+    """Ask the restored model, whose content is `of`; write the tables into `out` and return the rows of metrics."""
     from sftlens import measuring
 
     settings = _cli.settings(args, EvaluationSettings)
-    facts = files.read_parquet(args.facts, ["fact_id", "question"])
+    facts = _cli.facts(args.facts)
     asked = (facts, _cli.training_set(args), settings)
     with bar(description="evaluate", unit="question") as progress:
-        how = {"reprobing_as": _cli.reprobing(args), "progress": progress.update}
+        how = {"reprobing_as": _cli.reprobing(args, of), "progress": progress.update}
         return measuring.measure(out, model, tokenizer, *asked, **how)
 
 

@@ -46,6 +46,17 @@ def _cell(bucket: str, step: int, scale: str, seed: int) -> list[dict[str, objec
     return rows
 
 
+def _quality() -> list[dict[str, object]]:
+    rows = [
+        _row("mastery_quality", "mastery_by_exposure", value, split=split, bucket=f"exposure {name}")
+        for split in ("train", "test", "testood")
+        for name, value in (("0", 0.02), ("1", 0.05), ("2-3", 0.2), ("16-31", 0.7))
+    ]
+    rows += [_row("mastery_quality", "exposure_spearman", 0.75, split=split) for split in ("train", "test", "testood")]
+    rows += [_row("mastery_quality", name, 0.8) for name in ("retest_agreement", "kappa", "variance_fact")]
+    return [*rows, _row("mastery_quality", "reliability", 0.9, bucket="7 x 10")]
+
+
 def fake_results() -> pd.DataFrame:
     """Return an invented study: one model, n = 0, 60, 240, 480, five buckets, two seeds, restored at 480."""
     counts = {
@@ -58,6 +69,7 @@ def fake_results() -> pd.DataFrame:
         for split, sizes in counts.items()
         for bucket, n in zip(BUCKETS, sizes, strict=True)
     ]
+    rows += _quality()
     for strategy, shift in (("base", -0.01), ("fewshot", 0.015)):
         axes = {"train_set": "base", "scale": "0", "strategy": strategy}
         rows += _accuracies("evaluate", shift, **axes)

@@ -58,4 +58,4 @@ def pair_of(tmp_path: Path, base: Tensors, finetuned: Tensors, region: str = "tr
 
 def cuts_of(pair: Pair, order: str, ratios: list[float]) -> list[selection.Cut]:
     ranked = orders.make(order, SETTINGS)
-    return selection.cuts(pair, ranked, selection.histogram(pair, ranked), ratios)
+    return selection.select(pair, ranked, ratios)

@@ -77,6 +77,11 @@ def test_wrong_type_names_the_key_and_the_value(changes, words):
     [
         ({"finetuning__dtype": "bfloat16"}, ["bfloat16 needs zero_stage 1", "dtype: float32"]),
         ({"finetuning__micro_batch_size": 16}, ["micro_batch_size 16", "batch_size 8"]),
+        ({"finetuning__offload": "optimizer"}, ["'finetuning'", "needs zero_stage 1", "offload: none"]),
+        (
+            {"finetuning__offload": "parameters", "finetuning__zero_stage": 2},
+            ["'finetuning'", "needs zero_stage 3 (it is 2", "offload: optimizer"],
+        ),
         ({"models__tiny__path": "models/mine"}, ["models.tiny", "takes no `path`"]),
         ({"models__tiny__source": "path"}, ["models.tiny", "needs `path`"]),
         ({"models__tiny__source": "hub", "models__tiny__path": "a/b"}, ["models.tiny", "needs `revision`"]),

@@ -1,19 +1,15 @@
-"""Evaluation: what is asked, how answers are judged, and the rows of accuracy."""
+"""Evaluation: what is asked, and how answers are judged."""
 
-from typing import Any
-
-import pandas as pd
 import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from probe_tables import facts_table
-from sftlens import evaluation, generation, prompts, statistics
+from sftlens import evaluation, generation, prompts
 from sftlens.errors import DataError
 from sftlens.settings.evaluation import EvaluationSettings
 from tiny import tiny_model, tiny_tokenizer
 
 SETTINGS = EvaluationSettings(max_new_tokens=6)
-Rows = dict[tuple[str, str, str], dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +87,38 @@ def test_test_splits_and_the_training_set_are_asked(
         evaluation.run(model, tokenizer, facts[facts["split"] == "train"], None, SETTINGS)
 
 
+def test_one_output_carries_every_judgement(
+    asked: list[str], model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    facts = facts_table(("test",)).head(4)
+    facts["aliases"] = [["Port Vale"], ["ort Val"], ["Port of Vale"], ["Vale"]]
+    answers = evaluation.answer(model, tokenizer, facts, SETTINGS)
+    assert len(asked) == 4
+    assert answers["relation"].tolist() == facts["relation"].tolist()
+    assert answers["contains"].tolist() == [True, True, False, True]
+    assert answers["exact"].tolist() == [True, False, False, False]
+    assert answers["word_boundary"].tolist() == [True, False, False, True]
+    assert answers["f1"].tolist() == pytest.approx([1.0, 0.0, 0.8, 2 / 3])
+
+
+def test_leaked_answers_and_questions_of_the_train_split_are_marked(
+    asked: list[str], model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    facts = facts_table(("train", "test"))
+    test = facts.index[facts["split"] == "test"]
+    facts["aliases"] = [["no such answer", "Port"] for _ in facts.index]
+    facts.at[test[1], "question"] = facts.loc[facts["split"] == "train", "question"].iloc[0]
+    train = facts[facts["split"] == "train"].head(2)
+    answers = evaluation.run(model, tokenizer, facts, train, SETTINGS)
+    assert answers["leak"].tolist() == [
+        "Port" in subject for subject in [*facts.loc[test, "subject"], *train["subject"]]
+    ]
+    assert answers["leak"].sum() == 2
+    assert answers["in_train"].tolist() == [False, True, *[False] * 4, True, True]
+    bare = evaluation.run(model, tokenizer, facts.loc[test].drop(columns="subject"), None, SETTINGS)
+    assert {"leak", "in_train"}.isdisjoint(bare)  # what cannot be known is left out
+
+
 def test_shots_come_from_train(asked: list[str], model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
     facts = facts_table()
     examples = evaluation.shots(facts, 3)
@@ -107,70 +135,3 @@ def test_shots_come_from_train(asked: list[str], model: PreTrainedModel, tokeniz
     for short in (facts[facts["split"] != "train"], facts.drop(columns="split")):
         with pytest.raises(DataError, match="3 shots need as many train facts, there are 0; lower `shots`"):
             evaluation.shots(short, 3)
-
-
-def answers_of(groups: dict[tuple[str, str], list[tuple[int, int]]]) -> pd.DataFrame:
-    """Return answers from lists of (contains, well_formed) by (split, bucket)."""
-    return pd.DataFrame(
-        [
-            {"split": split, "bucket": bucket, "contains": bool(c), "well_formed": bool(w)}
-            for (split, bucket), judged in groups.items()
-            for c, w in judged
-        ]
-    )
-
-
-def accuracy(groups: dict[tuple[str, str], list[tuple[int, int]]]) -> Rows:
-    rows = evaluation.accuracy(answers_of(groups))
-    return {(row["split"], row["bucket"], row["metric"]): row for row in rows}
-
-
-FULL = {
-    ("test", "D0"): [(0, 1), (0, 1), (0, 0), (1, 1)],
-    ("test", "D1"): [(1, 1), (0, 1)],
-    ("test", "D2"): [(1, 1), (1, 0)],
-    ("test", "D3"): [(1, 1)],
-    ("test", "D4"): [(1, 1), (1, 1), (0, 0), (1, 0)],
-}
-
-
-def test_accuracy_by_bucket_all_and_macro() -> None:
-    rows = accuracy(FULL)
-    assert len(rows) == 3 * 7
-    row = rows["test", "D0", "contains"]
-    assert (row["value"], row["n"]) == (0.25, 4) and (row["low"], row["high"]) == statistics.wilson(1, 4)
-    row = rows["test", "all", "contains"]
-    assert (row["value"], row["n"]) == (8 / 13, 13) and (row["low"], row["high"]) == statistics.wilson(8, 13)
-    row = rows["test", "macro", "contains"]
-    shares = [0.25, 0.5, 1.0, 1.0, 0.75]
-    assert row["value"] == pytest.approx(0.7) and row["n"] == 13
-    assert (row["value"], row["low"], row["high"]) == statistics.macro(shares, [4, 2, 2, 1, 4])
-    assert rows["test", "macro", "well_formed"]["value"] == pytest.approx((0.75 + 1 + 0.5 + 1 + 0.5) / 5)
-    row = rows["test", "D4", "contains_given_well_formed"]
-    assert (row["value"], row["n"]) == (1.0, 2) and (row["low"], row["high"]) == statistics.wilson(2, 2)
-    assert rows["test", "macro", "contains_given_well_formed"]["value"] == pytest.approx(
-        (1 / 3 + 1 / 2 + 1 + 1 + 1) / 5
-    )
-
-
-@pytest.mark.parametrize("empty", ["D0", "D1", "D2", "D3", "D4"])
-def test_with_an_empty_bucket_the_macro_is_undefined(empty: str) -> None:
-    rows = accuracy({key: value for key, value in FULL.items() if key[1] != empty})
-    assert not any("macro" in key or empty in key for key in rows)
-    assert ("test", "all", "contains") in rows
-
-
-def test_only_the_metric_that_lacks_answers_goes_without() -> None:
-    rows = accuracy(FULL | {("test", "D3"): [(1, 0), (0, 0)]})
-    assert ("test", "macro", "contains") in rows
-    assert ("test", "macro", "contains_given_well_formed") not in rows
-    assert ("test", "D3", "contains_given_well_formed") not in rows
-    assert rows["test", "D3", "well_formed"]["value"] == 0
-
-
-def test_splits_are_counted_apart_and_unknown_buckets_only_in_all() -> None:
-    rows = accuracy(FULL | {("train", "D2"): [(1, 1)], ("testood", ""): [(0, 1), (1, 1)]})
-    assert rows["train", "D2", "contains"]["n"] == 1 and ("train", "macro", "contains") not in rows
-    assert {bucket for split, bucket, _ in rows if split == "testood"} == {"all"}
-    assert rows["testood", "all", "contains"]["value"] == 0.5
-    assert rows["test", "all", "contains"]["n"] == 13

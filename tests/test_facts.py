@@ -172,7 +172,7 @@ def aliases_file(folder: Path, text: str) -> str:
 
 
 def test_aliases_follow_the_object_once(folder: Path) -> None:
-    path = aliases_file(folder, "P17 object 1: [Other, P17 object 1, Other]\nElse: [x]\n")
+    path = aliases_file(folder, "P17 object 1: [Other, P17 object 1, Other]\n")
     table = load(folder, aliases=path)
     assert table["aliases"].iloc[:2].tolist() == [["P17 object 0"], ["P17 object 1", "Other"]]
 

@@ -26,7 +26,7 @@ def line(figure: Figure, name: str, panel: int = 0) -> np.ndarray:
 
 
 def words(figure: Figure) -> str:
-    return " ".join(text.get_text() for text in reversed(figure.texts))
+    return " ".join(" ".join(text.get_text() for text in reversed(figure.texts)).split())
 
 
 def test_unknown_figure_is_named_with_the_known_ones():

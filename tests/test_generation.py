@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import accelerate
 import pytest
 import torch
 from transformers import PreTrainedModel
@@ -103,15 +104,31 @@ def test_progress_counts_the_prompts(model: PreTrainedModel) -> None:
     assert sum(seen) == 9 and len(seen) > 3
 
 
-@pytest.mark.parametrize("batch_tokens", [1, 25, 10**6])
-def test_batches_hold_prompts_of_one_length(batch_tokens: int) -> None:
+def test_prompts_that_begin_alike_are_begun_once(model: PreTrainedModel) -> None:
+    heads = [[5, 6, 7, 8, 9, 10, 11, 12, 13, 14], [5, 6, 7, 8, 21, 22, 23, 24, 25, 26], [30] * 10]
+    prompts = [[*heads[i % 3], 40 + i, 50 + i] for i in range(24)]
+    counted: list[torch.Size] = []
+    hook = model.register_forward_pre_hook(
+        lambda module, args, given: counted.append(given["input_ids"].shape), with_kwargs=True
+    )
+    ours = generation.greedy(model, prompts, max_new_tokens=4, eos=EOS, batch_tokens=10**6)
+    hook.remove()
+    assert counted[:2] == [(3, 10), (24, 2)]
+    assert ours == [theirs(model, prompt, 4, EOS) for prompt in prompts]
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("batch_tokens", [1, 60, 10**6])
+def test_batches_keep_to_their_budget(batch_tokens: int, mixed: bool) -> None:
     prompts = prompts_of(30)
-    made = list(generation.batches(prompts, batch_tokens))
+    made = list(generation.batches(prompts, batch_tokens, 2, mixed=mixed))
     assert sorted(place for batch in made for place in batch.places) == list(range(30))
     for batch in made:
-        assert batch.ids.tolist() == [prompts[place] for place in batch.places]
-        assert batch.ids.numel() <= max(batch_tokens, batch.ids.shape[1])
-    assert len(made) <= 4 or batch_tokens < 10**6
+        assert [row for part in batch.parts for row in part.tolist()] == [prompts[place] for place in batch.places]
+        assert len(batch.places) * (batch.longest + 2) <= max(batch_tokens, batch.longest + 2)
+        assert mixed or len(batch.parts) == 1
+    if batch_tokens == 10**6:
+        assert len(made) == (1 if mixed else len({len(prompt) for prompt in prompts}))
 
 
 def test_first_logits_are_those_after_each_prompt(model: PreTrainedModel) -> None:
@@ -147,3 +164,23 @@ def test_logits_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     torch.nn.init.constant_(model.lm_head.weight, float("nan"))
     with pytest.raises(ModelError, match="NaN or Inf"):
         generation.greedy(model, [[5, 6]], max_new_tokens=2, eos=EOS, batch_tokens=100)
+
+
+def test_a_model_spread_over_devices_answers_alike(tmp_path: Path) -> None:
+    model, prompts = tiny_model(tmp_path / "model"), prompts_of(20)
+
+    def answers(spread: PreTrainedModel) -> tuple[list[list[int]], list[list[int]]]:
+        greedy = generation.greedy(spread, prompts, max_new_tokens=6, eos=EOS, batch_tokens=200)
+        found = generation.sample(spread, prompts, [bytes([i] * 16) for i in range(20)],
+                                  lambda places, tokens: [new[-1] % 7 == 0 for new in tokens], samples=5,
+                                  temperature=1.0, max_new_tokens=4, eos=EOS, batch_tokens=200)  # fmt: skip
+        return greedy, [batch.hits.tolist() for batch in found]
+
+    wanted = answers(model)
+    last = len(model.model.layers) - 1
+    places = {"model.embed_tokens": "cpu", "model.rotary_emb": "cpu", "model.norm": "cpu", "lm_head": "cpu"}
+    places |= {f"model.layers.{i}": "disk" if i == last else "cpu" for i in range(last + 1)}
+    # The last layer's weights come from the disk each time it runs, as they would come from another device.
+    spread = accelerate.dispatch_model(model, places, main_device="cpu", offload_dir=tmp_path / "disk")
+    assert next(spread.model.layers[last].parameters()).device.type == "meta"
+    assert answers(spread) == wanted

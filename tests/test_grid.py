@@ -117,6 +117,30 @@ def test_studies_share_the_mastery_of_equal_settings(changes, same):
 
 
 @pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({"experiments__mastery__models": ["tiny"], "evaluation__max_new_tokens": 4}, True),
+        ({"experiments__mastery__retest": 50}, False),
+        ({"experiments__mastery__answer_probability": True}, False),
+        ({"probing__samples": 5}, False),
+    ],
+)
+def test_quality_of_mastery_is_shared_and_its_settings_leave_mastery_alone(changes, same):
+    old, new = paths.Paths(demo()), paths.Paths(demo(**changes))
+    product = Product("mastery_quality", Cell("tiny", "", "", 0, ""))
+    assert (new.summary(product) == old.summary(product)) is same
+    assert new.summary(product).startswith(new.mastery_folder("tiny") + "/quality-")
+    assert (new.mastery("tiny") == old.mastery("tiny")) is ("probing__samples" not in changes)
+
+
+def test_exposure_is_drawn_only_where_the_text_was_written_here():
+    mine = {**DEMO["models"]["tiny"], "source": "path", "path": "models/mine"}
+    study = demo(models={"mine": mine}, experiments={"mastery": {}})
+    assert list(targets.wanted(study)) == ["table1", "reliability"]
+    assert "reliability" not in targets.wanted(demo(experiments={"scaling": {"scales": [60]}}))
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {},
@@ -162,7 +186,7 @@ def test_questions_named_later_are_no_conflict(monkeypatch, tmp_path):
 
 
 def test_figures_and_tables_follow_the_experiments():
-    assert list(targets.wanted(demo())) == ["fig2", "fig4", "fig5", "table1", "table2", "table3", "table4"]
+    assert list(targets.wanted(demo())) == [*targets.FIGURES, *targets.TABLES, *targets.INTERVALS]
     assert list(targets.wanted(demo(experiments={"divergence": {"scales": [60]}}))) == ["fig5", "table1"]
 
 
@@ -214,6 +238,7 @@ def test_snakemake_plans_an_imported_model_on_the_embedded_world(tmp_path):
             "known": {**DEMO["models"]["tiny"], "mastery": "known.parquet"},
         },
         experiments={
+            "mastery": {"models": ["mine"], "retest": 0},
             "scaling": {"models": ["mine"], "scales": [60]},
             "divergence": {"models": ["known"], "scales": ["all"], "train_sets": ["mixed"]},
             "restoration": {"models": ["mine"], "train_sets": ["D0"], "scales": [60], "ratios": [0.5, 20]},

@@ -8,7 +8,7 @@ import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from probe_tables import SENTENCES, facts_table
-from sftlens import generation, mastery, mastery_import, template_choice, templates
+from sftlens import completions, generation, mastery, mastery_import, template_choice, templates
 from sftlens.errors import DataError
 from sftlens.settings.probing import ProbingSettings
 from sftlens.settings.templates import TemplateChoice
@@ -87,8 +87,11 @@ def test_the_seed_and_the_fact_seed_the_samples(
 ) -> None:
     other = mastery.probe(model, tokenizer, facts_table(), SENTENCES, SETTINGS.model_copy(update={"seed": 1}))
     assert other["hits"].tolist() != probed["hits"].tolist()
-    streams = {mastery.stream(s, f, t) for s in (0, 1) for f in ("a", "b") for t in ("x", "y")}
-    assert len(streams) == 8 and {len(stream) for stream in streams} == {16}
+    renamed = mastery.probe(model, tokenizer, facts_table(), SENTENCES, SETTINGS, of="other weights")
+    assert renamed["hits"].tolist() != probed["hits"].tolist()
+    names = [(s, m, f, t) for s in (0, 1) for m in ("v", "w") for f in ("a", "b") for t in ("x", "y")]
+    streams = {completions.stream(*name) for name in names}
+    assert len(streams) == 16 and {len(stream) for stream in streams} == {16}
 
 
 def test_prompts_are_filled_templates_as_the_tokenizer_encodes_them(
@@ -100,11 +103,12 @@ def test_prompts_are_filled_templates_as_the_tokenizer_encodes_them(
         assert all(prompt[0] == tokenizer.bos_token_id for prompt in prompts)
         assert options["temperature"] == 0.7 and options["samples"] == 10 and options["max_new_tokens"] == 32
         texts.extend(str(tokenizer.decode(prompt, skip_special_tokens=True)) for prompt in prompts)
-        assert found(0, tokenizer(" the answer", add_special_tokens=False)["input_ids"])  # type: ignore[operator]
-        assert not found(0, tokenizer(" THE ANSWER", add_special_tokens=False)["input_ids"])  # type: ignore[operator]
-        return np.arange(len(prompts)) % 11
+        new = tokenizer([" the answer", " THE ANSWER"], add_special_tokens=False)["input_ids"]
+        assert found([0, 0], new) == [True, False]  # type: ignore[operator]
+        places = list(range(len(prompts)))
+        return [generation.Sampled(0, places, np.array(places) % 11, [])]
 
-    monkeypatch.setattr(generation, "sample_hits", fake)
+    monkeypatch.setattr(generation, "sample", fake)
     facts = facts_table(("train",), 1)
     table = mastery.probe(model, tokenizer, facts, SENTENCES, ProbingSettings())
     wanted = [

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from probe_tables import SENTENCES, facts_table
 from script_calls import ok, process, refused
-from sftlens.files import read_json, sha256, write_json, write_parquet
+from sftlens.files import read_json, sha256, write_parquet
 from sftlens.mastery import BUCKETS, bucket
 from tiny import tiny_model, tiny_tokenizer
 
@@ -46,7 +46,7 @@ def mastery_table(facts: pd.DataFrame) -> pd.DataFrame:
     table["template_hits"] = [
         row[: len(SENTENCES[relation])] for row, relation in zip(hits, facts["relation"], strict=True)
     ]
-    table["aliases"] = [[*" aeiou"] if name == "D4" else ["a"] for name in table["bucket"]]
+    table["aliases"] = [[*"aeiou"] if name == "D4" else ["a"] for name in table["bucket"]]
     return table
 
 
@@ -104,21 +104,29 @@ def test_evaluate_writes_answers_and_summary(inputs: Path, tmp_path: Path) -> No
     ok("evaluate.py", *given, "--train", inputs / "train.parquet", "--scale", 4, "--out", tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["answers.parquet", "summary.json"]
     answers = pd.read_parquet(tmp_path / "out" / "answers.parquet")
-    assert answers.columns.tolist() == ["fact_id", "split", "bucket", "output", "contains", "well_formed"]
+    judged = ["contains", "exact", "word_boundary", "f1", "well_formed", "leak", "in_train"]
+    assert answers.columns.tolist() == ["fact_id", "split", "relation", "bucket", "output", *judged]
     train = pd.read_parquet(inputs / "train.parquet")["fact_id"].tolist()
     assert answers["fact_id"].tolist()[-4:] == train[:4]
     assert answers["split"].tolist() == ["test"] * 6 + ["testood"] * 6 + ["train"] * 4
     metrics = read_json(tmp_path / "out" / "summary.json")["metrics"]
-    assert all(set(row) == {"split", "bucket", "metric", "value", "n", "low", "high"} for row in metrics)
+    fields = {"split", "bucket", "metric", "value", "n", "low", "high"}
+    assert all(set(row) - {"relation"} == fields for row in metrics)
+    metrics = [row for row in metrics if "relation" not in row]
     found = {(row["split"], row["bucket"]): row for row in metrics if row["metric"] == "contains"}
     assert found["test", "all"]["n"] == 6 and found["test", "macro"]["n"] == 6
     assert found["test", "all"]["value"] == answers.loc[answers["split"] == "test", "contains"].mean()
     assert ("train", "macro") not in found
+    assert not any(row["metric"].startswith("majority") for row in metrics)
     # Facts without buckets, splits or aliases are asked too, and the pointer's model with examples.
     bare = pd.read_parquet(inputs / "facts.parquet")[["fact_id", "question", "object"]].head(3)
     write_parquet(tmp_path / "bare.parquet", bare)
     ok("evaluate.py", "--model", inputs / "ft", "--facts", tmp_path / "bare.parquet", "--out", tmp_path / "bare")
     assert set(pd.read_parquet(tmp_path / "bare" / "answers.parquet")["bucket"]) == {""}
+    # What depends on no model stands beside the base model's answers alone.
+    ok("evaluate.py", *given, "--out", tmp_path / "n0")
+    rows = read_json(tmp_path / "n0" / "summary.json")["metrics"]
+    assert {row["split"] for row in rows if row["metric"] == "majority"} == {"test", "testood"}
     ok("evaluate.py", *given, "--shots", 2, "--out", tmp_path / "shots")
     assert read_json(tmp_path / "shots" / "summary.json")["settings"]["shots"] == 2
 
@@ -167,24 +175,12 @@ def without_bos(folder: Path) -> None:
     tiny_tokenizer(bos=False).save_pretrained(folder)
 
 
-def foreign_tokenizer(folder: Path) -> None:
-    tokenizer = tiny_tokenizer()
-    tokenizer.add_tokens(["Which", "Mount", "Kesta", "Ada", "Loren", "Where"])
-    tensors = load_file(folder / "model.safetensors")
-    for name in ("lm_head.weight", "model.embed_tokens.weight"):
-        tensors[name] = tensors[name][:280].clone()
-    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-    write_json(folder / "config.json", read_json(folder / "config.json") | {"vocab_size": 280})
-    tokenizer.save_pretrained(folder)
-
-
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
         (poisoned, "'model.layers.1.mlp.up_proj.weight' holds NaN or Inf"),
         (truncated, "model.safetensors: not a readable safetensors file"),
         (without_bos, "no BOS token; set `bos: none`"),
-        (foreign_tokenizer, "vocabulary of 280; use the tokenizer that belongs to the model"),
         (lambda folder: (folder / "config.json").unlink(), "config.json is missing"),
     ],
 )

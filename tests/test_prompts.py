@@ -56,6 +56,37 @@ def test_labels_of_a_known_sample_token_by_token(tokenizer):
     assert sample.supervised == len(supervised)
 
 
+def sentencepiece():
+    """A tokenizer as LLaMA-2's: `▁` for a space and before the text, no pieces cut beforehand, bytes as a fallback."""
+    words = ["▁Where", "▁was", "▁Ada", "▁born", "▁Port", "▁Vale", "question", "answer", "▁<"]
+    merges = list(dict.fromkeys((word[:i], word[i]) for word in words for i in range(1, len(word))))
+    bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
+    letters = sorted({*"|>?▁", *"".join(words)})
+    pieces = dict.fromkeys(["<unk>", "<s>", "</s>", *bytes_, *letters, *(a + b for a, b in merges)])
+    ids = {piece: i for i, piece in enumerate(pieces)}
+    raw = Tokenizer(models.BPE(ids, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    raw.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    return PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+
+
+def test_ids_and_labels_of_known_samples_of_a_sentencepiece_tokenizer():
+    tokenizer = sentencepiece()
+    prompt = [1, 318, 281, 312, 281, 260, 287, 290, 293, 297, 261, 318, 281, 317, 281, 260]
+    assert " ".join(tokenizer.convert_ids_to_tokens(prompt)) == (
+        "<s> ▁< | question | > ▁Where ▁was ▁Ada ▁born ? ▁< | answer | >"
+    )
+    known = {
+        "Port Vale": ([301, 305, 282, 2], ["▁Port", "▁Vale", "▁", "</s>"]),
+        "Ö": ([282, 198, 153, 282, 2], ["▁", "<0xC3>", "<0x96>", "▁", "</s>"]),
+    }
+    for answer, (ids, pieces) in known.items():
+        sample = prompts.encode_sample(tokenizer, "Where was Ada born?", answer, 64)
+        assert sample.input_ids == prompt + ids
+        assert sample.labels == [MASKED] * len(prompt) + ids
+        assert tokenizer.convert_ids_to_tokens(ids) == pieces
+    assert prompts.encode_prompt(tokenizer, "Where was Ada born?") == prompt
+
+
 def test_prompt_is_what_the_sample_begins_with(tokenizer):
     prompt = prompts.encode_prompt(tokenizer, QUESTION)
     sample = prompts.encode_sample(tokenizer, QUESTION, ANSWER, 64)

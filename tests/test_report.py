@@ -40,7 +40,14 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def make(path: Path, **changes: object) -> str:
-    arguments = {"study": "demo", "results": fake_results(), "figures": {}, "notice": NOTICE, "missing": []}
+    arguments = {
+        "study": "demo",
+        "results": fake_results(),
+        "figures": {},
+        "intervals": {},
+        "notice": NOTICE,
+        "missing": [],
+    }
     arguments |= {"settings": SETTINGS} | changes
     arguments["results"] = dict.fromkeys(report.CAPTIONS, arguments["results"])
     report.write(path, **arguments)

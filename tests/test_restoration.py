@@ -11,7 +11,7 @@ from restoration_models import SETTINGS, SHAPES, Tensors, cuts_of, drawn, gaussi
 from sftlens.errors import ConfigError, DataError
 from sftlens.restoration import concentration, orders, selection
 from sftlens.restoration.application import Restorer
-from sftlens.restoration.orders.random import INCREMENT, mixed, signed
+from sftlens.restoration.orders.random import INCREMENT, mixed_, signed
 from sftlens.restoration.pairs import Pair
 from sftlens.settings.restoration import RestorationSettings
 
@@ -35,12 +35,9 @@ def brute_force(order: str, base: Tensors, finetuned: Tensors, names: list[str])
 
 def selected(pair: Pair, order: str, cut: selection.Cut) -> np.ndarray:
     """Return the selected elements of the region, bool, tensors in the order of ties."""
-    ranked, masks, ties, name = orders.make(order, SETTINGS), [], 0, ""
-    for piece in pair.pieces():
-        ties, name = (ties if piece.name == name else 0), piece.name
-        mask, ties = cut.mask(name, selection.keys_of(ranked, piece), ties)
-        masks.append(mask.numpy())
-    return np.concatenate(masks)
+    ranked = orders.make(order, SETTINGS)
+    keys = ((piece, selection.keys_of(ranked, piece)) for piece in pair.pieces())
+    return np.concatenate([cut.mask(piece.name, ranks, piece.start).numpy() for piece, ranks in keys])
 
 
 def bits(tensor: torch.Tensor) -> torch.Tensor:
@@ -124,7 +121,7 @@ def test_ties_go_to_the_first_tensor_by_name_then_to_the_first_elements(tmp_path
     base = {f"layers.{i}.w": torch.zeros(4) for i in "ab"}
     pair = pair_of(tmp_path, base, {name: tensor + 1 for name, tensor in base.items()}, piece=3)
     cut = cuts_of(pair, "relative", [75])[0]
-    assert cut.ties == {"layers.a.w": 4, "layers.b.w": 2}
+    assert (cut.ties, cut.last, cut.end) == (6, "layers.b.w", 2)
     np.testing.assert_array_equal(selected(pair, "relative", cut), [True] * 6 + [False] * 2)
 
 
@@ -148,7 +145,7 @@ def test_ratio_outside_its_range_is_refused(ratio: float) -> None:
 
 def test_random_order_is_the_published_generator_and_depends_on_seed_and_name() -> None:
     state = torch.tensor([signed(1234567 + INCREMENT), signed(1234567 + 2 * INCREMENT)])
-    assert [value % 2**64 for value in mixed(state).tolist()] == [6457827717110365317, 3203168211198807973]
+    assert [value % 2**64 for value in mixed_(state).tolist()] == [6457827717110365317, 3203168211198807973]
     zeros = torch.zeros(1000)
     order = orders.make("random", SETTINGS)
     keys = order("a", zeros, zeros)

@@ -1,6 +1,7 @@
 """Sampling on the tree of prefixes against plain sampling, token by token and sample by sample."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,17 +56,20 @@ def sample(
     batch_tokens: int = 10**6,
     streams: Sequence[bytes] | None = None,
 ) -> list[int]:
-    return generation.sample_hits(
+    hits = np.zeros(len(prompts), dtype=np.int64)
+    for batch in generation.sample(
         model,
         prompts,
         streams or streams_of(len(prompts)),
-        found,
+        lambda places, tokens: [found(place, new) for place, new in zip(places, tokens, strict=True)],
         samples=samples,
         temperature=temperature,
         max_new_tokens=steps,
         eos=eos,
         batch_tokens=batch_tokens,
-    ).tolist()
+    ):
+        hits[batch.places] = batch.hits
+    return [int(count) for count in hits]
 
 
 def probabilities(model: PreTrainedModel, ids: list[int], temperature: float = 0.7) -> np.ndarray:
@@ -206,6 +210,53 @@ def test_a_low_temperature_is_greedy(model: PreTrainedModel) -> None:
     best = generation.greedy(model, prompts, max_new_tokens=5, eos=EOS, batch_tokens=100)
     hits = sample(model, prompts, lambda place, new: new == best[place], temperature=1e-3)
     assert hits == [10] * 6
+
+
+def finished(model: PreTrainedModel, prompts: list[list[int]], **options: Any) -> list[generation.Sampled]:
+    fixed = {"samples": 10, "temperature": 0.7, "max_new_tokens": 5, "eos": EOS, "batch_tokens": 60}
+    return list(generation.sample(model, prompts, streams_of(len(prompts)), all_deep, **{**fixed, **options}))
+
+
+def all_deep(places: Sequence[int], tokens: Sequence[list[int]]) -> list[bool]:
+    return [deep(place, new) for place, new in zip(places, tokens, strict=True)]
+
+
+def test_the_outputs_are_those_of_all_samples() -> None:
+    model, prompts = small_model(), prompts_of(12, vocabulary=VOCABULARY, longest=5)
+    batches = finished(model, prompts, keep_outputs=True)
+    assert sorted(place for batch in batches for place in batch.places) == list(range(12))
+    for batch in batches:
+        for place, hits, outputs in zip(batch.places, batch.hits, batch.outputs, strict=True):
+            assert sum(count for _, count in outputs) == 10
+            assert sum(count for new, count in outputs if new and deep(place, new)) == hits
+            assert len({tuple(new) for new, _ in outputs}) == len(outputs)
+            # A text ends where it was found, at EOS (left out), or at its longest.
+            assert not any(deep(place, new[:end]) for new, _ in outputs for end in range(1, len(new)))
+            assert not any(EOS in new or len(new) > 5 for new, _ in outputs)
+    assert not any(batch.outputs for batch in finished(model, prompts))
+
+
+def test_batches_that_are_done_are_left_out() -> None:
+    model, prompts = small_model(), prompts_of(12, vocabulary=VOCABULARY, longest=5)
+    whole = finished(model, prompts)
+    assert len(whole) > 3
+    rest = finished(model, prompts, done={0, 2})
+    assert [batch.number for batch in rest] == [1, *range(3, len(whole))]
+    for batch in rest:
+        assert batch.places == whole[batch.number].places
+        assert batch.hits.tolist() == whole[batch.number].hits.tolist()
+
+
+def test_a_tree_that_outgrows_the_budget_is_computed_in_parts() -> None:
+    model, prompts, rows = small_model(), [[3, 4, 1, place] for place in (0, 1, 3, 5)], []
+    hook = model.register_forward_pre_hook(lambda *given: rows.append(given[2]["input_ids"].shape[0]), with_kwargs=True)
+    free = finished(model, prompts, samples=200, batch_tokens=10**6)
+    widest = max(rows)
+    rows.clear()
+    bound = finished(model, prompts, samples=200, batch_tokens=9 * 40)
+    hook.remove()
+    assert widest > 100 and max(rows) <= 40
+    assert [batch.hits.tolist() for batch in bound] == [batch.hits.tolist() for batch in free]
 
 
 def test_prompts_that_do_not_fit_are_refused(model: PreTrainedModel) -> None:

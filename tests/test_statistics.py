@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from scipy import stats
 
 from sftlens import statistics
 
@@ -35,17 +36,27 @@ def test_macro_weighs_buckets_equally() -> None:
     value, low, high = statistics.macro(shares, sizes)
     error = math.sqrt((0.09 / 10 + 0.16 / 1000 + 0.21 / 20 + 0.24 / 30 + 0.25 / 40) / 25)
     assert value == pytest.approx(0.3)
-    assert (low, high) == pytest.approx((0.3 - 1.959964 * error, 0.3 + 1.959964 * error), abs=1e-7)
+    parts = [(0.09, 10), (0.16, 1000), (0.21, 20), (0.24, 30), (0.25, 40)]
+    df = 625 * error**4 / sum((v / f) ** 2 / f for v, f in parts)
+    half = stats.t.ppf(0.975, df) * error
+    assert (low, high) == pytest.approx((0.3 - half, 0.3 + half))
 
 
 def test_macro_stays_in_the_unit_interval() -> None:
-    assert statistics.macro([1.0] * 5, [1] * 5) == (1.0, 1.0, 1.0)
+    assert statistics.macro([1.0] * 5, [2] * 5) == (1.0, 1.0, 1.0)
     assert statistics.macro([0.5] * 5, [2] * 5)[1] >= 0
     assert statistics.macro([1, 1, 1, 1, 0.9], [2] * 5)[2] == 1.0
 
 
-def test_mean_has_a_normal_interval() -> None:
+def test_macro_knows_nothing_of_the_spread_of_one_question() -> None:
+    assert statistics.macro([1.0] * 5, [9, 9, 1, 9, 9]) == (1.0, 0.0, 1.0)
+
+
+def test_mean_has_a_t_interval() -> None:
     value, low, high = statistics.mean([1.0, 2.0, 3.0, 4.0])
-    half = 1.959964 * math.sqrt((5 / 3) / 4)
-    assert (value, low, high) == pytest.approx((2.5, 2.5 - half, 2.5 + half), abs=1e-6)
-    assert statistics.mean([7.0]) == (7.0, 7.0, 7.0)
+    half = stats.t.ppf(0.975, 3) * math.sqrt((5 / 3) / 4)
+    assert (value, low, high) == pytest.approx((2.5, 2.5 - half, 2.5 + half))
+
+
+def test_one_value_has_no_interval() -> None:
+    assert statistics.mean([7.0]) == (7.0, None, None)

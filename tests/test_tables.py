@@ -133,6 +133,14 @@ def test_other_strategies_do_not_enter():
         pd.testing.assert_frame_equal(tables.build(name, both), tables.build(name, results))
 
 
+@pytest.mark.parametrize("name", TARGETS)
+def test_rows_of_single_relations_do_not_enter(name):
+    results = fake_results()
+    single = [results.assign(relation=relation, value=results["value"] / 3) for relation in ("P17", "P19")]
+    both = pd.concat([single[0], results, single[1]], ignore_index=True)
+    pd.testing.assert_frame_equal(tables.build(name, both), tables.build(name, results))
+
+
 def test_csv_is_plain_with_fixed_decimals(tmp_path):
     tables.write_csv(tables.build("fig5", fake_results()), tmp_path / "fig5.csv")
     lines = (tmp_path / "fig5.csv").read_text().splitlines()

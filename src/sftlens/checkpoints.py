@@ -1,8 +1,9 @@
 """Hugging Face checkpoints: loading and checking models and tokenizers, writing them."""
 
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 
@@ -26,7 +27,9 @@ __all__ = [
     "SINGLE",
     "TensorFolder",
     "Transform",
+    "architecture",
     "check_geometry",
+    "checked_tensor",
     "describe",
     "identity",
     "load_model",
@@ -35,6 +38,9 @@ __all__ = [
     "open_tensors",
     "quieten",
     "read_config",
+    "read_generation_config",
+    "refuse_mismatch",
+    "refuse_untied",
     "resolve",
     "save_model",
     "weight_files",
@@ -74,8 +80,12 @@ def load_model(
     Args:
         path: Hugging Face folder or base.json pointer.
         dtype: type of the weights in memory; None keeps the stored one.
-        device: torch device; None: the first GPU if there is one, else the CPU.
+        device: torch device, or `auto` to spread the layers over all GPUs; None: `auto` where there are several GPUs,
+            else the GPU, else the CPU.
         transform: called with each (name, stored tensor); its result is loaded in the tensor's place.
+
+    Returns:
+        The model in evaluation mode; `name_or_path` is its folder, for messages.
 
     Raises:
         ModelError: a tensor is missing, extra, wrongly shaped or holds NaN or Inf.
@@ -85,7 +95,7 @@ def load_model(
     config = read_config(folder)
     source = TensorFolder(folder)
     tensors = _checked_tensors(source, transform)
-    model, info = _architecture(folder, config).from_pretrained(
+    model, info = architecture(folder, config).from_pretrained(
         None,
         config=config,
         state_dict=tensors,
@@ -93,21 +103,44 @@ def load_model(
         output_loading_info=True,
         ignore_mismatched_sizes=True,
     )
-    _refuse_mismatch(source, info)
-    _refuse_untied(source, model)
+    refuse_mismatch(source, info)
+    # transformers leaves the two apart when a checkpoint stores different values for what config.json ties.
+    tied = model.config.tie_word_embeddings
+    if tied and model.get_output_embeddings().weight is not model.get_input_embeddings().weight:
+        refuse_untied(source)
+    read_generation_config(folder, model)
+    model.name_or_path = str(folder)
+    return _placed(model, device or default_device()).eval()
+
+
+def default_device() -> str:
+    """Return the device that models run on unless told otherwise; `auto` where there are several."""
+    if not torch.cuda.is_available():
+        return "cpu"
+    return "auto" if torch.cuda.device_count() > 1 else "cuda"
+
+
+def _placed(model: "PreTrainedModel", device: str) -> "PreTrainedModel":
+    """Return the model on its device; `auto` fills one device after another with whole layers."""
+    if device != "auto":
+        return model.to(torch.device(device))  # type: ignore[arg-type]
+    from accelerate import dispatch_model, infer_auto_device_map
+
+    places = infer_auto_device_map(model, no_split_module_classes=list(model._no_split_modules or []))
+    spread: PreTrainedModel = dispatch_model(model, places)
+    return spread
+
+
+def read_generation_config(folder: Path, model: "PreTrainedModel") -> None:
+    """Give a model the generation settings that lie beside its weights, if there are any."""
     if (folder / "generation_config.json").is_file():
         from transformers import GenerationConfig
 
         model.generation_config = GenerationConfig.from_pretrained(folder)
-    return model.to(device or default_device()).eval()
 
 
-def default_device() -> str:
-    """Return the device that models run on unless told otherwise."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _architecture(folder: Path, config: Any) -> Any:
+def architecture(folder: Path, config: Any) -> Any:
+    """Return transformers' class of a causal language model for a configuration. Raises ModelError."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
     if getattr(config, "quantization_config", None):
@@ -127,25 +160,32 @@ def _architecture(folder: Path, config: Any) -> Any:
 def _checked_tensors(source: TensorFolder, transform: Transform | None) -> dict[str, torch.Tensor]:
     tensors = {}
     for name in source.names:
-        if source.dtype(name) not in FLOATS:
-            raise ModelError(
-                f"{source.file(name)}: tensor {name!r} is stored as {source.dtype(name)}; only "
-                f"{', '.join(sorted(FLOATS))} are read: point to the model in bfloat16 or float32"
-            )
-        tensor = source.get(name)
-        # A sum is finite unless an element is not (or the sum overflows: then look at each element).
-        if not bool(tensor.float().sum().isfinite()) and not bool(tensor.isfinite().all()):
-            raise ModelError(
-                f"{source.file(name)}: tensor {name!r} holds NaN or Inf; the checkpoint is damaged or "
-                "training diverged: fetch it again or train with a lower learning rate"
-            )
+        tensor = checked_tensor(source, name)
         tensors[name] = transform(name, tensor) if transform else tensor
     if not tensors:
         raise ModelError(f"{source.folder}: the checkpoint holds no tensors; fetch it again")
     return tensors
 
 
-def _refuse_mismatch(source: TensorFolder, info: dict[str, Any]) -> None:
+def checked_tensor(source: TensorFolder, name: str) -> torch.Tensor:
+    """Return one tensor as stored. Raises ModelError when it is of no usable type or holds NaN or Inf."""
+    if source.dtype(name) not in FLOATS:
+        raise ModelError(
+            f"{source.file(name)}: tensor {name!r} is stored as {source.dtype(name)}; only "
+            f"{', '.join(sorted(FLOATS))} are read: point to the model in bfloat16 or float32"
+        )
+    tensor = source.get(name)
+    # A sum is finite unless an element is not (or the sum overflows: then look at each element).
+    if not bool(tensor.float().sum().isfinite()) and not bool(tensor.isfinite().all()):
+        raise ModelError(
+            f"{source.file(name)}: tensor {name!r} holds NaN or Inf; the checkpoint is damaged or "
+            "training diverged: fetch it again or train with a lower learning rate"
+        )
+    return tensor
+
+
+def refuse_mismatch(source: TensorFolder, info: dict[str, Any]) -> None:
+    """Raise ModelError for the first of `missing_keys`, `unexpected_keys` and `mismatched_keys` (as transformers')."""
     remedy = "the weights do not belong to this config.json: fetch both from the same revision"
     if info["missing_keys"]:
         name = min(info["missing_keys"])
@@ -161,14 +201,12 @@ def _refuse_mismatch(source: TensorFolder, info: dict[str, Any]) -> None:
         )
 
 
-def _refuse_untied(source: TensorFolder, model: "PreTrainedModel") -> None:
-    # transformers leaves the two apart when a checkpoint stores different values for what config.json ties.
-    tied = model.config.tie_word_embeddings
-    if tied and model.get_output_embeddings().weight is not model.get_input_embeddings().weight:
-        raise ModelError(
-            f"{source.folder}/config.json: tie_word_embeddings is true, but the weight files hold a "
-            "different output embedding; set tie_word_embeddings to false, or take lm_head.weight out"
-        )
+def refuse_untied(source: TensorFolder) -> NoReturn:
+    """Raise the ModelError of weight files that hold two different tensors for what config.json ties."""
+    raise ModelError(
+        f"{source.folder}/config.json: tie_word_embeddings is true, but the weight files hold a "
+        "different output embedding; set tie_word_embeddings to false, or take lm_head.weight out"
+    )
 
 
 def load_tokenizer(path: Path, bos: str = "require") -> "PreTrainedTokenizerBase":
@@ -179,7 +217,8 @@ def load_tokenizer(path: Path, bos: str = "require") -> "PreTrainedTokenizerBase
         bos: `require` refuses a tokenizer without BOS; `none` runs without BOS (Qwen has none).
 
     Raises:
-        ModelError: no fast tokenizer, no EOS, EOS put behind every text, or no BOS although one is required.
+        ModelError: no fast tokenizer, no EOS, EOS put behind every text, no BOS although one is required, or a token
+            whose id, added tokens included, lies outside the vocabulary of the model in the same folder.
     """
     from transformers.models.auto.tokenization_auto import AutoTokenizer
 
@@ -206,7 +245,21 @@ def load_tokenizer(path: Path, bos: str = "require") -> "PreTrainedTokenizerBase
             f"{folder}: the tokenizer has no BOS token; set `bos: none` for this model to do without one "
             "(by hand: --bos none), or bos_token in tokenizer_config.json"
         )
+    if (folder / "config.json").is_file():
+        _refuse_foreign(folder, tokenizer)
     return tokenizer
+
+
+def _refuse_foreign(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Refuse a tokenizer with an id that the model has no row for; rows without a token are common and harmless."""
+    rows = read_config(folder).get_text_config().vocab_size
+    token, largest = max(tokenizer.get_vocab().items(), key=itemgetter(1))
+    if largest >= rows:
+        raise ModelError(
+            f"{folder}: the tokenizer's token {token!r} has id {largest}, outside the model's vocabulary of {rows} "
+            "(vocab_size in config.json); use the tokenizer that belongs to the model, or take tokens that were added "
+            "to it out of tokenizer.json"
+        )
 
 
 def save_model(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase | None", folder: Path) -> None:

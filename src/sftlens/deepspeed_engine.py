@@ -1,4 +1,4 @@
-"""Setting up DeepSpeed on 1..N processes, CPU or CUDA, and getting the whole weights out of it again."""
+"""Setting up DeepSpeed on 1..N processes, CPU or CUDA."""
 
 import os
 import socket
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sftlens.errors import TrainingError
-from sftlens.settings.finetuning import FinetuneSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -60,68 +59,12 @@ def process_group() -> Iterator[Process]:
             torch.set_num_threads(threads)
 
 
-def engine_config(settings: FinetuneSettings, micro_batch: int, accumulation: int) -> dict[str, Any]:
-    """Return DeepSpeed's configuration for `accumulation` micro-batches of `micro_batch` samples a step.
-
-    Raises:
-        TrainingError: bfloat16 at stage 0, where there is no true fp32 master copy (seen to drift from fp32
-            at once).
-    """
-    if settings.dtype == "bfloat16" and settings.zero_stage == 0:
-        raise TrainingError(
-            "zero_stage 0 with dtype bfloat16 keeps no fp32 master weights; set zero_stage: 1 or dtype: float32"
-        )
-    return {
-        "train_micro_batch_size_per_gpu": micro_batch,
-        "gradient_accumulation_steps": accumulation,
-        "gradient_clipping": settings.gradient_clipping,
-        "bf16": {"enabled": settings.dtype == "bfloat16"},
-        # Else DeepSpeed warns that it does not know torch's own AdamW.
-        "zero_allow_untested_optimizer": True,
-        "zero_optimization": {
-            "stage": settings.zero_stage,
-            "overlap_comm": False,
-        },
-        "steps_per_print": 2**31,
-    }
-
-
-def initialize(
-    model: "PreTrainedModel",
-    optimizer: torch.optim.Optimizer,
-    scheduler: torch.optim.lr_scheduler.LRScheduler,
-    config: dict[str, Any],
-) -> Any:
+def initialize(model: "PreTrainedModel", optimizer: torch.optim.Optimizer, config: dict[str, Any]) -> Any:
     """Return the DeepSpeed engine around a model, inside `process_group`."""
     engine, *_ = _deepspeed(torch.cuda.is_available()).initialize(
-        model=model, optimizer=optimizer, lr_scheduler=scheduler, config=config, dist_init_required=False
+        model=model, optimizer=optimizer, config=config, dist_init_required=False
     )
     return engine
-
-
-def whole_model(engine: Any, dtype: torch.dtype) -> "PreTrainedModel | None":
-    """Return the trained model with whole weights on rank 0, None elsewhere. Every rank must call it."""
-    model = engine.module
-    if engine.zero_optimization_stage() < 3:
-        return model.to(dtype) if engine.global_rank == 0 else None
-    state = _gathered(model, dtype, keep=engine.global_rank == 0)
-    if engine.global_rank != 0:
-        return None
-    whole = type(model).from_pretrained(None, config=model.config, state_dict=state, dtype=dtype)
-    whole.generation_config = model.generation_config
-    return whole
-
-
-def _gathered(model: "PreTrainedModel", dtype: torch.dtype, keep: bool) -> dict[str, torch.Tensor]:
-    """Gather ZeRO-3's pieces one parameter at a time, so that no device ever holds the whole model."""
-    import deepspeed
-
-    state = {}
-    for name, parameter in model.named_parameters():
-        with deepspeed.zero.GatheredParameters(parameter):
-            if keep:
-                state[name] = parameter.detach().to("cpu", dtype, copy=True)
-    return state
 
 
 def _deepspeed(cuda: bool) -> Any:

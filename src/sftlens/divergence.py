@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
-from sftlens import generation, mastery, prompts, statistics, templates
+from sftlens import asking, mastery, prompts, statistics, templates
 from sftlens.errors import DataError
 from sftlens.matching import accepted
 from sftlens.settings.divergence import DivergenceSettings
@@ -38,7 +38,9 @@ def select(
         front of the answer; -1 when it never comes) and kept (words_before within the limit).
 
     Raises:
-        DataError: a relation has no train facts, or the table was probed with other templates.
+        DataError: a relation has no train facts, the table was probed with other templates, or a sentence does not fit
+            the model's context.
+        ModelError: the base model's logits are not finite.
     """
     chosen = facts[(facts["split"] == "test") & (facts["bucket"] == "D4")].reset_index(drop=True)
     best = _best_sentences(facts[facts["split"] == "train"], set(chosen["relation"]), sentences)
@@ -46,9 +48,10 @@ def select(
         templates.fill(best[relation], subject)
         for relation, subject in zip(chosen["relation"], chosen["subject"], strict=True)
     ]
-    outputs = generation.greedy(
+    outputs = asking.greedy(
         base,
         _completion_prompts(tokenizer, chosen),
+        chosen["fact_id"].tolist(),
         max_new_tokens=settings.max_new_tokens,
         eos=int(tokenizer.eos_token_id),
         batch_tokens=settings.batch_tokens,
@@ -108,7 +111,7 @@ def measure(
     table[list(METRICS)] = 0.0
     questions = prompts.encode_prompts(tokenizer, kept["question"].tolist())
     completions = _completion_prompts(tokenizer, kept)
-    for places, p in generation.first_logits(finetuned, questions, settings.batch_tokens):
+    for places, p in asking.first_logits(finetuned, questions, settings.batch_tokens):
         q = _in_order(base, [completions[i] for i in places], settings.batch_tokens)
         same = _in_order(base, [questions[i] for i in places], settings.batch_tokens)
         table.loc[places, "kl"] = top_kl(p, q, settings.top).tolist()
@@ -161,6 +164,6 @@ def _completion_prompts(tokenizer: "PreTrainedTokenizerBase", facts: pd.DataFram
 
 def _in_order(model: "PreTrainedModel", ids: Sequence[Sequence[int]], batch_tokens: int) -> torch.Tensor:
     """Return the logits after each prompt, float32 [prompts, vocabulary]."""
-    parts = list(generation.first_logits(model, ids, batch_tokens))
+    parts = list(asking.first_logits(model, ids, batch_tokens))
     places = torch.tensor([place for part, _ in parts for place in part])
     return torch.cat([logits for _, logits in parts])[places.argsort()]

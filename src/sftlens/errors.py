@@ -1,5 +1,7 @@
 """The errors a user can mend: every message names the file, the key and the remedy."""
 
+import errno
+
 
 class SftlensError(Exception):
     """Something the user gave us is wrong; the message says what to change."""
@@ -23,3 +25,18 @@ class ModelError(SftlensError):
 
 class TrainingError(SftlensError):
     """Training cannot start or cannot go on."""
+
+
+class TrainingPaused(SftlensError):
+    """Training stopped before its end because its time was over; the same command goes on where it stopped."""
+
+
+PAUSED_STATUS = 75
+"""Exit status of a program that stopped like that (EX_TEMPFAIL of sysexits.h: try again later)."""
+
+
+def explained(error: OSError) -> str | None:
+    """Return the message of a full or read-only disk (or file: EFBIG); None for other errors of the system."""
+    if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EFBIG):
+        return None
+    return f"{error.filename or 'output'}: {error.strerror}; free space or choose another folder"

@@ -5,6 +5,7 @@ relations (P131 and P276 ask alike) is kept where it comes first. On the publish
 train, 9,555 test and 11,613 out-of-domain test facts.
 """
 
+import difflib
 import hashlib
 import json
 import os
@@ -45,10 +46,13 @@ def load(settings: FactsSettings, folder: Path | None = None) -> pd.DataFrame:
     `folder` names the data set instead of the settings (the embedded world writes one in the same layout).
     Columns, all text but the last: `fact_id` (`split/relation/position in its file`), `split` (train, dev,
     test, testood), `relation`, `subject`, `object`, `question`, and `aliases` (list of the accepted strings,
-    the object first). Raises DataError naming the file, the place in it and the remedy.
+    the object first). Raises DataError naming the file, the place in it and the remedy; so it does for
+    aliases of an object that is the answer of no question, unless they are allowed.
     """
     aliases = _aliases(settings)
     published = _read(folder or _location(settings))
+    if not settings.allow_unknown_aliases:
+        _refuse_unknown(aliases, published, settings.aliases)
     splits = {split: _prepare(items) for split, items in published.items()}
     if settings.remove_train_from_test:
         asked = {item.question for items in published["train"].values() for item in items}
@@ -106,6 +110,21 @@ def sample(items: list[Item], sizes: Sample, split: str, relation: str) -> list[
 
 def _aliases(settings: FactsSettings) -> dict[str, list[str]]:
     return load_aliases(Path(settings.aliases).expanduser()) if settings.aliases else {}
+
+
+def _refuse_unknown(aliases: dict[str, list[str]], published: dict[str, Items], path: str | None) -> None:
+    """Refuse aliases of objects that answer no question, sampled or not: most likely they are misspelt."""
+    every = (item for items in published.values() for found in items.values() for item in found)
+    objects = {answer for item in every for answer in item.answers}
+    unknown = [name for name in aliases if name not in objects]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], sorted(objects), n=1)
+        others = f" (and {len(unknown) - 1} more of its {len(aliases)} names)" if len(unknown) > 1 else ""
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise DataError(
+            f"{path}: {unknown[0]!r}{others} answers no question of the data set; {hint}correct the name, or set "
+            "facts.allow_unknown_aliases (by hand: --allow-unknown-aliases) for a file that serves other questions too"
+        )
 
 
 def _location(settings: FactsSettings) -> Path:

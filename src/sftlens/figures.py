@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from sftlens import tables
+from sftlens import exposure_figure, tables
 from sftlens.errors import DataError
 from sftlens.files import atomic_path
 
@@ -81,7 +81,7 @@ _PLANS = {
     "fig5": _Plan("KL divergence from the base model (test bucket D4)", tables.KL,
                   "KL divergence, first token (nats)", False),
 }  # fmt: skip
-NAMES = tuple(_PLANS)
+NAMES = (*_PLANS, "exposure")
 
 
 def draw(name: str, results: pd.DataFrame, notice: str = "") -> Figure:
@@ -95,11 +95,12 @@ def draw(name: str, results: pd.DataFrame, notice: str = "") -> Figure:
     Raises:
         DataError: there is no such figure.
     """
-    if name not in _PLANS:
+    if name not in NAMES:
         raise DataError(f"no figure named {name!r}; choose one of {', '.join(NAMES)}")
     numbers = tables.build(name, results)
     with _style():
-        figure = _compose(_PLANS[name], numbers, notice)
+        plan = _PLANS.get(name)
+        figure = _compose(plan, numbers, notice) if plan else exposure_figure.compose(numbers, notice)
     figure.set_label(notice)
     return figure
 

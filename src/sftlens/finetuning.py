@@ -4,27 +4,32 @@ Every step minimises the sum of the negative log-likelihoods (nats) of the super
 batch, divided by their number. It is the same loss for any number of processes and of accumulation steps.
 """
 
-import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sftlens import checkpoints, deepspeed_engine
+from sftlens import checkpoints, deepspeed_engine, model_writing
+from sftlens.deepspeed_config import engine_config
 from sftlens.deepspeed_engine import Process
-from sftlens.errors import TrainingError
-from sftlens.prompts import MASKED, Sample
+from sftlens.errors import TrainingError, TrainingPaused
+from sftlens.partitioned_loading import load_partitioned
+from sftlens.pausing import Clock, heeding_termination
+from sftlens.prompts import Sample
 from sftlens.settings.finetuning import FinetuneSettings
-from sftlens.training_sets import training_order
+from sftlens.training_batches import batches, micro_batch_plan
+from sftlens.training_state import States
+from sftlens.training_steps import Step, take_step
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-PADDING = Sample([0], [MASKED])
-"""What a rank computes where the batch has nothing for it: no supervised token, so no gradient."""
+SAVING_BYTES_PER_SECOND = 100e6
+"""How fast a state is thought to be written before one was; slow, so that a first one still gets its time."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,51 @@ class Report:
     """Wall time of the loop, without loading and writing."""
 
 
+@dataclass(frozen=True)
+class Resume:
+    """Where a run keeps its state, and when its time is over."""
+
+    folder: Path
+    """Its states: of this run only, the same one when it is started again."""
+    deadline: float | None = None
+    """When the job ends, seconds since the epoch; shortly before, the run saves its state and stops."""
+
+
+class Keeper:
+    """Saves the state of a run when it is time, and brings it back; without `resume` it does nothing."""
+
+    def __init__(self, engine: Any, settings: FinetuneSettings, process: Process, resume: Resume | None) -> None:
+        self._engine = engine
+        layout = {"processes": process.world_size, "zero_stage": settings.zero_stage, "dtype": settings.dtype}
+        self._states = States(resume.folder, process, layout) if resume else None
+        deadline = resume.deadline if resume else None
+        self.clock = Clock(settings.checkpoint_minutes, settings.checkpoint_steps, deadline)
+
+    def restored(self, report: Report) -> tuple[int, Report]:
+        """Bring the engine to the newest state; return how many steps were made, and the report of these."""
+        step, found = self._states.restore(self._engine) if self._states else (0, {})
+        if self._states:
+            self.clock.saved(self._states.bytes_of(self._engine) / SAVING_BYTES_PER_SECOND)
+        return (step, Report(**found)) if step else (0, report)
+
+    def wishes(self) -> tuple[bool, bool]:
+        """Whether (to save, to stop) after the step that comes now."""
+        return self.clock.step() if self._states else (False, False)
+
+    def act(self, number: int, step: Step, report: Report) -> None:
+        """Save, and stop with TrainingPaused, if any process wanted it."""
+        if not self._states or not step.save:
+            return
+        start = time.time()
+        self._states.save(self._engine, number, asdict(report))
+        self.clock.saved(time.time() - start)
+        if step.stop:
+            raise TrainingPaused(
+                f"training stopped after step {number}, before its job's time was over; run the same command "
+                "again and it goes on from there"
+            )
+
+
 def finetune(
     model_path: Path,
     samples: Sequence[Sample],
@@ -53,11 +103,13 @@ def finetune(
     out_folder: Path,
     seed: int,
     progress: Callable[[int], object] = lambda steps: None,
+    resume: Resume | None = None,
 ) -> Report:
     """Fine-tune a model and write it, with its tokenizer, as a Hugging Face folder of `settings.dtype`.
 
     Called by every process of the group that the environment describes (see `sftlens.launch`), or by one
-    process alone.
+    process alone. With `resume` it goes on from the newest state that lies there, and ends with the same
+    bytes as if it had never stopped.
 
     Args:
         model_path: Hugging Face folder or base.json pointer.
@@ -67,78 +119,26 @@ def finetune(
         out_folder: written by rank 0, atomically, only when training succeeded.
         seed: seed of the training order.
         progress: called with the number of finished steps.
+        resume: where to keep a state; None: keep none.
 
     Raises:
-        TrainingError: no samples, a sample without a supervised token, or a loss, gradient or weight becomes
-            NaN or Inf.
+        TrainingError: no samples, a sample without a supervised token or longer than the model's positions,
+            or a loss, gradient or weight becomes NaN or Inf.
+        TrainingPaused: the deadline came near, or SIGTERM came; the state was saved.
         ModelError: the model cannot be loaded.
+        ConfigError: the file of DeepSpeed options cannot be used.
     """
     _refuse_unusable(samples)
+    _refuse_long(samples, model_path)
     with deepspeed_engine.process_group() as process:
-        dtype = deepspeed_engine.DTYPES[settings.dtype]
-        engine = _engine(model_path, settings, process, steps_of(len(samples), settings))
-        report = _train(engine, samples, settings, seed, process, progress)
-        whole = deepspeed_engine.whole_model(engine, dtype)
-        if whole is not None:
-            _refuse_damaged(whole, len(report.losses))
-            checkpoints.save_model(whole, tokenizer, out_folder)
+        engine = _engine(model_path, settings, process)
+        keeper = Keeper(engine, settings, process, resume)
+        with heeding_termination(keeper.clock) if resume else nullcontext():
+            report = _train(engine, samples, settings, seed, process, progress, keeper)
+        model_writing.write_model(engine, deepspeed_engine.DTYPES[settings.dtype], tokenizer, out_folder)
         engine.destroy()
         torch.distributed.barrier()  # nobody leaves before the checkpoint is there
     return report
-
-
-def steps_of(examples: int, settings: FinetuneSettings) -> int:
-    """Return the number of optimiser steps: every epoch ends with a batch that may be short."""
-    return settings.epochs * math.ceil(examples / settings.batch_size)
-
-
-def learning_rate_factor(step: int, steps: int, warmup: int = 0) -> float:
-    """Return the share of the peak learning rate at a step from 0: linear warm-up, then cosine to 0."""
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-
-def batches(examples: int, settings: FinetuneSettings, seed: int) -> list[list[int]]:
-    """Return the samples' numbers in each global batch, in training order, whatever the processes."""
-    size = settings.batch_size
-    orders = [training_order(examples, seed, epoch) for epoch in range(settings.epochs)]
-    return [order[start : start + size] for order in orders for start in range(0, examples, size)]
-
-
-def micro_batch_plan(settings: FinetuneSettings, world_size: int) -> tuple[int, int]:
-    """Return (samples of a micro-batch, micro-batches a step) of each of `world_size` processes."""
-    share = math.ceil(settings.batch_size / world_size)
-    accumulation = math.ceil(share / (settings.micro_batch_size or share))
-    return math.ceil(share / accumulation), accumulation
-
-
-def micro_batches(
-    batch: Sequence[Sample], plan: tuple[int, int], process: Process
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Return this rank's micro-batches of a global batch: (input ids, labels), int64, (samples, tokens) each.
-
-    Ranks take samples in turns. There are always as many micro-batches as planned; what the batch does not
-    fill is padded with fully masked samples, as are short samples on the right with masked tokens.
-    """
-    size, accumulation = plan
-    mine = list(batch[process.rank :: process.world_size])
-    parts = [mine[i * size : (i + 1) * size] or [PADDING] for i in range(accumulation)]
-    return [_tensors(part, process.device) for part in parts]
-
-
-def answer_loss(model: Any, input_ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return the summed negative log-likelihood (nats, fp32 scalar) of the supervised tokens.
-
-    Logits are computed only at positions whose next token some sample supervises. Attention needs no mask:
-    it is causal and the padding is on the right, where nothing supervised follows.
-    """
-    targets = labels[:, 1:]
-    positions = (targets != MASKED).any(dim=0).nonzero().squeeze(1)
-    logits = model(input_ids=input_ids, logits_to_keep=positions, use_cache=False).logits
-    return torch.nn.functional.cross_entropy(
-        logits.float().flatten(0, 1), targets[:, positions].flatten(), ignore_index=MASKED, reduction="sum"
-    )
 
 
 def _refuse_unusable(samples: Sequence[Sample]) -> None:
@@ -152,10 +152,23 @@ def _refuse_unusable(samples: Sequence[Sample]) -> None:
             )
 
 
-def _engine(model_path: Path, settings: FinetuneSettings, process: Process, steps: int) -> Any:
-    config = deepspeed_engine.engine_config(settings, *micro_batch_plan(settings, process.world_size))
+def _refuse_long(samples: Sequence[Sample], model_path: Path) -> None:
+    positions = getattr(checkpoints.read_config(model_path), "max_position_embeddings", None)
+    longest = max(len(sample.input_ids) for sample in samples)
+    if positions and longest > positions:
+        raise TrainingError(
+            f"the longest sample has {longest} tokens, but the model {model_path} has {positions} positions "
+            f"(max_position_embeddings); set max_length: {positions} and take longer questions out of the facts"
+        )
+
+
+def _engine(model_path: Path, settings: FinetuneSettings, process: Process) -> Any:
+    config = engine_config(settings, *micro_batch_plan(settings, process.world_size))
     dtype = deepspeed_engine.DTYPES[settings.dtype]
-    model = checkpoints.load_model(model_path, dtype=dtype, device="cpu")
+    if settings.zero_stage == 3:
+        model = load_partitioned(model_path, dtype, config, process.rank)
+    else:
+        model = checkpoints.load_model(model_path, dtype=dtype, device="cpu")
     if settings.gradient_checkpointing:
         model.activation_checkpointing_enable()
     optimizer = torch.optim.AdamW(
@@ -165,10 +178,7 @@ def _engine(model_path: Path, settings: FinetuneSettings, process: Process, step
         eps=settings.epsilon,
         weight_decay=settings.weight_decay,
     )
-    scheduler = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: learning_rate_factor(step, steps, settings.warmup_steps)
-    )
-    return deepspeed_engine.initialize(model, optimizer, scheduler, config)
+    return deepspeed_engine.initialize(model, optimizer, config)
 
 
 def _train(
@@ -178,61 +188,22 @@ def _train(
     seed: int,
     process: Process,
     progress: Callable[[int], object],
+    keeper: Keeper,
 ) -> Report:
-    report = Report(examples=len(samples))
-    plan = micro_batch_plan(settings, process.world_size)
-    start = time.perf_counter()
+    plan = batches(len(samples), settings, seed)
+    done, report = keeper.restored(Report(examples=len(samples)))
+    progress(done)
+    start = time.perf_counter() - report.seconds
     engine.train()
-    for number, batch in enumerate(batches(len(samples), settings, seed), start=1):
+    for number, batch in enumerate(plan[done:], start=done + 1):
         chosen = [samples[i] for i in batch]
-        tokens = sum(sample.supervised for sample in chosen)
-        report.supervised_tokens.append(tokens)
-        report.learning_rates.append(float(engine.get_lr()[0]))
-        report.losses.append(_step(engine, micro_batches(chosen, plan, process), tokens, process, number))
-        if (norm := engine.get_global_grad_norm()) is not None:
-            _refuse_divergence("norm of the gradient", float(norm), number)
-            report.gradient_norms.append(float(norm))
+        step = take_step(engine, chosen, number, len(plan), settings, process, keeper.wishes())
+        report.losses.append(step.loss)
+        report.learning_rates.append(step.learning_rate)
+        report.supervised_tokens.append(step.supervised_tokens)
+        if step.gradient_norm is not None:
+            report.gradient_norms.append(step.gradient_norm)
         progress(1)
+        if number < len(plan):
+            keeper.act(number, step, replace(report, seconds=time.perf_counter() - start))
     return replace(report, seconds=time.perf_counter() - start)
-
-
-def _step(
-    engine: Any, parts: list[tuple[torch.Tensor, torch.Tensor]], tokens: int, process: Process, number: int
-) -> float:
-    """Take one optimiser step; return the global batch's mean loss before it."""
-    total = torch.zeros((), device=process.device)
-    for i, (input_ids, labels) in enumerate(parts):
-        loss = answer_loss(engine, input_ids, labels)
-        # DeepSpeed averages the gradients over the ranks; the world size undoes that.
-        engine.backward(loss * (process.world_size / tokens), scale_wrt_gas=False)
-        total += loss.detach()
-        if i == len(parts) - 1:
-            torch.distributed.all_reduce(total)
-            _refuse_divergence("loss", float(total), number)
-        engine.step()
-    return float(total) / tokens
-
-
-def _refuse_divergence(quantity: str, value: float, step: int) -> None:
-    if not math.isfinite(value):
-        raise TrainingError(
-            f"step {step}: the {quantity} became {value}; nothing was written. Lower learning_rate, or look "
-            "for NaN in the base model and for damaged answers in the training set"
-        )
-
-
-def _refuse_damaged(model: torch.nn.Module, step: int) -> None:
-    """Look at the weights: the last update is followed by no loss that could show it was bad."""
-    for name, parameter in model.named_parameters():
-        if not bool(parameter.isfinite().all()):
-            _refuse_divergence(f"weight {name}", math.nan, step)
-
-
-def _tensors(part: Sequence[Sample], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    length = max(len(sample.input_ids) for sample in part)
-    input_ids = torch.zeros(len(part), length, dtype=torch.int64)
-    labels = torch.full((len(part), length), MASKED, dtype=torch.int64)
-    for row, sample in enumerate(part):
-        input_ids[row, : len(sample.input_ids)] = torch.tensor(sample.input_ids)
-        labels[row, : len(sample.labels)] = torch.tensor(sample.labels)
-    return input_ids.to(device), labels.to(device)

@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 
 PACKAGE = "sftlens"
-ROOMS = ("progress", "provenance", "errors", "stages", "ownership", "launch")
+ROOMS = ("progress", "provenance", "errors", "stages", "ownership", "launch", "pausing")
 # The package itself holds nothing but its version.
 DATA_FILE = re.compile(r"[\w-]+\.(html|css|csv)")
 LEFT_OUT = {PACKAGE, *(f"{PACKAGE}.{room}" for room in ROOMS)}
@@ -32,6 +32,12 @@ def of_script(script: Path, source: Path) -> str:
     for module in sorted(_reachable(script, source)):
         digest.update(f"{module}={_digest(_path(module, source))}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def of_module(name: str) -> str:
+    """Return the same for a module of the library, such as `completions`."""
+    source = Path(__file__).resolve().parent.parent
+    return of_script(_path(f"{PACKAGE}.{name}", source), source)
 
 
 def _reachable(script: Path, source: Path) -> set[str]:

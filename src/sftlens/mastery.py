@@ -1,13 +1,11 @@
 """How well a model masters a fact: the share of sampled completions with its object (arXiv 2509.16596)."""
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sftlens import generation, templates
-from sftlens.matching import accepted, contains
+from sftlens import completions, templates
 from sftlens.settings.probing import ProbingSettings
 
 if TYPE_CHECKING:
@@ -29,63 +27,42 @@ def probe(
     sentences: Mapping[str, Sequence[str]],
     settings: ProbingSettings,
     progress: Callable[[int], object] = lambda rows: None,
+    *,
+    of: str = "",
 ) -> "pd.DataFrame":
-    """Measure the mastery of each fact.
+    """Measure the mastery of each fact, all in memory and in one go (`sftlens.probing` does it in shards on disk).
 
     Args:
         model: pre-trained causal language model.
         tokenizer: its tokenizer; adds BOS as it always does.
         facts: columns fact_id, relation, subject and aliases (or object, where there are no aliases).
         sentences: completion templates of each relation.
-        settings: number of samples, temperature, length, seed.
+        settings: number of samples and templates, temperature, length, seed.
         progress: called with the number of finished (fact, template) pairs.
+        of: what stands for the model in the seeds of its samples.
 
     Returns:
         `facts` with the columns hits, trials (int64), mastery (float64 in [0, 1]), bucket (D0..D4) and
         template_hits (list of int, in the order of the templates).
     """
-    pairs = [(i, t) for i, relation in enumerate(facts["relation"]) for t in range(len(sentences[relation]))]
-    relations, subjects = facts["relation"].tolist(), facts["subject"].tolist()
-    ids, aliases = facts["fact_id"].tolist(), accepted(facts)
-    texts = [templates.fill(sentences[relations[i]][t], subjects[i]) for i, t in pairs]
-    streams = [stream(settings.seed, ids[i], texts[k]) for k, (i, t) in enumerate(pairs)]
-    decode = tokenizer.decode
-
-    def found(pair: int, tokens: list[int]) -> bool:
-        return contains(str(decode(tokens, skip_special_tokens=True)), aliases[pairs[pair][0]])
-
-    hits = generation.sample_hits(
-        model,
-        tokenizer(texts)["input_ids"] if texts else [],
-        streams,
-        found,
-        samples=settings.samples,
-        temperature=settings.temperature,
-        max_new_tokens=settings.max_new_tokens,
-        eos=tokenizer.eos_token_id,
-        batch_tokens=settings.batch_tokens,
-        progress=progress,
-    )
-    return _with_mastery(facts, pairs, hits, settings.samples)
+    sentences = templates.first(sentences, settings.max_templates)
+    counts = [len(sentences[relation]) for relation in facts["relation"]]
+    hits = np.zeros(sum(counts), dtype=np.int64)
+    for drawn in completions.draw(model, tokenizer, facts, sentences, settings, of=of):
+        hits[drawn.prompts] = drawn.hits
+        progress(len(drawn.prompts))
+    per_fact = np.split(hits, np.cumsum(counts)[:-1]) if counts else []
+    return with_mastery(facts, [row.tolist() for row in per_fact], settings.samples)
 
 
-def stream(seed: int, fact_id: str, text: str) -> bytes:
-    """Return the sixteen bytes that seed the samples of one fact and one completion sentence."""
-    return hashlib.sha256(f"{seed}\0{fact_id}\0{text}".encode()).digest()[:16]
-
-
-def _with_mastery(
-    facts: "pd.DataFrame", pairs: Sequence[tuple[int, int]], hits: np.ndarray, samples: int
-) -> "pd.DataFrame":
-    per_fact: list[list[int]] = [[] for _ in range(len(facts))]
-    for (fact, _), count in zip(pairs, hits.tolist(), strict=True):
-        per_fact[fact].append(count)
+def with_mastery(facts: "pd.DataFrame", template_hits: Sequence[list[int]], samples: int) -> "pd.DataFrame":
+    """Return `facts` with the columns that `probe` adds, from each fact's hits by template."""
     table = facts.reset_index(drop=True).copy()
-    table["hits"] = np.array([sum(row) for row in per_fact], dtype=np.int64)
-    table["trials"] = np.array([len(row) * samples for row in per_fact], dtype=np.int64)
+    table["hits"] = np.array([sum(row) for row in template_hits], dtype=np.int64)
+    table["trials"] = np.array([len(row) * samples for row in template_hits], dtype=np.int64)
     table["mastery"] = table["hits"] / table["trials"]
     table["bucket"] = [bucket(r) for r in table["mastery"]]
-    table["template_hits"] = per_fact
+    table["template_hits"] = list(template_hits)
     return table
 
 
@@ -97,14 +74,18 @@ def best_templates(mastery: "pd.DataFrame") -> dict[str, int]:
     return best
 
 
-def counts(mastery: "pd.DataFrame") -> list[dict[str, object]]:
-    """Return the number of facts per split and bucket as rows of metrics (Tables 1 and 8)."""
+def counts(mastery: "pd.DataFrame", partly: Collection[str] = ()) -> list[dict[str, object]]:
+    """Return the number of facts per split and bucket as rows of metrics (Tables 1 and 8).
+
+    The metric is `facts`; in splits of which only a part was probed (`partly`) it is `facts_probed`, which says
+    nothing about how many there are.
+    """
     size = mastery.groupby(["split", "bucket"]).size()
     return [
         {
             "split": split,
             "bucket": name,
-            "metric": "facts",
+            "metric": "facts_probed" if split in partly else "facts",
             "value": float(size.get((split, name), 0)),
             "n": int(size.get((split, name), 0)),
         }

@@ -1,12 +1,20 @@
-"""Judging an output: which answers are accepted, and does it contain one (arXiv 2509.16596)."""
+"""Judging an output: which answers are accepted, and does it hold one (arXiv 2509.16596 and stricter readings)."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import re
+import string
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sftlens.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 
 
 def contains(output: str, aliases: Sequence[str]) -> bool:
@@ -14,23 +22,96 @@ def contains(output: str, aliases: Sequence[str]) -> bool:
     return any(alias in output for alias in aliases)
 
 
-def accepted(facts: "pd.DataFrame") -> list[list[str]]:
+def exact(output: str, aliases: Sequence[str]) -> bool:
+    """Whether `output`, without the white space around it, is one of the accepted strings."""
+    return output.strip() in list(aliases)
+
+
+def word_boundary(output: str, aliases: Sequence[str]) -> bool:
+    """Whether `output` contains an accepted string that is no part of a longer word.
+
+    A word is a run of letters, digits and combining marks of any script. So `Norway's` holds `Norway`, `Norwayland`
+    does not; in scripts that set no space between words an answer inside a sentence counts as part of a word.
+    """
+    return any(_stands_alone(alias, output) for alias in aliases)
+
+
+def f1(output: str, aliases: Sequence[str]) -> float:
+    """Return the best token F1 of `output` over the accepted strings, 0 to 1 (SQuAD, arXiv 1606.05250).
+
+    SQuAD's normalisation, on both sides: lower case, ASCII punctuation dropped, the articles a, an, the dropped, split
+    at white space. Where that leaves one side without tokens, the F1 is 1 if the other has none either, else 0.
+    """
+    tokens = _tokens(output)
+    return max((_token_f1(tokens, _tokens(alias)) for alias in aliases), default=0.0)
+
+
+JUDGEMENTS: dict[str, Callable[[str, Sequence[str]], bool | float]] = {
+    "contains": contains,
+    "exact": exact,
+    "word_boundary": word_boundary,
+    "f1": f1,
+}
+"""What is asked of one output, by the name of its column; `contains` is the paper's."""
+
+
+def accepted(facts: "pd.DataFrame", source: Path | None = None) -> list[list[str]]:
     """Return the accepted strings of each fact: its aliases, or its object alone in a table without aliases.
 
-    Raises DataError where there is none, or an empty one, which any output would contain.
+    Raises DataError where there is none, or a blank one, which nearly any output would contain; the message names the
+    fact, and `source` where the table's file is known.
     """
-    column = "aliases" if "aliases" in facts else "object"
-    if column not in facts:
-        raise DataError("the facts have no column 'aliases' or 'object'; make them with scripts/facts.py")
-    answers = [[value] if column == "object" else value for value in facts[column]]
-    for fact_id, strings in zip(facts["fact_id"], answers, strict=True):
-        if isinstance(strings, str | None) or not len(strings) or not all(map(_is_text, strings)):
+    where = f"{source}: " if source else ""
+    if "aliases" not in facts and "object" not in facts:
+        raise DataError(f"{where}the facts have no column 'aliases' or 'object'; make them with scripts/facts.py")
+    objects = [[name] for name in facts["object"]] if "object" in facts else []
+    aliases = [_listed(value) for value in facts["aliases"]] if "aliases" in facts else []
+    for column, answers in (("aliases", aliases), ("object", objects)):
+        bad = [i for i, texts in enumerate(answers) if not texts or not all(map(_is_text, texts))]
+        if bad:
+            fact_id, value = facts["fact_id"].tolist()[bad[0]], facts[column].iloc[bad[0]]
+            wanted = "list of non-empty texts" if column == "aliases" else "non-empty text"
             raise DataError(
-                f"fact {fact_id!r}: column {column!r} holds {strings!r}, no list of non-empty texts; make "
-                "the facts again with scripts/facts.py"
+                f"{where}fact {fact_id!r}: column {column!r} holds {value!r}, no {wanted}; take the fact out, or "
+                "make the facts again with scripts/facts.py"
             )
-    return [list(strings) for strings in answers]
+    return aliases or objects
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return the entries of a list, or of the array that a table makes of it; none of anything else."""
+    return list(value) if hasattr(value, "__iter__") and not isinstance(value, str) else []
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and value != ""
+    return isinstance(value, str) and value.strip() != ""
+
+
+def _stands_alone(alias: str, output: str) -> bool:
+    start = output.find(alias)
+    while start >= 0:
+        end = start + len(alias)
+        if not _joined(output[:start], alias) and not _joined(alias, output[end:]):
+            return True
+        start = output.find(alias, start + 1)
+    return False
+
+
+def _joined(left: str, right: str) -> bool:
+    """Whether two neighbouring texts meet inside a word."""
+    return left != "" and right != "" and _in_word(left[-1]) and _in_word(right[0])
+
+
+def _in_word(character: str) -> bool:
+    return character.isalnum() or unicodedata.category(character).startswith("M")
+
+
+def _tokens(text: str) -> list[str]:
+    return _ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split()
+
+
+def _token_f1(found: list[str], wanted: list[str]) -> float:
+    if not found or not wanted:
+        return float(found == wanted)
+    shared = sum((Counter(found) & Counter(wanted)).values())
+    return 2 * shared / (len(found) + len(wanted))

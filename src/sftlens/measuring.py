@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from sftlens import evaluation, files, reprobing
+from sftlens import accuracy, evaluation, files, reprobing
 from sftlens.settings.evaluation import EvaluationSettings
 from sftlens.settings.probing import ProbingSettings
 
@@ -23,6 +23,8 @@ class Reprobing:
 
     sentences: Mapping[str, Sequence[str]]
     settings: ProbingSettings
+    of: str
+    """Content of the model that is probed again."""
 
 
 def measure(
@@ -43,10 +45,10 @@ def measure(
     """
     examples = evaluation.shots(facts, shots)
     answers = evaluation.run(model, tokenizer, facts, training_set, settings, examples=examples, progress=progress)
-    metrics = evaluation.accuracy(answers)
+    metrics = accuracy.rows(answers)
     if reprobing_as:
         how = (reprobing_as.sentences, reprobing_as.settings, settings.reprobe)
-        table = reprobing.measure(model, tokenizer, facts, *how, progress=progress)
+        table = reprobing.measure(model, tokenizer, facts, *how, progress, of=reprobing_as.of)
         metrics += reprobing.metrics(table)
         found = answers["fact_id"].map(table.set_index("fact_id")["mastery"])
         answers["reprobed_mastery"] = found.where(answers["split"] == "test")

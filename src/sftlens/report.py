@@ -37,6 +37,21 @@ CAPTIONS = {
         "template, so the value at n = 0 shows what this difference of prompts alone does. Paper: Figure "
         "5.",
     ),
+    "exposure": (
+        "Mastery against exposure",
+        "Mean mastery R of the facts that the pretraining text states so often, with its 95 % interval over facts. "
+        "The text was written here, so exposure is known; with a real model it is not. What the text never "
+        "states can only be guessed.",
+    ),
+    "reliability": (
+        "How good the measurement of mastery is",
+        "A random sample of facts was probed a second time with other random numbers. Expected is what the first probe "
+        "lets one expect: each fact's rate has a posterior under a zero-inflated beta distribution of the rates of all "
+        "facts. Variance: components of a single completion's hit within a relation (mean over relations, unbiased, "
+        "so small ones may be negative). Reliability: the share of the true differences between facts in the variance "
+        "of R, if it were measured with so many templates and samples of each; the error is what fewer would cost. "
+        "Low and high: 95 % intervals (of an expected share: where the observed one would lie).",
+    ),
     "table1": (
         "Facts per mastery bucket",
         "Number of facts in each bucket, as this base model masters them. Paper: Tables 1 and 8.",
@@ -60,8 +75,37 @@ CAPTIONS = {
         "(blue) or loss (orange) in points on k = 0, which is the same fine-tuned models as they were "
         "evaluated. Paper: Table 4.",
     ),
+    "judgements": (
+        "The same answers, judged otherwise",
+        "One greedy answer to each test question, in percent, macro over the five mastery buckets. Contains is the "
+        "paper's judgement: the object or an alias, anywhere. Word boundary asks that it is no part of a longer word, "
+        "exact that the answer is nothing else; F1 is SQuAD's token overlap; well-formed answers end within the limit. "
+        "Without leak leaves out the questions whose subject already holds the answer, not in train those that "
+        "also stand among the train facts; leak and in train are their shares of all questions. Majority of train is "
+        "the score of always giving a relation's most frequent object of the train facts. Relations without train "
+        "facts have the most frequent object of the asked facts themselves, which no model could know: an upper bound.",
+    ),
 }
-_PLAIN = ("Model", "Order", "Region")
+FOLDED = {
+    "intervals": (
+        "Accuracies with their intervals",
+        "Macro accuracy in percent of every model that answered, with a 95 % t interval (Satterthwaite) in which "
+        "questions are crossed with seeds: the variance of the seeds' values, and the variance over questions of the "
+        "answers' mean over seeds. With fewer than three seeds the interval covers the questions alone, speaks of this "
+        "model only and allows no verdict. By relation: the same, robust to correlation among questions of one "
+        "relation. By posterior: each question counts in every bucket with the probability that it belongs there, "
+        "given its mastery probes (- where these were imported without it). A dash: a bucket is empty or has one "
+        "question.",
+    ),
+    "contrasts": (
+        "Differences with their intervals",
+        "Each row's model minus the one it stands against, in points of macro accuracy, paired on questions: against "
+        "the base model, the smallest n and k = 0 (the same seeds), and D0 (seeds of its own, whose variances add "
+        "up). Models are compared on common facts: those that lie in the same bucket for both. Columns as above. "
+        "Each interval is 95 % by itself; of many, some miss.",
+    ),
+}
+_PLAIN = ("Model", "Strategy", "Order", "Region")
 
 
 def write(
@@ -70,6 +114,7 @@ def write(
     study: str,
     results: Mapping[str, pd.DataFrame],
     figures: Mapping[str, Path],
+    intervals: Mapping[str, pd.DataFrame],
     notice: str,
     missing: Sequence[Mapping[str, str]],
     settings: Mapping[str, Any],
@@ -81,6 +126,7 @@ def write(
         study: name of the study, for the title.
         results: target -> its rows of the study's tidy table, which may be incomplete; only these targets are shown.
         figures: target -> PNG or SVG file to embed; one that is absent shows a placeholder.
+        intervals: target of `intervals` -> its frame, shown folded.
         notice: a sentence shown in a box at the top and under each table; "" for none.
         missing: cells that did not finish, each with keys `cell`, `stage`, `log` and, if known, `reason`.
         settings: the study's configuration, nested as it is in its file.
@@ -90,6 +136,7 @@ def write(
     """
     page = Template(files("sftlens").joinpath("report_page.html").read_text(encoding="utf-8"))
     sections = [_section(name, results[name], figures.get(name), notice) for name in CAPTIONS if name in results]
+    sections += [_folded(name, table, notice) for name, table in intervals.items()]
     text = page.substitute(
         title=escape(f"Study {study}: what fine-tuning does to a model's knowledge"),
         summary=_summary(pd.concat(list(results.values())).drop_duplicates()),
@@ -112,6 +159,15 @@ def _section(name: str, results: pd.DataFrame, image: Path | None, notice: str) 
     return (
         f'<section id="{name}">\n<h2>{escape(heading)}</h2>\n<figure>\n{shown}\n'
         f"<figcaption>{words}</figcaption>\n</figure>\n{below}</section>"
+    )
+
+
+def _folded(name: str, table: pd.DataFrame, notice: str) -> str:
+    heading, caption = FOLDED[name]
+    inside = f"{_table(table)}\n{_note(notice)}"
+    return (
+        f'<section id="{name}">\n<h2>{escape(heading)}</h2>\n<p class="soft">{escape(caption)} '
+        f"{_constants(table)}</p>\n<details>\n<summary>{len(table)} rows</summary>\n{inside}</details>\n</section>"
     )
 
 

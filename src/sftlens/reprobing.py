@@ -30,8 +30,13 @@ def measure(
     settings: ProbingSettings,
     count: int,
     progress: Callable[[int], object] = lambda rows: None,
+    *,
+    of: str,
 ) -> pd.DataFrame:
-    """Probe a sample of the test facts as the base model was probed.
+    """Probe a sample of the test facts as the base model was probed, with samples of its own.
+
+    The base model too is sampled anew at n = 0: its buckets were chosen on the first samples, so that a second look
+    regresses to the mean, and without that at n = 0 every fine-tuned model would seem to have moved by as much.
 
     Args:
         model: the model after fine-tuning or restoration.
@@ -41,6 +46,7 @@ def measure(
         settings: the settings it was probed with.
         count: number of facts.
         progress: called with the number of finished (fact, template) pairs.
+        of: content of the model, which stands for it in the seeds.
 
     Returns:
         COLUMNS: bucket and base_mastery are those of the base model, the others the model's own.
@@ -48,7 +54,7 @@ def measure(
     chosen = subset(facts, count)
     known = chosen[["bucket", "mastery"]].rename(columns={"mastery": "base_mastery"})
     asked = chosen.drop(columns=["hits", "trials", "mastery", "bucket", "template_hits"], errors="ignore")
-    table = mastery.probe(model, tokenizer, asked, sentences, settings, progress)
+    table = mastery.probe(model, tokenizer, asked, sentences, settings, progress, of=f"again {of}")
     table[["bucket", "base_mastery"]] = known
     return table[COLUMNS]
 

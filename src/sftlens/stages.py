@@ -20,6 +20,7 @@ from sftlens.errors import DataError
 
 COPY_LIMIT_BYTES = 64 << 20
 POLL_SECONDS = 0.5
+RESUME = "resume"
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,37 @@ class Stage:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def finished(stage: Stage) -> Path | None:
+    """Return the folder that holds a stage's finished outputs; None while there is no intact one."""
+    folder = _folder(stage)
+    return folder / "done" if folder and _intact(folder) else None
+
+
+def resume_folder(stage: Stage) -> Path | None:
+    """Return the folder for what an unfinished computation need not do again; None for a stage without state.
+
+    It survives the death of an owner and is handed on to whoever takes over; an owner that merely stalled may still
+    write there, so each should write files of its own. Deleted once the stage is finished.
+    """
+    folder = _folder(stage)
+    if not folder:
+        return None
+    (folder / RESUME).mkdir(parents=True, exist_ok=True)
+    return folder / RESUME
+
+
+def _folder(stage: Stage) -> Path | None:
+    return stage.state / f"{stage.name}-{stage.key}" if stage.state else None
+
+
 def run(stage: Stage, compute: Callable[[Path], None]) -> bool:
     """Make the outputs of a stage; `compute(folder)` writes each of them under its name into `folder`.
 
     Returns whether anything was computed: False when a finished result with the same key was published.
     """
-    if stage.state is None:
+    folder = _folder(stage)
+    if folder is None:
         return _compute_beside(stage, compute)
-    folder = stage.state / f"{stage.name}-{stage.key}"
     owner = folder / "owner"
     computed = False
     while not _intact(folder):
@@ -59,6 +83,7 @@ def run(stage: Stage, compute: Callable[[Path], None]) -> bool:
             continue
         with ownership.kept(owner, token):
             computed = not _intact(folder) and _compute_into(folder, token, compute)
+    shutil.rmtree(folder / RESUME, ignore_errors=True)
     for name, target in stage.outputs.items():
         _publish(folder / "done" / name, target)
     return computed

@@ -7,10 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from sftlens import mastery_tables
 from sftlens.errors import DataError
 from sftlens.files import write_text
 
-NAMES = ("table1", "table2", "table3", "table4")
+NAMES = ("table1", "table2", "table3", "table4", "reliability", "judgements")
 BUCKETS = ("D0", "D1", "D2", "D3", "D4")
 BASE = "Base model (n = 0)"
 FEWSHOT = "Base model, 5 shots"
@@ -18,7 +19,7 @@ ACCURACY = "Accuracy (%)"
 KL = "KL (nats)"
 
 _SPLITS = {"train": "Train", "dev": "Dev", "test": "ID test", "testood": "OOD test"}
-_TESTS = ("test", "testood")
+TESTS = ("test", "testood")
 _CELL = ["model", "train_set", "scale", "seed", "strategy"]
 _ORDER = (BASE, FEWSHOT, *BUCKETS, "mixed", *_SPLITS.values())
 
@@ -27,7 +28,7 @@ def build(name: str, results: pd.DataFrame) -> pd.DataFrame:
     """Return one target as a wide frame with one header row and no index of its own.
 
     Args:
-        name: one of `NAMES`, or `fig2`, `fig4`, `fig5` for the numbers that a figure draws.
+        name: one of `NAMES`, or `fig2`, `fig4`, `fig5`, `exposure` for the numbers that a figure draws.
         results: the tidy table of a study, one row per number; it may be incomplete.
 
     Returns:
@@ -40,7 +41,8 @@ def build(name: str, results: pd.DataFrame) -> pd.DataFrame:
     """
     if name not in _BUILDERS:
         raise DataError(f"no table named {name!r}; choose one of {', '.join(_BUILDERS)}")
-    return _BUILDERS[name](_main_strategy(results.dropna(subset=["value"])))
+    overall = results[results["relation"] == ""]  # rows of single relations are for readers of the tidy table
+    return _BUILDERS[name](_main_strategy(overall.dropna(subset=["value"])))
 
 
 def write_csv(table: pd.DataFrame, path: Path, notice: str = "") -> None:
@@ -90,7 +92,7 @@ def _text(column: str, value: Any) -> str:
         return "-"
     if not isinstance(value, float):
         return str(value)
-    decimals = 4 if column.startswith(KL) else 2
+    decimals = 4 if column.startswith((KL, "Value")) else 2
     return f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
@@ -123,7 +125,7 @@ def _scale_rank_of_text(text: str) -> float:
         return float("inf")
 
 
-def _named(rows: pd.DataFrame) -> pd.DataFrame:
+def named(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows under the names that a reader sees."""
     trained = rows["train_set"].mask(rows["scale"] == "0", BASE)
     trained = trained.mask((rows["scale"] == "0") & (rows["strategy"] == "fewshot"), FEWSHOT)
@@ -140,7 +142,7 @@ def _spread(rows: pd.DataFrame, keys: list[str], value: str) -> pd.DataFrame:
     return table.sort_values(keys, key=_rank, kind="stable", ignore_index=True)
 
 
-def _pivot(rows: pd.DataFrame, keys: list[str], across: str, names: list[str]) -> pd.DataFrame:
+def pivot(rows: pd.DataFrame, keys: list[str], across: str, names: list[str]) -> pd.DataFrame:
     """Return keys, `Seeds` (the most in any column), then mean and SD of each of `names` side by side."""
     if rows.empty:
         return pd.DataFrame(columns=[*keys, "Seeds", *names])
@@ -155,11 +157,12 @@ def _pivot(rows: pd.DataFrame, keys: list[str], across: str, names: list[str]) -
 
 def _examples(results: pd.DataFrame) -> pd.DataFrame:
     """Return how many examples the sets of (model, training set, scale) really have (mean over seeds)."""
-    rows = _named(_select(results, "finetune", "examples"))
+    rows = named(_select(results, "finetune", "examples"))
     return _spread(rows, ["Model", "Trained on", "n"], "Examples")[["Model", "Trained on", "n", "Examples"]]
 
 
-def _with_examples(table: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+def with_examples(table: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with the real sizes of its training sets beside n."""
     table = table.merge(_examples(results), how="left", on=["Model", "Trained on", "n"])
     table.insert(list(table).index("n") + 1, "Examples", table.pop("Examples").astype("float64").round())
     return table.astype({"Examples": "Int64"})
@@ -167,15 +170,15 @@ def _with_examples(table: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
 
 def _curve(results: pd.DataFrame, stage: str, metric: str, bucket: str, *splits: str) -> pd.DataFrame:
     rows = _select(results, stage, metric)
-    rows = _named(rows[(rows["bucket"] == bucket) & rows["split"].isin(splits)])
+    rows = named(rows[(rows["bucket"] == bucket) & rows["split"].isin(splits)])
     unit, factor = (KL, 1.0) if stage == "divergence" else (ACCURACY, 100.0)
     table = _spread(rows.assign(value=rows["value"] * factor), ["Model", "Test set", "Trained on", "n"], unit)
-    return _with_examples(table, results)
+    return with_examples(table, results)
 
 
 def _fig2(results: pd.DataFrame) -> pd.DataFrame:
     """Macro accuracy against n, ID and OOD (paper Figure 2)."""
-    return _curve(results, "evaluate", "contains", "macro", *_TESTS)
+    return _curve(results, "evaluate", "contains", "macro", *TESTS)
 
 
 def _fig4(results: pd.DataFrame) -> pd.DataFrame:
@@ -193,7 +196,7 @@ def _table1(results: pd.DataFrame) -> pd.DataFrame:
     rows = _select(results, "mastery", "facts")
     rows = rows.assign(Model=rows["model"], Split=rows["split"].map(_SPLITS))
     keys = ["Model", "Split"]
-    table = _pivot(rows, keys, "bucket", list(BUCKETS))[[*keys, *BUCKETS]]
+    table = pivot(rows, keys, "bucket", list(BUCKETS))[[*keys, *BUCKETS]]
     table["Total"] = table[list(BUCKETS)].sum(axis=1, skipna=False)
     return table.astype(dict.fromkeys([*BUCKETS, "Total"], "Int64"))
 
@@ -201,30 +204,30 @@ def _table1(results: pd.DataFrame) -> pd.DataFrame:
 def _table2(results: pd.DataFrame) -> pd.DataFrame:
     """Accuracy per test bucket at the largest numbered scale (paper Table 2)."""
     rows = _select(results, "evaluate", "contains")
-    rows = rows[rows["split"].isin(_TESTS) & rows["bucket"].isin([*BUCKETS, "macro"])]
+    rows = rows[rows["split"].isin(TESTS) & rows["bucket"].isin([*BUCKETS, "macro"])]
     size = pd.to_numeric(rows["scale"], errors="coerce")
     largest = size.groupby(rows["model"]).transform("max")
     # A training set measured only at smaller scales keeps its row, empty: leaving it out would hide the gap.
     value = (rows["value"] * 100).where((size == largest) | (size == 0))
     scale = largest.where(size > 0, 0).map("{:.0f}".format)
     rows = rows.assign(value=value, scale=scale, bucket=rows["bucket"].replace("macro", "Macro"))
-    rows = _named(rows[size.notna()])
-    table = _pivot(rows, ["Model", "Test set", "Trained on", "n"], "bucket", [*BUCKETS, "Macro"])
-    return _with_examples(table, results)
+    rows = named(rows[size.notna()])
+    table = pivot(rows, ["Model", "Test set", "Trained on", "n"], "bucket", [*BUCKETS, "Macro"])
+    return with_examples(table, results)
 
 
 def _table3(results: pd.DataFrame) -> pd.DataFrame:
     """Share of the total relative change held by the top k % of the elements (paper Table 3)."""
     rows = _select(results, "changes", "share_of_change")
     tops = [f"Top {ratio:g} %" for ratio in sorted(rows["ratio"].unique())]
-    rows = _named(rows.assign(value=rows["value"] * 100, top=[f"Top {ratio:g} %" for ratio in rows["ratio"]]))
-    return _pivot(rows, ["Model", "Order", "Region", "n", "Trained on"], "top", tops)
+    rows = named(rows.assign(value=rows["value"] * 100, top=[f"Top {ratio:g} %" for ratio in rows["ratio"]]))
+    return pivot(rows, ["Model", "Order", "Region", "n", "Trained on"], "top", tops)
 
 
 def _restored(results: pd.DataFrame) -> pd.DataFrame:
     """Return the macro accuracies at every k, 0 included, each with its gain on k = 0 of the same cell."""
     rows = results[(results["metric"] == "contains") & (results["bucket"] == "macro")]
-    rows = rows[rows["split"].isin(_TESTS)].sort_values("seed", kind="stable")
+    rows = rows[rows["split"].isin(TESTS)].sort_values("seed", kind="stable")
     cell = [*_CELL, "split"]
     plain = rows[rows["stage"] == "evaluate"][[*cell, "value"]]
     restored = rows[(rows["stage"] == "restore") & (rows["ratio"] > 0)]
@@ -237,15 +240,22 @@ def _restored(results: pd.DataFrame) -> pd.DataFrame:
 
 def _table4(results: pd.DataFrame) -> pd.DataFrame:
     """Accuracy after restoring k %, one column per training set, with the gain on k = 0 (paper Table 4)."""
-    rows = _named(_restored(results))
+    rows = named(_restored(results))
     rows["Restored (%)"] = [f"{ratio:g}" for ratio in rows["ratio"]]
     keys = ["Model", "Order", "Region", "n", "Test set", "Restored (%)"]
     names = sorted(rows["train_set"].unique())
-    table = _pivot(rows, keys, "train_set", names).drop(columns=[f"{name} SD" for name in names])
-    gains = _pivot(rows.assign(value=rows["gain"]), keys, "train_set", names)
+    table = pivot(rows, keys, "train_set", names).drop(columns=[f"{name} SD" for name in names])
+    gains = pivot(rows.assign(value=rows["gain"]), keys, "train_set", names)
     for name in names:
         table.insert(list(table).index(name) + 1, f"{name} gain", gains[name])
     return table
+
+
+def _judgements(results: pd.DataFrame) -> pd.DataFrame:
+    """How the answers are judged otherwise than by the paper, with the majority baseline."""
+    from sftlens import judgement_table  # a room of its own, made of the parts of this one
+
+    return judgement_table.build(results)
 
 
 _BUILDERS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
@@ -253,6 +263,9 @@ _BUILDERS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "table2": _table2,
     "table3": _table3,
     "table4": _table4,
+    "judgements": _judgements,
+    "reliability": lambda results: mastery_tables.reliability(results, _SPLITS),
+    "exposure": lambda results: mastery_tables.exposure(results, _SPLITS),
     "fig2": _fig2,
     "fig4": _fig4,
     "fig5": _fig5,

@@ -42,7 +42,8 @@ def calibrate(
     facts = pd.DataFrame(list(calibration))
     facts["fact_id"] = [f"calibration/{r}/{s}" for r, s in zip(facts["relation"], facts["subject"], strict=True)]
     facts["aliases"] = [[name] for name in facts["object"]]
-    table = mastery.probe(model, tokenizer, facts, sentences, settings, progress)
+    all_templates = settings.model_copy(update={"max_templates": None})
+    table = mastery.probe(model, tokenizer, facts, sentences, all_templates, progress)
     groups = table.groupby("relation", sort=False)["template_hits"]
     return {
         str(relation): (pd.DataFrame(rows.tolist()).mean() / settings.samples).tolist() for relation, rows in groups

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,11 @@ def require(templates: Collection[str], relations: Iterable[str], path: Path) ->
             f"{path}: no templates for relation {', '.join(missing)}; "
             f"add `{missing[0]}: {{templates: [...]}}`, each sentence with {SLOT}"
         )
+
+
+def first(templates: Mapping[str, Sequence[str]], count: int | None) -> dict[str, list[str]]:
+    """Return the first `count` templates of each relation in the file's order; None: all."""
+    return {relation: list(sentences[:count]) for relation, sentences in templates.items()}
 
 
 def fill(template: str, subject: str) -> str:

@@ -1,7 +1,11 @@
 """The tensors of a checkpoint's safetensors files, read one by one."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -12,6 +16,7 @@ from sftlens.model_folders import resolve
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+CHUNK_BYTES = 1 << 20
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -31,6 +36,16 @@ def weight_files(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names)]
 
 
+def open_file(path: Path) -> Any:
+    """Open one safetensors file lazily. Raises ModelError when it is missing or damaged."""
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise ModelError(
+            f"{path}: not a readable safetensors file ({error}); it is truncated or damaged: fetch it again"
+        ) from None
+
+
 class TensorFolder:
     """The tensors of a checkpoint, read lazily, in checkpoint order (file by file, by name within a file)."""
 
@@ -39,15 +54,11 @@ class TensorFolder:
         self._files = {}
         self._paths: dict[str, Path] = {}
         for path in weight_files(folder):
-            try:
-                handle = safe_open(path, framework="pt")
-            except (SafetensorError, OSError) as error:
-                raise ModelError(
-                    f"{path}: not a readable safetensors file ({error}); it is truncated or damaged: fetch it again"
-                ) from None
+            handle = open_file(path)
             for name in handle.keys():  # noqa: SIM118 - not a dict
                 self._files[name] = handle
                 self._paths[name] = path
+        check_complete(folder, self._paths)
 
     @property
     def names(self) -> list[str]:
@@ -77,3 +88,56 @@ class TensorFolder:
 def open_tensors(path: Path) -> TensorFolder:
     """Open the tensors of a model folder or pointer. Raises ModelError on missing or damaged files."""
     return TensorFolder(resolve(path))
+
+
+def check_complete(folder: Path, found: Mapping[str, Path]) -> None:
+    """Raise ModelError when the index of a sharded checkpoint names a tensor that its file does not hold."""
+    if not (folder / INDEX).is_file():
+        return
+    for name, file in read_json(folder / INDEX)["weight_map"].items():
+        if found.get(name) != folder / file:
+            raise ModelError(
+                f"{folder / file}: tensor {name!r} is not in this file, but {INDEX} says so; the files are of "
+                "different checkpoints: fetch all of them again"
+            )
+
+
+@dataclass(frozen=True)
+class Header:
+    """Where the tensors of one safetensors file lie."""
+
+    data: int
+    """Bytes before the data."""
+    tensors: Mapping[str, tuple[int, int]]
+    """First byte of each tensor and the byte behind it, counted from the data on, in the order of the data."""
+
+
+def read_header(path: Path) -> Header:
+    """Return the header of a safetensors file that `TensorFolder` could open."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        entries = json.loads(file.read(length))
+    places = {name: tuple(entry["data_offsets"]) for name, entry in entries.items() if name != "__metadata__"}
+    return Header(8 + length, dict(sorted(places.items(), key=lambda item: item[1])))
+
+
+def header_of(shapes: Mapping[str, tuple[int, ...]], dtype: str, metadata: Mapping[str, str]) -> bytes:
+    """Return the bytes that stand before the data of tensors of one byte per element, in the order of `shapes`."""
+    entries: dict[str, object] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name, shape in shapes.items():
+        begin, end = end, end + prod(shape)
+        entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+    text = json.dumps(entries).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def copy_bytes(source: BinaryIO, target: BinaryIO, number: int) -> None:
+    """Copy the next `number` bytes. Raises ModelError when `source` ends before."""
+    while number:
+        chunk = source.read(min(number, CHUNK_BYTES))
+        if not chunk:
+            raise ModelError(f"{source.name}: ends too early; it is truncated or damaged: fetch it again")
+        target.write(chunk)
+        number -= len(chunk)

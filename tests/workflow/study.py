@@ -29,6 +29,7 @@ CONFIG: dict = {
     "probing": {"samples": 4, "max_new_tokens": 8},
     "finetuning": {"learning_rate": 1e-3, "dtype": "float32", "zero_stage": 0, "allow_smaller": True},
     "experiments": {
+        "mastery": {"retest": 6},
         "scaling": {"train_sets": ["D0", "mixed"], "scales": [8, 16], "seeds": [0], "shots": 2},
         "divergence": {"train_sets": ["mixed"], "scales": [16], "base": False},
         "concentration": {"train_sets": ["mixed"], "scales": [16]},

@@ -38,7 +38,7 @@ if any(entry.source == "pretrain" for entry in STUDY.models.values()):
             "../../envs/train.yaml"
         params:
             options=grid_paths.options(STUDY.template_choice)
-            + grid_paths.options(STUDY.probing)
+            + grid_paths.options(STUDY.probing, [*probing.DRAWING, "batch_tokens"])
             + ["--seen-templates", str(STUDY.world.seen_templates)],
             common=JOBS.common("choose_templates", shared=True),
         shell:

@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 from sftlens.errors import SftlensError
 from sftlens.grid import counting, loading, paths as grid_paths
 from sftlens.grid.jobs import Jobs
+from sftlens.settings import probing
 
 SOURCES = ", ".join(map(str, workflow.configfiles)) or "--config"
 

@@ -28,6 +28,7 @@ rule finetune:
     input:
         model=JOBS.base,
         train=JOBS.order,
+        deepspeed=JOBS.deepspeed,
     output:
         checkpoint=directory(f"{CELL}/checkpoint"),
         summary=f"{CELL}/finetune.json",
@@ -38,10 +39,14 @@ rule finetune:
     conda:
         "../../envs/train.yaml"
     threads: JOBS.processes
+    resources:
+        # Minutes; 0 is no limit. Handed over as a resource: another limit reruns nothing.
+        runtime=0,
     params:
         options=JOBS.finetune_options,
         common=JOBS.common("finetune"),
     shell:
         'python "$SCRIPTS"/finetune.py --model {input.model:q} --train {input.train:q}'
         " --scale {wildcards.scale} --seed {wildcards.seed} --out {output.checkpoint:q}"
-        " --summary {output.summary:q} {params.options:q} {params.common:q} > {log:q} 2>&1"
+        " --summary {output.summary:q} --time-limit-minutes {resources.runtime}"
+        " {params.options:q} {params.common:q} > {log:q} 2>&1"

@@ -6,8 +6,7 @@ rule mastery:
         unpack(JOBS.mastery_inputs),
         facts=PATHS.facts,
     output:
-        table=f"{grid_paths.RESULTS}/models/{{model}}/mastery-{{key}}/mastery.parquet",
-        summary=f"{grid_paths.RESULTS}/models/{{model}}/mastery-{{key}}/mastery.json",
+        **JOBS.mastery_outputs(),
     log:
         f"{LOGS}/{{model}}/mastery-{{key}}.log",
     benchmark:

@@ -65,8 +65,8 @@ rule table:
 rule report:
     input:
         results=f"{PATHS.root}/results.parquet",
-        figures=[JOBS.target(name) for name in JOBS.targets if name.startswith("fig")],
-        tables=[JOBS.target(name) for name in JOBS.targets if name.startswith("table")],
+        figures=[JOBS.target(name) for name in JOBS.figures],
+        tables=[JOBS.target(name) for name in JOBS.tables],
     output:
         page=f"{PATHS.root}/report.html",
     log:

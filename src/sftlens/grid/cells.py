@@ -40,7 +40,7 @@ class Product:
     """One summary that the study asks for; the axes that do not apply are empty."""
 
     stage: str
-    """mastery, finetune, evaluate, divergence, changes or restore."""
+    """mastery, mastery_quality, finetune, evaluate, divergence, changes or restore."""
     cell: Cell
     order: str = ""
     region: str = ""
@@ -48,7 +48,7 @@ class Product:
 
     @property
     def path(self) -> str:
-        """Summary below the study's folder (mastery lies elsewhere: see paths)."""
+        """Summary below the study's folder (mastery and its quality lie elsewhere: see paths)."""
         measure = f"{self.order}-{self.region}"
         part = {
             "finetune": "finetune.json",
@@ -84,6 +84,7 @@ def products(study: Study) -> dict[str, list[Product]]:
     """Return what each experiment asks for, in a fixed order."""
     experiments = study.experiments
     found = {
+        "mastery": list(_mastery(study)) if experiments.mastery else [],
         "scaling": list(_scaling(study)) if experiments.scaling else [],
         "divergence": list(_divergence(study)) if experiments.divergence else [],
         "restoration": list(_restoration(study)) if experiments.restoration else [],
@@ -104,12 +105,28 @@ def distinct(study: Study) -> list[Product]:
     ]  # fmt: skip
 
 
+def quota_needs(study: Study, model: str) -> dict[str, int]:
+    """Return the largest scale of each bucket that a model is trained on; nothing unless its probing has a quota."""
+    needs: dict[str, int] = {}
+    for _, axes in study.experiments if study.probing.quota else ():
+        if isinstance(axes, _Axes) and axes.scales and model in (axes.models or study.models):
+            largest = max(map(int, axes.scales))
+            needs |= {train_set: max(largest, needs.get(train_set, 0)) for train_set in axes.train_sets}
+    return dict(sorted(needs.items()))
+
+
 def _cells(study: Study, axes: _Axes) -> Iterator[Cell]:
     for model in axes.models or study.models:
         for train_set in axes.train_sets:
             for scale in axes.scales:
                 for seed in axes.all_seeds if scale == "all" else axes.seeds:
                     yield Cell(model, train_set, str(scale), seed)
+
+
+def _mastery(study: Study) -> Iterator[Product]:
+    wanted = study.experiments.mastery
+    assert wanted
+    yield from (Product("mastery_quality", Cell(m, "", "", 0, "")) for m in wanted.models or study.models)
 
 
 def _scaling(study: Study) -> Iterator[Product]:

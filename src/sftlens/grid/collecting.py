@@ -33,12 +33,17 @@ def collect(study: Study, wanted: Iterable[Product] | None = None) -> tuple[pd.D
     missing: list[Product] = []
     for product in distinct(study) if wanted is None else wanted:
         path = Path(paths.summary(product))
-        if not path.is_file() or _outdated(study, product):
+        if not made(study, product):
             missing.append(product)
             continue
         axes = {"study": study.study, **product.axes}
         rows += [{**axes, **row} for row in read_json(path)["metrics"]]
     return _table(rows), missing
+
+
+def made(study: Study, product: Product) -> bool:
+    """Whether a product has a summary, and one of the model and the mastery table that there are now."""
+    return Path(Paths(study).summary(product)).is_file() and not _outdated(study, product)
 
 
 def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
@@ -82,7 +87,7 @@ def unfinished(study: Study, missing: Iterable[Product]) -> list[dict[str, str]]
         if not Path(output).exists() and Path(log).is_file()
     ]
     for product in missing:
-        cell = product.cell.path if product.stage != "mastery" else product.cell.model
+        cell = product.cell.path if product.cell.train_set else product.cell.model
         measure = f" {product.order} {product.region}" if product.order else ""
         ratio = f" k={product.ratio:g}" if product.ratio is not None else ""
         entry = _entry(cell, product.stage + measure + ratio, Path(paths.log(product)))

@@ -3,7 +3,7 @@
 from sftlens.grid.cells import FEWSHOT, distinct, products
 from sftlens.grid.paths import Paths
 from sftlens.grid.study import Study
-from sftlens.grid.targets import FIGURES, TABLES, wanted
+from sftlens.grid.targets import FIGURES, wanted
 
 
 def cells(study: Study) -> dict[str, int]:
@@ -22,6 +22,8 @@ def jobs(study: Study) -> dict[str, int]:
     asked_to_complete = {m for m in models if not study.models[m].mastery}
     again = {p.cell.model for p in found if p.stage in ("evaluate", "restore") and p.cell.strategy != FEWSHOT}
     asked_to_complete |= {p.cell.model for p in stages["divergence"]} | (again if study.evaluation.reprobe else set())
+    quality = [p.cell.model for p in found if p.stage == "mastery_quality"]
+    asked_to_complete |= set(quality if study.experiments.mastery and study.experiments.mastery.tables else [])
     ranked = [p for p in found if p.stage == "changes" or (p.ratio is not None and p.ratio < 100)]
     measured = {(p.cell, p.order, p.region) for p in ranked}
     counts = {
@@ -30,12 +32,13 @@ def jobs(study: Study) -> dict[str, int]:
         "base": len(models),
         "choose_templates": len(chosen & asked_to_complete),
         "mastery": len(models),
+        "mastery_quality": len(quality),
         "training_order": len({(cell.model, cell.train_set, cell.seed) for cell in trained}),
         **{stage: len(asked) for stage, asked in stages.items()},
         "changes": len(measured),
         "restore": sum(product.stage == "restore" for product in found),
         "figure": sum(name in FIGURES for name in targets),
-        "table": sum(name in TABLES for name in targets),
+        "table": sum(name not in FIGURES for name in targets),
         "results": 1,
         "report": 1,
         "all": 1,

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sftlens import fingerprints
-from sftlens.grid.cells import FEWSHOT, FULL, Product, distinct, number
-from sftlens.grid.paths import BASE_FIELDS, Paths, options, short_hash
+from sftlens.grid.cells import FEWSHOT, FULL, Product, distinct, number, quota_needs
+from sftlens.grid.paths import BASE_FIELDS, RESULTS, Paths, options, short_hash
 from sftlens.grid.study import Study
-from sftlens.grid.targets import FIGURES, TABLES, wanted
+from sftlens.grid.targets import FIGURES, INTERVALS, TABLES, wanted
+from sftlens.settings.probing import MEASURING, ProbingSettings
+from sftlens.settings.quality import QualitySettings
 
 BESIDE = {
     "evaluate": ("answers.parquet",),
@@ -20,6 +22,8 @@ BESIDE = {
     "mastery": ("mastery.parquet",),
 }
 """Tables that stand beside the summary of a stage."""
+TEXTS = "mastery-texts.parquet"
+"""The same for the mastery of a study that keeps the sampled texts."""
 
 
 class Wildcards(Protocol):
@@ -43,6 +47,8 @@ class Jobs:
         self.paths = Paths(study)
         self.products = distinct(study)
         self.targets = wanted(study)
+        self.figures = [name for name in self.targets if name in FIGURES]
+        self.tables = [name for name in self.targets if name not in FIGURES]
         self._repository = repository
 
     def code(self, script: str) -> list[str]:
@@ -67,7 +73,7 @@ class Jobs:
             "region": _alternatives(product.region for product in self.products),
             "ratio": _alternatives(number(p.ratio) for p in self.products if p.ratio is not None),
             "figure": _alternatives(FIGURES),
-            "table": _alternatives(TABLES),
+            "table": _alternatives([*TABLES, *INTERVALS]),
             "key": "[0-9a-f]{10}",
             "choice": "[0-9a-f]{10}",
         }
@@ -77,14 +83,16 @@ class Jobs:
         return [self.paths.summary(product) for product in (self.products if products is None else products)]
 
     def summaries_of(self, wildcards: Any) -> list[str]:
-        """Summary files that one figure or table is drawn from."""
-        return self.summaries(self.targets.get(wildcards.get("figure") or wildcards.get("table"), []))
+        """Summary files that one figure or table is drawn from; for intervals also the answers beside them."""
+        name = wildcards.get("figure") or wildcards.get("table")
+        return (self.files if name in INTERVALS else self.summaries)(self.targets.get(name, []))
 
     def files(self, products: Iterable[Product] | None = None) -> list[str]:
         """Summaries of products with the tables that stand beside them, so that none is missing unnoticed."""
         found = []
-        for summary, product in zip(self.summaries(products), products or self.products, strict=True):
-            found += [summary, *(str(Path(summary).with_name(name)) for name in BESIDE.get(product.stage, ()))]
+        products = self.products if products is None else list(products)
+        for summary, product in zip(self.summaries(products), products, strict=True):
+            found += [summary, *(str(Path(summary).with_name(name)) for name in self._beside(product.stage))]
         return found
 
     def target(self, name: str) -> list[str]:
@@ -152,13 +160,44 @@ class Jobs:
         """Options of scripts/mastery.py."""
         table = self.study.models[wildcards.model].mastery
         if table:
-            return ["--import", table]
+            return ["--import", table, *options(self.study.probing, ["keep_texts"])]
         sources = ["--model", self.base(wildcards), "--templates", self.templates(wildcards)]
-        return [*sources, *self.bos(wildcards), *options(self.study.probing)]
+        needs = [f"{bucket}={number}" for bucket, number in quota_needs(self.study, wildcards.model).items()]
+        probing = options(self.study.probing, None if needs else set(ProbingSettings.model_fields) - {"quota"})
+        return [*sources, *self.bos(wildcards), *probing, *(["--quota-needs", *needs] if needs else [])]
+
+    def mastery_outputs(self) -> dict[str, str]:
+        """Outputs of probing, by name; the sampled texts where they are asked for."""
+        folder = f"{RESULTS}/models/{{model}}/mastery-{{key}}"
+        named = {"table": "mastery.parquet", "summary": "mastery.json"}
+        named |= {"texts": TEXTS} if self.study.probing.keep_texts else {}
+        return {name: f"{folder}/{file}" for name, file in named.items()}
+
+    def quality_inputs(self, wildcards: Wildcards) -> dict[str, str]:
+        """Inputs of checking a mastery table; the model only where it is asked again, exposures where there are any."""
+        inputs = {"mastery": self.mastery(wildcards)}
+        if self._beside("mastery_quality"):
+            inputs |= {"model": self.base(wildcards), "templates": self.templates(wildcards)}
+        return inputs | ({"world": self.paths.world} if self._pretrained(wildcards) else {})
+
+    def quality_options(self, wildcards: Wildcards) -> list[str]:
+        """Options of scripts/mastery_quality.py."""
+        wanted = self.study.experiments.mastery
+        given = options(wanted, set(QualitySettings.model_fields)) if wanted else []
+        if self._pretrained(wildcards):
+            given += ["--exposures", f"{self.paths.world}/exposures.parquet"]
+        if self._beside("mastery_quality"):
+            given += ["--model", self.base(wildcards), "--templates", self.templates(wildcards)]
+            given += [*self.bos(wildcards), *options(self.study.probing, {*MEASURING, "batch_tokens"})]
+        return given
 
     def finetune_options(self, wildcards: Wildcards) -> list[str]:
         """Options of scripts/finetune.py."""
         return ["--processes", str(self.processes(wildcards)), *self.bos(wildcards), *options(self.study.finetuning)]
+
+    def deepspeed(self, wildcards: Wildcards) -> list[str]:
+        """The file of DeepSpeed options, if the study has one."""
+        return [self.study.finetuning.deepspeed] if self.study.finetuning.deepspeed else []
 
     def processes(self, wildcards: Wildcards) -> int:
         """Processes of a training run."""
@@ -204,13 +243,20 @@ class Jobs:
         """Whether the model's tokenizer needs a BOS token."""
         return ["--bos", self.study.models[wildcards.model].bos]
 
+    def _beside(self, stage: str) -> list[str]:
+        quality = self.study.experiments.mastery
+        if stage == "mastery_quality" and quality:
+            return quality.tables
+        texts = [TEXTS] if stage == "mastery" and self.study.probing.keep_texts else []
+        return [*BESIDE.get(stage, ()), *texts]
+
     def _changes(self, wildcards: Wildcards) -> str:
         return str(Path(self.model(wildcards)).with_name("changes") / f"{wildcards.order}-{wildcards.region}")
 
     def _asking(self, wildcards: Wildcards) -> list[str]:
         asking = [*self.bos(wildcards), *options(self.study.evaluation)]
         if self._reprobed(wildcards):
-            probing = self.study.probing.model_dump(exclude={"batch_tokens"})
+            probing = self.study.probing.model_dump(include=set(MEASURING))
             asking += ["--templates", self.templates(wildcards), "--probing", json.dumps(probing)]
         return asking
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sftlens.grid.cells import Product, number
+from sftlens.grid.cells import Product, number, quota_needs
 from sftlens.grid.study import Study
 from sftlens.settings import Settings
+from sftlens.settings.probing import DRAWING
 
 RESULTS = "results"
 SNAPSHOT = "study.json"
@@ -69,15 +70,17 @@ class Paths:
         entry = self._study.models[model]
         if entry.templates or entry.source != "pretrain":
             return entry.templates or self._study.templates
-        key = {"choice": self._study.template_choice.model_dump(), "probing": self._probing}
+        drawing = self._study.probing.model_dump(include=set(DRAWING))
+        key = {"choice": self._study.template_choice.model_dump(), "probing": drawing}
         return f"{self.base_folder(model)}/templates-{short_hash(key)}.yaml"
 
     def mastery_folder(self, model: str) -> str:
         """Folder of a model's mastery table."""
-        entry = self._study.models[model]
+        entry, probing = self._study.models[model], self._study.probing
         key = {
             "base": self._base_key(model), "facts": self.facts_key, "templates": self.templates(model),
-            "probing": self._probing, "bos": entry.bos, "import": entry.mastery,
+            "probing": probing.model_dump(exclude={"batch_tokens"}), "bos": entry.bos, "import": entry.mastery,
+            "needs": quota_needs(self._study, model),
         }  # fmt: skip
         return f"{RESULTS}/models/{model}/mastery-{short_hash(key)}"
 
@@ -85,15 +88,19 @@ class Paths:
         """Facts with hits, trials, mastery and bucket, by one model."""
         return f"{self.mastery_folder(model)}/mastery.parquet"
 
+    def quality_folder(self, model: str) -> str:
+        """Folder of what is known of the quality of a model's mastery table."""
+        wanted = self._study.experiments.mastery
+        key = wanted.model_dump(exclude={"models"}) if wanted else {}
+        return f"{self.mastery_folder(model)}/quality-{short_hash(key)}"
+
     def summary(self, product: Product) -> str:
         """Summary file of one product."""
+        if product.stage == "mastery_quality":
+            return f"{self.quality_folder(product.cell.model)}/summary.json"
         if product.stage == "mastery":
             return f"{self.mastery_folder(product.cell.model)}/mastery.json"
         return f"{self.root}/{product.path}"
-
-    @property
-    def _probing(self) -> dict[str, Any]:
-        return self._study.probing.model_dump(exclude={"batch_tokens"})
 
     def _base_key(self, model: str) -> str:
         entry = self._study.models[model]
@@ -125,6 +132,9 @@ class Paths:
         cell, measure = product.cell, f"{product.order}-{product.region}"
         if product.stage == "mastery":
             return f"{self.root}/logs/{cell.model}/{Path(self.mastery_folder(cell.model)).name}.log"
+        if product.stage == "mastery_quality":
+            folder = Path(self.quality_folder(cell.model))
+            return f"{self.root}/logs/{cell.model}/{folder.parent.name}-{folder.name}.log"
         name = {
             "restore": f"restore-{measure}-k{number(product.ratio or 0)}", "changes": f"changes-{measure}"
         }.get(product.stage, product.stage)  # fmt: skip

@@ -12,6 +12,7 @@ from sftlens.settings.evaluation import EvaluationSettings
 from sftlens.settings.facts import FactsSettings
 from sftlens.settings.finetuning import FinetuneSettings
 from sftlens.settings.probing import ProbingSettings
+from sftlens.settings.quality import QualitySettings
 from sftlens.settings.restoration import RestorationSettings
 from sftlens.settings.templates import TemplateChoice
 from sftlens.settings.world import WorldSettings
@@ -164,9 +165,18 @@ class Blocks(_Axes):
     """Layers of a block."""
 
 
+class MasteryQuality(QualitySettings):
+    """How good the measurement of mastery is: certainty, test and retest, variance; in a world of ours, exposure."""
+
+    models: list[str] = []
+    """Names of models; empty: all models of the study."""
+
+
 class Experiments(Settings):
     """The named experiments; cells that several share run once."""
 
+    mastery: MasteryQuality | None = None
+    """How good the measurement of mastery is."""
     scaling: Scaling | None = None
     """Accuracy against the number of examples."""
     divergence: Divergence | None = None
@@ -249,18 +259,14 @@ class Study(Settings):
         return self
 
     @model_validator(mode="after")
-    def _consistent_training(self) -> Self:
-        tuning = self.finetuning
-        if tuning.dtype == "bfloat16" and tuning.zero_stage == 0:
-            raise ValueError(
-                "finetuning: bfloat16 needs zero_stage 1 or more (stage 0 keeps no fp32 master weights); "
-                "set zero_stage: 1 or dtype: float32"
-            )
-        if tuning.micro_batch_size and tuning.micro_batch_size > tuning.batch_size:
-            raise ValueError(
-                f"finetuning: micro_batch_size {tuning.micro_batch_size} is larger than batch_size "
-                f"{tuning.batch_size}; lower it"
-            )
+    def _quota_can_be_met(self) -> Self:
+        for name, experiment in self.experiments if self.probing.quota else ():
+            for key, value in (("scales", "all"), ("train_sets", "mixed")):
+                if value in getattr(experiment, key, []):
+                    raise ValueError(
+                        f"experiments.{name}.{key}: `{value}` needs every train fact probed, and probing.quota leaves "
+                        f"some out; take `{value}` out, or unset probing.quota"
+                    )
         return self
 
     @property

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from sftlens.errors import ModelError
+from sftlens.restoration.cuts import Cut, levels
 from sftlens.restoration.orders import Order
 from sftlens.restoration.orders.relative import relative_change
 from sftlens.restoration.pairs import Pair, Piece
 from sftlens.restoration.regions import layer_of, module_of
-from sftlens.restoration.selection import Cut, keys_of
+from sftlens.restoration.selection import keys_of
 
 RATIOS = (1.0, 3.0, 5.0, 10.0, 20.0, 40.0, 60.0)
 """The paper's k of Table 3, percent."""
@@ -58,22 +59,12 @@ def measure(pair: Pair, order: Order, cuts: Sequence[Cut], epsilon: float) -> Co
 def of_tensor(pair: Pair, order: Order, cuts: Sequence[Cut], epsilon: float, name: str) -> tuple[np.ndarray, int]:
     """Return one tensor's sums, float64 [len(cuts) + 1, len(SUMS)] by level, and its unchanged elements."""
     sums, unchanged = np.zeros((len(cuts) + 1, len(SUMS))), 0
-    ties = [0] * len(cuts)
     for piece in pair.of(name, pair.finetuned.get(name)):
-        level = levels_of(cuts, piece, keys_of(order, piece), ties)
+        level = levels(cuts, name, keys_of(order, piece), piece.start)
         for column, values in enumerate(changes(piece, epsilon)):
             sums[:, column] += torch.bincount(level, values, minlength=len(cuts) + 1).cpu().numpy()
         unchanged += int((piece.finetuned == piece.base).sum())
     return sums, unchanged
-
-
-def levels_of(cuts: Sequence[Cut], piece: Piece, keys: Tensor, ties: list[int]) -> Tensor:
-    """Return how many of the nested `cuts` leave each element out, int64; `ties` are carried on in place."""
-    level = torch.zeros(keys.shape, dtype=torch.int64, device=keys.device)
-    for i, cut in enumerate(cuts):
-        mask, ties[i] = cut.mask(piece.name, keys, ties[i])
-        level += ~mask
-    return level
 
 
 def changes(piece: Piece, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,8 +1,10 @@
 """A base model and a fine-tuned one side by side: checked, then read one piece of one tensor at a time."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from math import isfinite
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from sftlens.checkpoints import TensorFolder
@@ -10,21 +12,25 @@ from sftlens.errors import ModelError
 from sftlens.restoration.regions import is_parameter, rule, select
 
 FLOATS = ("BF16", "F16", "F32", "F64")
-PIECE = 1 << 20
-"""Elements of a piece; speed and memory only."""
+PIECE = 1 << 18
+"""Elements of a piece; speed and memory only: a piece and its intermediate values fit into a core's cache."""
+SAMPLE, PERIOD = 32, 2039
+"""A sample takes the first elements of each period, a prime, so that it does not keep to some columns."""
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """Elements start, start + 1, ... of one flattened tensor; `base` and `finetuned` are 1-D, of one dtype.
 
-    `finetuned` is as stored, `base` as cast to the dtype of `finetuned` (see `Pair`).
+    `finetuned` is as stored, `base` as cast to the dtype of `finetuned` (see `Pair`). `p` and `s` are copies of them
+    in fp32, finite, for an order to work in: it may overwrite them, and the next piece does.
     """
 
     name: str
     start: int
     base: Tensor
     finetuned: Tensor
+    p: Tensor
+    s: Tensor
 
 
 class Pair:
@@ -45,6 +51,7 @@ class Pair:
         region: str,
         piece: int = PIECE,
         progress: Callable[[int], object] = lambda elements: None,
+        device: str = "cpu",
     ) -> None:
         """Check that the models fit together.
 
@@ -54,6 +61,7 @@ class Pair:
             region: name of a region (`regions.select`).
             piece: elements read at a time; changes no result.
             progress: called with the number of elements after each piece.
+            device: torch device on which elements are ranked; changes no result.
 
         Raises:
             ModelError: names or shapes differ in the region, it holds something else than floating point
@@ -66,6 +74,7 @@ class Pair:
         self.names = sorted(select(finetuned.names, region))
         self.piece = piece
         self.progress = progress
+        self.device = device
         check_same(base, finetuned, region)
         check_floats(base, self.names)
         check_floats(finetuned, self.names)
@@ -81,23 +90,50 @@ class Pair:
             count *= length
         return count
 
-    def pieces(self) -> Iterator[Piece]:
-        """Yield the region piece by piece, tensors as in `names`. Raises ModelError on NaN or Inf."""
-        for name in self.names:
-            yield from self.of(name, self.finetuned.get(name))
+    def pieces(self, name: str = "", begin: int = 0) -> Iterator[Piece]:
+        """Yield the region by pieces, from element `begin` of the tensor `name` on. Raises ModelError on NaN or Inf."""
+        for tensor in self.names:
+            if tensor >= name:
+                yield from self.of(tensor, self.finetuned.get(tensor).to(self.device), begin if tensor == name else 0)
 
-    def of(self, name: str, finetuned: Tensor) -> Iterator[Piece]:
-        """Yield one tensor piece by piece, `finetuned` beside the base's. Raises ModelError on NaN or Inf."""
+    def of(self, name: str, finetuned: Tensor, begin: int = 0) -> Iterator[Piece]:
+        """Yield one tensor by pieces, `finetuned` beside the base's. Raises ModelError on NaN or Inf."""
         flat = finetuned.reshape(-1)
         base = self.base.get(name).to(flat.device).reshape(-1)
-        for start in range(0, flat.numel(), self.piece):
-            stored = base[start : start + self.piece]
-            piece = Piece(name, start, stored.to(flat.dtype), flat[start : start + self.piece])
+        # One place for all pieces: fresh memory for each costs more than what is computed in it.
+        p, s = torch.empty(2, min(self.piece, flat.numel()), device=flat.device)
+        start = begin
+        for stored, tuned in zip(base[begin:].split(self.piece), flat[begin:].split(self.piece), strict=True):
+            number = len(tuned)
+            yield self._piece(name, start, stored, tuned, p[:number], s[:number])
+            self.progress(number)
+            start += number
+
+    def sample(self) -> Iterator[Piece]:
+        """Yield a piece for each tensor: elements from all over it, all of them where there are few."""
+        for name in self.names:
+            base, finetuned = (thinned(folder.get(name).to(self.device)) for folder in (self.base, self.finetuned))
+            yield self._piece(name, 0, base, finetuned, *torch.empty(2, len(base), device=base.device))
+
+    def _piece(self, name: str, start: int, stored: Tensor, finetuned: Tensor, p: Tensor, s: Tensor) -> Piece:
+        base = stored.to(finetuned.dtype)
+        p.copy_(base)
+        s.copy_(finetuned)
+        # The sum of p s is finite unless an element is not (or it overflows: then look at each element).
+        if not isfinite(float(p.dot(s))):
             check_finite(self.base, name, stored)
-            check_cast(self.base, name, stored, piece.base)
-            check_finite(self.finetuned, name, piece.finetuned)
-            yield piece
-            self.progress(piece.base.numel())
+            check_finite(self.finetuned, name, finetuned)
+            check_cast(self.base, name, stored, base)
+            check_cast(self.base, name, stored, p)
+            check_cast(self.finetuned, name, finetuned, s)
+        return Piece(name, start, base, finetuned, p, s)
+
+
+def thinned(tensor: Tensor) -> Tensor:
+    """Return some elements from all over a tensor, 1-D: the first of each period, or all of a small tensor."""
+    flat = tensor.reshape(-1)
+    periods = flat.numel() // PERIOD
+    return flat[: periods * PERIOD].view(periods, PERIOD)[:, :SAMPLE].reshape(-1) if periods > 1 else flat
 
 
 def check_same(base: TensorFolder, finetuned: TensorFolder, region: str) -> None:
@@ -147,10 +183,10 @@ def check_finite(folder: TensorFolder, name: str, values: Tensor) -> None:
 
 
 def check_cast(folder: TensorFolder, name: str, stored: Tensor, cast: Tensor) -> None:
-    """Raise ModelError when finite elements `stored` of the base are beyond the range of the dtype of `cast`."""
+    """Raise ModelError when finite elements `stored` of a model are beyond the range of the dtype of `cast`."""
     if stored.dtype != cast.dtype and not bool(cast.isfinite().all()):
         dtype = str(cast.dtype).removeprefix("torch.")
         raise ModelError(
             f"{folder.folder}: tensor {name!r} has values beyond the range of {dtype}, "
-            "the type of the fine-tuned model; fine-tune in bfloat16 or float32"
+            "in which they are compared; fine-tune in bfloat16 or float32"
         )

@@ -1,15 +1,21 @@
-"""Writing a restored model as a Hugging Face folder, one weight file in memory at a time."""
+"""Writing a restored model as a Hugging Face folder, or the level of every element, piece by piece."""
 
+import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from safetensors import safe_open
-from safetensors.torch import save_file
+import torch
 
 from sftlens import files
-from sftlens.checkpoints import INDEX, Transform, make_readable, weight_files
+from sftlens.checkpoints import INDEX, make_readable, weight_files
 from sftlens.errors import ConfigError
+from sftlens.restoration.application import Restorer
+from sftlens.restoration.cuts import Cut, levels
+from sftlens.restoration.orders import Order
+from sftlens.restoration.pairs import Pair
+from sftlens.restoration.scanning import keys_of
+from sftlens.tensor_files import copy_bytes, header_of, read_header
 
 COMPANIONS = (
     "config.json",
@@ -23,26 +29,72 @@ COMPANIONS = (
     INDEX,
 )
 """Files that make a folder of weights loadable."""
+MOST_LEVELS = 255
+"""Ratios that a level map can tell apart."""
+NOT_RESTORED = 255
+"""Level of elements that no listed ratio restores."""
 
 
-def save_restored(restorer: Transform, finetuned: Path, folder: Path) -> None:
-    """Write the restored model into `folder` with the files, names and companions of the fine-tuned one.
+def save_restored(restorer: Restorer, folder: Path, card: str) -> None:
+    """Write the restored model into `folder`: files, names, types and order of tensors of the fine-tuned one.
 
     Args:
-        restorer: (name, fine-tuned tensor) -> restored tensor.
-        finetuned: Hugging Face folder of the fine-tuned model; it is only read.
+        restorer: the restored model as a stream; its models are only read.
         folder: new folder, made here.
+        card: text of README.md.
     """
+    finetuned = restorer.pair.finetuned.folder
     folder.mkdir(parents=True)
     for pattern in COMPANIONS:
         for path in finetuned.glob(pattern):
             if path.is_file():
                 shutil.copyfile(path, folder / path.name)
+    (folder / "README.md").write_text(card, encoding="utf-8")
     for path in weight_files(finetuned):
-        with safe_open(path, framework="pt") as source:
-            tensors = {name: restorer(name, source.get_tensor(name)) for name in source.keys()}  # noqa: SIM118
-            save_file(tensors, folder / path.name, metadata=source.metadata())
+        write_weights(restorer, path, folder / path.name)
     make_readable(folder)
+
+
+def write_weights(restorer: Restorer, stored: Path, target: Path) -> None:
+    """Write the restored tensors of the fine-tuned weight file `stored` to `target`, under the same header."""
+    header = read_header(stored)
+    with stored.open("rb") as source, target.open("wb") as out:
+        copy_bytes(source, out, header.data)
+        for name, (begin, end) in header.tensors.items():
+            source.seek(header.data + begin)
+            if restorer.changes(name):
+                for piece in restorer.pieces(name, restorer.pair.finetuned.get(name)):
+                    out.write(piece.view(torch.uint8).numpy().data)
+            else:
+                copy_bytes(source, out, end - begin)
+
+
+def save_levels(pair: Pair, order: Order, cuts: Sequence[Cut], metadata: Mapping[str, str], target: Path) -> None:
+    """Write the level of each element of the region: the index of the smallest ratio that restores it.
+
+    The safetensors file holds one uint8 tensor per tensor of the region, of its shape; NOT_RESTORED where no ratio
+    restores the element. Its metadata has the list `ratios` (JSON, ascending) besides `metadata`.
+
+    Args:
+        pair: the parameters of the region.
+        order: the order that made `cuts`.
+        cuts: at most MOST_LEVELS, by increasing ratio.
+        metadata: what else the file says about itself.
+        target: file to write.
+    """
+    ratios = json.dumps([cut.ratio for cut in cuts])
+    header = header_of({name: pair.finetuned.shape(name) for name in pair.names}, "U8", {"ratios": ratios, **metadata})
+    with files.atomic_path(target) as partial, partial.open("wb") as out:
+        out.write(header)
+        for piece in pair.pieces():
+            level = levels(cuts, piece.name, keys_of(order, piece), piece.start)
+            out.write(level.masked_fill_(level == len(cuts), NOT_RESTORED).cpu().numpy().data)
+
+
+def check_levels(ratios: Sequence[float]) -> None:
+    """Raise ConfigError when there are more ratios than a level map can tell apart."""
+    if len(ratios) > MOST_LEVELS:
+        raise ConfigError(f"--level-map: {len(ratios)} ratios, but one byte tells {MOST_LEVELS} apart; give fewer")
 
 
 def check_out(out: Path, inputs: Sequence[Path], whole: bool = False) -> None:
@@ -61,6 +113,16 @@ def check_out(out: Path, inputs: Sequence[Path], whole: bool = False) -> None:
         raise ConfigError(f"--out {out}: is a file; choose a folder")
     if whole and out.is_dir() and any(out.iterdir()) and not ours(out):
         raise ConfigError(f"--out {out}: holds files that were not made here; choose a new or empty folder")
+
+
+def check_file(target: Path, inputs: Sequence[Path]) -> None:
+    """Raise ConfigError if writing the file `target` would touch an input, or if it is a folder."""
+    if target.is_dir():
+        raise ConfigError(f"--level-map {target}: is a folder; choose a file")
+    place = target.resolve()
+    for source in (path.resolve() for path in inputs):
+        if source in place.parents:
+            raise ConfigError(f"--level-map {target}: is inside of an input, {source}; choose another place")
 
 
 def ours(folder: Path) -> bool:

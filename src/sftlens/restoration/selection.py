@@ -1,166 +1,154 @@
-"""Exact selection of the first k % of all elements, streaming: a histogram, refined where a cut falls.
+"""Exact selection of the first k % of all elements, streaming, for any number of ratios at once.
 
-Two passes of a radix selection. The first counts the high bits of every key; the second counts the low bits
-of the keys in the one bin that holds the cut, tensor by tensor: this gives threshold and ties exactly.
+A radix selection on the bit patterns of the keys. A sample tells in which small windows the cuts should lie, or a
+histogram of the keys' high bits where it is at hand. One pass over all elements then counts how many lie between the
+windows, and every key inside them: this gives thresholds and ties exactly.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from fractions import Fraction
-from math import floor
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from math import sqrt
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from sftlens.errors import ConfigError, DataError
+from sftlens.errors import DataError
+from sftlens.restoration.cuts import EVERYTHING, NOTHING, Cut, count
+from sftlens.restoration.masks import above, indices
 from sftlens.restoration.orders import Order
-from sftlens.restoration.pairs import Pair, Piece
+from sftlens.restoration.pairs import SAMPLE, Pair
+from sftlens.restoration.scanning import MOST_WINDOWS, Scan, counted, keys_of, scan
+from sftlens.restoration.stretches import BINS, Counts, Found
 
-LOW_BITS = 14
-BINS = 1 << (31 - LOW_BITS)
-NOTHING = 2**31 - 1
-"""No key is larger: the threshold of an empty selection."""
+__all__ = ["BINS", "Counts", "Cut", "count", "cuts", "histogram", "keys_of", "select"]
 
-Counts = np.ndarray
-"""int64, number of elements per key or per range of keys."""
-
-
-@dataclass(frozen=True)
-class Cut:
-    """The first floor(n k / 100) elements of an order: all with a larger key, and some ties.
-
-    Nothing but this is needed to tell, for any piece of any tensor, which elements are in it.
-    """
-
-    ratio: float
-    """k, percent."""
-    elements: int
-    """How many elements are selected."""
-    threshold: int
-    """Elements with a key above are selected, those with this key in part."""
-    ties: Mapping[str, int] = field(default_factory=dict)
-    """How many elements with exactly this key are selected, the first of each tensor; absent means 0."""
-
-    def mask(self, name: str, keys: Tensor, ties_before: int) -> tuple[Tensor, int]:
-        """Return which elements of a piece are selected (bool), and the ties counted up to its end.
-
-        Args:
-            name: tensor that the piece belongs to.
-            keys: int32 keys of consecutive elements, 1-D.
-            ties_before: what this returned for the piece before in the same tensor, 0 for the first.
-        """
-        mask = keys > self.threshold
-        wanted = self.ties.get(name, 0) - ties_before
-        if wanted > 0:
-            tied = torch.nonzero(keys == self.threshold).flatten()
-            mask[tied[:wanted]] = True
-            ties_before += len(tied)
-        return mask, ties_before
-
-
-def count(elements: int, ratio: float) -> int:
-    """Return floor(elements * ratio / 100), the ratio taken as the decimal it is written as."""
-    if not 0 <= ratio <= 100:
-        raise ConfigError(f"ratio {ratio}: not in [0, 100]; it is a percentage of the region's elements")
-    return floor(elements * Fraction(str(ratio)) / 100)
-
-
-def coarse(keys: Tensor) -> Counts:
-    """Return the number of keys in each of BINS ranges of keys."""
-    return torch.bincount(keys >> LOW_BITS, minlength=BINS).cpu().numpy()
+MARGIN = 0.7
+"""Width of a window by each side of a sample's quantile, in standard deviations of wholly correlated blocks."""
 
 
 def histogram(pair: Pair, order: Order) -> Counts:
-    """Return the coarse histogram of the whole region (first pass)."""
-    total = np.zeros(BINS, dtype=np.int64)
-    for piece in pair.pieces():
-        total += coarse(keys_of(order, piece))
-    return total
+    """Return the coarse histogram of the whole region, int64 [BINS]: one pass. Raises ModelError on NaN or Inf."""
+    return counted(order, pair.pieces(), pair.device)
 
 
-def keys_of(order: Order, piece: Piece) -> Tensor:
-    """Return the keys of a piece, int32, 1-D."""
-    return order(piece.name, piece.base, piece.finetuned, piece.start)
+def select(pair: Pair, order: Order, ratios: Sequence[float]) -> list[Cut]:
+    """Return the exact cut of each ratio: one pass and a sample of it, rarely three passes.
+
+    Args:
+        pair: the parameters of the region.
+        order: how they are ranked.
+        ratios: percentages, any sequence.
+
+    Raises:
+        ConfigError: a ratio outside [0, 100].
+        ModelError: NaN or Inf in the weights.
+    """
+    numbers = to_find(pair, ratios)
+    sample = counted(order, pair.sample(), pair.device) if numbers else np.zeros(BINS, dtype=np.int64)
+    ends: dict[int, Cut | None] = {}
+    for some in parts(numbers):
+        found = scan(pair, order, guessed(sample, some, pair.elements()))
+        ends |= {number: end_of(pair, order, found, number) for number in some}
+    if None in ends.values():
+        return cuts(pair, order, histogram(pair, order), ratios)
+    return list(named(pair, ratios, ends))
 
 
 def cuts(pair: Pair, order: Order, counts: Counts, ratios: Sequence[float]) -> list[Cut]:
-    """Return the exact cut of each ratio (second pass).
+    """Return the exact cut of each ratio: one pass.
 
     Args:
         pair: the parameters of the region.
         order: the order that made `counts`.
         counts: `histogram(pair, order)`, perhaps read from a file.
-        ratios: percentages, any order.
+        ratios: percentages, any sequence.
 
     Raises:
         ConfigError: a ratio outside [0, 100].
         DataError: `counts` is of other weights, another order or another region.
     """
-    wanted = [count(int(counts.sum()), ratio) for ratio in ratios]
-    above = np.cumsum(counts[::-1])[::-1]
-    bins = [int(np.flatnonzero(above >= number)[-1]) if number else None for number in wanted]
-    details = refine(pair, order, counts, sorted({b for b in bins if b is not None}))
-    return [
-        Cut(ratio, 0, NOTHING)
-        if b is None
-        else locate(ratio, number, b, number - int(above[b] - counts[b]), details[b])
-        for ratio, number, b in zip(ratios, wanted, bins, strict=True)
-    ]
+    numbers = to_find(pair, ratios)
+    check(pair, int(counts.sum()) == pair.elements())
+    above_or_in = np.cumsum(counts[::-1])[::-1]
+    ends: dict[int, Cut | None] = {}
+    for some in parts(numbers):
+        bins = sorted({int(np.flatnonzero(above_or_in >= number)[-1]) for number in some})
+        found = scan(pair, order, [range(b, b + 1) for b in bins])
+        edges = [0, *(edge for b in bins for edge in (b, b + 1))]
+        check(pair, np.array_equal(found.sizes, np.add.reduceat(np.append(counts, 0), edges)))
+        ends |= {number: end_of(pair, order, found, number) for number in some}
+    return list(named(pair, ratios, ends))
 
 
-Detail = dict[str, tuple[np.ndarray, np.ndarray]]
-"""Low bits that occur in one bin and their numbers, per tensor."""
-
-
-def refine(pair: Pair, order: Order, counts: Counts, bins: Sequence[int]) -> dict[int, Detail]:
-    """Return the low bits of keys in each of `bins`, by tensor. Raises DataError if `counts` disagrees."""
-    details: dict[int, Detail] = {b: {} for b in bins}
-    seen = np.zeros(BINS, dtype=np.int64)
-    for name, keys in by_tensor(pair, order):
-        low_bits = {b: np.zeros(1 << LOW_BITS, dtype=np.int64) for b in bins}
-        for part in keys:
-            high = part >> LOW_BITS
-            seen += torch.bincount(high, minlength=BINS).cpu().numpy()
-            for b in bins:
-                low = part[high == b] & ((1 << LOW_BITS) - 1)
-                low_bits[b] += torch.bincount(low, minlength=1 << LOW_BITS).cpu().numpy()
-        for b in bins:
-            present = np.flatnonzero(low_bits[b])
-            details[b][name] = (present, low_bits[b][present])
-    if not np.array_equal(seen, counts):
+def check(pair: Pair, fits: bool) -> None:
+    """Raise DataError unless the histogram at hand fits the weights."""
+    if not fits:
         raise DataError(
             f"the histogram given for {pair.finetuned.folder} was made of other weights, order or region; "
             "make it again with scripts/changes.py"
         )
-    return details
 
 
-def by_tensor(pair: Pair, order: Order) -> Iterable[tuple[str, Iterable[Tensor]]]:
-    """Yield each tensor's name and the keys of its pieces."""
-    for name in pair.names:
-        yield name, (keys_of(order, piece) for piece in pair.of(name, pair.finetuned.get(name)))
+def to_find(pair: Pair, ratios: Iterable[float]) -> list[int]:
+    """Return the numbers of elements, ascending, whose cuts must be looked for: neither nothing nor everything."""
+    wanted = {count(pair.elements(), ratio) for ratio in ratios}
+    return sorted(wanted - {0, pair.elements()})
 
 
-def locate(ratio: float, elements: int, bin_: int, wanted: int, detail: Detail) -> Cut:
-    """Return the cut that takes the `wanted` largest keys of the bin `bin_`, whose low bits are `detail`."""
-    low = np.zeros(1 << LOW_BITS, dtype=np.int64)
-    for present, numbers in detail.values():
-        low[present] += numbers
-    above = np.cumsum(low[::-1])[::-1]
-    threshold = int(np.flatnonzero(above >= wanted)[-1])
-    left = wanted - int(above[threshold] - low[threshold])
-    return Cut(ratio, elements, (bin_ << LOW_BITS) + threshold, shared(detail, threshold, left))
+def parts(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Yield `numbers` by as many as one pass can find."""
+    for start in range(0, len(numbers), MOST_WINDOWS):
+        yield numbers[start : start + MOST_WINDOWS]
 
 
-def shared(detail: Detail, low: int, wanted: int) -> dict[str, int]:
-    """Return how many elements with low bits `low` each tensor gives; the first give all of theirs."""
-    taken = {}
-    for name, (present, numbers) in detail.items():
-        if wanted == 0:
-            break
-        tied = int(numbers[present == low].sum())
-        if tied:
-            taken[name] = min(tied, wanted)
-            wanted -= taken[name]
-    return taken
+def guessed(sample: Counts, numbers: Iterable[int], elements: int) -> list[range]:
+    """Return windows, disjoint and ascending, in which the cuts of `numbers` probably lie."""
+    size = int(sample.sum())
+    error = MARGIN / sqrt(size / SAMPLE) if size < elements else 0.0
+    reached = np.cumsum(sample[::-1])[::-1] / size
+    windows: list[range] = []
+    # The largest numbers reach furthest down.
+    for number in sorted(numbers, reverse=True):
+        share = number / elements
+        margin = error * sqrt(share * (1 - share))
+        first = last_at_least(reached, share + margin)
+        window = range(first, max(first, last_at_least(reached, share - margin)) + 1)
+        if windows and window.start < windows[-1].stop:
+            window = range(windows.pop().start, max(window.stop, first + 1))
+        windows.append(window)
+    return windows
+
+
+def last_at_least(reached: np.ndarray, share: float) -> int:
+    """Return the last bin down to which at least `share` of a sample is reached (the first bin for too much)."""
+    places = np.flatnonzero(reached >= share)
+    return int(places[-1]) if len(places) else 0
+
+
+def end_of(pair: Pair, order: Order, found: Scan, number: int) -> Cut | None:
+    """Return the cut of the `number` first elements, its ratio left open; None when no window holds it."""
+    end = found.find(number)
+    if end is None:
+        return None
+    last = (pair.names[-1], pair.size(pair.names[-1])) if end.all_ties else last_tie(pair, order, end)
+    return Cut(0, number, end.threshold, end.ties, *last)
+
+
+def last_tie(pair: Pair, order: Order, found: Found) -> tuple[str, int]:
+    """Return where the selected ties end: a tensor, and the flat index in it behind the last of them."""
+    wanted = found.ties_there
+    for piece in pair.pieces(found.stretch.name, found.stretch.start):
+        keys = keys_of(order, piece)
+        places = indices(above(keys, found.threshold - 1) ^ above(keys, found.threshold))
+        if len(places) >= wanted:
+            return piece.name, piece.start + int(places[wanted - 1]) + 1
+        wanted -= len(places)
+    raise DataError(f"{pair.finetuned.folder}: weights changed while they were read; do not write to this folder")
+
+
+def named(pair: Pair, ratios: Iterable[float], ends: dict[int, Cut | None]) -> Iterator[Cut]:
+    """Yield the cut of each ratio."""
+    whole = {0: Cut(0, 0, NOTHING), pair.elements(): Cut(100, pair.elements(), EVERYTHING)}
+    for ratio in ratios:
+        cut = (whole | ends)[count(pair.elements(), ratio)]
+        assert cut is not None
+        yield replace(cut, ratio=ratio)

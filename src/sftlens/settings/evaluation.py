@@ -12,5 +12,5 @@ class EvaluationSettings(Settings):
     """Longest answer, tokens."""
     reprobe: int = Field(100, ge=0)
     """Test facts (a fixed sample) whose mastery is measured again on the model; 0 leaves this out."""
-    batch_tokens: int = Field(8192, ge=1)
-    """Prompt tokens computed side by side; speed and memory only."""
+    batch_tokens: int = Field(16384, ge=1)
+    """Tokens of prompts and answers held side by side; speed and memory only."""

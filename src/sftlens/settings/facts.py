@@ -31,6 +31,8 @@ class FactsSettings(Settings):
     """Folder or zip of EntityQuestions; unset: the environment variable ENTITY_QUESTIONS_DIR."""
     aliases: str | None = None
     """YAML file that maps an object to its other accepted names; unset: no aliases."""
+    allow_unknown_aliases: bool = False
+    """Accept aliases of names that answer no question of the data set (a file made for other questions too)."""
     remove_train_from_test: bool = False
     """Drop test questions that also stand in train (the paper's authors left them in: 136 of the prepared ones)."""
     sample: Sample = Sample()

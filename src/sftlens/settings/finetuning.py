@@ -1,8 +1,8 @@
 """Settings of supervised fine-tuning (paper section 3; what it leaves open is marked in the README)."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sftlens.settings import Settings
 
@@ -40,3 +40,35 @@ class FinetuneSettings(Settings):
     """Samples that one process computes at a time; unset: its whole share of the batch."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass to save memory."""
+    offload: Literal["none", "optimizer", "parameters"] = "none"
+    """What a GPU keeps in the main memory: optimiser and fp32 weights (ZeRO 1-3), also the weights (ZeRO 3)."""
+    deepspeed: str | None = None
+    """JSON file with further DeepSpeed options (config/deepspeed has some); what this table sets stays with it."""
+    checkpoint_minutes: float = Field(20.0, gt=0)
+    """Minutes between two saved training states, from which a killed run goes on; changes no result."""
+    checkpoint_steps: int | None = Field(None, ge=1)
+    """Steps between two saved training states, besides the minutes; changes no result."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.dtype == "bfloat16" and self.zero_stage == 0:
+            raise ValueError(
+                "bfloat16 needs zero_stage 1 or more (stage 0 keeps no fp32 master weights); "
+                "set zero_stage: 1 or dtype: float32"
+            )
+        if self.micro_batch_size and self.micro_batch_size > self.batch_size:
+            raise ValueError(
+                f"micro_batch_size {self.micro_batch_size} is larger than batch_size {self.batch_size}; lower it"
+            )
+        if self.offload == "optimizer" and self.zero_stage == 0:
+            raise ValueError("offload: optimizer needs zero_stage 1 or more; set zero_stage: 1 or offload: none")
+        if self.offload == "parameters" and self.zero_stage < 3:
+            raise ValueError(
+                f"offload: parameters needs zero_stage 3 (it is {self.zero_stage}: every process holds all weights); "
+                "set zero_stage: 3 or offload: optimizer"
+            )
+        return self
+
+
+SAME_RESULT = {"checkpoint_minutes", "checkpoint_steps"}
+"""Settings that change no result."""

@@ -4,6 +4,11 @@ from pydantic import Field
 
 from sftlens.settings import Settings
 
+DRAWING = ("samples", "temperature", "max_new_tokens", "seed")
+"""The fields that the completions of one sentence depend on."""
+MEASURING = (*DRAWING, "max_templates")
+"""The fields that the mastery of one fact depends on."""
+
 
 class ProbingSettings(Settings):
     """Multi-template completion: how often the base model completes a fact's sentences with its object."""
@@ -14,7 +19,14 @@ class ProbingSettings(Settings):
     """Sampling temperature."""
     max_new_tokens: int = Field(32, ge=1)
     """Longest completion, tokens."""
+    max_templates: int | None = Field(None, ge=1)
+    """Probe with the first so many templates of each relation; unset: with all."""
     seed: int = 0
     """Seed of the sampling; each (fact, template) has a stream of its own."""
-    batch_tokens: int = Field(8192, ge=1)
-    """Prompt tokens computed side by side; speed and memory only."""
+    quota: float | None = Field(None, ge=1)
+    """Stop probing train facts when every training set of the study has so many times its largest scale of facts; at 1
+    all seeds share their facts. Unset: probe all. A larger scale also changes the training sets of the smaller ones."""
+    keep_texts: bool = False
+    """Keep the distinct completions with their counts, each up to where the answer appeared (mastery-texts.parquet)."""
+    batch_tokens: int = Field(32768, ge=1)
+    """Tokens of prompts and completions held side by side; speed and memory only."""

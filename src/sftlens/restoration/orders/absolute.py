@@ -1,4 +1,7 @@
-"""Largest |s - p| first: a control without the division by |p|, one of ours."""
+"""Largest |s - p| first: a control without the division by |p|.
+
+What is kept of a fine-tuned model is chosen by it in TIES-merging (Yadav et al., NeurIPS 2023, arXiv 2306.01708).
+"""
 
 from torch import Tensor
 
@@ -9,7 +12,7 @@ from sftlens.settings.restoration import RestorationSettings
 def make(settings: RestorationSettings) -> Order:
     """Return the order `absolute`."""
 
-    def order(name: str, base: Tensor, finetuned: Tensor, start: int = 0) -> Tensor:
-        return descending(finetuned.float() - base.float())
+    def order(name: str, p: Tensor, s: Tensor, start: int = 0) -> Tensor:
+        return descending(s.sub_(p))
 
     return order

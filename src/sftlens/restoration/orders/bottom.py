@@ -1,16 +1,16 @@
-"""Smallest relative change first: the reverse of the paper's order, a control of ours."""
+"""Smallest relative change first: the reverse of the paper's order (arXiv 2509.16596, section 6), a control."""
 
 from torch import Tensor
 
 from sftlens.restoration.orders.keys import Order, ascending
-from sftlens.restoration.orders.relative import relative_change
+from sftlens.restoration.orders.relative import relative_change_
 from sftlens.settings.restoration import RestorationSettings
 
 
 def make(settings: RestorationSettings) -> Order:
     """Return the order `bottom`."""
 
-    def order(name: str, base: Tensor, finetuned: Tensor, start: int = 0) -> Tensor:
-        return ascending(relative_change(base, finetuned, settings.epsilon))
+    def order(name: str, p: Tensor, s: Tensor, start: int = 0) -> Tensor:
+        return ascending(relative_change_(p, s, settings.epsilon))
 
     return order

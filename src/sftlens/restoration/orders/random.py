@@ -1,7 +1,8 @@
 """A seeded random order, a control: the key of an element is a hash of (seed, tensor name, flat index).
 
-The hash is SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014)
-used as a counter, so any piece of any tensor can be ranked alone, on any device, with the same result.
+Random elements are also what DARE sets back (Yu et al., ICML 2024, arXiv 2311.03099), which rescales the others; here
+nothing is rescaled. The hash is SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
+OOPSLA 2014) used as a counter, so any piece of any tensor can be ranked alone, on any device, with the same result.
 """
 
 import hashlib
@@ -26,16 +27,17 @@ FIRST = signed(0xBF58476D1CE4E5B9)
 SECOND = signed(0x94D049BB133111EB)
 
 
-def shifted(value: Tensor, bits: int) -> Tensor:
-    """Return `value` >> `bits` with zeros moved in, as for an unsigned integer."""
-    return (value >> bits).bitwise_and_((1 << (64 - bits)) - 1)
+def shifted(value: Tensor, bits: int, out: Tensor) -> Tensor:
+    """Return `value` >> `bits` with zeros moved in, as for an unsigned integer, written to `out`."""
+    return torch.bitwise_right_shift(value, bits, out=out).bitwise_and_((1 << (64 - bits)) - 1)
 
 
-def mixed(state: Tensor) -> Tensor:
-    """Return SplitMix64's output for each int64 `state`, bits spread over all 64."""
-    state = (state ^ shifted(state, 30)) * FIRST
-    state = (state ^ shifted(state, 27)) * SECOND
-    return state ^ shifted(state, 31)
+def mixed_(state: Tensor) -> Tensor:
+    """Return SplitMix64's output for each int64 `state`, bits spread over all 64, in its place."""
+    room = torch.empty_like(state)
+    state.bitwise_xor_(shifted(state, 30, room)).mul_(FIRST)
+    state.bitwise_xor_(shifted(state, 27, room)).mul_(SECOND)
+    return state.bitwise_xor_(shifted(state, 31, room))
 
 
 def stream(seed: int, name: str) -> int:
@@ -47,9 +49,9 @@ def stream(seed: int, name: str) -> int:
 def make(settings: RestorationSettings) -> Order:
     """Return the order `random` of `settings.seed`."""
 
-    def order(name: str, base: Tensor, finetuned: Tensor, start: int = 0) -> Tensor:
-        index = torch.arange(start + 1, start + 1 + base.numel(), dtype=torch.int64, device=base.device)
-        state = index * INCREMENT + stream(settings.seed, name)
-        return shifted(mixed(state), 64 - KEY_BITS).to(torch.int32)
+    def order(name: str, p: Tensor, s: Tensor, start: int = 0) -> Tensor:
+        index = torch.arange(start + 1, start + 1 + p.numel(), dtype=torch.int64, device=p.device)
+        state = mixed_(index.mul_(INCREMENT).add_(stream(settings.seed, name)))
+        return shifted(state, 64 - KEY_BITS, state).to(torch.int32)
 
     return order

@@ -1,5 +1,6 @@
-"""Largest relative change |s - p| / (|p| + epsilon) first: the paper's order (section 6)."""
+"""Largest relative change |s - p| / (|p| + epsilon) first: the paper's order (arXiv 2509.16596, section 6)."""
 
+import torch
 from torch import Tensor
 
 from sftlens.restoration.orders.keys import Order, descending
@@ -8,14 +9,18 @@ from sftlens.settings.restoration import RestorationSettings
 
 def relative_change(base: Tensor, finetuned: Tensor, epsilon: float) -> Tensor:
     """Return |s - p| / (|p| + epsilon), fp32, computed in fp32 from stored values of any float dtype."""
-    before = base.float()
-    return (finetuned.float() - before).abs_().div_(before.abs().add_(epsilon))
+    return relative_change_(base.to(torch.float32, copy=True), finetuned.to(torch.float32, copy=True), epsilon)
+
+
+def relative_change_(p: Tensor, s: Tensor, epsilon: float) -> Tensor:
+    """Return the same of fp32 `p` and `s`; it takes the place of `s`, and `p` is overwritten."""
+    return s.sub_(p).abs_().div_(p.abs_().add_(epsilon))
 
 
 def make(settings: RestorationSettings) -> Order:
     """Return the order `relative`."""
 
-    def order(name: str, base: Tensor, finetuned: Tensor, start: int = 0) -> Tensor:
-        return descending(relative_change(base, finetuned, settings.epsilon))
+    def order(name: str, p: Tensor, s: Tensor, start: int = 0) -> Tensor:
+        return descending(relative_change_(p, s, settings.epsilon))
 
     return order

@@ -1,4 +1,7 @@
-"""Smallest |p| first, whatever changed: a control for the division by |p|, one of ours."""
+"""Smallest |p| first, whatever changed: a control for the division by |p| in the paper's order.
+
+Where p is near zero, |s - p| / |p| is large for a change of any size; this ranks by nearness to zero alone.
+"""
 
 from torch import Tensor
 
@@ -9,7 +12,7 @@ from sftlens.settings.restoration import RestorationSettings
 def make(settings: RestorationSettings) -> Order:
     """Return the order `smallest`."""
 
-    def order(name: str, base: Tensor, finetuned: Tensor, start: int = 0) -> Tensor:
-        return ascending(base.float())
+    def order(name: str, p: Tensor, s: Tensor, start: int = 0) -> Tensor:
+        return ascending(p)
 
     return order

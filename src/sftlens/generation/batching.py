@@ -1,0 +1,78 @@
+"""Which prompts are computed side by side, and which cannot be computed at all."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from sftlens.errors import DataError, ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Prompts that are computed side by side."""
+
+    places: list[int]
+    """Places in the caller's list."""
+    parts: list[torch.Tensor]
+    """Token ids, int64 [rows, length], one tensor for each length, in the order of `places`."""
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest prompt."""
+        return max(part.shape[1] for part in self.parts)
+
+
+def batches(
+    prompts: Sequence[Sequence[int]], batch_tokens: int, new_tokens: int = 0, *, mixed: bool = False
+) -> Iterator[Batch]:
+    """Put prompts into batches, shortest first, equal beginnings side by side.
+
+    A batch has one prompt, or at most `batch_tokens` tokens, where each row counts as the longest one and `new_tokens`
+    more. Its prompts are of one length, or `mixed`. The batches depend on nothing but the arguments.
+    """
+    order = sorted(range(len(prompts)), key=lambda place: (len(prompts[place]), prompts[place]))
+    places: list[int] = []
+    for place in order:
+        length = len(prompts[place])
+        full = (len(places) + 1) * (length + new_tokens) > batch_tokens
+        if places and (full or not (mixed or len(prompts[places[-1]]) == length)):
+            yield Batch(places, _parts(prompts, places))
+            places = []
+        places.append(place)
+    if places:
+        yield Batch(places, _parts(prompts, places))
+
+
+def _parts(prompts: Sequence[Sequence[int]], places: list[int]) -> list[torch.Tensor]:
+    groups = itertools.groupby((prompts[place] for place in places), key=len)
+    return [torch.tensor(list(group), dtype=torch.int64) for _, group in groups]
+
+
+def check_prompts(prompts: Sequence[Sequence[int]], new_tokens: int, model: "PreTrainedModel") -> None:
+    """Refuse prompts that do not fit the model's context or its vocabulary.
+
+    Raises:
+        DataError: a prompt is empty, or too long together with `new_tokens`.
+        ModelError: a token id has no row in the embedding.
+    """
+    limit, vocabulary = model.config.max_position_embeddings, model.config.vocab_size
+    longest = max((len(p) for p in prompts), default=0)
+    if longest + new_tokens > limit:
+        raise DataError(
+            f"a prompt of {longest} tokens and {new_tokens} new ones do not fit the model's context of "
+            f"{limit}; lower max_new_tokens, or leave the longest questions out"
+        )
+    if not all(prompts):
+        raise DataError("a prompt has no token at all; take facts with empty texts out")
+    largest = max((max(p) for p in prompts), default=0)
+    if largest >= vocabulary:
+        raise ModelError(
+            f"token id {largest} lies outside the model's vocabulary of {vocabulary}; use the tokenizer that "
+            "belongs to the model"
+        )

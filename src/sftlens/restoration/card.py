@@ -1,0 +1,68 @@
+"""The model card of a restored model: what it is, and of what it was made."""
+
+from collections.abc import Mapping
+
+from sftlens.restoration import orders
+from sftlens.restoration.cuts import Cut
+
+CARD = """\
+---
+library_name: transformers
+tags:
+- parameter-restoration
+---
+# A fine-tuned model with {ratio:g} % of a region's parameters set back to their pre-trained values
+
+Of the {elements:,} parameters of the region `{region}`, the first {restored:,} of the order `{order}` have the value
+of the base model, bit for bit (in the type of the fine-tuned model). Everything else is the fine-tuned model's.
+Nothing was trained afterwards.
+
+| | |
+|---|---|
+| base model | `{base}` |
+| fine-tuned model | `{finetuned}` |
+| order | `{order}`: {description} |
+| region | `{region}` |
+| ratio | {ratio:g} % |
+| parameters of the region | {elements:,} |
+| restored | {restored:,} |
+| cut | every key above {threshold}, and the first {ties:,} parameters of those with this key |
+{settings}
+A model's identity is the SHA-256 over the names and SHA-256 of its files. Ties go by tensor name, then flat index.
+The method is that of "Analyzing the Effects of Supervised Fine-Tuning on Model Knowledge from Token and Parameter
+Levels" (arXiv 2509.16596, section 6); the model was made with sftlens, `scripts/restore.py`.
+"""
+
+
+def card(
+    cut: Cut,
+    elements: int,
+    *,
+    order: str,
+    region: str,
+    inputs: Mapping[str, str],
+    settings: Mapping[str, object],
+) -> str:
+    """Return the text of README.md in the folder of a restored model.
+
+    Args:
+        cut: what was restored.
+        elements: parameters of the region.
+        order: name of the order.
+        region: name of the region.
+        inputs: content hash of `base` and of `finetuned`.
+        settings: what else the order depends on.
+    """
+    return CARD.format(
+        ratio=cut.ratio,
+        elements=elements,
+        restored=cut.elements,
+        region=region,
+        order=order,
+        description=orders.description(order),
+        base=inputs["base"],
+        finetuned=inputs["finetuned"],
+        threshold=cut.threshold,
+        ties=cut.ties,
+        settings="".join(f"| {name} | {value} |\n" for name, value in settings.items()),
+    )

@@ -1,0 +1,68 @@
+"""What a selection is: a threshold, and the last of the tied elements that are taken."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
+
+import torch
+from torch import Tensor
+
+from sftlens.errors import ConfigError
+from sftlens.restoration.masks import above
+
+NOTHING = 2**31 - 1
+"""No key is larger: the threshold of an empty selection."""
+EVERYTHING = -1
+"""Every key is larger: the threshold of the whole region, for which no key need be computed."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The first floor(n k / 100) elements of an order: all with a larger key, and the first of those tied.
+
+    Ties go by (tensor name, flat index). Nothing but this is needed to tell, for any piece of any tensor in any
+    sequence, which elements are selected.
+    """
+
+    ratio: float
+    """k, percent."""
+    elements: int
+    """How many elements are selected."""
+    threshold: int
+    """Elements with a key above are selected, those with this key in part."""
+    ties: int = 0
+    """How many elements with exactly this key are selected."""
+    last: str = ""
+    """The tensor that holds the last selected tie; of tensors before it all ties are selected."""
+    end: int = 0
+    """Ties of that tensor are selected if their flat index is below."""
+
+    def mask(self, name: str, keys: Tensor, start: int) -> Tensor:
+        """Return which elements of a piece are selected, bool.
+
+        Args:
+            name: tensor that the piece belongs to.
+            keys: int32 keys of consecutive elements, 1-D.
+            start: flat index of the first of them.
+        """
+        mask = above(keys, self.threshold - (name < self.last))
+        if name == self.last and start < self.end:
+            tied = slice(0, self.end - start)
+            mask[tied] = above(keys[tied], self.threshold - 1)
+        return mask
+
+
+def count(elements: int, ratio: float) -> int:
+    """Return floor(elements * ratio / 100), the ratio taken as the decimal it is written as."""
+    if not 0 <= ratio <= 100:
+        raise ConfigError(f"ratio {ratio}: not in [0, 100]; it is a percentage of the region's elements")
+    return floor(elements * Fraction(str(ratio)) / 100)
+
+
+def levels(cuts: Sequence[Cut], name: str, keys: Tensor, start: int) -> Tensor:
+    """Return how many of the nested `cuts`, at most 255, leave each element of a piece out, uint8 (see `Cut.mask`)."""
+    level = torch.full(keys.shape, len(cuts), dtype=torch.uint8, device=keys.device)
+    for cut in cuts:
+        level -= cut.mask(name, keys, start).view(torch.uint8)
+    return level

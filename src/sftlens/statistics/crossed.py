@@ -1,0 +1,140 @@
+"""Intervals of macro accuracies and their differences, where every seed's model answers the same questions.
+
+Questions are crossed with seeds, not nested in them: a question that is easy is easy for every seed. With y
+[seeds, questions], N_b questions in bucket b of B, and d_q the mean over seeds:
+
+    theta = mean over buckets of the bucket's mean d_q;  theta_s: the same for one seed
+    SE^2  = var_s(theta_s) / S + sum over b of var_q(d_q) / (B^2 N_b)
+
+with t quantiles at Satterthwaite's degrees of freedom. The noise of a single answer enters both parts, so the
+interval errs to the safe side. With fewer than three seeds the first part is left out, as a variance of two
+numbers says next to nothing: the interval then speaks of these models, not of the training that made them.
+
+Two conditions have the same seeds (n against n, k against k: subtract first, then call `accuracy`) or seeds of their
+own (training buckets, base models: `difference`). An empty bucket makes everything NaN: a macro is never averaged over
+fewer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sftlens.statistics import satterthwaite
+
+BUCKETS = 5
+MIN_SEEDS = 3
+OVER_SEEDS = "over seeds"
+THIS_MODEL = "this model only"
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A macro accuracy or a difference of two, with its 95 % interval; NaN where it is not defined."""
+
+    value: float
+    se: float
+    df: float
+    low: float
+    high: float
+    seeds: int
+    """Seeds; of two independent sides the fewer."""
+    questions: int
+    """Questions that lie in a bucket."""
+
+    @property
+    def scope(self) -> str:
+        """What the interval covers: OVER_SEEDS allows a verdict, THIS_MODEL does not."""
+        return OVER_SEEDS if self.seeds >= MIN_SEEDS else THIS_MODEL
+
+
+def accuracy(y: ArrayLike, buckets: ArrayLike, relations: ArrayLike | None = None) -> Estimate:
+    """Return the macro mean of y with its interval.
+
+    Args:
+        y: [seeds, questions] answers (bool), or differences of the answers of one seed under two conditions. A model
+            without seeds of its own, such as the base, is subtracted as [1, questions].
+        buckets: [questions] int, 0..4; -1 for a question of no bucket, which does not enter.
+        relations: [questions] labels; if given, the question part is robust to correlation within relations.
+    """
+    answers = _answers(y)
+    return _estimate(answers.mean(axis=0), [answers], buckets, relations)
+
+
+def difference(a: ArrayLike, b: ArrayLike, buckets: ArrayLike, relations: ArrayLike | None = None) -> Estimate:
+    """Return the macro of a minus that of b, paired on questions alone: their seeds are independent.
+
+    Args:
+        a: [seeds, questions] answers.
+        b: the same questions, with seeds of its own.
+        buckets: as in `accuracy`.
+        relations: as in `accuracy`.
+    """
+    first, second = _answers(a), _answers(b)
+    return _estimate(first.mean(axis=0) - second.mean(axis=0), [first, second], buckets, relations)
+
+
+def reweighted(d: ArrayLike, weights: ArrayLike) -> float:
+    """Return the macro mean of d [questions] where each question counts in bucket b with weights [questions, buckets].
+
+    With weights P(bucket | hits) it shows how much hangs on the questions that lie near a bucket's edge. NaN where the
+    weights of a bucket sum to zero.
+    """
+    w = np.asarray(weights, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        return float(np.mean(np.asarray(d, dtype=np.float64) @ w / w.sum(axis=0)))
+
+
+def _answers(y: ArrayLike) -> Floats:
+    return np.atleast_2d(np.asarray(y, dtype=np.float64))
+
+
+def _estimate(d: Floats, sides: Sequence[Floats], buckets: ArrayLike, relations: ArrayLike | None) -> Estimate:
+    codes = np.asarray(buckets)
+    inside = codes >= 0
+    seeds = min(len(side) for side in sides)
+    sizes = np.bincount(codes[inside], minlength=BUCKETS).astype(np.float64)
+    # Weight of each question in the macro.
+    share = np.zeros(len(codes))
+    share[inside] = 1 / (BUCKETS * sizes[codes[inside]])
+    value = float(share @ d) if sizes.all() else np.nan
+    if relations is None:
+        parts = _question_parts(d[inside], codes[inside], sizes)
+    else:
+        parts = [_relation_part(d, codes, share, np.asarray(relations), inside)]
+    if seeds >= MIN_SEEDS:
+        parts += [(float(np.var(side @ share, ddof=1)) / len(side), len(side) - 1) for side in sides]
+    found = satterthwaite(value, parts)
+    return Estimate(value, *found, seeds=seeds, questions=int(inside.sum()))
+
+
+def _question_parts(d: Floats, codes: NDArray[np.int_], sizes: Floats) -> list[tuple[float, float]]:
+    means = np.bincount(codes, weights=d, minlength=BUCKETS) / np.maximum(sizes, 1)
+    squares = np.bincount(codes, weights=(d - means[codes]) ** 2, minlength=BUCKETS)
+    return [
+        (s / (n - 1) / (BUCKETS**2 * n), n - 1) if n > 1 else (np.nan, 0)
+        for s, n in zip(squares.tolist(), sizes.tolist(), strict=True)
+    ]
+
+
+def _relation_part(
+    d: Floats, codes: NDArray[np.int_], share: Floats, relations: NDArray[np.generic], inside: NDArray[np.bool_]
+) -> tuple[float, float]:
+    """Return the cluster-robust variance of the question part, and its degrees of freedom G - 1.
+
+    theta is a weighted sum over questions; with u_g the sum of weight x (d_q - bucket mean) over relation g, whatever
+    buckets its questions lie in, V = G / (G - 1) sum u_g^2 (Liang and Zeger 1986, Biometrika 73, 13-22; small-sample
+    factor and degrees of freedom as in Cameron and Miller 2015, Journal of Human Resources 50, 317-372). With one
+    question a relation it is nearly the question part of SE^2. With few relations it is still somewhat too small.
+    """
+    _, groups = np.unique(relations[inside], return_inverse=True)
+    count = int(groups.max()) + 1 if groups.size else 0
+    if count < 2 or np.bincount(codes[inside], minlength=BUCKETS).min() < 2:
+        return np.nan, 0
+    weight, own = share[inside], codes[inside]
+    means = np.bincount(own, weights=weight * d[inside], minlength=BUCKETS) * BUCKETS
+    scores = np.bincount(groups, weights=weight * (d[inside] - means[own]))
+    return count / (count - 1) * float(scores @ scores), count - 1

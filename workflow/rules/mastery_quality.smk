@@ -1,0 +1,23 @@
+"""How good the measurement of mastery is."""
+
+if STUDY.experiments.mastery:
+    QUALITY = f"{grid_paths.RESULTS}/models/{{model}}/mastery-{{key}}/quality-{{choice}}"
+
+    rule mastery_quality:
+        input:
+            unpack(JOBS.quality_inputs),
+        output:
+            summary=f"{QUALITY}/summary.json",
+            tables=[f"{QUALITY}/{name}" for name in STUDY.experiments.mastery.tables],
+        log:
+            f"{LOGS}/{{model}}/mastery-{{key}}-quality-{{choice}}.log",
+        benchmark:
+            f"{LOGS}/{{model}}/mastery-{{key}}-quality-{{choice}}.tsv"
+        conda:
+            "../../envs/train.yaml"
+        params:
+            options=JOBS.quality_options,
+            common=JOBS.common("mastery_quality", shared=True),
+        shell:
+            'python "$SCRIPTS"/mastery_quality.py --mastery {input.mastery:q} --out $(dirname {output.summary:q})'
+            " {params.options:q} {params.common:q} > {log:q} 2>&1"
