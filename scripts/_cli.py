@@ -7,6 +7,8 @@ import os
 
 # One numeric thread unless told otherwise: more are slower on a loaded machine and change the rounding.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Where several are asked for, those that wait must sleep: on a busy machine spinning ones take all the time there is.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -24,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 from pydantic import ValidationError
 
-from sftlens import files, lean_imports, stages
+from sftlens import files, lean_imports, model_folders, stages
 from sftlens.errors import PAUSED_STATUS, ConfigError, SftlensError, TrainingPaused, explained
 from sftlens.settings import Settings
 from sftlens.settings.probing import MEASURING, ProbingSettings
@@ -169,9 +171,7 @@ def content(path: Path | None) -> str:
     if path is None:
         return ""
     if path.is_dir() or path.name == "base.json":
-        from sftlens import checkpoints
-
-        return checkpoints.identity(path)
+        return model_folders.identity(path)
     return files.sha256(path)
 
 
