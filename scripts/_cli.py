@@ -7,11 +7,14 @@ import os
 
 # One numeric thread unless told otherwise: more are slower on a loaded machine and change the rounding.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Where several are asked for, those that wait must sleep: on a busy machine spinning ones take all the time there is.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import argparse
+import atexit
 import gc
 import json
 import sys
@@ -24,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 from pydantic import ValidationError
 
-from sftlens import files, launch, stages
+from sftlens import files, launch, lean_imports, model_folders, stages
 from sftlens.errors import PAUSED_STATUS, ConfigError, SftlensError, TrainingPaused, explained
 from sftlens.settings import Settings
 from sftlens.settings.probing import MEASURING, ProbingSettings
@@ -32,6 +35,8 @@ from sftlens.settings.probing import MEASURING, ProbingSettings
 # Importing torch and transformers makes millions of lasting objects; to look for garbage among them, again and again,
 # takes a fifth of a small job's time.
 gc.set_threshold(200_000, 20, 50)
+atexit.register(gc.freeze)  # nor at the end, where everything goes
+lean_imports.install()
 
 S = TypeVar("S", bound=Settings)
 
@@ -189,9 +194,7 @@ def content(path: Path | None) -> str:
     if path is None:
         return ""
     if path.is_dir() or path.name == "base.json":
-        from sftlens import checkpoints
-
-        return checkpoints.identity(path)
+        return model_folders.identity(path)
     return files.sha256(path)
 
 

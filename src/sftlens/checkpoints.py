@@ -55,7 +55,7 @@ FLOATS = {"F32", "BF16", "F16"}
 def read_config(path: Path) -> Any:
     """Return the transformers configuration of a model folder. Raises ModelError when there is none."""
     from huggingface_hub.errors import StrictDataclassError
-    from transformers import AutoConfig
+    from transformers.models.auto.configuration_auto import AutoConfig
 
     folder = resolve(path)
     if not (folder / "config.json").is_file():
@@ -221,7 +221,7 @@ def load_tokenizer(path: Path, bos: str = "require") -> "PreTrainedTokenizerBase
         ModelError: no fast tokenizer, no EOS, EOS put behind every text, no BOS although one is required, or a token
             whose id, added tokens included, lies outside the vocabulary of the model in the same folder.
     """
-    from transformers import AutoTokenizer
+    from transformers.models.auto.tokenization_auto import AutoTokenizer
 
     folder = resolve(path)
     try:

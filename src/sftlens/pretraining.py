@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch.nn import functional
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
+from transformers.models.llama import LlamaConfig, LlamaForCausalLM
 
 from sftlens.checkpoints import save_model
 from sftlens.errors import DataError, TrainingError

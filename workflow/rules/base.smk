@@ -12,6 +12,7 @@ rule base:
         f"{LOGS}/{{model}}/base-{{key}}.tsv"
     conda:
         "../../envs/train.yaml"
+    threads: JOBS.base_threads
     resources:
         **JOBS.resources.base(),
     params:

@@ -1,0 +1,77 @@
+"""What starting a job costs in CPU seconds, with and without sftlens.lean_imports, in processes of their own.
+
+  python benchmarks/start_up.py [--repeats N]
+
+Each process imports what one kind of job imports and ends; the two ways take turns. `end` is the time after the last
+line of the program: with the lean start-up Python looks for no garbage there (see scripts/_cli.py).
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parent.parent / "src"
+MODEL = "from transformers.models.llama import LlamaForCausalLM; import sftlens.checkpoints, pandas"
+JOBS = {
+    "changes": "import sftlens.tensor_files, pandas",
+    "evaluate, divergence, restore": MODEL,
+    "finetune": f"{MODEL}; import deepspeed",
+}
+PROGRAM = """
+import gc, sys, time
+gc.set_threshold(200_000, 20, 50)
+sys.path.insert(0, {source!r})
+if {lean}:
+    import atexit
+    from sftlens import lean_imports
+    atexit.register(gc.freeze)
+    assert lean_imports.install(), "the installed versions are others than sftlens.lean_imports.VERSIONS"
+{imports}
+print(time.process_time(), len(sys.modules))
+"""
+
+
+def measure(imports: str, lean: bool) -> tuple[float, float, int]:
+    """Return the CPU seconds of one process until its last line and after it, and its number of modules."""
+    program = PROGRAM.format(source=str(SOURCE), lean=lean, imports=imports)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    seconds, modules = process.stdout.read().split()[-2:]
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"error: the imports failed: {imports}")
+    return float(seconds), usage.ru_utime + usage.ru_stime - float(seconds), int(modules)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5, help="processes of each kind and way (default: 5)")
+    repeats = parser.parse_args().repeats
+    print(
+        f"{'jobs':<32}{'imports':>9}{'CPU s':>8}{'end':>7}{'all':>7}{'modules':>9}{'ratio':>7}   medians of {repeats}"
+    )
+    for job, imports in JOBS.items():
+        found: dict[bool, list[tuple[float, float, int]]] = {False: [], True: []}
+        for _ in range(repeats):
+            for lean, results in found.items():
+                results.append(measure(imports, lean))
+        usual = statistics.median(start + end for start, end, _ in found[False])
+        for lean, results in found.items():
+            start, end, modules = (statistics.median(column) for column in zip(*results, strict=True))
+            whole = statistics.median(start + end for start, end, _ in results)
+            name = "lean" if lean else "usual"
+            print(f"{job:<32}{name:>9}{start:>8.2f}{end:>7.2f}{whole:>7.2f}{modules:>9.0f}{whole / usual:>7.2f}")
+
+
+if __name__ == "__main__":
+    main()
