@@ -19,6 +19,7 @@ from pathlib import Path
 import _common
 import numpy as np
 import pandas as pd
+import torch
 from _common import Measured, Setup
 
 from sftlens import mastery, templates
@@ -50,6 +51,7 @@ def main() -> None:
 
 def compare(setup: Setup, slices: int, prompts: int) -> None:
     """Measure all methods on slices of the facts, and print ratios, numbers and the test of equal mastery."""
+    torch.manual_seed(0)  # of `generate`
     templates_each = len(texts(setup, setup.facts)) / len(setup.facts)
     size = max(1, round(prompts / templates_each))
     parts = [setup.facts.iloc[i * size : (i + 1) * size].reset_index(drop=True) for i in range(slices)]
