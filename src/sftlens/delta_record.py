@@ -23,6 +23,8 @@ def is_delta(folder: Path) -> bool:
 def read(folder: Path) -> dict[str, Any]:
     """Return the record of a delta whose data has the recorded size. Raises ModelError, DataError."""
     path, data = folder / RECORD, folder / DATA
+    if not path.is_file():
+        raise ModelError(f"{folder}: {RECORD} is missing, so this is no delta; give a folder of one")
     record = read_json(path)
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         raise ModelError(f"{path}: key 'schema' is not {SCHEMA}; read it with the version of sftlens that wrote it")

@@ -73,8 +73,6 @@ def unpack(delta: Path, folder: Path, base: Path | None = None, progress: Progre
     Raises:
         ModelError: the delta is damaged, or the base is not the one it was made from.
     """
-    if not delta_record.is_delta(delta):
-        raise ModelError(f"{delta}: {delta_record.RECORD} is missing, so this is no delta; give a folder of one")
     stored = DeltaTensors(delta, base)
     contents = model_folders.contents(delta)
     with atomic_path(folder) as partial:
