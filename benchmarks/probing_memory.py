@@ -1,16 +1,18 @@
 """Peak memory of probing and of answering: bounded by the token budget, whatever the number of facts.
 
   make demo; python benchmarks/probing_memory.py
-  python benchmarks/probing_memory.py --model DIR --facts facts.parquet --templates T.yaml [--count 400]
+  python benchmarks/probing_memory.py --model DIR --facts facts.parquet --templates T.yaml [--count 512]
 
 A process of its own for each case; memory is what its peak rises by after the model has been loaded and used once. Ten
-times the facts at one budget should take about the same, ten times the budget more. What does grow with the facts, the
-prompts and the table of results, is printed per fact.
+times the facts at one budget should take about the same, ten times the budget more. Probing is that of the stage, in
+shards, all facts of one relation: one full shard, and ten. What does grow with the facts, the table of results and the
+prompts that are answered, is printed per fact.
 """
 
 import argparse
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 BUDGET = 8192
@@ -21,7 +23,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="with --facts and --templates: instead of the demo's")
     parser.add_argument("--facts", type=Path, help="facts table of scripts/facts.py")
     parser.add_argument("--templates", type=Path, help="completion templates (YAML)")
-    parser.add_argument("--count", type=int, default=400, help="facts, once; and ten times as many")
+    parser.add_argument("--count", type=int, default=512, help="facts, once; and ten times as many")
     parser.add_argument("--case", nargs=3, metavar=("WHAT", "FACTS", "BUDGET"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.case:
@@ -64,7 +66,7 @@ def rise(args: argparse.Namespace, what: str, count: int, budget: int) -> int:
     import _common
     import pandas as pd
 
-    from sftlens import evaluation, mastery, provenance
+    from sftlens import evaluation, probing, provenance
     from sftlens.errors import SftlensError
     from sftlens.settings.evaluation import EvaluationSettings
     from sftlens.settings.probing import ProbingSettings
@@ -79,11 +81,16 @@ def rise(args: argparse.Namespace, what: str, count: int, budget: int) -> int:
     def work(facts: pd.DataFrame, tokens: int) -> None:
         if what == "probing":
             limited = setup.settings.model_copy(update={"batch_tokens": tokens})
-            mastery.probe(setup.model, setup.tokenizer, facts, setup.sentences, limited)
+            with tempfile.TemporaryDirectory() as state:
+                loaded = (setup.model, setup.tokenizer)
+                prober = probing.Prober(lambda: loaded, {"model": ""}, setup.sentences, limited, Path(state))
+                probing.probe(facts, prober)
         else:
             evaluation.answer(setup.model, setup.tokenizer, facts, EvaluationSettings(batch_tokens=tokens))
 
-    repeated = pd.concat([setup.facts] * -(-count // len(setup.facts)), ignore_index=True).head(count)
+    one = setup.facts[setup.facts["relation"] == setup.facts["relation"].mode()[0]].assign(split="test")
+    repeated = pd.concat([one] * -(-count // len(one)), ignore_index=True).head(count)
+    repeated["fact_id"] = [f"{fact}/{i}" for i, fact in enumerate(repeated["fact_id"])]
     work(repeated.head(4), budget)
     before = provenance.peak_memory()
     work(repeated, budget)

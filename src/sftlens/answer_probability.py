@@ -22,6 +22,7 @@ from sftlens import correlations, generation, statistics, templates
 from sftlens.errors import ModelError
 from sftlens.generation import forward
 from sftlens.matching import accepted
+from sftlens.prompts import token_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -113,8 +114,8 @@ def _prompts(
         for template, sentence in enumerate(sentences[relation])
         for answer in answers
     ]
-    starts = tokenizer([text for text, *_ in asked])["input_ids"] if asked else []
-    wholes = tokenizer([f"{text} {answer}" for text, answer, *_ in asked])["input_ids"] if asked else []
+    starts = token_ids(tokenizer, [text for text, *_ in asked])
+    wholes = token_ids(tokenizer, [f"{text} {answer}" for text, answer, *_ in asked])
     found: Prompts = {}
     for (_, _, fact, template), start, whole in zip(asked, starts, wholes, strict=True):
         length = cut(start, whole)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sftlens import generation, templates
 from sftlens.matching import accepted, contains
+from sftlens.prompts import token_ids
 from sftlens.settings.probing import ProbingSettings
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def draw(
 
     for batch in generation.sample(
         model,
-        tokenizer([text for _, text in prompts])["input_ids"] if prompts else [],
+        token_ids(tokenizer, [text for _, text in prompts]),
         [stream(settings.seed, of, rows[i][0], text) for i, text in prompts],
         found,
         samples=settings.samples,

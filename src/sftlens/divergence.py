@@ -159,7 +159,7 @@ def _row(metric: str, value: float, count: int) -> dict[str, Any]:
 
 def _completion_prompts(tokenizer: "PreTrainedTokenizerBase", facts: pd.DataFrame) -> list[list[int]]:
     sentences = facts["sentence"].tolist()
-    return tokenizer(sentences)["input_ids"] if sentences else []
+    return prompts.token_ids(tokenizer, sentences)
 
 
 def _in_order(model: "PreTrainedModel", ids: Sequence[Sequence[int]], batch_tokens: int) -> torch.Tensor:

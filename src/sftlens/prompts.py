@@ -9,6 +9,8 @@ from sftlens.errors import DataError, ModelError, TrainingError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+_CHUNK = 1000
+"""Texts that are tokenised at once."""
 MASKED = -100
 """Label of a token that carries no loss (PyTorch's own convention)."""
 
@@ -61,8 +63,21 @@ def encode_prompts(
         return []
     solved = "".join(prompt_text(asked) + target_text(answer) for asked, answer in examples)
     texts = [solved + prompt_text(question) for question in questions]
-    found = cast("list[list[int]]", tokenizer(texts, add_special_tokens=False)["input_ids"])
-    return [_bos(tokenizer) + ids for ids in found]
+    return [_bos(tokenizer) + ids for ids in token_ids(tokenizer, texts, add_special_tokens=False)]
+
+
+def token_ids(
+    tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], *, add_special_tokens: bool = True
+) -> list[list[int]]:
+    """Return the token ids of each text.
+
+    Chunk by chunk: what the tokenizer keeps beside the ids takes several times their memory.
+    """
+    options = {"add_special_tokens": add_special_tokens, "return_attention_mask": False}
+    found: list[list[int]] = []
+    for start in range(0, len(texts), _CHUNK):
+        found += cast("list[list[int]]", tokenizer(list(texts[start : start + _CHUNK]), **options)["input_ids"])
+    return found
 
 
 def encode_sample(tokenizer: "PreTrainedTokenizerBase", question: str, answer: str, max_length: int) -> Sample:
