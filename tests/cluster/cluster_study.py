@@ -5,6 +5,7 @@ from typing import Any
 
 MODELS = ("one", "two")
 CELL = "results/mini/{}/mixed/n16/seed0/full"
+TABLE = "results/mini/results.parquet"
 
 
 def config(mini: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cluster_study import CELL, config
+from cluster_study import CELL, TABLE, config
 from slurm_cluster import Cluster, Driver, missing, until
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
@@ -38,13 +38,14 @@ def finished(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Driv
 
 @pytest.fixture
 def untrained(cluster: Cluster, finished: Driver, tmp_path: Path) -> Callable[..., Driver]:
-    """Return a maker of a copy of that folder without the trained models of the given names."""
+    """Return a maker of a copy of that folder without the trained models of the given names, and without the table."""
 
     def make(*models: str) -> Driver:
         folder = copy_run(finished.folder, tmp_path / "repository")
         for model in models:
             shutil.rmtree(folder / CELL.format(model))
         shutil.rmtree(folder / "results/mini/.state")
+        (folder / TABLE).unlink()
         until(cluster.idle, "all nodes idle")
         return Driver(folder)
 

@@ -12,12 +12,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from cluster_study import CELL, MODELS
+from cluster_study import CELL, MODELS, TABLE
 from slurm_cluster import Cluster, Driver, until
 
 Untrained = Callable[..., Driver]
 SUMMARY = f"{CELL}/finetune.json"
-TABLE = "results/mini/results.parquet"
 
 
 def weights(folder: Path, model: str) -> bytes:
