@@ -48,7 +48,8 @@ def run(script: Path, arguments: Sequence[str], layout: Layout, messages: Path) 
     process = subprocess.Popen(
         [*_srun(layout), sys.executable, "-m", "sftlens.launch.node", json.dumps(group)],
         stdin=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": path},
+        # Nodes leave one after another, and torch warns of that at length.
+        env={"TORCH_CPP_LOG_LEVEL": "ERROR", **os.environ, "PYTHONPATH": path},
     )
     with _passing_on_termination(process, messages):
         return process.wait()
