@@ -42,7 +42,7 @@ def test_one_more_bucket_runs_only_its_cells(run: Path, config: dict):
 def test_one_more_ratio_runs_only_its_job(run: Path, config: dict):
     config["experiments"]["restoration"]["ratios"].append(40)
     configure(run, config)
-    assert planned(run) == aggregates(restore=1, table=3)
+    assert planned(run) == aggregates(restore=1, figure=1, table=3)
 
 
 def test_one_more_model_leaves_the_first_alone(run: Path, config: dict):
@@ -61,13 +61,13 @@ def test_one_more_model_leaves_the_first_alone(run: Path, config: dict):
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("tiny/mixed/n16/seed0/full/evaluate/summary.json", {"evaluate": 1, "figure": 2, "table": 5}),
-        ("tiny/mixed/n16/seed0/full/evaluate/answers.parquet", {"evaluate": 1, "figure": 2, "table": 5}),
+        ("tiny/mixed/n16/seed0/full/evaluate/summary.json", {"evaluate": 1, "figure": 3, "table": 5}),
+        ("tiny/mixed/n16/seed0/full/evaluate/answers.parquet", {"evaluate": 1, "figure": 3, "table": 5}),
         ("tiny/mixed/n16/seed0/full/divergence/summary.json", {"divergence": 1, "figure": 1}),
         ("tiny/mixed/n16/seed0/full/divergence/kl.parquet", {"divergence": 1, "figure": 1}),
         (
             "tiny/mixed/n16/seed0/full/restore/relative-transformer/k5/summary.json",
-            {"restore": 1, "table": 3},
+            {"restore": 1, "figure": 1, "table": 3},
         ),
     ],
 )
