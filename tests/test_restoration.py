@@ -164,6 +164,18 @@ def test_histogram_of_other_weights_is_refused(tmp_path: Path) -> None:
         selection.cuts(pair, orders.make("relative", SETTINGS), counts, [20])
 
 
+def test_the_histogram_finds_cuts_among_unchanged_elements_and_in_neighbouring_bins(tmp_path: Path) -> None:
+    # The least keys are those of elements that training left alone; the others fall into bins side by side.
+    base = {"layers.0.w": torch.ones(1000)}
+    steps = torch.zeros(1000).index_copy_(0, torch.arange(300), torch.linspace(0.5, 0.6, 300))
+    pair = pair_of(tmp_path, base, {"layers.0.w": base["layers.0.w"] + steps})
+    order = orders.make("absolute", SETTINGS)
+    ratios = [1, 5, 10, 15, 20, 25, 29, 40, 60]
+    counts = selection.histogram(pair, order)
+    assert counts[0] == 700 and (np.diff(np.flatnonzero(counts)[1:]) == 1).any()
+    assert list(selection.cuts(pair, order, counts, ratios)) == cuts_of(pair, "absolute", ratios)
+
+
 @pytest.mark.parametrize("order", ["relative", "absolute"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_concentration_equals_brute_force(tmp_path: Path, dtype: torch.dtype, order: str) -> None:

@@ -61,8 +61,8 @@ def test_one_more_model_leaves_the_first_alone(run: Path, config: dict):
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("tiny/mixed/n16/seed0/full/evaluate/summary.json", {"evaluate": 1, "figure": 3, "table": 5}),
-        ("tiny/mixed/n16/seed0/full/evaluate/answers.parquet", {"evaluate": 1, "figure": 3, "table": 5}),
+        ("tiny/mixed/n16/seed0/full/evaluate/summary.json", {"evaluate": 1, "figure": 3, "table": 6}),
+        ("tiny/mixed/n16/seed0/full/evaluate/answers.parquet", {"evaluate": 1, "figure": 3, "table": 6}),
         ("tiny/mixed/n16/seed0/full/divergence/summary.json", {"divergence": 1, "figure": 1}),
         ("tiny/mixed/n16/seed0/full/divergence/kl.parquet", {"divergence": 1, "figure": 1}),
         (

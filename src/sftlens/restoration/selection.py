@@ -69,12 +69,13 @@ def cuts(pair: Pair, order: Order, counts: Counts, ratios: Sequence[float]) -> l
     numbers = to_find(pair, ratios)
     check(pair, int(counts.sum()) == pair.elements())
     above_or_in = np.cumsum(counts[::-1])[::-1]
+    below = np.append(0, np.cumsum(counts))
     ends: dict[int, Cut | None] = {}
     for some in parts(numbers):
         bins = sorted({int(np.flatnonzero(above_or_in >= number)[-1]) for number in some})
         found = scan(pair, order, [range(b, b + 1) for b in bins])
-        edges = [0, *(edge for b in bins for edge in (b, b + 1))]
-        check(pair, np.array_equal(found.sizes, np.add.reduceat(np.append(counts, 0), edges)))
+        edges = [0, *(edge for b in bins for edge in (b, b + 1)), len(counts)]
+        check(pair, np.array_equal(found.sizes, np.diff(below[edges])))
         ends |= {number: end_of(pair, order, found, number) for number in some}
     return list(named(pair, ratios, ends))
 
