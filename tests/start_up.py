@@ -34,6 +34,8 @@ found = {
     "weight": weight.tolist(),
     "files": {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted((folder / "saved").iterdir())},
 }
+kernels = {name: entry.fake_impl.kernel for name, entry in torch._library.simple_registry.singleton._data.items()}
+found["registered"] = {name: kernel.source for name, kernel in kernels.items() if kernel and name.startswith("prims:")}
 early = {}
 if lean:
     waiting = [name for name in lean_imports.postponed() if name in sys.modules and is_postponed(sys.modules[name])]

@@ -42,6 +42,11 @@ def test_what_was_postponed_works_when_it_is_used(found, what):
     assert found["lean"]["found"][what] == found["plain"]["found"][what]
 
 
+def test_operators_of_torch_are_registered_from_the_same_places(found):
+    assert len(found["plain"]["found"]["registered"]) > 50
+    assert found["lean"]["found"]["registered"] == found["plain"]["found"]["registered"]
+
+
 @pytest.mark.parametrize("what", ["names", "places", "listed"])
 def test_transformers_has_the_same_names(found, what):
     assert found["lean"]["found"][what] == found["plain"]["found"][what]

@@ -12,7 +12,7 @@ from importlib import import_module, metadata
 from types import ModuleType
 from typing import Any
 
-from sftlens.late_scan import scan_late
+from sftlens import start_up_patches
 from sftlens.postponed_modules import Finder, Lent, is_postponed, load
 
 VERSIONS = {"torch": "2.13.0", "transformers": "5.23.0"}
@@ -20,6 +20,13 @@ VERSIONS = {"torch": "2.13.0", "transformers": "5.23.0"}
 COMPILER = "torch._dynamo"
 SHAPES = "torch.fx.experimental.symbolic_shapes"
 """Sizes as symbols: what needs sympy."""
+
+PATCHES = {
+    "torch.library": start_up_patches.module_of_caller,
+    "torch._library.utils": start_up_patches.source_of_caller,
+    "transformers.utils.import_utils": start_up_patches.scan_late,
+}
+"""What is changed in a module when it has been imported."""
 
 Decorator = Callable[..., Any]
 
@@ -146,7 +153,7 @@ def install() -> bool:
     """Postpone what can wait, in this process. Returns False, having done nothing, with other versions."""
     if any(_version(package) != version for package, version in VERSIONS.items()):
         return False
-    sys.meta_path.insert(0, Finder(postponed(), {"transformers.utils.import_utils": scan_late}))
+    sys.meta_path.insert(0, Finder(postponed(), PATCHES))
     return True
 
 

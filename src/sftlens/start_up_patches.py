@@ -1,8 +1,45 @@
-"""Importing transformers without reading through the sources of all its models; names from them are found later."""
+"""What torch and transformers do while they are imported, done later or more quickly, to the same end.
 
+Each function is called with a module of theirs as soon as it has been imported (see sftlens.lean_imports).
+"""
+
+import inspect
+import sys
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
+
+
+class _Named:
+    """A module with some names of our own; the others are its own."""
+
+    def __init__(self, module: ModuleType, **names: Any) -> None:
+        self.__dict__.update(names)
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+
+def source_of_caller(utils: ModuleType) -> None:
+    """Have torch._library.utils name a caller's file and line without looking for the module and its source."""
+
+    def get_source(stacklevel: int) -> str:
+        frame = sys._getframe(stacklevel)
+        return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+    utils.__dict__["get_source"] = get_source
+
+
+def module_of_caller(library: ModuleType) -> None:
+    """Have torch.library read from a frame which module it belongs to, instead of comparing files of all modules."""
+
+    def getmodule(thing: object, *args: Any) -> ModuleType | None:
+        if isinstance(thing, FrameType):
+            return sys.modules.get(thing.f_globals.get("__name__", ""))
+        return inspect.getmodule(thing, *args)
+
+    library.__dict__["inspect"] = _Named(inspect, getmodule=getmodule)
 
 
 class Unscanned(dict[frozenset[str], dict[str, set[str]]]):
