@@ -67,7 +67,8 @@ def test_mastery_adds_its_columns_and_says_nothing(inputs: Path, tmp_path: Path)
     table = pd.read_parquet(tmp_path / "mastery.parquet")
     facts = facts_table(("train", "test", "testood"))
     posterior = {f"posterior_D{i}" for i in range(5)}
-    assert set(facts) | {"hits", "trials", "mastery", "bucket", "template_hits", "low", "high"} | posterior == set(table)
+    added = {"hits", "trials", "mastery", "bucket", "template_hits", "low", "high", *posterior}
+    assert set(facts) | added == set(table)
     assert table["fact_id"].tolist() == facts["fact_id"].tolist()
     assert (table["trials"] == [12 if r == "P17" else 8 for r in table["relation"]]).all()
     assert 0 < table["hits"].sum() < table["trials"].sum()
