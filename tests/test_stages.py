@@ -188,21 +188,6 @@ def test_leavings_of_a_killed_computation_are_cleared(stage, outputs):
     assert not (folder_of(stage()) / "done" / "rest.txt").exists()
 
 
-def test_what_a_killed_run_goes_on_from_survives_until_the_work_is_finished(stage, outputs):
-    def compute(folder: Path) -> None:
-        (stages.resume_folder(stage()) / "half").write_text("half")
-        raise RuntimeError("no")
-
-    with pytest.raises(RuntimeError):
-        stages.run(stage(), compute)
-    assert (stages.resume_folder(stage()) / "half").read_text() == "half"
-    assert not any(stages.resume_folder(stage(fingerprint="g")).iterdir())
-    stages.run(stage(), Work())
-    check(outputs)
-    assert {path.name for path in folder_of(stage()).iterdir()} == {"done", "done.json"}
-    assert stages.resume_folder(Stage("train", outputs, DEPENDS)) is None
-
-
 def _twin(name: str, root: Path) -> None:
     def compute(folder: Path) -> None:
         (root / f"{name}.computed").touch()
@@ -297,13 +282,11 @@ def test_what_an_owner_leaves_to_resume_is_handed_on_until_the_work_is_done(stag
     assert stages.finished(stage()) is None
     with pytest.raises(RuntimeError):
         stages.run(stage(), die)
+    assert not any(stages.resume_folder(stage(fingerprint="g")).iterdir())
     assert stages.run(stage(), go_on) is True
     check(outputs, "half")
     assert stages.finished(stage()) == folder_of(stage()) / "done"
     assert {path.name for path in folder_of(stage()).iterdir()} == {"done", "done.json"}
     truncate(folder_of(stage()))
     assert stages.finished(stage()) is None
-
-
-def test_without_state_there_is_nothing_to_resume(outputs):
     assert stages.resume_folder(Stage("train", outputs, DEPENDS)) is None
