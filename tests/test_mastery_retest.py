@@ -41,10 +41,10 @@ def values(table: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 def test_the_sample_is_fixed_and_part_of_every_larger_one() -> None:
     table = facts_table(subjects=6)
-    few, more = (mastery_retest.subset(table, n)["fact_id"].tolist() for n in (5, 11))
+    few, more = (mastery.fixed_sample(table, n)["fact_id"].tolist() for n in (5, 11))
     assert more[:5] == few and len(set(more)) == 11
-    assert mastery_retest.subset(table.iloc[::-1], 5)["fact_id"].tolist() == few
-    assert len(mastery_retest.subset(table, 1000)) == len(table)
+    assert mastery.fixed_sample(table.iloc[::-1], 5)["fact_id"].tolist() == few
+    assert len(mastery.fixed_sample(table, 1000)) == len(table)
     assert len({fact.split("/")[0] for fact in more}) > 1
 
 

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from sftlens.errors import ConfigError
 from sftlens.grid import loading, memory, requirements
 from sftlens.grid.resources import Resources
-from sftlens.settings.base import Geometry
+from sftlens.pretraining import make_model
+from sftlens.settings.base import Geometry, PretrainingSettings
 from sftlens.settings.finetuning import FinetuneSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,17 +36,8 @@ def asked(launch: dict, rule: str = "finetune", attempt: int = 1, **settings: ob
 @pytest.mark.parametrize("name", list(PAPER.models))
 def test_parameters_are_those_of_the_model(name: str):
     geometry = PAPER.models[name].geometry
-    config = LlamaConfig(
-        vocab_size=geometry.vocab_size,
-        hidden_size=geometry.hidden_size,
-        intermediate_size=geometry.intermediate_size,
-        num_hidden_layers=geometry.layers,
-        num_attention_heads=geometry.heads,
-        num_key_value_heads=geometry.kv_heads,
-        tie_word_embeddings=geometry.tied,
-    )
     with torch.device("meta"):
-        model = LlamaForCausalLM(config)
+        model = make_model(geometry, PretrainingSettings())
     assert memory.parameters(geometry) == sum(parameter.numel() for parameter in model.parameters())
 
 

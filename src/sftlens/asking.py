@@ -1,7 +1,7 @@
 """Putting prompts to a model: what does not fit is refused beforehand, what fails is named by model and fact."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sftlens import generation
 from sftlens.errors import DataError, ModelError
@@ -9,6 +9,8 @@ from sftlens.errors import DataError, ModelError
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
+
+T = TypeVar("T")
 
 
 def require_room(
@@ -28,7 +30,7 @@ def require_room(
     raise DataError(
         f"fact {fact_ids[worst]!r}{others}: a prompt of {sizes[worst]} tokens and {new_tokens} new ones do not fit the "
         f"model's context of {limit} (max_position_embeddings in {model.name_or_path}/config.json); take the fact out "
-        "of the facts, lower max_new_tokens, or ask with fewer shots"
+        "of the facts, lower max_new_tokens, or use shorter templates or fewer shots"
     )
 
 
@@ -68,8 +70,13 @@ def first_logits(
     model: "PreTrainedModel", prompts: Sequence[Sequence[int]], batch_tokens: int
 ) -> Iterator[tuple[list[int], "torch.Tensor"]]:
     """Yield what `generation.first_logits` does; its ModelError names the model's folder."""
+    yield from named(model, generation.first_logits(model, prompts, batch_tokens))
+
+
+def named(model: "PreTrainedModel", results: Iterator[T]) -> Iterator[T]:
+    """Yield the results; a ModelError on the way to them names the model's folder."""
     try:
-        yield from generation.first_logits(model, prompts, batch_tokens)
+        yield from results
     except ModelError as error:
         raise ModelError(f"{model.name_or_path}: {error}") from None
 

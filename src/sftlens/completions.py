@@ -10,7 +10,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sftlens import generation, templates
+from sftlens import asking, generation, templates
 from sftlens.matching import accepted, contains
 from sftlens.prompts import token_ids
 from sftlens.settings.probing import ProbingSettings
@@ -77,9 +77,11 @@ def draw(
         pairs = zip(places, texts_of(outputs), strict=True)
         return [contains(text, aliases[prompts[place][0]]) for place, text in pairs]
 
-    for batch in generation.sample(
+    ids = token_ids(tokenizer, [text for _, text in prompts])
+    asking.require_room(model, ids, [rows[i][0] for i, _ in prompts], settings.max_new_tokens)
+    batches = generation.sample(
         model,
-        token_ids(tokenizer, [text for _, text in prompts]),
+        ids,
         [stream(settings.seed, of, rows[i][0], text) for i, text in prompts],
         found,
         samples=settings.samples,
@@ -89,7 +91,8 @@ def draw(
         batch_tokens=settings.batch_tokens,
         keep_outputs=keep_texts,
         done=done,
-    ):
+    )
+    for batch in asking.named(model, batches):
         texts = [_counted(texts_of([ids for ids, _ in ends]), ends) for ends in batch.outputs]
         yield Drawn(batch.number, list(batch.places), batch.hits.tolist(), texts if keep_texts else [])
 

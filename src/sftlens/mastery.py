@@ -1,5 +1,6 @@
 """How well a model masters a fact: the share of sampled completions with its object (arXiv 2509.16596)."""
 
+import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,12 @@ def with_mastery(facts: "pd.DataFrame", template_hits: Sequence[list[int]], samp
     table["bucket"] = [bucket(r) for r in table["mastery"]]
     table["template_hits"] = list(template_hits)
     return table
+
+
+def fixed_sample(table: "pd.DataFrame", count: int, purpose: str = "") -> "pd.DataFrame":
+    """Return `count` facts in the order of a hash of purpose and fact_id: fixed, part of every larger sample."""
+    hashes = [hashlib.sha256(f"{purpose}{fact_id}".encode()).digest() for fact_id in table["fact_id"]]
+    return table.iloc[sorted(range(len(table)), key=hashes.__getitem__)[:count]].reset_index(drop=True)
 
 
 def best_templates(mastery: "pd.DataFrame") -> dict[str, int]:

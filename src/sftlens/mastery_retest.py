@@ -1,6 +1,5 @@
 """Test-retest reliability of mastery: facts probed a second time with other random numbers."""
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,12 +21,6 @@ COLUMNS = (
 )  # fmt: skip
 RESAMPLES = 2000
 _MEASURED = ["hits", "trials", "mastery", "bucket", "template_hits", "low", "high", *posteriors.COLUMNS]
-
-
-def subset(table: pd.DataFrame, count: int) -> pd.DataFrame:
-    """Return `count` facts in the order of a hash of their ids: a fixed random sample, part of every larger one."""
-    order = sorted(table.index, key=lambda i: hashlib.sha256(f"retest\0{table.at[i, 'fact_id']}".encode()).digest())
-    return table.loc[order[:count]].reset_index(drop=True)
 
 
 def measure(
@@ -53,7 +46,7 @@ def measure(
     Raises:
         DataError: the second probe has another number of trials than the first, so they measure different things.
     """
-    chosen = subset(table, count)
+    chosen = mastery.fixed_sample(table, count, "retest\0")
     asked = chosen.drop(columns=_MEASURED, errors="ignore")
     other = settings.model_copy(update={"seed": settings.seed + 1})
     again = mastery.probe(model, tokenizer, asked, sentences, other, progress)

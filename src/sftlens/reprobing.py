@@ -1,6 +1,5 @@
 """Mastery measured again on a fine-tuned or restored model: format and knowledge can die separately."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +16,7 @@ COLUMNS = ["fact_id", "bucket", "base_mastery", "hits", "trials", "mastery"]
 
 def subset(facts: pd.DataFrame, count: int) -> pd.DataFrame:
     """Return a fixed sample of the test facts: the same for every model, cell and study with these facts."""
-    test = facts[facts["split"] == "test"]
-    order = sorted(test.index, key=lambda i: hashlib.sha256(str(test.at[i, "fact_id"]).encode()).digest())
-    return test.loc[order[:count]].reset_index(drop=True)
+    return mastery.fixed_sample(facts[facts["split"] == "test"], count)
 
 
 def measure(

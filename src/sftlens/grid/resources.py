@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from sftlens.grid import durations, memory
-from sftlens.grid.study import Launch, Model, Study
+from sftlens.grid.study import Model, Study
 from sftlens.settings.base import Geometry
+from sftlens.settings.launch import Launch
 
 Resource = Callable[..., Any]
 SMALL = 1.0 * memory.GB
