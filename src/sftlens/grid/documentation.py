@@ -39,6 +39,7 @@ Copy one, give it another name with the key `study`, and change what you need:
 cp config/own-model.yaml my-study.yaml
 snakemake -n --configfile my-study.yaml                   # what would run
 snakemake cells --cores 1 --configfile my-study.yaml      # how large it is
+snakemake plan --cores 1 --configfile my-study.yaml       # what it costs: device hours, bytes, disk
 snakemake --cores all --configfile my-study.yaml
 ```
 
