@@ -141,7 +141,7 @@ def _key(name: str, field: FieldInfo) -> Key:
     ]
     kind = ", ".join([_kind(field.annotation), *bounds])
     default = "*required*" if field.is_required() else _default(field.get_default(call_default_factory=True))
-    return Key(name, kind, default, field.description or "")
+    return Key(name, kind, default, " ".join((field.description or "").split()))
 
 
 def _kind(annotation: Any) -> str:
