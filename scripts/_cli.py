@@ -186,7 +186,12 @@ def run_stage(args: argparse.Namespace, described: stages.Stage, compute: Callab
 @cache
 def _gpus(count: int | None) -> list[IO[str]]:
     """Take GPUs until this process ends."""
-    return [] if count is None else launch.lease(count)
+    if count is None:
+        return []
+    held = launch.lease(count)
+    if count:
+        launch.refuse_unseen(count)
+    return held
 
 
 def content(path: Path | None) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from sftlens.errors import SftlensError
+from sftlens import deepspeed_config
+from sftlens.errors import SftlensError, explained
 from sftlens.grid import counting, loading, paths as grid_paths, planning, selection
 from sftlens.grid.jobs import Jobs
 from sftlens.settings import probing
@@ -20,6 +21,7 @@ ONLY = config.pop("only", None)
 try:
     STUDY = loading.load(config, SOURCES)
     ASKED = selection.select(STUDY, ONLY)
+    deepspeed_config.check(STUDY.finetuning)
     RECORDED = grid_paths.read_snapshot(Path(grid_paths.Paths(STUDY).root))
 except SftlensError as error:
     sys.exit(f"error: {error}")
@@ -51,7 +53,10 @@ wildcard_constraints:
 
 onstart:
     if set(workflow.dag_settings.targets) not in ({"cells"}, {"plan"}):
-        grid_paths.record(STUDY)
+        try:
+            grid_paths.record(STUDY)
+        except OSError as error:
+            sys.exit(f"error: {explained(error) or error}")
 
 
 onerror:
