@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 from pydantic import ValidationError
 
-from sftlens import files, launch, lean_imports, model_folders, stages
+from sftlens import allocation, files, launch, lean_imports, model_folders, stages
 from sftlens.errors import PAUSED_STATUS, ConfigError, SftlensError, TrainingPaused, explained
 from sftlens.settings import Settings
 from sftlens.settings.probing import MEASURING, ProbingSettings
@@ -37,6 +37,8 @@ from sftlens.settings.probing import MEASURING, ProbingSettings
 gc.set_threshold(200_000, 20, 50)
 atexit.register(gc.freeze)  # nor at the end, where everything goes
 lean_imports.install()
+
+allocation.keep_freed()
 
 S = TypeVar("S", bound=Settings)
 
