@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +15,7 @@ from sftlens.grid.cells import Cell, Product
 from sftlens.grid.costs import Cost, Costs
 from sftlens.grid.counting import Job
 from sftlens.grid.planning import Plan
+from sftlens.grid.resources import Resources
 from sftlens.grid.selection import select
 from sftlens.grid.study import Study
 from test_grid import planned, stats
@@ -98,6 +100,24 @@ def test_the_demo_needs_no_gpu_and_a_model_on_gpus_hardly_a_cpu() -> None:
     assert total.gpu_seconds == 0 < total.cpu_seconds
     total = Plan(select(loading.load_file(PAPER))).total()
     assert total.cpu_seconds < total.gpu_seconds / 100
+
+
+@pytest.mark.parametrize("name", ["llama-3-8b", "llama-2-13b"])
+def test_what_a_job_is_expected_to_take_is_less_than_it_asks_slurm_for(name: str) -> None:
+    """On one GPU each; a training may take longer, since it goes on in its next try."""
+    study = loading.load_file(PAPER)
+    limits = {
+        "mastery": Resources(study).mastery(),
+        "evaluate": Resources(study).evaluate(),
+        "divergence": Resources(study).divergence(),
+        "restore": Resources(study).evaluate(),
+    }
+    found = [(job, cost) for job, cost in Plan(select(study)).priced if job.model == name and job.rule in limits]
+    assert {job.rule for job, _ in found} >= {"mastery", "evaluate"}
+    for job, cost in found:
+        assert job.product
+        wildcards = SimpleNamespace(model=name, scale=job.product.cell.scale)
+        assert cost.gpu_seconds / 60 < limits[job.rule]["runtime"](wildcards, attempt=1), job
 
 
 def test_rates_are_the_user_s() -> None:
