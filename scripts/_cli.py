@@ -229,6 +229,8 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(PAUSED_STATUS)
     except SftlensError as error:
         sys.exit(f"error: {error}")
+    except BrokenPipeError:  # whoever reads the output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if message := explained(error):
             sys.exit(f"error: {message}")
