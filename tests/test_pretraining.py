@@ -72,7 +72,9 @@ def test_the_seed_decides_every_byte(corpus: Path, trained: tuple[Path, dict[str
     assert files.tree_sha256(tmp_path / "other") != files.tree_sha256(trained[0])
 
 
-def test_two_processes_train_what_one_does(corpus: Path, trained: tuple[Path, dict[str, float]], tmp_path: Path) -> None:
+def test_two_processes_train_what_one_does(
+    corpus: Path, trained: tuple[Path, dict[str, float]], tmp_path: Path
+) -> None:
     settings = SETTINGS.model_copy(update={"processes": 2})
     with pytest.raises(TrainingError, match=r"processes is 2, but 1 of them run; start scripts/base\.py"):
         pretraining.pretrain(corpus, GEOMETRY, settings, tmp_path / "alone")
