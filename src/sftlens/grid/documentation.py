@@ -49,6 +49,9 @@ snakemake --cores all --configfile my-study.yaml
   `geometry` stands in its `config.json`; it is checked against the weights before they are used.
 - A study may grow: models, scales, seeds, ratios or experiments that are added run, and what exists stays.
   Other facts, or another model under an old name, need another `study`.
+- `--config only=scaling,restoration` (any target; not in the file) runs the cells of these experiments and draws
+  what can be drawn from them alone; table and page of the whole study wait for a run without it. Choosing
+  otherwise reruns nothing.
 - `relations.yaml` holds the completion templates of every relation (`templates` names another file of that
   form), `aliases.yaml` other accepted names of objects (`facts.aliases`). Paths are relative to the folder
   that Snakemake runs in.
