@@ -188,7 +188,12 @@ def run_stage(args: argparse.Namespace, described: stages.Stage, compute: Callab
 @cache
 def _gpus(count: int | None) -> list[IO[str]]:
     """Take GPUs until this process ends."""
-    return [] if count is None else launch.lease(count)
+    if count is None:
+        return []
+    held = launch.lease(count)
+    if count:
+        launch.refuse_unseen(count)
+    return held
 
 
 def content(path: Path | None) -> str:
@@ -224,6 +229,8 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(PAUSED_STATUS)
     except SftlensError as error:
         sys.exit(f"error: {error}")
+    except BrokenPipeError:  # whoever reads the output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if message := explained(error):
             sys.exit(f"error: {message}")

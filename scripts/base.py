@@ -67,16 +67,17 @@ def _stamp(settings: BaseSettings) -> str:
 
 
 def _compute(folder: Path, args: Any, settings: BaseSettings) -> None:
-    from sftlens import checkpoints
+    from sftlens import checkpoints, weight_shapes
 
     report: dict[str, Any] = {}
     if settings.source == "pretrain":
         target, shown = folder / "checkpoint", "checkpoint"
         report = _pretrain(target, args, settings)
     else:
-        target = _fetch(settings)
+        target = _fetch(settings, args.name)
         shown = os.path.abspath(target)
     checkpoints.check_geometry(target, settings.geometry.model_dump(), args.name)
+    weight_shapes.check(target)
     pointer = {
         "schema": provenance.SCHEMA_VERSION,
         "source": settings.source,
@@ -120,25 +121,13 @@ def _work(args: Any, settings: BaseSettings) -> None:
     dist.destroy_process_group()
 
 
-def _fetch(settings: BaseSettings) -> Path:
+def _fetch(settings: BaseSettings, name: str) -> Path:
     """Return the local folder of an existing model; a hub id is fetched at its revision, safetensors only."""
     if settings.source == "path":
         return model_folders.resolve(Path(settings.path or ""))
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from sftlens import hub
 
-    try:
-        folder = snapshot_download(
-            settings.path or "",
-            revision=settings.revision,
-            allow_patterns=["*.json", "*.safetensors", "tokenizer.model"],
-        )
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelError(
-            f"{settings.path} at {settings.revision}: cannot be fetched ({type(error).__name__}); accept its "
-            "licence on the hub and log in (`hf auth login`), or download it once and use `source: path`"
-        ) from None
-    return Path(folder)
+    return hub.fetch(settings.path or "", settings.revision, name)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from sftlens.settings.evaluation import EvaluationSettings
 from sftlens.settings.facts import FactsSettings
 from sftlens.settings.finetuning import FinetuneSettings
 from sftlens.settings.launch import Launch
+from sftlens.settings.plan import PlanSettings
 from sftlens.settings.probing import ProbingSettings
 from sftlens.settings.quality import QualitySettings
 from sftlens.settings.restoration import RestorationSettings
@@ -209,6 +210,8 @@ class Study(Settings):
     """How the divergence is measured."""
     restoration: RestorationSettings = RestorationSettings()
     """How parameters are restored."""
+    plan: PlanSettings = PlanSettings()
+    """Rates that `snakemake plan` reckons with; they change no job."""
     experiments: Experiments
     """What is run."""
 
