@@ -20,17 +20,8 @@ VERSIONS = {"torch": "2.13.0", "transformers": "5.23.0"}
 COMPILER = "torch._dynamo"
 SHAPES = "torch.fx.experimental.symbolic_shapes"
 """Sizes as symbols: what needs sympy."""
-METAS = "torch._meta_registrations"
-"""Shapes of results, in Python: for torch.compile, and for what few operations cannot do it in C++."""
-
-
-def _load_metas(decompositions: ModuleType) -> None:
-    if METAS in sys.modules:
-        load(sys.modules[METAS])
-
 
 PATCHES = {
-    "torch._decomp": _load_metas,
     "torch.library": start_up_patches.module_of_caller,
     "torch._library.utils": start_up_patches.source_of_caller,
     "transformers.utils.import_utils": start_up_patches.scan_late,
@@ -132,7 +123,6 @@ def postponed() -> dict[str, Lent]:
         "torch.nn.attention.flex_attention": _lent(
             "transformers.", "AuxRequest", "BlockMask", "create_block_mask", "flex_attention"
         ),
-        METAS: Lent(),
         "torch.distributed._composable": Lent(),
         "torch.distributed._composable.fsdp": _lent("transformers.", "fully_shard"),
         "torch.distributed.checkpoint": Lent(),
