@@ -19,6 +19,7 @@ include: "workflow/rules/finetune.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/divergence.smk"
 include: "workflow/rules/restore.smk"
+include: "workflow/rules/repair.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/targets.smk"
 
@@ -26,8 +27,8 @@ include: "workflow/rules/targets.smk"
 rule all:
     default_target: True
     input:
-        rules.report.output.page,
-        rules.results.output.table,
+        [rules.report.output.page, rules.results.output.table] if JOBS.products else [],
+        REPAIR.outputs().values(),
         [JOBS.target(name) for name in JOBS.targets],
         # Directly besides the aggregates: else a deleted result would go unnoticed.
         JOBS.files(),

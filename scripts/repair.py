@@ -51,7 +51,7 @@ class Job:
     def __init__(self, args: argparse.Namespace) -> None:
         """Read facts and task. Raises ConfigError, DataError, ModelError."""
         from sftlens import templates
-        from sftlens.repair import prompting, tasks
+        from sftlens.repair import fewshot, prompting, tasks
 
         self.args, self.settings = args, _cli.settings(args, RepairSettings)
         self.state: Path = args.state or args.out.with_name(f".{args.out.name}.state")
@@ -64,6 +64,8 @@ class Job:
         self.sentences = templates.load(args.templates) if args.templates else None
         self.facts = facts.read(args.facts, self.sentences or ())
         self.facts["half"] = halves.split(self.facts["fact_id"], str(args.facts), "facts")
+        if not self.sentences:
+            fewshot.check(len(self.facts), self.settings.few_shot)
         self.tasks = tasks.read(args.task) if args.task else None
         if self.tasks is not None:
             self.tasks["half"] = halves.split(self.tasks["task_id"], str(args.task), "examples")

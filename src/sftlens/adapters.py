@@ -50,18 +50,19 @@ class Adapter:
     low_rank: Mapping[str, tuple[Tensor, Tensor, bool]]
     """Name of the base's tensor -> A, B, and whether it is an embedding."""
     whole: Mapping[str, Tensor]
-    """Name of the base's tensor -> what replaces it."""
+    """Name of the base's tensor -> what replaces it, before any low-rank change."""
 
     def merged(self, name: str, tensor: Tensor) -> Tensor:
         """Return what becomes of one tensor of the base: same shape and dtype."""
-        if name in self.whole:
-            return self.whole[name].to(tensor.dtype)
+        # peft stores an embedding whole beside its low-rank change.
+        tensor = self.whole[name].to(tensor.dtype) if name in self.whole else tensor
         if name not in self.low_rank:
             return tensor
         a, b, embedding = self.low_rank[name]
         change = (b.float() @ a.float()) * self.scaling(name.removesuffix(".weight"), a.shape[0])
-        transposed = embedding or bool(self.config.get("fan_in_fan_out"))
-        return (tensor.float() + (change.T if transposed else change)).to(tensor.dtype)
+        if embedding:  # here peft rounds the change before it is added
+            return tensor + change.T.to(tensor.dtype)
+        return (tensor.float() + (change.T if self.config.get("fan_in_fan_out") else change)).to(tensor.dtype)
 
     def scaling(self, module: str, rank: int) -> float:
         """Return the factor of B A in one module; `alpha_pattern` has precedence, as in peft."""
@@ -127,16 +128,17 @@ def _check(adapter: Adapter, base: TensorFolder) -> None:
     remedy = f"give the base that it was trained on ({CONFIG} names {named!r})"
     known = set(base.names)
     turned = bool(adapter.config.get("fan_in_fan_out"))
-    shapes = {name: _shape(a, b, embedding or turned) for name, (a, b, embedding) in adapter.low_rank.items()}
-    shapes |= {name: tuple(tensor.shape) for name, tensor in adapter.whole.items()}
+    shapes = [(name, _shape(a, b, embedding or turned)) for name, (a, b, embedding) in adapter.low_rank.items()]
+    shapes += [(name, tuple(tensor.shape)) for name, tensor in adapter.whole.items()]
     if not shapes:
         raise ModelError(f"{adapter.folder / WEIGHTS}: holds no tensors; fetch the adapter again")
-    for name, shape in shapes.items():
-        if name in adapter.whole and (_tied(name, known) or (name not in known and "lm_head" in name)):
+    for name in adapter.whole.keys() - adapter.low_rank.keys():
+        if "lm_head.weight" not in known and ("embed_tokens" in name or "lm_head" in name):
             raise ModelError(
                 f"{adapter.folder / CONFIG}: key 'modules_to_save': {base.folder} ties its embeddings, so that "
                 f"{name!r} cannot be replaced alone; {REMEDY}"
             )
+    for name, shape in shapes:
         if name not in known:
             raise ModelError(f"{adapter.folder}: changes {name!r}, which {base.folder} does not have; {remedy}")
         if shape != base.shape(name):
@@ -144,10 +146,6 @@ def _check(adapter: Adapter, base: TensorFolder) -> None:
                 f"{adapter.folder}: changes {name!r} of shape {list(shape)}, in {base.folder} it has "
                 f"{list(base.shape(name))}; {remedy}; if its vocabulary was resized, {REMEDY}"
             )
-
-
-def _tied(name: str, known: set[str]) -> bool:
-    return "embed_tokens" in name and "lm_head.weight" not in known
 
 
 def _shape(a: Tensor, b: Tensor, transposed: bool) -> tuple[int, ...]:

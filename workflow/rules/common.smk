@@ -7,7 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
 from sftlens.errors import SftlensError
-from sftlens.grid import counting, loading, paths as grid_paths
+from sftlens.grid import counting, loading, paths as grid_paths, repairing
 from sftlens.grid.jobs import Jobs
 from sftlens.settings import probing
 
@@ -52,4 +52,5 @@ onstart:
 
 onerror:
     # What is finished is worth a page, and what is not is named with its log.
-    shell('python "$SCRIPTS"/collect.py {STUDY.study:q} --partial')
+    if JOBS.products:
+        shell('python "$SCRIPTS"/collect.py {STUDY.study:q} --partial')

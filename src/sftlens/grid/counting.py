@@ -39,8 +39,9 @@ def jobs(study: Study) -> dict[str, int]:
         "restore": sum(product.stage == "restore" for product in found),
         "figure": sum(name in FIGURES for name in targets),
         "table": sum(name not in FIGURES for name in targets),
-        "results": 1,
-        "report": 1,
+        "repair": int(study.repair is not None),
+        "results": int(bool(found)),
+        "report": int(bool(found)),
         "all": 1,
     }
     return {rule: count for rule, count in counts.items() if count}

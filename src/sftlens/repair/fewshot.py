@@ -24,18 +24,24 @@ if TYPE_CHECKING:
 LABEL = "few-shot QA sampling"
 
 
+def check(facts: int, settings: FewShotSettings) -> None:
+    """Raise DataError unless there are more facts than all prompts have shots."""
+    number = settings.prompts * settings.shots
+    if facts <= number:
+        raise DataError(
+            f"{facts} facts are too few for {settings.prompts} few-shot prompts of {settings.shots} solved ones; give "
+            f"at least {number + 1} facts, or lower few_shot.shots"
+        )
+
+
 def prompts(facts: "pd.DataFrame", asked: "pd.DataFrame", settings: FewShotSettings, form: str) -> list[list[str]]:
     """Return the few-shot prompts of each asked fact, text [asked][settings.prompts].
 
-    `form` is the text of one question, {question} in it. The shots are `facts` in the order of a hash of the seed; one further fact takes the place of a shot in its own
-    prompt. Raises DataError when there are too few facts.
+    The shots are `facts` in the order of a hash of the seed; one further fact takes the place of a shot in its own
+    prompt. `form` is the text of one question, {question} in it. Raises DataError as `check`.
     """
     number = settings.prompts * settings.shots
-    if len(facts) <= number:
-        raise DataError(
-            f"{len(facts)} facts are too few for {settings.prompts} few-shot prompts of {settings.shots} solved ones; "
-            f"give at least {number + 1} facts, or lower few_shot.shots"
-        )
+    check(len(facts), settings)
     pool = mastery.fixed_sample(facts, number + 1, f"shots {settings.seed} ")
     texts = {
         i: f"{form.format(question=q)} {a}\n\n"

@@ -71,11 +71,11 @@ class RepairSettings(Settings):
 class RepairStudy(RepairSettings):
     """A model that was fine-tuned elsewhere: where it lies, and what it is asked."""
 
-    base: str
+    base: str = "models/base"
     """The pre-trained model: a Hugging Face folder."""
-    finetuned: str
+    finetuned: str = "models/finetuned"
     """The model fine-tuned from it, or a LoRA adapter of it (a folder with adapter_config.json)."""
-    facts: str
+    facts: str = "facts.csv"
     """Questions and answers, CSV or JSON lines (docs/repair.md gives the columns)."""
     task: str | None = None
     """Examples of what it was fine-tuned for, JSON lines; unset: well-formed answers stand in for the task."""
