@@ -66,7 +66,7 @@ def train(
     model.eval()
 
 
-def damage(path: Path, share: float = 0.01, size: float = 1.0) -> None:
+def damage(path: Path, share: float = 0.008, size: float = 3.0) -> None:
     """Change a share of the elements of the projections by much more than training did."""
     generator = torch.Generator().manual_seed(1)
     tensors = load_file(path)
