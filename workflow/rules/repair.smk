@@ -20,8 +20,8 @@ if STUDY.repair:
         resources:
             **JOBS.resources.repair(),
         params:
-            arguments=REPAIR.arguments(),
-            options=REPAIR.options(),
+            arguments=REPAIR.arguments,
+            options=REPAIR.options,
             stamps=REPAIR.stamps(),
             common=JOBS.common("repair"),
         shell:

@@ -39,13 +39,13 @@ class Repairing:
         """Files that are written, by name; none for a study without a repair."""
         return {name: f"{self.folder}/{file}" for name, file in OUTPUTS.items()} if self._wanted else {}
 
-    def arguments(self) -> list[str]:
-        """The models, and the options that name files."""
+    def arguments(self, wildcards: object) -> list[str]:
+        """The models, and the options that name files; a function, so that braces in them are no wildcards."""
         files = [word for name, path in self.inputs().items() for word in (f"--{name}", path)]
         return [self.settings.base, self.settings.finetuned, *files]
 
-    def options(self) -> list[str]:
-        """All other options."""
+    def options(self, wildcards: object) -> list[str]:
+        """All other options; a function, so that braces in a prompt are no wildcards."""
         wanted = self.settings
         listed: dict[str, list[Any]] = {"--ratio": wanted.ratios, "--order": wanted.orders}
         given = [word for flag, values in listed.items() for value in values for word in (flag, str(value))]
