@@ -189,3 +189,16 @@ def test_templates_measure_mastery_as_the_paper_does(models: Path, tmp_path: Pat
     assert "completion templates" in report["measured"]["mastery"] and "best completion" in report["measured"]["KL"]
     rows = [row for row in report["metrics"] if row["metric"] == "mastery"]
     assert rows[0]["value"] > 0.4  # the first sentence is the learnt prompt
+
+
+def test_a_vocabulary_may_have_grown(models: Path, tmp_path: Path) -> None:
+    shutil.copytree(models / "tuned", models / "grown")
+    tokenizer = load_tokenizer(models / "grown")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|user|>"]})
+    tokenizer.save_pretrained(models / "grown")
+    model = load_model(models / "grown", device="cpu")
+    model.resize_token_embeddings(len(tokenizer))
+    model.save_pretrained(models / "grown")
+    report = call(models, tmp_path / "out", *SWEEP, finetuned="grown", task=False)
+    assert report["outcome"]["written"]
+    assert load_model(tmp_path / "out" / "model").config.vocab_size == len(tokenizer)

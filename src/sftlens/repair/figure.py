@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from sftlens.files import atomic_path
 
 _ORDERS = {"relative": ("#0072b2", "o"), "absolute": ("#d55e00", "s"), "shrink": ("#6e6e6e", "^")}
+_NARROWEST = 2.0
+"""Points that the horizontal axis reaches to either side at least."""
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
     "axes.edgecolor": "#555555", "axes.axisbelow": True, "svg.hashsalt": "sftlens",
@@ -64,6 +66,7 @@ def _line(axes: Axes, order: str, part: pd.DataFrame) -> None:
 def _forbidden(axes: Axes, tolerance: float) -> None:
     """Shade where the task's score itself costs more than the tolerance, as far as that is in view."""
     left, right = axes.get_xlim()
+    left, right = min(left, -_NARROWEST), max(right, _NARROWEST)
     limit = -100 * tolerance
     if left < limit:
         axes.axvspan(left, min(limit, right), color="#d55e00", alpha=0.07, linewidth=0, label="beyond the tolerance")

@@ -127,10 +127,11 @@ def _mastery(found: Found) -> Iterator[dict[str, Any]]:
 
 def _divergence(found: Found) -> Iterator[dict[str, Any]]:
     table = found.divergence.merge(found.known[["fact_id", "bucket"]], on="fact_id")
-    groups = {"D4": table[table["bucket"] == "D4"], ALL: table}
+    templates = found.asked.sentences is not None  # then it is measured on facts of D4 in the reporting half alone
+    groups = {"D4": table[table["bucket"] == "D4"], **({} if templates else {ALL: table})}
     for bucket, part in groups.items():
         if len(part):
-            yield _row(FINETUNED, ALL, "kl", bucket, *_mean(part["kl"].to_numpy()))
+            yield _row(FINETUNED, REPORTING if templates else ALL, "kl", bucket, *_mean(part["kl"].to_numpy()))
 
 
 def _mean(values: np.ndarray) -> tuple[float, int, float | None, float | None]:

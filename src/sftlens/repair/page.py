@@ -52,7 +52,7 @@ def write(
         ),
         rule=escape(words.rule(found)),
         repaired=_repaired(found, rows),
-        how=_grid(("", ""), [([escape(name), escape(text)], "") for name, text in described.items()]),
+        how=_grid(("", ""), [([escape(name), escape(text)], "") for name, text in described.items()], "words"),
     )
     write_text(path, text)
 
@@ -87,12 +87,10 @@ def _shares(rows: pd.DataFrame, half: str, models: Sequence[str]) -> str:
         for metric, name in NAMES.items()
         for model in models
     ]  # fmt: skip
-    sizes = [_value(rows, model=BASE, half="all", bucket=bucket, metric="facts") for bucket in BUCKETS]
-    heads = [
-        *list(COLUMNS.values())[:2],
-        *(f"{b} (n={int(s['n'])})" for b, s in zip(BUCKETS, sizes, strict=True) if s is not None),
-    ]
-    return _grid(("%", *heads), body)
+    sizes = [_value(rows, model=BASE, half=half, bucket=bucket, metric="contains") for bucket in BUCKETS]
+    counts = [0 if size is None else int(size["n"]) for size in sizes]
+    heads = [*list(COLUMNS.values())[:2], *(f"{b} (n={n})" for b, n in zip(BUCKETS, counts, strict=True))]
+    return _grid(("%", *heads), body, "shares")
 
 
 def _cost(rows: pd.DataFrame, described: Mapping[str, str]) -> str:
@@ -150,10 +148,11 @@ def _repaired(found: Found, rows: pd.DataFrame) -> str:
     return "\n".join(parts)
 
 
-def _grid(heads: Sequence[str], rows: Iterable[tuple[Sequence[str], str]]) -> str:
-    """Return an HTML table of finished cells; each row comes with its class."""
+def _grid(heads: Sequence[str], rows: Iterable[tuple[Sequence[str], str]], style: str = "") -> str:
+    """Return an HTML table, of the class `style`, of finished cells; each row comes with its class."""
     head = "".join(f"<th>{escape(name)}</th>" for name in heads) if any(heads) else ""
     body = "\n".join(
         f'<tr class="{kind}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>" for cells, kind in rows
     )
-    return f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
+    table = f'<table class="{style}">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>'
+    return f'<div class="wide">{table}</div>'

@@ -14,6 +14,7 @@ from sftlens.restoration.shrinking import EQUAL_TO, Shrinker
 from sftlens.settings.repair import FewShotSettings, RepairSettings
 
 NOTHING = "Nothing was repaired: no setting beats leaving the fine-tuned model alone."
+NO_TASK = "No task was given, so nothing here says whether what the model was fine-tuned for survives."
 SAME_PROMPT = "both models read the question's prompt, so it also holds what this prompt alone does to the base"
 BEST_TEMPLATE = (
     "the fine-tuned model reads the question's prompt, the base the relation's best completion template; facts of the "
@@ -49,7 +50,7 @@ def outcome(found: Found) -> str:
         f"facts answered changes by {said['facts']} and {task_name(found)} by {said['task']}."
     )
     if found.confirmed:
-        return f"{text} This confirms the choice."
+        return f"{text} This confirms the choice." + ("" if found.task else f" {NO_TASK}")
     return (
         f"{text} This does not confirm the choice: an interval reaches beyond what the rule allows. Compare the two "
         "models on more facts or examples before you use the repaired one."
