@@ -78,13 +78,13 @@ class Job:
             self.inputs["finetuned"] = model_folders.identity(folder)
             return folder
         self.inputs["adapter"] = model_folders.identity(folder)
-        adapters.read(folder, checkpoints.open_tensors(self.args.base))
         depends = {
             **{name: self.inputs[name] for name in ("base", "adapter")},
             "code": fingerprints.of_module("adapters"),
         }
         stage = Stage("merge", {}, depends, self.state)
-        _say("merging the adapter into the base")
+        if stages.finished(stage) is None:
+            _say("merging the adapter into the base")
         stages.run(stage, lambda work: _merge(self.args.base, folder, work / "model"))
         done = stages.finished(stage)
         assert done
@@ -113,6 +113,7 @@ class Job:
 
     def run(self) -> None:
         """Measure, choose, write, and say what came out."""
+        writing.clear_leavings(self.args.out)
         outputs = {name: self.args.out / name for name in writing.OUTPUTS}
         _cli.run_stage(self.args, Stage("repair", outputs), self.compute)
         from sftlens.files import read_json

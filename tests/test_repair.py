@@ -19,7 +19,7 @@ import repair_models
 from script_calls import SCRIPTS, ok
 from sftlens.checkpoints import load_model, load_tokenizer
 from sftlens.files import read_json, sha256
-from sftlens.repair import halves
+from sftlens.repair import halves, writing
 from test_adapters import trained
 
 QUICK = ["--max-new-tokens", 6, "--task-max-new-tokens", 6, "--reprobe", 20]
@@ -29,7 +29,7 @@ SWEEP = ["--ratio", 1, "--ratio", 60, "--order", "absolute", "--order", "shrink"
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return repair_models.make(tmp_path_factory.mktemp("models"))
+    return repair_models.make(tmp_path_factory.mktemp("repair") / "models")
 
 
 def files_below(folder: Path) -> dict[Path, str]:
@@ -37,8 +37,9 @@ def files_below(folder: Path) -> dict[Path, str]:
 
 
 def call(models: Path, out: Path, *options: object, finetuned: str = "tuned", task: bool = True) -> dict[str, Any]:
-    """Run the script; return its report."""
+    """Run the script; return its report. What one test measured, the next one need not measure again."""
     given = ["--task", models / "task.jsonl"] if task else []
+    given += [] if "--state" in options else ["--state", models.parent / "state"]
     asked = ["--facts", models / "facts.csv", *given, *QUICK, "--out", out]
     ok("repair.py", models / "base", models / finetuned, *asked, *options)
     return read_json(out / "report.json")
@@ -133,10 +134,11 @@ def test_a_killed_run_goes_on_where_it_stopped(
                 running.send_signal(signal.SIGKILL)
                 break
     assert not (tmp_path / "out" / "report.json").exists()
-    report = call(models, tmp_path / "out", *SWEEP)
+    report = call(models, tmp_path / "out", *SWEEP, "--state", tmp_path / ".out.state")
     measured = capsys.readouterr().err
     assert "fine-tuned: " not in measured and "base: " not in measured and "absolute 1 %: answers" not in measured
     assert "shrink 60 %: answers" in measured
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(writing.OUTPUTS)
     whole = call(models, tmp_path / "other", *SWEEP)
     assert [report[key] for key in ("metrics", "trade_off", "outcome")] == [
         whole[key] for key in ("metrics", "trade_off", "outcome")

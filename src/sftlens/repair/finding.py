@@ -53,14 +53,14 @@ def find(measurer: Measurer) -> Found:
     """Measure base, fine-tuned model and all settings, and choose. Raises DataError, ModelError."""
     asked = measurer.asked
     answers: dict[Who, Answers] = {FINETUNED: measurer.answers(FINETUNED)}
-    reprobed = [FINETUNED, BASE] if asked.settings.reprobe else []
+    measurer.first()  # while the model is in memory
     again: dict[Who, pd.DataFrame] = {}
-    if reprobed:
+    if asked.settings.reprobe:
         again[FINETUNED] = measurer.again(FINETUNED)
     known = measurer.mastery()
     answers = {BASE: measurer.answers(BASE), **answers}
     divergence = measurer.divergence(known)
-    if reprobed:
+    if asked.settings.reprobe:
         again[BASE] = measurer.again(BASE)
     undone = {}
     for candidate in listed(asked.settings):
@@ -69,7 +69,7 @@ def find(measurer: Measurer) -> Found:
     compared = {half: _compared(asked, answers, half) for half in (CHOOSING, REPORTING)}
     settings = {who: seen for who, seen in compared[CHOOSING].items() if isinstance(who, Candidate)}
     chosen = choice.choose(settings, asked.settings.tolerance)
-    if chosen and reprobed:
+    if chosen and asked.settings.reprobe:
         again[chosen] = measurer.again(chosen)
     return Found(asked, known, answers, compared, again, divergence, undone, chosen)
 

@@ -92,6 +92,10 @@ class Measurer:
         shares: dict[str, float] = files.read_json(self._done("undone", candidate, compute, {}) / UNDONE)
         return shares
 
+    def first(self) -> pd.DataFrame:
+        """Return the likeliest first tokens of the fine-tuned model's answers (`first_tokens.largest`)."""
+        return self._table("first", FINETUNED, FIRST, self._first, self._questions())
+
     def divergence(self, known: pd.DataFrame) -> pd.DataFrame:
         """Return KL(fine-tuned || base) of the first answer token of facts, nats: fact_id, kl.
 
@@ -99,7 +103,7 @@ class Measurer:
             known: the table of `mastery`. With templates: the D4 facts of the reporting half whose answer comes near
                 the beginning of the base's completion of the best template, chosen on the other half; else all facts.
         """
-        first = self._table("first", FINETUNED, FIRST, self._first, self._questions())
+        first = self.first()
 
         def compute() -> pd.DataFrame:
             model, tokenizer = self.models.get(BASE), self.models.tokenizer(BASE)

@@ -1,5 +1,6 @@
 """The files that a repair leaves: page, numbers, figure, answers, and the repaired model."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from sftlens.restoration.saving import check_out, save_restored
 REPORT, PAGE, TABLE, FIGURE, ANSWERS, MODEL = (
     "report.json", "report.html", "tradeoff.csv", "tradeoff.png", "answers.csv", "model"
 )  # fmt: skip
-OUTPUTS = (PAGE, TABLE, FIGURE, ANSWERS, MODEL, REPORT)
+OUTPUTS = (REPORT, PAGE, TABLE, FIGURE, ANSWERS, MODEL)
 STAGE = "repair"
 
 
@@ -27,6 +28,15 @@ def check(out: Path, inputs: list[Path]) -> None:
     there = [path for path in out.iterdir() if not path.name.startswith(".")] if out.is_dir() else []
     if there and not _ours(out):
         raise ConfigError(f"--out {out}: holds files that were not made here; choose a new or empty folder")
+
+
+def clear_leavings(out: Path) -> None:
+    """Delete the hidden work folders in `out` of runs on this machine that were killed."""
+    for folder in out.glob(f".{STAGE}.work-*"):
+        try:
+            os.kill(int(folder.name.rpartition("-")[2]), 0)
+        except ProcessLookupError:
+            files.remove(folder)
 
 
 def _ours(out: Path) -> bool:
