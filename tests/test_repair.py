@@ -90,6 +90,9 @@ def test_answers_are_listed_and_halves_are_kept_apart(models: Path, tmp_path: Pa
     curve = pd.read_csv(tmp_path / "out" / "tradeoff.csv").set_index(["order", "ratio", "half"])
     right = [row[f"{name}: right"] == "True" for row in chosen]
     assert curve.loc[(order, ratio, "choosing"), "facts"] == pytest.approx(sum(right) / len(right), rel=1e-5)
+    known = [row["base: right"] == "True" for row in chosen]
+    base = curve.xs("choosing", level="half").loc["base", "facts"].item()
+    assert base == pytest.approx(sum(known) / len(known), rel=1e-5)
     for (_, answer), row in zip(repair_models.FACTS, rows, strict=True):
         assert (answer in row[f"{name}: answer"]) == (row[f"{name}: right"] == "True")
 

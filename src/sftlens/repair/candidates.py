@@ -8,6 +8,7 @@ from sftlens.restoration import orders, selection, shrinking, undone
 from sftlens.restoration.application import Method, Restorer
 from sftlens.restoration.cuts import Cut
 from sftlens.restoration.pairs import Pair
+from sftlens.restoration.undone import Undone
 from sftlens.settings.repair import RepairSettings
 from sftlens.settings.restoration import RestorationSettings
 
@@ -34,11 +35,12 @@ def listed(settings: RepairSettings) -> list[Candidate]:
 
 @dataclass(frozen=True)
 class Methods:
-    """What is done to a fine-tuned model in each setting; cuts are found once, when first asked for."""
+    """What is done to a fine-tuned model in each setting; whatever takes a pass over the models is done once."""
 
     pair: Pair
     settings: RepairSettings
     _cuts: dict[str, dict[float, Cut]] = field(default_factory=dict)
+    _undone: dict[Candidate, Undone] = field(default_factory=dict)
 
     @cached_property
     def restoration(self) -> RestorationSettings:
@@ -49,9 +51,14 @@ class Methods:
         """Return the restored model as a stream. Raises ModelError on NaN or Inf in the weights."""
         if candidate.order != shrinking.NAME:
             return self._restorer(candidate.order, candidate.ratio)
-        equal = self._restorer(shrinking.EQUAL_TO, candidate.ratio)
-        alpha = shrinking.factor(self.pair, undone.measure(equal, self.settings.epsilon))
-        return shrinking.Shrinker(self.pair, alpha, self.settings.seed)
+        equal = self.undone(Candidate(shrinking.EQUAL_TO, candidate.ratio))
+        return shrinking.Shrinker(self.pair, shrinking.factor(self.pair, equal), self.settings.seed)
+
+    def undone(self, candidate: Candidate) -> Undone:
+        """Return how much of the change a setting undoes. Raises ModelError on NaN or Inf in the weights."""
+        if candidate not in self._undone:
+            self._undone[candidate] = undone.measure(self.of(candidate), self.settings.epsilon)
+        return self._undone[candidate]
 
     def _restorer(self, order: str, ratio: float) -> Restorer:
         ranking = orders.make(order, self.restoration)

@@ -14,7 +14,6 @@ from sftlens.repair.candidates import Candidate
 from sftlens.repair.halves import CHOOSING
 from sftlens.repair.models import BASE, FINETUNED, Models, Who
 from sftlens.repair.prompting import Prompting
-from sftlens.restoration import undone
 from sftlens.settings.divergence import DivergenceSettings
 from sftlens.settings.probing import ProbingSettings
 from sftlens.settings.repair import RepairSettings
@@ -86,8 +85,7 @@ class Measurer:
         """Return which shares of the change a setting undoes (`undone.Undone`)."""
 
         def compute(folder: Path) -> None:
-            found = undone.measure(self.models.methods.of(candidate), self.asked.settings.epsilon)
-            files.write_json(folder / UNDONE, asdict(found))
+            files.write_json(folder / UNDONE, asdict(self.models.methods.undone(candidate)))
 
         shares: dict[str, float] = files.read_json(self._done("undone", candidate, compute, {}) / UNDONE)
         return shares
