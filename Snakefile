@@ -27,8 +27,9 @@ include: "workflow/rules/targets.smk"
 rule all:
     default_target: True
     input:
-        [rules.report.output.page, rules.results.output.table] if JOBS.products else [],
-        REPAIR.outputs().values(),
-        [JOBS.target(name) for name in JOBS.targets],
+        # Of the whole study only: a run with `--config only=...` leaves them as they are.
+        [rules.report.output.page, rules.results.output.table] if ASKED.whole and JOBS.products else [],
+        REPAIR.outputs().values() if ASKED.whole else [],
+        [JOBS.target(name) for name in ASKED.targets],
         # Directly besides the aggregates: else a deleted result would go unnoticed.
-        JOBS.files(),
+        JOBS.files(ASKED.products),

@@ -22,10 +22,12 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sftlens import checkpoints, files, provenance, templates
+from sftlens import allocation, checkpoints, files, provenance, templates
 from sftlens.errors import DataError, SftlensError
 from sftlens.grid import loading, paths
 from sftlens.settings.probing import ProbingSettings
+
+allocation.keep_freed()  # as in the scripts, and for what is compared as well
 
 COLUMNS = ["fact_id", "split", "relation", "subject", "object", "question", "aliases"]
 

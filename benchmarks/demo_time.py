@@ -12,6 +12,7 @@ import re
 import statistics
 import sys
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -29,34 +30,50 @@ def number(text: str) -> float:
     return 0.0 if text in ("NA", "-", "") else float(text)
 
 
-def main() -> None:
-    study = sys.argv[1] if len(sys.argv) > 1 else "demo"
-    logs = Path("results") / study / "logs"
-    seconds: dict[str, list[float]] = defaultdict(list)
-    processor: dict[str, float] = defaultdict(float)
-    memory: dict[str, float] = defaultdict(float)
-    spans: list[tuple[float, float]] = []
+@dataclass(frozen=True)
+class Run:
+    """One job, from its benchmark file."""
+
+    seconds: float
+    """Wall time."""
+    processor: float
+    """CPU seconds."""
+    memory: float
+    """Peak, MB."""
+    end: float
+    """Seconds since the epoch."""
+
+
+def measured(logs: Path) -> dict[str, list[Run]]:
+    """Return the runs of each rule below a study's logs, dearest rule first."""
+    found: dict[str, list[Run]] = defaultdict(list)
     for path in sorted(logs.rglob("*.tsv")):
         with path.open(encoding="utf-8") as file:
             for row in csv.DictReader(file, delimiter="\t"):
-                rule = rule_of(path, logs)
-                seconds[rule].append(float(row["s"]))
-                processor[rule] += number(row["cpu_time"])
-                memory[rule] = max(memory[rule], number(row["max_rss"]))
-                end = path.stat().st_mtime
-                spans.append((end - float(row["s"]), end))
-    if not seconds:
+                memory, processor = number(row["max_rss"]), number(row["cpu_time"])
+                run = Run(float(row["s"]), processor, memory, path.stat().st_mtime)
+                found[rule_of(path, logs)].append(run)
+    if not found:
         sys.exit(f"error: no benchmark files below {logs}; run the study first (make demo)")
-    total = sum(map(sum, seconds.values()))
+    return dict(sorted(found.items(), key=lambda item: -sum(run.seconds for run in item[1])))
+
+
+def main() -> None:
+    study = sys.argv[1] if len(sys.argv) > 1 else "demo"
+    found = measured(Path("results") / study / "logs")
+    every = [run for runs in found.values() for run in runs]
+    total = sum(run.seconds for run in every)
     print(f"{'rule':<18}{'jobs':>6}{'seconds':>10}{'share':>8}{'median':>9}{'CPU s':>9}{'peak MB':>9}")
-    for rule, values in sorted(seconds.items(), key=lambda item: -sum(item[1])):
-        share, median = sum(values) / total, statistics.median(values)
+    for rule, runs in found.items():
+        seconds = [run.seconds for run in runs]
+        share, median = sum(seconds) / total, statistics.median(seconds)
+        processor, memory = sum(run.processor for run in runs), max(run.memory for run in runs)
         print(
-            f"{rule:<18}{len(values):>6}{sum(values):>10.1f}{share:>8.0%}{median:>9.2f}{processor[rule]:>9.1f}{memory[rule]:>9.0f}"
+            f"{rule:<18}{len(runs):>6}{sum(seconds):>10.1f}{share:>8.0%}{median:>9.2f}{processor:>9.1f}{memory:>9.0f}"
         )
-    jobs = sum(map(len, seconds.values()))
-    print(f"{'all jobs':<18}{jobs:>6}{total:>10.1f}{'':>17}{sum(processor.values()):>9.1f}")
-    whole = max(end for _, end in spans) - min(start for start, _ in spans)
+    processor = sum(run.processor for run in every)
+    print(f"{'all jobs':<18}{len(every):>6}{total:>10.1f}{'':>17}{processor:>9.1f}")
+    whole = max(run.end for run in every) - min(run.end - run.seconds for run in every)
     print(f"from the first job's start to the last one's end: {whole:.0f} s ({whole / 60:.1f} min)")
 
 

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 from pydantic import ValidationError
 
-from sftlens import files, launch, lean_imports, model_folders, stages
+from sftlens import allocation, files, launch, lean_imports, model_folders, stages
 from sftlens.errors import PAUSED_STATUS, ConfigError, SftlensError, TrainingPaused, explained
 from sftlens.settings import Settings
 from sftlens.settings.probing import MEASURING, ProbingSettings
@@ -37,6 +37,8 @@ from sftlens.settings.probing import MEASURING, ProbingSettings
 gc.set_threshold(200_000, 20, 50)
 atexit.register(gc.freeze)  # nor at the end, where everything goes
 lean_imports.install()
+
+allocation.keep_freed()
 
 S = TypeVar("S", bound=Settings)
 
@@ -186,7 +188,12 @@ def run_stage(args: argparse.Namespace, described: stages.Stage, compute: Callab
 @cache
 def _gpus(count: int | None) -> list[IO[str]]:
     """Take GPUs until this process ends."""
-    return [] if count is None else launch.lease(count)
+    if count is None:
+        return []
+    held = launch.lease(count)
+    if count:
+        launch.refuse_unseen(count)
+    return held
 
 
 def content(path: Path | None) -> str:
@@ -222,6 +229,8 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(PAUSED_STATUS)
     except SftlensError as error:
         sys.exit(f"error: {error}")
+    except BrokenPipeError:  # whoever reads the output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if message := explained(error):
             sys.exit(f"error: {message}")

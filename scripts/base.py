@@ -6,16 +6,21 @@
 DIR/base.json records the folder, the revision, and size and SHA-256 of each file, computed once.
 """
 
+import argparse
 import json
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import _cli
-from sftlens import files, model_folders, provenance
+from sftlens import files, launch, model_folders, provenance
 from sftlens.errors import ConfigError, ModelError
 from sftlens.settings.base import BaseSettings
+
+REPORT = "report.json"
+"""Where several processes leave what they report."""
 
 
 def main() -> None:
@@ -23,9 +28,15 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, help="text to pretrain on, one document a line")
     parser.add_argument("--name", default="base", help="the model's name in messages")
     parser.add_argument("--out", type=Path, required=True, help="folder of base.json (and of the checkpoint)")
+    # For the processes that this program starts.
+    parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     settings = _cli.settings(args, BaseSettings)
     _check(settings)
+    if args.worker:
+        with launch.worker():
+            _work(args, settings)
+        return
     if settings.source != "pretrain":
         args.state = None  # a kept pointer could outlive the folder it names
     names = ["base.json"] + (["checkpoint"] if settings.source == "pretrain" else [])
@@ -56,16 +67,17 @@ def _stamp(settings: BaseSettings) -> str:
 
 
 def _compute(folder: Path, args: Any, settings: BaseSettings) -> None:
-    from sftlens import checkpoints
+    from sftlens import checkpoints, weight_shapes
 
     report: dict[str, Any] = {}
     if settings.source == "pretrain":
         target, shown = folder / "checkpoint", "checkpoint"
         report = _pretrain(target, args, settings)
     else:
-        target = _fetch(settings)
+        target = _fetch(settings, args.name)
         shown = os.path.abspath(target)
     checkpoints.check_geometry(target, settings.geometry.model_dump(), args.name)
+    weight_shapes.check(target)
     pointer = {
         "schema": provenance.SCHEMA_VERSION,
         "source": settings.source,
@@ -84,28 +96,38 @@ def _pretrain(target: Path, args: Any, settings: BaseSettings) -> dict[str, Any]
 
     if args.corpus is None:
         raise ModelError("--source pretrain needs --corpus: the text that scripts/world.py writes")
-    return pretraining.pretrain(args.corpus, settings.geometry, settings.pretraining, target, progress=progress.bar)
+    processes = settings.pretraining.processes
+    if processes == 1:
+        return pretraining.pretrain(args.corpus, settings.geometry, settings.pretraining, target, progress=progress.bar)
+    folder = target.parent
+    launch.start(Path(__file__), [*sys.argv[1:], "--worker", str(folder)], launch.Layout(processes), folder)
+    report = files.read_json(folder / REPORT)
+    (folder / REPORT).unlink()
+    return report
 
 
-def _fetch(settings: BaseSettings) -> Path:
+def _work(args: Any, settings: BaseSettings) -> None:
+    """Pretrain as one of several processes; the first fills the folder."""
+    import torch.distributed as dist
+
+    from sftlens import pretraining, progress
+
+    dist.init_process_group("gloo")
+    shown = progress.bar if dist.get_rank() == 0 else (lambda steps, _: steps)
+    target = args.worker / "checkpoint"
+    report = pretraining.pretrain(args.corpus, settings.geometry, settings.pretraining, target, progress=shown)
+    if dist.get_rank() == 0:
+        files.write_json(args.worker / REPORT, report)
+    dist.destroy_process_group()
+
+
+def _fetch(settings: BaseSettings, name: str) -> Path:
     """Return the local folder of an existing model; a hub id is fetched at its revision, safetensors only."""
     if settings.source == "path":
         return model_folders.resolve(Path(settings.path or ""))
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from sftlens import hub
 
-    try:
-        folder = snapshot_download(
-            settings.path or "",
-            revision=settings.revision,
-            allow_patterns=["*.json", "*.safetensors", "tokenizer.model"],
-        )
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelError(
-            f"{settings.path} at {settings.revision}: cannot be fetched ({type(error).__name__}); accept its "
-            "licence on the hub and log in (`hf auth login`), or download it once and use `source: path`"
-        ) from None
-    return Path(folder)
+    return hub.fetch(settings.path or "", settings.revision, name)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,20 @@
 """Input that cannot be worked with: each refusal, through the real scripts, names file, fact or key, and remedy."""
 
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from entity_questions_files import data_set
 from probe_tables import QUESTIONS, SENTENCES, facts_table
-from script_calls import ok, refused
+from script_calls import ok, process, refused
 from sftlens import asking, checkpoints, generation
 from sftlens.errors import ModelError
 from sftlens.files import write_parquet
@@ -115,6 +118,61 @@ def test_aliases_of_an_unknown_object_are_refused_unless_allowed(tmp_path: Path)
     # A sample may leave out the questions that an alias is for.
     aliases.write_text("P17 object 1: [One]\nP17 object 2: [Two]\n", encoding="utf-8")
     ok("facts.py", *given, "--sample", '{"train": 1, "test": 1}')
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda tensors: tensors.pop("model.layers.1.mlp.up_proj.weight"), "is in none of the weight files"),
+        (lambda tensors: tensors.update(surplus=torch.zeros(2)), "tensor 'surplus' is unknown to the architecture"),
+        (
+            lambda tensors: tensors.update({"lm_head.weight": torch.zeros(401, 32)}),
+            "tensor 'lm_head.weight' has shape [401, 32], config.json asks for [400, 32]",
+        ),
+    ],
+)
+def test_weights_of_another_shape_are_refused_before_the_model_is_used(
+    inputs: Path, tmp_path: Path, change: Callable[[dict[str, torch.Tensor]], object], words: str
+) -> None:
+    model, shape = tmp_path / "model", {"layers": 2, "hidden_size": 32, "intermediate_size": 48, "heads": 4}
+    shutil.copytree(inputs / "model", model)
+    pointer = [
+        "--source",
+        "path",
+        "--path",
+        model,
+        "--geometry",
+        json.dumps({**shape, "kv_heads": 2, "vocab_size": 400}),
+    ]
+    ok("base.py", *pointer, "--out", tmp_path / "right")
+    tensors = load_file(model / "model.safetensors")
+    change(tensors)
+    save_file(tensors, model / "model.safetensors", {"format": "pt"})
+    message = refused("base.py", *pointer, "--out", tmp_path / "wrong")
+    assert words in message and "fetch both from the same revision" in message and str(model) in message
+    assert not list((tmp_path / "wrong").rglob("*"))
+
+
+def test_gpus_that_torch_does_not_see_are_not_replaced_by_the_cpu(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build of torch without CUDA on a machine with GPUs: nothing but the time would tell."""
+    if torch.cuda.is_available():
+        pytest.skip("torch sees the GPUs of this machine")
+    given, out = ["--model", inputs / "model"], tmp_path / "out"
+    for variable, words, script, table in (
+        ("0", "of which torch", "evaluate.py", "--facts"),
+        ("", "which shows it 0; lower launch.gpus_per_node", "finetune.py", "--train"),
+    ):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
+        call = [script, *given, table, inputs / f"{table[2:]}.parquet", "--gpus", 1, "--out", out]
+        done = process(*map(str, call), cwd=tmp_path)
+        assert done.returncode == 1 and done.stderr.startswith("error: the job "), done.stderr
+        assert words in done.stderr and "launch.gpus_per_node of the model" in done.stderr
+    for device in ("cuda", "gpu"):
+        message = refused("evaluate.py", *given, "--facts", inputs / "facts.parquet", "--device", device, "--out", out)
+        assert f"option --device: {device!r} is no device that torch sees here" in message
+    assert not list(out.rglob("*"))
 
 
 def overflowing(folder: Path, factor: float) -> None:

@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
+from demo_study import DEMO, changed
 from sftlens.deepspeed_config import engine_config
 from sftlens.errors import ConfigError, DataError
 from sftlens.settings.finetuning import FinetuneSettings
+from test_grid import planned
 
 SHIPPED = Path(__file__).resolve().parent.parent / "config" / "deepspeed"
 
@@ -62,5 +65,15 @@ def test_what_a_file_may_not_say_is_refused_with_the_remedy(tmp_path, given, wor
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"none\.json: no such file"):
+    with pytest.raises(DataError, match=r"none\.json: no such file; correct finetuning\.deepspeed"):
         merged(tmp_path / "none.json")
+
+
+def test_what_a_file_may_not_say_is_found_before_anything_runs(tmp_path):
+    """Not after the probing of a model, which costs most."""
+    path, config = tmp_path / "mine.json", tmp_path / "my.yaml"
+    path.write_text('{"zero_optimization": {"stage": 3}}')
+    config.write_text(yaml.safe_dump(changed(DEMO, finetuning__deepspeed=str(path))))
+    run = planned(tmp_path, config)
+    assert run.returncode == 1 and "Traceback" not in run.stderr
+    assert run.stderr.splitlines()[-1].startswith(f"error: {path}: key 'zero_optimization.stage' is 3, but")

@@ -14,6 +14,7 @@ import yaml
 from demo_study import DEMO, ROOT, changed, demo
 from sftlens.grid import cells, conditions, counting, jobs, loading, paths, targets
 from sftlens.grid.cells import Cell, Product
+from sftlens.grid.selection import select
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +38,7 @@ def test_paper_grid_has_every_cell_once(paper):
     asked = [product for product in cells.distinct(paper) if product.stage == "finetune"]
     numbered, every = 5 * 6 * 6 * 5, 5 * 6
     assert len(asked) == len(set(asked)) == numbered + every
-    assert counting.cells(paper)["scaling"] == numbered + every + 5 * 2  # n = 0: SFT prompt, few-shot
+    assert counting.cells(select(paper))["scaling"] == numbered + every + 5 * 2  # n = 0: SFT prompt, few-shot
     seeds_of_all = {product.cell.seed for product in asked if product.cell.scale == "all"}
     assert seeds_of_all == {0}
 
@@ -74,7 +75,7 @@ def test_shrink_takes_its_measure_from_the_changes_of_the_papers_order():
     assert histogram == "results/demo/tiny/D0/n60/seed0/full/changes/relative-transformer/histogram.parquet"
     assert {"relative", "shrink"} == set(made.constraints()["order"].split("|"))
     both = demo(experiments={"restoration": {"scales": [60], "ratios": [20], "orders": ["relative", "shrink"]}})
-    assert counting.jobs(both)["changes"] == counting.jobs(study)["changes"] == 5
+    assert counting.jobs(select(both))["changes"] == counting.jobs(select(study))["changes"] == 5
     against = [c.against for c in conditions.contrasts(conditions.conditions(cells.distinct(both)))]
     assert sum(text.startswith("shrink") for text in against) == 5
 
@@ -216,14 +217,14 @@ def test_options_of_a_script():
     assert paths.options(study.facts, ["remove_train_from_test"]) == ["--no-remove-train-from-test"]
 
 
-def planned(folder: Path, config: Path | str, **variables: str) -> subprocess.CompletedProcess[str]:
+def planned(folder: Path, config: Path | str, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Plan a study in a folder that holds neither results nor data nor models, only config/."""
     if not (folder / "config").exists():
         (folder / "config").symlink_to(ROOT / "config")
     command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-n", "--quiet", "rules"]
     environment = {name: value for name, value in os.environ.items() if name != "ENTITY_QUESTIONS_DIR"}
     return subprocess.run(
-        [*command, "--directory", str(folder), "--configfile", str(config)],
+        [*command, "--directory", str(folder), "--configfile", str(config), *options],
         capture_output=True,
         text=True,
         env={**environment, **variables},
@@ -241,10 +242,10 @@ def stats(run: subprocess.CompletedProcess[str]) -> dict[str, int]:
 def test_snakemake_plans_what_is_counted(tmp_path, name):
     config = ROOT / "config" / f"{name}.yaml"
     found = stats(planned(tmp_path, config))
-    counted = counting.jobs(loading.load_file(config))
+    counted = counting.jobs(select(loading.load_file(config)))
     assert found.pop("total") == sum(counted.values())
     assert found == counted
-    assert f"total{sum(counted.values()):>18}" in counting.describe(loading.load_file(config))
+    assert f"total{sum(counted.values()):>18}" in counting.describe(select(loading.load_file(config)))
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["config"]
 
 
@@ -267,7 +268,7 @@ def test_snakemake_plans_an_imported_model_on_the_embedded_world(tmp_path):
     config = tmp_path / "my.yaml"
     config.write_text(yaml.safe_dump(values))
     found = stats(planned(tmp_path, config))
-    counted = counting.jobs(loading.load_file(config))
+    counted = counting.jobs(select(loading.load_file(config)))
     assert found.pop("total") == sum(counted.values())
     assert found == counted
     assert (found["world"], found["choose_templates"], found["restore"]) == (1, 1, 2)
@@ -281,7 +282,7 @@ def test_snakemake_plans_a_model_by_path_on_the_embedded_world(tmp_path):
     config.write_text(yaml.safe_dump(changed(DEMO, models={"mine": mine}, experiments=small)))
     found = stats(planned(tmp_path, config))
     assert found.pop("total") == sum(found.values())
-    assert found == counting.jobs(loading.load_file(config))
+    assert found == counting.jobs(select(loading.load_file(config)))
     assert found["world"] == 1 and "choose_templates" not in found
 
 

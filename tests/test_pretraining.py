@@ -1,5 +1,7 @@
 """Pretraining at a size of seconds: files, batches, schedule, and that the seed decides every byte."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from sftlens import checkpoints, files, pretraining, prompts
 from sftlens.errors import DataError, TrainingError
 from sftlens.settings.base import Geometry, PretrainingSettings
 
+ROOT = Path(__file__).parent.parent
 GEOMETRY = Geometry(layers=1, hidden_size=16, intermediate_size=24, heads=2, kv_heads=2, vocab_size=300, tied=False)
 SETTINGS = PretrainingSettings(batch_tokens=64, learning_rate=1e-2, max_positions=64)
 TEXTS = [f"{name} was born in {city}{end}" for name in ("Ada Loren", "Ben Oslo", "Cy Vale")
@@ -69,13 +72,25 @@ def test_the_seed_decides_every_byte(corpus: Path, trained: tuple[Path, dict[str
     assert files.tree_sha256(tmp_path / "other") != files.tree_sha256(trained[0])
 
 
+def test_two_processes_train_what_one_does(
+    corpus: Path, trained: tuple[Path, dict[str, float]], tmp_path: Path
+) -> None:
+    settings = SETTINGS.model_copy(update={"processes": 2})
+    with pytest.raises(TrainingError, match=r"processes is 2, but 1 of them run; start scripts/base\.py"):
+        pretraining.pretrain(corpus, GEOMETRY, settings, tmp_path / "alone")
+    options = ["--corpus", str(corpus), "--geometry", GEOMETRY.model_dump_json(), "--out", str(tmp_path)]
+    command = [sys.executable, "scripts/base.py", "--source", "pretrain", *options]
+    subprocess.run([*command, "--pretraining", settings.model_dump_json()], cwd=ROOT, check=True)
+    report = files.read_json(tmp_path / "base.json")["report"]
+    assert report == pytest.approx(trained[1], rel=1e-3)
+    assert checkpoints.load_model(tmp_path / "checkpoint").num_parameters() > 0
+
+
 def test_pretraining_leaves_torch_as_it_was(corpus: Path, tmp_path: Path) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    threads = torch.get_num_threads()
-    pretraining.pretrain(corpus, GEOMETRY, SETTINGS.model_copy(update={"threads": threads + 1}), tmp_path / "m")
-    assert torch.get_num_threads() == threads
+    pretraining.pretrain(corpus, GEOMETRY, SETTINGS, tmp_path / "m")
     assert torch.equal(torch.rand(3), expected)
 
 

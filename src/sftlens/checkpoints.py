@@ -18,6 +18,7 @@ from sftlens.model_folders import (
     resolve,
     write_manifest,
 )
+from sftlens.placement import place
 from sftlens.tensor_files import INDEX, SINGLE, TensorFolder, weight_files
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def load_model(
 
     Raises:
         ModelError: a tensor is missing, extra, wrongly shaped or holds NaN or Inf.
+        LaunchError: there is no such device.
     """
     folder = resolve(path)
     quieten()
@@ -111,25 +113,7 @@ def load_model(
         refuse_untied(source)
     model.name_or_path = str(folder)
     read_generation_config(folder, model)
-    return _placed(model, device or default_device()).eval()
-
-
-def default_device() -> str:
-    """Return the device that models run on unless told otherwise; `auto` where there are several."""
-    if not torch.cuda.is_available():
-        return "cpu"
-    return "auto" if torch.cuda.device_count() > 1 else "cuda"
-
-
-def _placed(model: "PreTrainedModel", device: str) -> "PreTrainedModel":
-    """Return the model on its device; `auto` fills one device after another with whole layers."""
-    if device != "auto":
-        return model.to(torch.device(device))  # type: ignore[arg-type]
-    from accelerate import dispatch_model, infer_auto_device_map
-
-    places = infer_auto_device_map(model, no_split_module_classes=list(model._no_split_modules or []))
-    spread: PreTrainedModel = dispatch_model(model, places)
-    return spread
+    return place(model, device).eval()
 
 
 def read_generation_config(folder: Path, model: "PreTrainedModel") -> None:

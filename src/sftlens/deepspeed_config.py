@@ -4,7 +4,7 @@ import difflib
 from pathlib import Path
 from typing import Any
 
-from sftlens.errors import ConfigError
+from sftlens.errors import ConfigError, DataError
 from sftlens.files import read_json
 from sftlens.settings.finetuning import FinetuneSettings
 
@@ -76,7 +76,21 @@ def engine_config(settings: FinetuneSettings, micro_batch: int, accumulation: in
     }
 
 
+def check(settings: FinetuneSettings) -> None:
+    """Raise what `engine_config` does for the keys of the file `settings.deepspeed`; it needs no DeepSpeed."""
+    if settings.deepspeed:
+        _keys(Path(settings.deepspeed), settings)
+
+
 def _given(path: Path, settings: FinetuneSettings) -> dict[str, Any]:
+    given = _keys(path, settings)
+    _refuse_malformed(path, given.get("zero_optimization", {}))
+    return given
+
+
+def _keys(path: Path, settings: FinetuneSettings) -> dict[str, Any]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; correct finetuning.deepspeed (config/deepspeed has some)")
     given = _mapping(path, "", read_json(path))
     for key in given:
         if key in OWNED:
@@ -91,7 +105,6 @@ def _given(path: Path, settings: FinetuneSettings) -> dict[str, Any]:
         )
     for part, known in OFFLOAD.items():
         _refuse_offload(path, part, _mapping(path, part, zero.get(part, {})), known, settings.offload)
-    _refuse_malformed(path, zero)
     return given
 
 

@@ -1,6 +1,7 @@
 """The errors a user can mend: every message names the file, the key and the remedy."""
 
 import errno
+import os
 
 
 class SftlensError(Exception):
@@ -39,8 +40,18 @@ PAUSED_STATUS = 75
 """Exit status of a program that stopped like that (EX_TEMPFAIL of sysexits.h: try again later)."""
 
 
+MENDED = {
+    errno.EROFS: "make it writable",
+    errno.EACCES: "change its permissions",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free space"),
+}
+"""What helps against an error of the system."""
+
+
 def explained(error: OSError) -> str | None:
     """Return the message of a full or read-only disk (or file: EFBIG); None for other errors of the system."""
-    if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EFBIG):
+    if error.errno not in MENDED:
         return None
-    return f"{error.filename or 'output'}: {error.strerror}; free space or choose another folder"
+    # pyarrow's own texts say less than the system's.
+    reason, remedy = os.strerror(error.errno), MENDED[error.errno]
+    return f"{error.filename or 'output'}: {reason}; {remedy} or choose another folder"

@@ -43,6 +43,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         yield partial
         replace(partial, path)
+    except OSError as error:
+        if error.filename is None:  # of a write to a full disk
+            error.filename = str(path)
+        raise
     finally:
         remove(partial)
 

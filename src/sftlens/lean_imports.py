@@ -20,8 +20,17 @@ VERSIONS = {"torch": "2.13.0", "transformers": "5.23.0"}
 COMPILER = "torch._dynamo"
 SHAPES = "torch.fx.experimental.symbolic_shapes"
 """Sizes as symbols: what needs sympy."""
+METAS = "torch._meta_registrations"
+"""Shapes of results, in Python: for torch.compile, and for what few operations cannot do it in C++."""
+
+
+def _load_metas(decompositions: ModuleType) -> None:
+    if METAS in sys.modules:
+        load(sys.modules[METAS])
+
 
 PATCHES = {
+    "torch._decomp": _load_metas,
     "torch.library": start_up_patches.module_of_caller,
     "torch._library.utils": start_up_patches.source_of_caller,
     "transformers.utils.import_utils": start_up_patches.scan_late,
@@ -123,14 +132,28 @@ def postponed() -> dict[str, Lent]:
         "torch.nn.attention.flex_attention": _lent(
             "transformers.", "AuxRequest", "BlockMask", "create_block_mask", "flex_attention"
         ),
+        METAS: Lent(),
         "torch.distributed._composable": Lent(),
         "torch.distributed._composable.fsdp": _lent("transformers.", "fully_shard"),
         "torch.distributed.checkpoint": Lent(),
         "torch.distributed.checkpoint.hf_storage": _lent(
             "transformers.", "HuggingFaceStorageReader", "HuggingFaceStorageWriter"
         ),
+        "torch.distributed.tensor": _lent(
+            "transformers.", "DTensor", "Partial", "Replicate", "Shard", "distribute_tensor"
+        ),
+        "torch.distributed.tensor._utils": _lent("transformers.", "compute_local_shape_and_global_offset"),
+        "torch.distributed.tensor.placement_types": _lent("transformers.", "Shard", "_StridedShard"),
         "torch.distributed.fsdp": _lent("transformers.", "CPUOffloadPolicy", "MixedPrecisionPolicy"),
         "torch.distributed.fsdp.fully_sharded_data_parallel": _lent("accelerate.", "FullyShardedDataParallel"),
+        "transformers.distributed.expert_parallel": _lent("transformers.", "apply_expert_parallelism"),
+        "transformers.distributed.tensor_parallel": _lent(
+            "transformers.",
+            "apply_tensor_parallelism",
+            "gather_state_dict_for_save",
+            "get_kv_heads_per_rank",
+            "verify_tp_plan",
+        ),
         "transformers.integrations.deepgemm": _lent(
             "transformers.",
             "deepgemm_bf16_experts_forward",

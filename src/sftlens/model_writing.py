@@ -2,7 +2,8 @@
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,20 +31,33 @@ def write_model(
     """
     shapes = {name: tuple(getattr(p, "ds_shape", p.shape)) for name, p in engine.module.named_parameters()}
     names = sorted(shapes)
-    weights = _weights(engine, names, dtype)
-    if engine.global_rank != 0:
+    # Closed while the processes still know one another, also where the disk is full.
+    with closing(_weights(engine, names, dtype)) as weights:
+        if engine.global_rank == 0:
+            specs = [TensorSpec(name, shapes[name], dtype) for name in names]
+            _write(engine.module, dtype, tokenizer, folder, specs, weights, shard_bytes)
         for _ in weights:
             pass
-        return
+
+
+def _write(
+    model: "PreTrainedModel",
+    dtype: torch.dtype,
+    tokenizer: "PreTrainedTokenizerBase | None",
+    folder: Path,
+    specs: Sequence[TensorSpec],
+    weights: Iterator[torch.Tensor],
+    shard_bytes: int,
+) -> None:
     checkpoints.quieten()
     with atomic_path(folder) as partial:
         partial.mkdir()
-        _write_companions(engine.module, dtype, tokenizer, partial)
-        write_weights(partial, [TensorSpec(name, shapes[name], dtype) for name in names], weights, shard_bytes)
+        _write_companions(model, dtype, tokenizer, partial)
+        write_weights(partial, specs, weights, shard_bytes)
         checkpoints.make_readable(partial)
 
 
-def _weights(engine: Any, names: Sequence[str], dtype: torch.dtype) -> Iterator[torch.Tensor]:
+def _weights(engine: Any, names: Sequence[str], dtype: torch.dtype) -> Generator[torch.Tensor]:
     """Yield each tensor, whole; where processes hold parts, all of them gather it and then let go of it again."""
     import deepspeed
 

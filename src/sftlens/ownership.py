@@ -40,8 +40,13 @@ def claim(path: Path) -> str | None:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
         return None
-    with os.fdopen(handle, "w") as file:
-        json.dump(owner, file)
+    try:
+        with os.fdopen(handle, "w") as file:
+            json.dump(owner, file)
+    except OSError as error:  # on a full disk: an empty claim would keep the next one waiting
+        path.unlink(missing_ok=True)
+        error.filename = str(path)
+        raise
     return token
 
 

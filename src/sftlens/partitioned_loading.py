@@ -4,20 +4,16 @@ Every process holds its own part of each tensor; the first one reads the files, 
 model may be larger than the memory of any process.
 """
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sftlens import checkpoints
+from sftlens import checkpoints, weight_shapes
 from sftlens.tensor_files import TensorFolder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-COMPUTED = r"rotary_emb\.inv_freq"
-"""Tensors that old checkpoints store although every model computes them itself."""
 
 
 def load_partitioned(path: Path, dtype: torch.dtype, config: dict[str, Any], rank: int) -> "PreTrainedModel":
@@ -38,7 +34,7 @@ def load_partitioned(path: Path, dtype: torch.dtype, config: dict[str, Any], ran
     checkpoints.quieten()
     source = checkpoints.open_tensors(folder)
     model = _empty(folder, dtype, config)
-    _refuse_mismatch(source, model)
+    weight_shapes.compare(source, model)
     for name, parameter in model.named_parameters():
         with deepspeed.zero.GatheredParameters(parameter, modifier_rank=0):
             if rank == 0:
@@ -63,26 +59,6 @@ def _empty(folder: Path, dtype: torch.dtype, config: dict[str, Any]) -> "PreTrai
         model: PreTrainedModel = checkpoints.architecture(folder, wanted)(wanted)
     model.tie_weights()
     return model
-
-
-def _refuse_mismatch(source: TensorFolder, model: "PreTrainedModel") -> None:
-    places = model.named_parameters(remove_duplicate=False)
-    shapes = {name: tuple(getattr(parameter, "ds_shape", ())) for name, parameter in places}
-    needed = {name for name, _ in model.named_parameters()}
-    ignored = {COMPUTED, *(model._keys_to_ignore_on_load_unexpected or ())}
-    unknown = [name for name in source.names if name not in shapes]
-    checkpoints.refuse_mismatch(
-        source,
-        {
-            "missing_keys": needed - set(source.names),
-            "unexpected_keys": [name for name in unknown if not any(re.search(pattern, name) for pattern in ignored)],
-            "mismatched_keys": [
-                (name, source.shape(name), shapes[name])
-                for name in source.names
-                if name in shapes and source.shape(name) != shapes[name]
-            ],
-        },
-    )
 
 
 def _refuse_untied(source: TensorFolder, model: "PreTrainedModel") -> None:

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
@@ -42,12 +42,13 @@ def pretrain(
 ) -> dict[str, float]:
     """Train tokenizer and model on a corpus and write them as a Hugging Face folder.
 
-    The same corpus, geometry and settings (threads included) give the same bytes.
+    The same corpus, geometry and settings (processes included) give the same bytes. With several processes each of
+    them calls this, in a process group of torch.distributed; the first writes.
 
     Args:
         corpus: UTF-8 text, one document a line; a space at a line's end belongs to the document.
         geometry: shape of the model; its vocabulary is that of the tokenizer, too.
-        settings: learning rate, batch size, seed, threads.
+        settings: learning rate, batch size, seed, processes.
         out: folder to write (config, fp32 safetensors, fast tokenizer that adds BOS but no EOS).
         progress: wraps the iterable of steps, such as `sftlens.progress.bar`.
 
@@ -63,10 +64,10 @@ def pretrain(
     tokenizer = train_tokenizer(texts, geometry.vocab_size, settings.max_positions)
     documents = encode(tokenizer, texts, settings.max_positions)
     batches = list(make_batches(documents, settings))
-    with _threads(settings.threads):
-        model = make_model(geometry, settings)
-        losses = train(model, batches, settings, progress)
-    save_model(model, tokenizer, out)
+    model = make_model(geometry, settings)
+    losses = train(model, batches, settings, progress)
+    if _share()[0] == 0:
+        save_model(model, tokenizer, out)
     return {
         "documents": len(documents),
         "tokens": sum(map(len, documents)),
@@ -74,16 +75,6 @@ def pretrain(
         "loss_first": losses[0],
         "loss_last": float(np.mean(losses[-REPORTED_STEPS:])),
     }
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def read_documents(corpus: Path) -> list[str]:
@@ -187,26 +178,52 @@ def train(
 ) -> list[float]:
     """Train in place, one step a batch, and return each step's mean loss per predicted token (nats).
 
-    AdamW with warm-up and cosine. Raises TrainingError when the loss is not finite.
+    AdamW with warm-up and cosine. Each process of the group takes its share of a batch's documents; the gradients are
+    summed. Raises TrainingError when the loss is not finite, or the group has not `settings.processes` processes.
     """
+    rank, processes = _share()
+    if processes != settings.processes:
+        raise TrainingError(
+            f"pretraining.processes is {settings.processes}, but {processes} of them run; start scripts/base.py, "
+            "which starts the others"
+        )
     parameters = list(model.parameters())
+    total = _flat_gradients(parameters)
     optimizer = torch.optim.AdamW(parameters, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True)
     model.train()
     losses = []
     for step, batch in enumerate(progress(batches, "pretraining")):
         optimizer.param_groups[0]["lr"] = learning_rate(step, len(batches), batch.numel(), settings)
-        loss = _loss(model, batch)
-        losses.append(loss.item())
+        total.zero_()
+        if len(batch) > rank:
+            loss = _loss(model, batch[rank::processes]) * len(batch[rank::processes]) / len(batch)
+            loss.backward()
+            total[-1] = loss.detach()
+        if processes > 1:
+            dist.all_reduce(total)
+        losses.append(total[-1].item())
         if not math.isfinite(losses[-1]):
             raise TrainingError(
                 f"pretraining: the loss is {losses[-1]} at step {step + 1}; lower pretraining.learning_rate"
             )
-        loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
         optimizer.step()
-        optimizer.zero_grad()
     model.eval()
     return losses
+
+
+def _share() -> tuple[int, int]:
+    """Return the number of this process in its group, and the group's size."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def _flat_gradients(parameters: Sequence[torch.nn.Parameter]) -> torch.Tensor:
+    """Return one vector that all gradients are views of, and a last element for the loss: they are summed at once."""
+    sizes = [parameter.numel() for parameter in parameters]
+    flat = torch.zeros(sum(sizes) + 1)
+    for parameter, part in zip(parameters, flat[:-1].split(sizes), strict=True):
+        parameter.grad = part.view_as(parameter)
+    return flat
 
 
 def learning_rate(step: int, steps: int, tokens: int, settings: PretrainingSettings) -> float:

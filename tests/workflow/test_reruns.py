@@ -45,6 +45,23 @@ def test_one_more_ratio_runs_only_its_job(run: Path, config: dict):
     assert planned(run) == aggregates(restore=1, figure=1, table=3)
 
 
+def test_choosing_experiments_runs_only_what_is_theirs(run: Path, config: dict):
+    """Whatever is chosen, what exists stays; the table and the page are of the whole study, so that they stay, too."""
+    for only in ("divergence", "scaling,restoration", "[mastery]"):
+        assert planned(run, "--config", f"only={only}") == {}
+    cell = run / "results/mini/tiny/mixed/n16/seed0/full"
+    (cell / "evaluate/summary.json").unlink()
+    (cell / "divergence/summary.json").unlink()
+    assert planned(run, "--config", "only=divergence") == {"divergence": 1, "figure": 1}
+    assert planned(run, "--config", "only=concentration") == {}
+
+
+def test_rates_of_the_plan_rerun_nothing(run: Path, config: dict):
+    config["plan"] = {"read": 1e7, "gpu": {"operations": 5e14}}
+    configure(run, config)
+    assert planned(run) == {}
+
+
 def test_one_more_model_leaves_the_first_alone(run: Path, config: dict):
     config["models"]["other"] = {**config["models"]["tiny"], "pretraining": {"seed": 7}}
     for experiment in config["experiments"].values():

@@ -12,7 +12,7 @@ rule base:
         f"{LOGS}/{{model}}/base-{{key}}.tsv"
     conda:
         "../../envs/train.yaml"
-    threads: JOBS.base_threads
+    threads: JOBS.base_cpus
     resources:
         **JOBS.resources.base(),
     params:

@@ -6,16 +6,22 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from sftlens.errors import SftlensError
-from sftlens.grid import counting, loading, paths as grid_paths, repairing
+from sftlens import deepspeed_config
+from sftlens.errors import SftlensError, explained
+from sftlens.grid import counting, loading, paths as grid_paths, planning, repairing, selection
 from sftlens.grid.jobs import Jobs
 from sftlens.settings import probing
 
 SOURCES = ", ".join(map(str, workflow.configfiles)) or "--config"
 
+# What one run asks for is no property of the study: it stands on the command line and in no job's settings.
+ONLY = config.pop("only", None)
+
 # An exception would drag a traceback of this file along.
 try:
     STUDY = loading.load(config, SOURCES)
+    ASKED = selection.select(STUDY, ONLY)
+    deepspeed_config.check(STUDY.finetuning)
     RECORDED = grid_paths.read_snapshot(Path(grid_paths.Paths(STUDY).root))
 except SftlensError as error:
     sys.exit(f"error: {error}")
@@ -46,8 +52,11 @@ wildcard_constraints:
 
 
 onstart:
-    if set(workflow.dag_settings.targets) != {"cells"}:
-        grid_paths.record(STUDY)
+    if set(workflow.dag_settings.targets) not in ({"cells"}, {"plan"}):
+        try:
+            grid_paths.record(STUDY)
+        except OSError as error:
+            sys.exit(f"error: {explained(error) or error}")
 
 
 onerror:

@@ -1,9 +1,10 @@
-"""Target-only rules: the paper's figures and tables by name, and the size of the grid."""
+"""Target-only rules: the paper's figures and tables by name, the size of the grid and its price."""
 
 
 localrules:
     all,
     cells,
+    plan,
 
 
 for target in JOBS.targets:
@@ -22,6 +23,17 @@ rule cells:
     conda:
         "../../envs/data.yaml"
     params:
-        text=counting.describe(STUDY),
+        text=counting.describe(ASKED),
+    shell:
+        "echo {params.text:q} | tee {log:q}"
+
+
+rule plan:
+    log:
+        ".snakemake/log/plan.txt",
+    conda:
+        "../../envs/data.yaml"
+    params:
+        text=planning.Plan(ASKED).described,
     shell:
         "echo {params.text:q} | tee {log:q}"

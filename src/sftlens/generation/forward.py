@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sftlens.errors import ModelError
+from sftlens.generation import roomy
 from sftlens.generation.batching import Batch, batches, check_prompts
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def first_logits(
     """Yield (places, fp32 logits [rows, vocabulary]) of the token after each prompt."""
     check_prompts(prompts, 1, model)
     for batch in batches(prompts, batch_tokens, 1):
-        logits, _ = prefill(model, batch)
+        logits = torch.cat([_last_logits(_read(model, part)) for part in _chunks(batch, model.device)])
         refuse_damaged(logits)
         yield batch.places, logits
 
@@ -57,22 +58,21 @@ def may_mix(model: "PreTrainedModel") -> bool:
 
 def prefill(model: "PreTrainedModel", batch: Batch) -> tuple[torch.Tensor, State]:
     """Read a batch of prompts; return the fp32 logits [rows, vocabulary] of their next tokens, and the state."""
-    parts = [chunk for part in batch.parts for chunk in _chunks(part, model.device)]
+    parts = _chunks(batch, model.device)
     results = [_read(model, part) for part in parts]
     logits = torch.cat([_last_logits(result) for result in results])
-    caches = [result.past_key_values for result in results]
-    if len(caches) == 1:
-        return logits, State(caches[0])
-    lengths = torch.cat([torch.full((len(part),), part.shape[1]) for part in parts])
-    cache = _side_by_side(caches, [part.shape[1] for part in parts])
+    cache = roomy.side_by_side([result.past_key_values for result in results])
     if len(batch.parts) == 1:
         return logits, State(cache)
+    lengths = torch.cat([torch.full((len(part),), part.shape[1]) for part in parts])
     mask = (torch.arange(batch.longest) >= batch.longest - lengths[:, None]).long()
     return logits, State(cache, lengths.to(model.device), mask.to(model.device))
 
 
-def _chunks(part: torch.Tensor, device: torch.device) -> Sequence[torch.Tensor]:
-    return part.split(max(1, _CPU_TOKENS // part.shape[1])) if device.type == "cpu" else [part]
+def _chunks(batch: Batch, device: torch.device) -> list[torch.Tensor]:
+    if device.type != "cpu":
+        return batch.parts
+    return [chunk for part in batch.parts for chunk in part.split(max(1, _CPU_TOKENS // part.shape[1]))]
 
 
 def _read(model: "PreTrainedModel", part: torch.Tensor) -> Any:
@@ -86,7 +86,7 @@ def _read(model: "PreTrainedModel", part: torch.Tensor) -> Any:
         return model(input_ids=ids, use_cache=True, logits_to_keep=1)
     first = torch.cat([torch.zeros(1, dtype=torch.int64), heads.diff().nonzero().flatten() + 1])
     begun = model(input_ids=ids[first.to(ids.device), :length], use_cache=True, logits_to_keep=1)
-    begun.past_key_values.reorder_cache(heads)
+    roomy.reorder(begun.past_key_values, heads, part.shape[1] - length)
     return model(input_ids=ids[:, length:], past_key_values=begun.past_key_values, use_cache=True, logits_to_keep=1)
 
 
@@ -108,22 +108,6 @@ def _beginnings(ids: torch.Tensor) -> tuple[int, torch.Tensor]:
     if int(spared[best]) < _WORTH_A_STEP:
         return 0, lengths[:0]
     return best, torch.cat([lengths[:1], (alike < best).cumsum(0)])
-
-
-def _side_by_side(caches: list[Any], lengths: list[int]) -> Any:
-    """Return one cache for the rows of several, shorter ones padded on the left."""
-    whole, longest = caches[0], max(lengths)
-    for i, layer in enumerate(whole.layers):
-        for name in ("keys", "values"):
-            parts = [getattr(cache.layers[i], name) for cache in caches]
-            padded = [
-                torch.nn.functional.pad(part, (0, 0, longest - length, 0))
-                for part, length in zip(parts, lengths, strict=True)
-            ]
-            setattr(layer, name, torch.cat(padded))
-        for cache in caches[1:]:
-            cache.layers[i].keys = cache.layers[i].values = None
-    return whole
 
 
 def advance(model: "PreTrainedModel", state: State, tokens: torch.Tensor) -> tuple[torch.Tensor, State]:

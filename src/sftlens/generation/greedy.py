@@ -52,9 +52,7 @@ def _decode(model: "PreTrainedModel", batch: Batch, steps: int, eos: int) -> np.
     rows = np.arange(len(batch.places))
     logits, state = forward.prefill(model, batch)
     for step in range(steps):
-        best = logits.max(-1)
-        forward.refuse_damaged(best.values)
-        tokens = best.indices
+        tokens = _most_probable(logits)
         new[rows, step] = tokens.cpu().numpy()
         alive = np.flatnonzero(new[rows, step] != eos)
         if step + 1 == steps or not len(alive):
@@ -65,3 +63,12 @@ def _decode(model: "PreTrainedModel", batch: Batch, steps: int, eos: int) -> np.
             state = forward.gather(state, kept)
         logits, state = forward.advance(model, state, tokens)
     return new
+
+
+def _most_probable(logits: torch.Tensor) -> torch.Tensor:
+    """Return the place of each row's largest logit, int64 [rows]; a NaN counts as the largest, and is refused."""
+    # On a CPU, numpy finds it ten times faster.
+    on_cpu = logits.device.type == "cpu"
+    tokens = torch.from_numpy(logits.numpy().argmax(-1)) if on_cpu else logits.argmax(-1)
+    forward.refuse_damaged(logits.gather(1, tokens[:, None]))
+    return tokens

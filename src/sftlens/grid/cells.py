@@ -1,6 +1,6 @@
 """The cells of a study and what is measured on each: a union of small products, each cell once."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,9 +101,10 @@ def products(study: Study) -> dict[str, list[Product]]:
     return {name: wanted for name, wanted in found.items() if wanted}
 
 
-def distinct(study: Study) -> list[Product]:
-    """Return every product of a study once, training runs and mastery included."""
-    asked = [product for wanted in products(study).values() for product in wanted]
+def distinct(study: Study, experiments: Container[str] | None = None) -> list[Product]:
+    """Return every product of a study, or of some of its experiments, once; training runs and mastery included."""
+    found = products(study)
+    asked = [p for name, wanted in found.items() if experiments is None or name in experiments for p in wanted]
     cells = list(dict.fromkeys(product.cell for product in asked))
     trained = [Product("finetune", cell) for cell in cells if cell.trained]
     models = dict.fromkeys(cell.model for cell in cells)

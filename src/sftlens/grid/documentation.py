@@ -39,6 +39,7 @@ Copy one, give it another name with the key `study`, and change what you need:
 cp config/entityquestions-tiny.yaml my-study.yaml
 snakemake -n --configfile my-study.yaml                   # what would run
 snakemake cells --cores 1 --configfile my-study.yaml      # how large it is
+snakemake plan --cores 1 --configfile my-study.yaml       # what it costs: device hours, bytes, disk
 snakemake --cores all --configfile my-study.yaml
 ```
 
@@ -48,6 +49,9 @@ snakemake --cores all --configfile my-study.yaml
   `geometry` stands in its `config.json`; it is checked against the weights before they are used.
 - A study may grow: models, scales, seeds, ratios or experiments that are added run, and what exists stays.
   Other facts, or another model under an old name, need another `study`.
+- `--config only=scaling,restoration` (any target; not in the file) runs the cells of these experiments and draws
+  what can be drawn from them alone; table and page of the whole study wait for a run without it. Choosing
+  otherwise reruns nothing.
 - `relations.yaml` holds the completion templates of every relation (`templates` names another file of that
   form), `aliases.yaml` other accepted names of objects (`facts.aliases`). Paths are relative to the folder
   that Snakemake runs in.
@@ -140,7 +144,7 @@ def _key(name: str, field: FieldInfo) -> Key:
     ]
     kind = ", ".join([_kind(field.annotation), *bounds])
     default = "*required*" if field.is_required() else _default(field.get_default(call_default_factory=True))
-    return Key(name, kind, default, field.description or "")
+    return Key(name, kind, default, " ".join((field.description or "").split()))
 
 
 def _kind(annotation: Any) -> str:

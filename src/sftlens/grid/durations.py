@@ -4,9 +4,10 @@ A training that runs out of time goes on where it stopped; for the other stages 
 is only a limit: Slurm starts short jobs earlier. `--set-resources RULE:runtime=MINUTES` overrides it.
 """
 
-from collections.abc import Mapping
 from math import ceil
 
+from sftlens.grid import amounts
+from sftlens.grid.amounts import TEMPLATES, questions
 from sftlens.grid.memory import STORED, parameters
 from sftlens.grid.study import Model, Study
 from sftlens.settings.finetuning import FinetuneSettings
@@ -27,37 +28,21 @@ ROWS = 64
 """Questions that are answered side by side."""
 SHARED_PREFIXES = 6
 """How many times fewer tokens sampling needs because the samples of a prompt share their beginnings."""
-TEMPLATES = 21
-"""Completion templates of a relation."""
 PRETRAINING = 240
 """Minutes of pretraining a tiny model; the demo's takes a few."""
-ENTITY_QUESTIONS = {"train": 75_944, "test": 9_555, "testood": 11_613}
-IN_DOMAIN, OUT_OF_DOMAIN = 10, 14
 START, FACTOR, SHORTEST = 10.0, 3.0, 30
 """Minutes to start, factor for machines slower than the rates, and the least that is asked for, minutes."""
 LONGEST_TRAINING = 1440
 """Minutes: most clusters grant a day. A longer training goes on in the next try."""
 
 
-def questions(study: Study) -> Mapping[str, int]:
-    """Return how many questions of each split a study asks, at most."""
-    relations = {"train": IN_DOMAIN, "test": IN_DOMAIN, "testood": OUT_OF_DOMAIN}
-    if study.facts.source == "world":
-        return {split: getattr(study.world, split) * count for split, count in relations.items()}
-    kept = {split: getattr(study.facts.sample, split) * count for split, count in relations.items()}
-    return {split: kept[split] or ENTITY_QUESTIONS[split] for split in relations}
-
-
 def training(model: Model, settings: FinetuneSettings, scale: str) -> int:
     """Return the minutes of one try of a training run."""
-    gpus, world, count = bool(model.launch.gpus_per_node), model.launch.world_size, parameters(model.geometry)
-    examples = settings.epochs * (ALL_EXAMPLES if scale == "all" else int(scale))
-    steps = ceil(examples / settings.batch_size)
-    passes = 8 if settings.gradient_checkpointing else 6
-    computing = passes * count * examples * SAMPLE_TOKENS / (FLOPS[gpus] * min(world, settings.batch_size))
-    # Stage 3 gathers the weights twice a step and shares the gradients out.
-    exchanging = steps * 3 * STORED * count / EXCHANGED[gpus] if world > 1 else 0.0
-    needed = _minutes(_loading(model) + computing + exchanging + STORED * count / WRITTEN)
+    gpus, world = bool(model.launch.gpus_per_node), model.launch.world_size
+    work = amounts.training(model, settings, ALL_EXAMPLES if scale == "all" else int(scale), SAMPLE_TOKENS)
+    computing = work.operations / (FLOPS[gpus] * min(world, settings.batch_size))
+    exchanging = work.exchanged / EXCHANGED[gpus]
+    needed = _minutes(_loading(model) + computing + exchanging + STORED * parameters(model.geometry) / WRITTEN)
     return min(needed, LONGEST_TRAINING)
 
 
@@ -70,8 +55,8 @@ def asking(model: Model, tokens: float, models: int = 1) -> int:
 
 def probing(study: Study, model: Model) -> int:
     """Return the minutes of measuring mastery."""
-    templates = min(TEMPLATES, study.probing.max_templates or TEMPLATES)
-    drawn = sum(questions(study).values()) * templates * study.probing.samples * study.probing.max_new_tokens
+    asked = amounts.sentences(study, sum(questions(study).values()))
+    drawn = asked * study.probing.samples * study.probing.max_new_tokens
     return asking(model, drawn / SHARED_PREFIXES)
 
 

@@ -151,9 +151,9 @@ class Jobs:
             return own + options(entry, set(BASE_FIELDS) - {"pretraining"})
         return [*own, "--corpus", f"{self.paths.world}/corpus.txt", *options(entry, BASE_FIELDS)]
 
-    def base_threads(self, wildcards: Wildcards) -> int:
-        """Numeric threads that a base model is made with."""
-        return self.study.models[wildcards.model].pretraining.threads if self._pretrained(wildcards) else 1
+    def base_cpus(self, wildcards: Wildcards) -> int:
+        """Processes that a base model is made by."""
+        return self.study.models[wildcards.model].pretraining.processes if self._pretrained(wildcards) else 1
 
     def mastery_inputs(self, wildcards: Wildcards) -> dict[str, str]:
         """Inputs of probing; a finished table replaces the model and its templates."""

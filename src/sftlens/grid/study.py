@@ -12,6 +12,7 @@ from sftlens.settings.evaluation import EvaluationSettings
 from sftlens.settings.facts import FactsSettings
 from sftlens.settings.finetuning import FinetuneSettings
 from sftlens.settings.launch import Launch
+from sftlens.settings.plan import PlanSettings
 from sftlens.settings.probing import ProbingSettings
 from sftlens.settings.quality import QualitySettings
 from sftlens.settings.repair import RepairStudy
@@ -210,6 +211,8 @@ class Study(Settings):
     """How the divergence is measured."""
     restoration: RestorationSettings = RestorationSettings()
     """How parameters are restored."""
+    plan: PlanSettings = PlanSettings()
+    """Rates that `snakemake plan` reckons with; they change no job."""
     repair: RepairStudy | None = None
     """Repairing a model that was fine-tuned elsewhere (docs/repair.md)."""
     experiments: Experiments = Experiments()

@@ -4,10 +4,10 @@
 else knows about launchers.
 """
 
-from sftlens.launch.devices import lease
+from sftlens.launch.devices import lease, refuse_unseen
 from sftlens.launch.layout import Layout
 from sftlens.launch.slurm import seconds_left
 from sftlens.launch.starting import start
 from sftlens.launch.workers import worker
 
-__all__ = ["Layout", "lease", "seconds_left", "start", "worker"]
+__all__ = ["Layout", "lease", "refuse_unseen", "seconds_left", "start", "worker"]

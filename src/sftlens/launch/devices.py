@@ -31,6 +31,18 @@ def lease(count: int) -> list[IO[str]]:
     return list(taken.values())
 
 
+def refuse_unseen(count: int) -> None:
+    """Raise LaunchError where torch sees fewer GPUs than were lent: it would compute on the CPU without a word."""
+    import torch
+
+    if torch.cuda.device_count() < count:
+        raise LaunchError(
+            f"the job has {count} GPUs of this machine ({VISIBLE}={os.environ.get(VISIBLE)}), of which torch "
+            f"{torch.__version__} sees {torch.cuda.device_count()}; install a build of torch for this driver, or set "
+            f"launch.gpus_per_node of the model to 0 to compute on CPUs"
+        )
+
+
 def _take(count: int) -> dict[str, IO[str]]:
     devices = _devices()
     if len(devices) < count:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
 STARTER = "SFTLENS_STARTER"
 """The variable that tells a worker the id of the process that started it."""
 WATCH_SECONDS = 0.5
+PARTNER_LOST = ("Connection closed by peer", "Connection reset by peer")
+"""What gloo says in the processes that wait for one that has ended."""
 
 
 @contextmanager
@@ -33,6 +36,12 @@ def worker() -> Iterator[None]:
     except SftlensError as error:
         if not _tell(str(error), 1):
             raise
+        raise SystemExit(1) from None
+    except RuntimeError as error:
+        if not any(words in str(error) for words in PARTNER_LOST):
+            raise
+        # Not the reason, only its echo: the process that failed tells why.
+        print("another process of this training has ended, and so does this one", file=sys.stderr)
         raise SystemExit(1) from None
     except OSError as error:
         message = explained(error)

@@ -39,8 +39,8 @@ class PretrainingSettings(Settings):
     """Passes over the corpus."""
     max_positions: int = Field(256, ge=32)
     """Longest context of the model, tokens."""
-    threads: int = Field(1, ge=1)
-    """Numeric threads; part of the result's identity, so it never follows --cores."""
+    processes: int = Field(1, ge=1)
+    """Processes that share each batch; part of the result's identity (rounding), so it never follows --cores."""
 
 
 class BaseSettings(Settings):

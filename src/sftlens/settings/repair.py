@@ -30,8 +30,7 @@ class RepairSettings(Settings):
     ratios: list[float] = [1, 5, 20, 40, 60]
     """Percent of the region's parameters that are set back, each with every order."""
     orders: list[Literal["relative", "absolute", "shrink"]] = ["relative", "absolute", "shrink"]
-    """How parameters are ranked; `shrink` moves all of them towards the base instead, so that as much of the sum of
-    squared changes is undone as by `relative`."""
+    """How parameters are ranked; `shrink` moves all of them towards the base instead: the control of `relative`."""
     region: str = "transformer"
     """Which parameters are ranked and restored: transformer, attention, mlp, embedding, all or layersA-B."""
     score: Literal["exact", "contains", "rouge_l"] = "exact"

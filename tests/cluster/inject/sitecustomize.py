@@ -1,5 +1,7 @@
 """Tests only (PYTHONPATH): Slurm jobs are looked at every second; the training of a cell fails or waits when told to.
 
+That torch sees none of the faked GPUs is no fault.
+
 The plugin waits ten seconds longer after every look that found nothing, up to three minutes, and has no setting for
 that. In the folder SFTLENS_TEST_FAULTS a file `fail` holds the words that mark the call of a training that fails; while
 a file `hold` is there, the processes of a training wait before their second step, and say so by `reached-RANK`.
@@ -14,6 +16,7 @@ from pathlib import Path
 
 POLLING = "snakemake_interface_executor_plugins.executors.remote"
 TRAINING = "sftlens.finetuning"
+DEVICES = "sftlens.launch.devices"
 FAULTS = Path(os.environ.get("SFTLENS_TEST_FAULTS", "/nonexistent"))
 
 
@@ -39,7 +42,11 @@ def wait_at_the_second_step(module):
     module.take_step = take_step
 
 
-CHANGES = {POLLING: poll_quickly, TRAINING: wait_at_the_second_step}
+def believe_in_the_faked_gpus(module):
+    module.refuse_unseen = lambda count: None
+
+
+CHANGES = {POLLING: poll_quickly, DEVICES: believe_in_the_faked_gpus, TRAINING: wait_at_the_second_step}
 
 
 class Finder(importlib.abc.MetaPathFinder):
