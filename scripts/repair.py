@@ -39,7 +39,7 @@ def arguments() -> argparse.Namespace:
     how.add_argument("--prompt-template", help=r"ask with this text (default: 'Question: {question}\nAnswer:')")
     for name, kind in (("ratio", float), ("order", str)):
         text = f"repeatable (default: {', '.join(map(str, RepairSettings.model_fields[f'{name}s'].default))})"
-        parser.add_argument(f"--{name}", dest=f"{name}s", type=kind, action="append", help=text)
+        parser.add_argument(f"--{name}", dest=f"{name}s", type=kind, action="append", metavar=name.upper(), help=text)
     _cli.add_device(parser)
     parser.add_argument("--out", type=Path, required=True, help="new or empty folder")
     return parser.parse_args()
@@ -54,7 +54,7 @@ class Job:
         from sftlens.repair import fewshot, prompting, tasks
 
         self.args, self.settings = args, _cli.settings(args, RepairSettings)
-        self.state: Path = args.state or args.out.with_name(f".{args.out.name}.state")
+        self.state: Path = args.state or args.out.resolve().with_name(f".{args.out.resolve().name}.state")
         folders = [checkpoints.resolve(args.base), checkpoints.resolve(args.finetuned)]
         if adapters.is_adapter(folders[0]):
             raise ConfigError(f"{args.base}: is an adapter, no base model; give the base first, then the adapter")

@@ -46,11 +46,12 @@ def of_tasks(
     progress: Progress = lambda rows: None,
 ) -> pd.DataFrame:
     """Return one row an example, in their order: task_id, output, score (0 to 1), well_formed. Raises as `of_facts`."""
-    ids, names = prompting.tasks(tokenizer, tasks["prompt"].tolist()), tasks["task_id"].tolist()
+    ids = prompting.tasks(tokenizer, tasks["prompt"].tolist())
+    names = [f"task example {number}" for number in range(1, len(tasks) + 1)]
     texts, ended = _greedy(model, tokenizer, ids, names, settings.task_max_new_tokens, settings.batch_tokens, progress)
     score = SCORES[settings.score]
     scores = [score(text, target) for text, target in zip(texts, tasks["target"], strict=True)]
-    return pd.DataFrame({"task_id": names, "output": texts, "score": scores, "well_formed": ended})
+    return pd.DataFrame({"task_id": tasks["task_id"].tolist(), "output": texts, "score": scores, "well_formed": ended})
 
 
 def _greedy(
