@@ -19,6 +19,7 @@ include: "workflow/rules/finetune.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/divergence.smk"
 include: "workflow/rules/restore.smk"
+include: "workflow/rules/repair.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/targets.smk"
 
@@ -27,7 +28,8 @@ rule all:
     default_target: True
     input:
         # Of the whole study only: a run with `--config only=...` leaves them as they are.
-        [rules.report.output.page, rules.results.output.table] if ASKED.whole else [],
+        [rules.report.output.page, rules.results.output.table] if ASKED.whole and JOBS.products else [],
+        REPAIR.outputs().values() if ASKED.whole else [],
         [JOBS.target(name) for name in ASKED.targets],
         # Directly besides the aggregates: else a deleted result would go unnoticed.
         JOBS.files(ASKED.products),

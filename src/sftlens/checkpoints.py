@@ -199,7 +199,8 @@ def load_tokenizer(path: Path, bos: str = "require") -> "PreTrainedTokenizerBase
 
     Args:
         path: Hugging Face folder or base.json pointer.
-        bos: `require` refuses a tokenizer without BOS; `none` runs without BOS (Qwen has none).
+        bos: `require` refuses a tokenizer without BOS; `none` runs without BOS (Qwen has none); `own` takes the
+            tokenizer as it is.
 
     Raises:
         ModelError: no fast tokenizer, no EOS, EOS put behind every text, no BOS although one is required, or a token
@@ -225,7 +226,7 @@ def load_tokenizer(path: Path, bos: str = "require") -> "PreTrainedTokenizerBase
         )
     if bos == "none":
         tokenizer.bos_token = None
-    elif tokenizer.bos_token_id is None:
+    elif bos == "require" and tokenizer.bos_token_id is None:
         raise ModelError(
             f"{folder}: the tokenizer has no BOS token; set `bos: none` for this model to do without one "
             "(by hand: --bos none), or bos_token in tokenizer_config.json"

@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
 from sftlens import deepspeed_config
 from sftlens.errors import SftlensError, explained
-from sftlens.grid import counting, loading, paths as grid_paths, planning, selection
+from sftlens.grid import counting, loading, paths as grid_paths, planning, repairing, selection
 from sftlens.grid.jobs import Jobs
 from sftlens.settings import probing
 
@@ -61,4 +61,5 @@ onstart:
 
 onerror:
     # What is finished is worth a page, and what is not is named with its log.
-    shell('python "$SCRIPTS"/collect.py {STUDY.study:q} --partial')
+    if JOBS.products:
+        shell('python "$SCRIPTS"/collect.py {STUDY.study:q} --partial')

@@ -13,7 +13,7 @@ PREPARATION, DRAWING = "facts, bases, probing", "figures, tables, report"
 """What stands in the place of an experiment for the jobs that belong to none."""
 ORDER = (
     "world", "facts", "base", "choose_templates", "mastery", "mastery_quality", "training_order", "finetune",
-    "evaluate", "divergence", "changes", "restore", "figure", "table", "results", "report", "all",
+    "evaluate", "divergence", "changes", "restore", "repair", "figure", "table", "results", "report", "all",
 )  # fmt: skip
 
 
@@ -43,6 +43,7 @@ def cells(selection: Selection) -> dict[str, int]:
 def jobs(selection: Selection) -> dict[str, int]:
     """Return the number of jobs of each rule that `snakemake` plans for an empty results folder."""
     counts = Counter(job.rule for job in listed(selection))
+    counts["repair"] = int(selection.study.repair is not None and selection.whole)
     return {rule: counts[rule] for rule in ORDER if counts[rule]}
 
 
@@ -70,7 +71,7 @@ def _preparation(selection: Selection) -> Iterator[Job]:
     study, found, paths = selection.study, selection.products, Paths(selection.study)
     models = list(dict.fromkeys(product.cell.model for product in found))
     pretrained = {m for m in models if study.models[m].source == "pretrain"}
-    if pretrained or study.facts.source == "world":
+    if pretrained or (models and study.facts.source == "world"):
         yield Job("world", PREPARATION)
     if models:
         yield Job("facts", PREPARATION)
@@ -125,6 +126,6 @@ def _needed(experiment: str, product: Product) -> Iterator[tuple[object, Job]]:
 def _drawing(selection: Selection) -> Iterator[Job]:
     for name in selection.targets:
         yield Job("figure" if name in FIGURES else "table", DRAWING)
-    for rule in ("results", "report") if selection.whole else ():
+    for rule in ("results", "report") if selection.whole and selection.products else ():
         yield Job(rule, DRAWING)
     yield Job("all", DRAWING)

@@ -29,14 +29,14 @@ has the default given here. An unknown key is an error that names the nearest kn
 | --------------------------- | -------------------------------------------------------------------------- |
 | `config.yaml`               | the demo: the embedded world on a laptop; used without any `--configfile`  |
 | `all-keys.yaml`             | the same study with every key written out and described                    |
-| `own-model.yaml`            | a model of your own, a Hugging Face folder, on EntityQuestions             |
+| `own-model.yaml`            | repairing a model of yours that was fine-tuned elsewhere (docs/repair.md)  |
 | `entityquestions-tiny.yaml` | a sample of EntityQuestions and a tiny model that is pretrained on it here |
 | `paper.yaml`                | the complete grid of the paper, for a cluster                              |
 
 Copy one, give it another name with the key `study`, and change what you need:
 
 ```
-cp config/own-model.yaml my-study.yaml
+cp config/entityquestions-tiny.yaml my-study.yaml
 snakemake -n --configfile my-study.yaml                   # what would run
 snakemake cells --cores 1 --configfile my-study.yaml      # how large it is
 snakemake plan --cores 1 --configfile my-study.yaml       # what it costs: device hours, bytes, disk

@@ -44,6 +44,7 @@ class Plan:
         parts = self.disk()
         lines += [f"  {name:<44}{_bytes(size):>10}" for name, size in parts.items()]
         lines += [f"  {'total':<44}{_bytes(sum(parts.values())):>10}", "", NOTES]
+        lines += ["The repair is not reckoned: its model's geometry is not declared."] if self._study.repair else []
         return "\n".join(lines)
 
     def total(self) -> Cost:

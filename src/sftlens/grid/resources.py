@@ -11,6 +11,7 @@ from sftlens.grid import durations, memory
 from sftlens.grid.study import Model, Study
 from sftlens.settings.base import Geometry
 from sftlens.settings.launch import Launch
+from sftlens.settings.repair import RepairStudy
 
 Resource = Callable[..., Any]
 SMALL = 1.0 * memory.GB
@@ -48,6 +49,16 @@ class Resources:
     def changes(self) -> dict[str, Resource]:
         """Of comparing the parameters of two models."""
         return self._plain(memory.comparing, durations.comparing)
+
+    def repair(self) -> dict[str, Resource | int]:
+        """Of repairing a model, as its section says: its geometry is not declared."""
+        wanted = self._study.repair or RepairStudy()
+        return {
+            "nodes": 1,
+            "gpu": wanted.gpus,
+            "mem_mb": lambda wildcards, attempt: memory.request_mb(wanted.memory_gb * memory.GB, attempt),
+            "runtime": wanted.minutes,
+        }
 
     def finetune(self) -> dict[str, Resource]:
         """Of training, on one node or several."""

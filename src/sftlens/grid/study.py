@@ -15,6 +15,7 @@ from sftlens.settings.launch import Launch
 from sftlens.settings.plan import PlanSettings
 from sftlens.settings.probing import ProbingSettings
 from sftlens.settings.quality import QualitySettings
+from sftlens.settings.repair import RepairStudy
 from sftlens.settings.restoration import RestorationSettings
 from sftlens.settings.templates import TemplateChoice
 from sftlens.settings.world import WorldSettings
@@ -22,7 +23,7 @@ from sftlens.settings.world import WorldSettings
 TrainSet = Literal["D0", "D1", "D2", "D3", "D4", "mixed"]
 Scale = int | Literal["all"]
 RESERVED = {"models", "facts"}
-RESERVED_MODELS = {"figures", "tables", "logs", "partial"}
+RESERVED_MODELS = {"figures", "tables", "logs", "partial", "repair"}
 Seed = Annotated[int, Field(ge=0)]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 ORDERS = ("relative", "absolute", "bottom", "random", "smallest")
@@ -198,8 +199,8 @@ class Study(Settings):
     """Completion templates of every relation; any file of the same form."""
     template_choice: TemplateChoice = TemplateChoice()
     """Which of them probe a model that is pretrained here."""
-    models: dict[str, Model]
-    """The base models by name."""
+    models: dict[str, Model] = {}
+    """The base models by name; none for a study that only repairs."""
     probing: ProbingSettings = ProbingSettings()
     """How mastery is measured."""
     finetuning: FinetuneSettings = FinetuneSettings()
@@ -212,7 +213,9 @@ class Study(Settings):
     """How parameters are restored."""
     plan: PlanSettings = PlanSettings()
     """Rates that `snakemake plan` reckons with; they change no job."""
-    experiments: Experiments
+    repair: RepairStudy | None = None
+    """Repairing a model that was fine-tuned elsewhere (docs/repair.md)."""
+    experiments: Experiments = Experiments()
     """What is run."""
 
     @field_validator("study")
@@ -229,9 +232,15 @@ class Study(Settings):
             if not NAME.fullmatch(name) or name in RESERVED_MODELS:
                 taken = ", ".join(sorted(RESERVED_MODELS))
                 raise ValueError(f"model name {name!r}: use letters, digits, `.`, `_`, `-` (taken: {taken})")
-        if not value:
-            raise ValueError("name at least one model")
         return value
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> Self:
+        if not self.models and not self.repair:
+            raise ValueError("key 'models' is missing or empty; name at least one model, or one to `repair`")
+        if self.models and "experiments" not in self.model_fields_set:
+            raise ValueError("key 'experiments' is missing; say what is run with the models (config/README.md)")
+        return self
 
     @model_validator(mode="after")
     def _known_models(self) -> Self:

@@ -1,0 +1,144 @@
+"""Find out what fine-tuning cost a model of yours, and give back what can be given back (docs/repair.md).
+
+    python scripts/repair.py BASE FINETUNED --facts facts.csv --task task.jsonl --out DIR
+    python scripts/repair.py BASE ADAPTER --facts facts.jsonl --chat-template --out DIR
+
+BASE and FINETUNED are Hugging Face folders, FINETUNED may be a LoRA adapter; they are only read. The facts are
+questions with answers (columns question, and answers or answer; .csv or .jsonl), the task is examples of what the model
+was fine-tuned for (lines of JSON: prompt and target, or messages). Every --ratio is tried with every --order; a setting
+is chosen on one half of the facts and of the examples and reported on the other.
+
+DIR gets report.html, report.json, tradeoff.csv, tradeoff.png, answers.csv, and model/: the repaired model with its
+card, or only a README.md that says that no setting beats leaving the fine-tuned model alone. Finished measurements are
+kept in --state (default: .DIR.state beside DIR): call the same command again after an interruption.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import _cli
+from sftlens import adapters, checkpoints, fingerprints, model_folders, stages
+from sftlens.errors import ConfigError
+from sftlens.repair import facts, halves, writing
+from sftlens.settings.repair import RepairSettings
+from sftlens.stages import Stage
+
+
+def arguments() -> argparse.Namespace:
+    """Return the command line."""
+    parser = _cli.parser(__doc__, RepairSettings, without={"ratios", "orders"})
+    parser.add_argument("base", type=Path, help="pre-trained model")
+    parser.add_argument("finetuned", type=Path, help="model fine-tuned from it, or a LoRA adapter of it")
+    parser.add_argument("--facts", type=Path, required=True, help="questions and answers, .csv or .jsonl")
+    parser.add_argument("--task", type=Path, help="examples of the task, .jsonl (default: well-formed answers)")
+    parser.add_argument("--templates", type=Path, help="completion templates, for facts with relation and subject")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--chat-template", action="store_true", help="ask with the fine-tuned tokenizer's chat template")
+    how.add_argument("--prompt-template", help=r"ask with this text (default: 'Question: {question}\nAnswer:')")
+    for name, kind in (("ratio", float), ("order", str)):
+        text = f"repeatable (default: {', '.join(map(str, RepairSettings.model_fields[f'{name}s'].default))})"
+        parser.add_argument(f"--{name}", dest=f"{name}s", type=kind, action="append", metavar=name.upper(), help=text)
+    _cli.add_device(parser)
+    parser.add_argument("--out", type=Path, required=True, help="new or empty folder")
+    return parser.parse_args()
+
+
+class Job:
+    """One call of this script; all that can be checked without a model is checked when it is made."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        """Read facts and task. Raises ConfigError, DataError, ModelError."""
+        from sftlens import templates
+        from sftlens.repair import fewshot, prompting, tasks
+
+        self.args, self.settings = args, _cli.settings(args, RepairSettings)
+        self.state: Path = args.state or args.out.resolve().with_name(f".{args.out.resolve().name}.state")
+        folders = [checkpoints.resolve(args.base), checkpoints.resolve(args.finetuned)]
+        if adapters.is_adapter(folders[0]):
+            raise ConfigError(f"{args.base}: is an adapter, no base model; give the base first, then the adapter")
+        writing.check(args.out, folders)
+        template = prompting.read_template(args.prompt_template or prompting.QUESTION_ANSWER)
+        self.template = None if args.chat_template else template
+        self.sentences = templates.load(args.templates) if args.templates else None
+        self.facts = facts.read(args.facts, self.sentences or ())
+        self.facts["half"] = halves.split(self.facts["fact_id"], str(args.facts), "facts")
+        if not self.sentences:
+            fewshot.check(len(self.facts), self.settings.few_shot)
+        self.tasks = tasks.read(args.task) if args.task else None
+        if self.tasks is not None:
+            self.tasks["half"] = halves.split(self.tasks["task_id"], str(args.task), "examples")
+        self.inputs = {**_cli.contents(args, "facts", "task", "templates"), "base": model_folders.identity(folders[0])}
+
+    def finetuned(self) -> Path:
+        """Return the folder of the fine-tuned model; an adapter is merged into its base once."""
+        folder: Path = self.args.finetuned
+        if not adapters.is_adapter(checkpoints.resolve(folder)):
+            self.inputs["finetuned"] = model_folders.identity(folder)
+            return folder
+        self.inputs["adapter"] = model_folders.identity(folder)
+        depends = {
+            **{name: self.inputs[name] for name in ("base", "adapter")},
+            "code": fingerprints.of_module("adapters"),
+        }
+        stage = Stage("merge", {}, depends, self.state)
+        if stages.finished(stage) is None:
+            _say("merging the adapter into the base")
+        stages.run(stage, lambda work: _merge(self.args.base, folder, work / "model"))
+        done = stages.finished(stage)
+        assert done
+        self.inputs["finetuned"] = model_folders.identity(done / "model")
+        return done / "model"
+
+    def compute(self, out: Path) -> None:
+        """Fill the folder `out`."""
+        from sftlens import progress
+        from sftlens.repair import finding, measuring, models, prompting
+
+        found = models.Models(self.args.base, self.finetuned(), self.settings, self.args.device)
+        folder = found.folders[models.FINETUNED]
+        asking = prompting.Prompting(self.template, found.tokenizer(models.FINETUNED), folder)
+        asking.check([] if self.tasks is None else self.tasks["prompt"].tolist())
+        asked = measuring.Asked(self.facts, self.tasks, asking, self.sentences, self.settings)
+        identities = {models.BASE: self.inputs["base"], models.FINETUNED: self.inputs["finetuned"]}
+        with progress.bar(description="repair", unit="prompt") as bar:
+            how = {"say": _say, "progress": bar.update}
+            repair = finding.find(measuring.Measurer(found, asked, identities, self.state, **how))
+        _say("writing the report" + (" and the repaired model" if repair.chosen else ""))
+        settings = {**self.settings.model_dump(), "template": self.template, "chat_template": self.args.chat_template}
+        writing.write(
+            out, repair, found.methods, inputs=self.inputs, fingerprint=self.args.fingerprint, settings=settings
+        )
+
+    def run(self) -> None:
+        """Measure, choose, write, and say what came out."""
+        writing.clear_leavings(self.args.out)
+        outputs = {name: self.args.out / name for name in writing.OUTPUTS}
+        _cli.run_stage(self.args, Stage("repair", outputs), self.compute)
+        from sftlens.files import read_json
+
+        outcome: dict[str, Any] = read_json(self.args.out / writing.REPORT)["outcome"]
+        print(outcome["sentence"])
+        print(
+            f"report: {self.args.out / writing.PAGE}"
+            + (f"; model: {self.args.out / 'model'}" if outcome["written"] else "")
+        )
+
+
+def _merge(base: Path, adapter: Path, out: Path) -> None:
+    adapters.merge(base, adapter, out)
+    model_folders.write_manifest(out)
+
+
+def _say(text: str) -> None:
+    print(f"repair: {text}", file=sys.stderr)
+
+
+def main() -> None:
+    """Repair one model."""
+    Job(arguments()).run()
+
+
+if __name__ == "__main__":
+    _cli.run(main)

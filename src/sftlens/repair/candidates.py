@@ -1,0 +1,71 @@
+"""The settings that are tried: each order at each ratio, and `shrink` as their control."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from sftlens.restoration import orders, selection, shrinking, undone
+from sftlens.restoration.application import Method, Restorer
+from sftlens.restoration.cuts import Cut
+from sftlens.restoration.pairs import Pair
+from sftlens.restoration.undone import Undone
+from sftlens.settings.repair import RepairSettings
+from sftlens.settings.restoration import RestorationSettings
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One setting."""
+
+    order: str
+    """`relative`, `absolute` or `shrink`."""
+    ratio: float
+    """Percent of the region's parameters; of `shrink`: whose sum of squared changes is undone."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in files and on pages."""
+        return f"{self.order} {self.ratio:g} %"
+
+
+def listed(settings: RepairSettings) -> list[Candidate]:
+    """Return all settings, by ratio, then in the sequence of the orders: what ties go by."""
+    return [Candidate(order, ratio) for ratio in sorted(settings.ratios) for order in settings.orders]
+
+
+@dataclass(frozen=True)
+class Methods:
+    """What is done to a fine-tuned model in each setting; whatever takes a pass over the models is done once."""
+
+    pair: Pair
+    settings: RepairSettings
+    _cuts: dict[str, dict[float, Cut]] = field(default_factory=dict)
+    _undone: dict[Candidate, Undone] = field(default_factory=dict)
+
+    @cached_property
+    def restoration(self) -> RestorationSettings:
+        """The settings of restoration that these imply."""
+        return RestorationSettings(epsilon=self.settings.epsilon, seed=self.settings.seed)
+
+    def of(self, candidate: Candidate) -> Method:
+        """Return the restored model as a stream. Raises ModelError on NaN or Inf in the weights."""
+        if candidate.order != shrinking.NAME:
+            return self._restorer(candidate.order, candidate.ratio)
+        equal = self.undone(Candidate(shrinking.EQUAL_TO, candidate.ratio))
+        return shrinking.Shrinker(self.pair, shrinking.factor(self.pair, equal), self.settings.seed)
+
+    def undone(self, candidate: Candidate) -> Undone:
+        """Return how much of the change a setting undoes. Raises ModelError on NaN or Inf in the weights."""
+        if candidate not in self._undone:
+            self._undone[candidate] = undone.measure(self.of(candidate), self.settings.epsilon)
+        return self._undone[candidate]
+
+    def _restorer(self, order: str, ratio: float) -> Restorer:
+        ranking = orders.make(order, self.restoration)
+        if order not in self._cuts:
+            self._cuts[order] = _selected(self.pair, ranking, self.settings.ratios)
+        return Restorer(self.pair, ranking, self._cuts[order][ratio])
+
+
+def _selected(pair: Pair, ranking: orders.Order, ratios: Sequence[float]) -> dict[float, Cut]:
+    return {cut.ratio: cut for cut in selection.select(pair, ranking, ratios)}

@@ -1,0 +1,79 @@
+"""The trade-off as one figure: what each setting changes of the task, and what it gains in knowledge."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sftlens.files import atomic_path
+
+_ORDERS = {"relative": ("#0072b2", "o"), "absolute": ("#d55e00", "s"), "shrink": ("#6e6e6e", "^")}
+_NARROWEST = 2.0
+"""Points that the horizontal axis reaches to either side at least."""
+_STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.edgecolor": "#555555", "axes.axisbelow": True, "svg.hashsalt": "sftlens",
+}  # fmt: skip
+
+
+def draw(trade_off: pd.DataFrame, half: str, tolerance: float, task: str) -> Figure:
+    """Return the figure of one half: a point for each setting, the fine-tuned model in the origin.
+
+    Args:
+        trade_off: the table of `numbers.trade_off`.
+        half: the half that is drawn; intervals are paired with the fine-tuned model.
+        tolerance: what the task's score may cost, a share.
+        task: what the horizontal axis measures.
+    """
+    table = trade_off[(trade_off["half"] == half) & trade_off["order"].isin(list(_ORDERS))]
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+        axes = figure.add_subplot()
+        axes.axhline(0, color="#bbbbbb", linewidth=0.8)
+        axes.axvline(0, color="#bbbbbb", linewidth=0.8)
+        axes.plot(0, 0, "*", color="black", markersize=13, zorder=6, label="fine-tuned model, left alone")
+        for order, part in table.groupby("order", sort=False):
+            _line(axes, str(order), part.sort_values("ratio"))
+        for _, row in table[table["chosen"]].iterrows():
+            axes.plot(100 * row["change"], 100 * row["gain"], "o", markersize=17, markerfacecolor="none",
+                      markeredgecolor="#009e73", markeredgewidth=2.2, zorder=7, label="chosen")  # fmt: skip
+        _forbidden(axes, tolerance)
+        axes.set_xlabel(f"Change of {task} (points)")
+        axes.set_ylabel("Gain in facts answered (points)")
+        axes.set_title(f"Knowledge against task, {half} half", loc="left", fontsize=10.5, weight="bold")
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    return figure
+
+
+def _line(axes: Axes, order: str, part: pd.DataFrame) -> None:
+    colour, marker = _ORDERS[order]
+    x, y = 100 * part["change"], 100 * part["gain"]
+    axes.plot([0, *x], [0, *y], color=colour, linewidth=1, alpha=0.45, zorder=2)
+    errors: dict[str, Any] = {
+        name: [100 * (part[value] - part[f"{value}_low"]), 100 * (part[f"{value}_high"] - part[value])]
+        for name, value in (("xerr", "change"), ("yerr", "gain"))
+    }
+    axes.errorbar(x, y, **errors, fmt="none", ecolor=colour, elinewidth=0.9, alpha=0.3, zorder=3)
+    axes.plot(x, y, marker, color=colour, markeredgecolor="white", markersize=7, zorder=5, label=order)
+    for _, row in part.iterrows():
+        place = (100 * row["change"], 100 * row["gain"])
+        axes.annotate(f"{row['ratio']:g} %", place, (6, 5), textcoords="offset points", fontsize=7, color=colour)
+
+
+def _forbidden(axes: Axes, tolerance: float) -> None:
+    """Shade where the task's score itself costs more than the tolerance, as far as that is in view."""
+    left, right = axes.get_xlim()
+    left, right = min(left, -_NARROWEST), max(right, _NARROWEST)
+    limit = -100 * tolerance
+    if left < limit:
+        axes.axvspan(left, min(limit, right), color="#d55e00", alpha=0.07, linewidth=0, label="beyond the tolerance")
+    axes.set_xlim(left, right)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG file (160 dpi) atomically, without a date."""
+    with mpl.rc_context(_STYLE), atomic_path(path) as partial:
+        figure.savefig(partial, format="png", dpi=160, metadata={"Software": None})

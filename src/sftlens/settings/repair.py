@@ -1,0 +1,98 @@
+"""Settings of repairing a model that was fine-tuned elsewhere (docs/repair.md)."""
+
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from sftlens.settings import Settings
+
+
+class FewShotSettings(Settings):
+    """Mastery without templates: a question behind solved ones, continued several times."""
+
+    prompts: int = Field(4, ge=1)
+    """Different few-shot prompts of each question."""
+    shots: int = Field(4, ge=1)
+    """Solved questions of each prompt, drawn from the facts; a fact is never a shot of its own prompt."""
+    samples: int = Field(5, ge=1)
+    """Completions of each prompt."""
+    temperature: float = Field(0.7, gt=0)
+    """Sampling temperature."""
+    max_new_tokens: int = Field(16, ge=1)
+    """Longest completion, tokens; it is judged up to its first line break."""
+    seed: int = 0
+    """Seed of the shots and of the sampling."""
+
+
+class RepairSettings(Settings):
+    """What is tried to get knowledge back, how it is measured, and what it may cost."""
+
+    ratios: list[float] = [1, 5, 20, 40, 60]
+    """Percent of the region's parameters that are set back, each with every order."""
+    orders: list[Literal["relative", "absolute", "shrink"]] = ["relative", "absolute", "shrink"]
+    """How parameters are ranked; `shrink` moves all of them towards the base instead: the control of `relative`."""
+    region: str = "transformer"
+    """Which parameters are ranked and restored: transformer, attention, mlp, embedding, all or layersA-B."""
+    score: Literal["exact", "contains", "rouge_l"] = "exact"
+    """Score of the task: the output is the target, contains it, or the ROUGE-L F-measure of the two."""
+    tolerance: float = Field(0.05, ge=0, le=1)
+    """How much of the task's score (0 to 1) a setting may cost: its paired 95 % interval must lie above minus this."""
+    max_new_tokens: int = Field(32, ge=1)
+    """Longest answer to a question, tokens."""
+    task_max_new_tokens: int = Field(128, ge=1)
+    """Longest output on a task example, tokens."""
+    reprobe: int = Field(200, ge=0)
+    """Facts (a fixed sample) whose mastery is measured on every model that is reported; 0 leaves this out."""
+    few_shot: FewShotSettings = FewShotSettings()
+    """How mastery is measured where there are no templates."""
+    epsilon: float = Field(1e-8, gt=0)
+    """Added to |p| in the relative change |s - p| / (|p| + epsilon)."""
+    seed: int = 0
+    """Seed of the rounding of `shrink`."""
+    batch_tokens: int = Field(16384, ge=1)
+    """Tokens of prompts and answers held side by side; speed and memory only."""
+
+    @field_validator("ratios", "orders")
+    @classmethod
+    def _distinct(cls, values: list[object]) -> list[object]:
+        if not values or len(set(values)) < len(values):
+            raise ValueError("list at least one value, and every value once")
+        return values
+
+    @field_validator("ratios")
+    @classmethod
+    def _percent(cls, values: list[float]) -> list[float]:
+        if any(not 0 < value <= 100 for value in values):
+            raise ValueError("a ratio is a percentage above 0 and at most 100 (0 is the fine-tuned model itself)")
+        return values
+
+
+class RepairStudy(RepairSettings):
+    """A model that was fine-tuned elsewhere: where it lies, and what it is asked."""
+
+    base: str = "models/base"
+    """The pre-trained model: a Hugging Face folder."""
+    finetuned: str = "models/finetuned"
+    """The model fine-tuned from it, or a LoRA adapter of it (a folder with adapter_config.json)."""
+    facts: str = "facts.csv"
+    """Questions and answers, CSV or JSON lines (docs/repair.md gives the columns)."""
+    task: str | None = None
+    """Examples of what it was fine-tuned for, JSON lines; unset: well-formed answers stand in for the task."""
+    templates: str | None = None
+    """Completion templates (as config/relations.yaml) for facts with relation and subject; unset: few-shot mastery."""
+    chat_template: bool = False
+    """Ask with the fine-tuned tokenizer's own chat template."""
+    prompt_template: str | None = None
+    """Ask with this text, {question} in it; unset: 'Question: {question}', a new line, 'Answer:'."""
+    gpus: int = Field(0, ge=0)
+    """GPUs of the job; 0: CPUs."""
+    memory_gb: int = Field(32, ge=1)
+    """Main memory of the job, asked of a cluster."""
+    minutes: int = Field(1440, ge=1)
+    """Time of the job, asked of a cluster; one that was too short goes on where it stopped."""
+
+    @model_validator(mode="after")
+    def _one_prompt(self) -> Self:
+        if self.chat_template and self.prompt_template:
+            raise ValueError("chat_template and prompt_template exclude each other; take one of the two keys out")
+        return self

@@ -1,0 +1,29 @@
+"""Repairing a model that was fine-tuned elsewhere: one job, which keeps every finished measurement."""
+
+REPAIR = repairing.Repairing(JOBS)
+
+if STUDY.repair:
+
+    rule repair:
+        input:
+            **REPAIR.inputs(),
+        output:
+            **REPAIR.outputs(),
+            # The repaired model; or only a README.md that says that nothing beats leaving it alone.
+            model=directory(f"{REPAIR.folder}/model"),
+        log:
+            f"{LOGS}/repair.log",
+        benchmark:
+            f"{LOGS}/repair.tsv"
+        conda:
+            "../../envs/train.yaml"
+        resources:
+            **JOBS.resources.repair(),
+        params:
+            arguments=REPAIR.arguments,
+            options=REPAIR.options,
+            stamps=REPAIR.stamps(),
+            common=JOBS.common("repair"),
+        shell:
+            'python "$SCRIPTS"/repair.py {params.arguments:q} --out $(dirname {output.report:q})'
+            " {params.options:q} {params.common:q} --gpus {resources.gpu} > {log:q} 2>&1"
