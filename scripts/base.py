@@ -108,17 +108,15 @@ def _pretrain(target: Path, args: Any, settings: BaseSettings) -> dict[str, Any]
 
 def _work(args: Any, settings: BaseSettings) -> None:
     """Pretrain as one of several processes; the first fills the folder."""
-    import torch.distributed as dist
-
     from sftlens import pretraining, progress
 
-    dist.init_process_group("gloo")
-    shown = progress.bar if dist.get_rank() == 0 else (lambda steps, _: steps)
+    rank, processes = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE"))
+    group = pretraining.Group(rank, processes, args.worker / "gradients")
+    shown = progress.bar if rank == 0 else (lambda steps, _: steps)
     target = args.worker / "checkpoint"
-    report = pretraining.pretrain(args.corpus, settings.geometry, settings.pretraining, target, progress=shown)
-    if dist.get_rank() == 0:
+    report = pretraining.pretrain(args.corpus, settings.geometry, settings.pretraining, target, shown, group)
+    if rank == 0:
         files.write_json(args.worker / REPORT, report)
-    dist.destroy_process_group()
 
 
 def _fetch(settings: BaseSettings, name: str) -> Path:

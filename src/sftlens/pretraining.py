@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
@@ -17,6 +17,7 @@ from sftlens.checkpoints import save_model
 from sftlens.errors import DataError, TrainingError
 from sftlens.progress import bar
 from sftlens.settings.base import Geometry, PretrainingSettings
+from sftlens.shared_sums import SharedSum
 
 PAD, BOS, EOS = "<pad>", "<s>", "</s>"
 PAD_ID, BOS_ID, EOS_ID = 0, 1, 2
@@ -33,17 +34,28 @@ REPORTED_STEPS = 100
 """Steps at the end whose mean loss is reported."""
 
 
+@dataclass(frozen=True)
+class Group:
+    """The processes of one machine that train a model together, seen from one of them."""
+
+    rank: int
+    processes: int
+    path: Path
+    """Where they share their gradients (`SharedSum`)."""
+
+
 def pretrain(
     corpus: Path,
     geometry: Geometry,
     settings: PretrainingSettings,
     out: Path,
     progress: Callable[..., Iterable[Any]] = bar,
+    group: Group | None = None,
 ) -> dict[str, float]:
     """Train tokenizer and model on a corpus and write them as a Hugging Face folder.
 
     The same corpus, geometry and settings (processes included) give the same bytes. With several processes each of
-    them calls this, in a process group of torch.distributed; the first writes.
+    them calls this; the first writes.
 
     Args:
         corpus: UTF-8 text, one document a line; a space at a line's end belongs to the document.
@@ -51,6 +63,7 @@ def pretrain(
         settings: learning rate, batch size, seed, processes.
         out: folder to write (config, fp32 safetensors, fast tokenizer that adds BOS but no EOS).
         progress: wraps the iterable of steps, such as `sftlens.progress.bar`.
+        group: the processes that train together, and which of them this is; None: it is alone.
 
     Returns:
         Number of `documents`, `tokens` (one epoch, BOS and EOS counted) and `steps`; loss per token (nats)
@@ -65,8 +78,8 @@ def pretrain(
     documents = encode(tokenizer, texts, settings.max_positions)
     batches = list(make_batches(documents, settings))
     model = make_model(geometry, settings)
-    losses = train(model, batches, settings, progress)
-    if _share()[0] == 0:
+    losses = train(model, batches, settings, progress, group)
+    if group is None or group.rank == 0:
         save_model(model, tokenizer, out)
     return {
         "documents": len(documents),
@@ -175,13 +188,14 @@ def train(
     batches: Sequence[torch.Tensor],
     settings: PretrainingSettings,
     progress: Callable[..., Iterable[Any]] = bar,
+    group: Group | None = None,
 ) -> list[float]:
     """Train in place, one step a batch, and return each step's mean loss per predicted token (nats).
 
     AdamW with warm-up and cosine. Each process of the group takes its share of a batch's documents; the gradients are
     summed. Raises TrainingError when the loss is not finite, or the group has not `settings.processes` processes.
     """
-    rank, processes = _share()
+    rank, processes = (group.rank, group.processes) if group else (0, 1)
     if processes != settings.processes:
         raise TrainingError(
             f"pretraining.processes is {settings.processes}, but {processes} of them run; start scripts/base.py, "
@@ -189,6 +203,7 @@ def train(
         )
     parameters = list(model.parameters())
     total = _flat_gradients(parameters)
+    shared = SharedSum(group.path, rank, processes, len(total)) if group else None
     optimizer = torch.optim.AdamW(parameters, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True)
     model.train()
     losses = []
@@ -199,8 +214,8 @@ def train(
             loss = _loss(model, batch[rank::processes]) * len(batch[rank::processes]) / len(batch)
             loss.backward()
             total[-1] = loss.detach()
-        if processes > 1:
-            dist.all_reduce(total)
+        if shared:
+            shared.add(total)
         losses.append(total[-1].item())
         if not math.isfinite(losses[-1]):
             raise TrainingError(
@@ -210,11 +225,6 @@ def train(
         optimizer.step()
     model.eval()
     return losses
-
-
-def _share() -> tuple[int, int]:
-    """Return the number of this process in its group, and the group's size."""
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
 def _flat_gradients(parameters: Sequence[torch.nn.Parameter]) -> torch.Tensor:
