@@ -89,7 +89,7 @@ def report(work: Callable[[], object]) -> None:
         while not stop.wait(0.002):
             peak[0] = max(peak[0], anonymous())
 
-    watcher = threading.Thread(target=watch)
+    watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     cpu, wall = time.process_time(), time.perf_counter()
     work()
