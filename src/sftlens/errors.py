@@ -39,8 +39,13 @@ PAUSED_STATUS = 75
 """Exit status of a program that stopped like that (EX_TEMPFAIL of sysexits.h: try again later)."""
 
 
+NO_ROOM = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ENOTDIR)
+"""What the system says of a full or read-only disk (or file: EFBIG), and of a file in the place of a folder."""
+
+
 def explained(error: OSError) -> str | None:
-    """Return the message of a full or read-only disk (or file: EFBIG); None for other errors of the system."""
-    if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EFBIG):
+    """Return the message of a disk that cannot be written to; None for other errors of the system."""
+    if error.errno not in NO_ROOM:
         return None
-    return f"{error.filename or 'output'}: {error.strerror}; free space or choose another folder"
+    # Of the two files of a copy the second one is written.
+    return f"{error.filename2 or error.filename or 'output'}: {error.strerror}; free space or choose another folder"
