@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,14 +26,33 @@ GEOMETRY = {"hidden_size": 2048, "intermediate_size": 5632, "kv_size": 512, "voc
 """A LLaMA-like decoder; its 45 M parameters per layer make 516 M with 10 layers."""
 
 
-def arguments(doc: str | None, layers: list[int]) -> argparse.Namespace:
-    """Return the command line; `layers` is the default."""
+Parts = Mapping[str, Callable[[Path], object]]
+"""What is measured, by name; each is given the folder of `models`."""
+
+
+def run(doc: str | None, layers: list[int], parts: Parts, compare: Callable[[Path, int], None]) -> None:
+    """Call `compare(folder, repeats)` for models of each size, or do one part of it, as `measured` asks for.
+
+    Args:
+        doc: what `--help` says.
+        layers: sizes unless others are asked for.
+        parts: what `measured` can be asked for; what they write to `out` in the folder is deleted after each.
+        compare: measures and prints.
+    """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", type=int, nargs="+", default=layers, help="sizes of the synthetic models")
     parser.add_argument("--repeats", type=int, default=3, help="how often each part is measured, in turns")
     parser.add_argument("--folder", type=Path, help="where to make the models (default: a temporary folder)")
     parser.add_argument("--part", nargs=2, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.part:
+        name, place = args.part[0], Path(args.part[1])
+        report(lambda: parts[name](place))
+        shutil.rmtree(place / "out", ignore_errors=True)
+        return
+    for size in args.layers:
+        with models(size, args.folder) as place:
+            compare(place, args.repeats)
 
 
 @contextmanager
@@ -89,7 +108,7 @@ def report(work: Callable[[], object]) -> None:
         while not stop.wait(0.002):
             peak[0] = max(peak[0], anonymous())
 
-    watcher = threading.Thread(target=watch)
+    watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     cpu, wall = time.process_time(), time.perf_counter()
     work()
@@ -105,7 +124,7 @@ def anonymous() -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
 
 
-def measured(parts: list[str], place: Path, repeats: int) -> dict[str, dict[str, float]]:
+def measured(parts: Iterable[str], place: Path, repeats: int) -> dict[str, dict[str, float]]:
     """Return medians of what each part reports, the parts taking turns in processes of their own."""
     found: dict[str, list[dict[str, float]]] = {part: [] for part in parts}
     for _ in range(repeats):

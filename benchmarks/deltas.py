@@ -43,19 +43,9 @@ def read(place: Path) -> None:
 PARTS = {"copy": copy, "pack": pack, "unpack": unpack, "read": read}
 
 
-def main() -> None:
-    args = common.arguments(__doc__, [1, 2])
-    if args.part:
-        common.report(lambda: PARTS[args.part[0]](Path(args.part[1])))
-        return
-    for layers in args.layers:
-        with common.models(layers, args.folder) as place:
-            compare(place, args.repeats)
-
-
 def compare(place: Path, repeats: int) -> None:
     """Print the ratios for one pair of models."""
-    found = common.measured(list(PARTS), place, repeats)
+    found = common.measured(PARTS, place, repeats)
     copied = found["copy"]["cpu"]
     folder = open_tensors(place / "ft")
     elements = sum(math.prod(folder.shape(name)) for name in folder.names)
@@ -72,4 +62,4 @@ def compare(place: Path, repeats: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(__doc__, [1, 2], PARTS, compare)

@@ -49,20 +49,15 @@ def streaming(place: Path) -> None:
 PARTS = {"two ratios in memory": in_memory, "seven ratios streaming": streaming}
 
 
-def main() -> None:
-    args = common.arguments(__doc__, [10])
-    if args.part:
-        common.report(lambda: PARTS[args.part[0]](Path(args.part[1])))
-        return
-    for layers in args.layers:
-        with common.models(layers, args.folder) as place:
-            elements = common.pair(place).elements()
-            theirs, ours = common.measured(list(PARTS), place, args.repeats).values()
-        print(f"{elements / 1e6:.0f} M ranked: CPU of seven ratios / two in memory = {ours['cpu'] / theirs['cpu']:.2f}")
-        print(f"  memory / memory = {ours['memory'] / theirs['memory']:.3f}")
-        for part, run in zip(PARTS, (theirs, ours), strict=True):
-            print(f"  {part}: {run['cpu']:.1f} CPU s, {run['memory'] / elements:.2f} bytes per element")
+def compare(place: Path, repeats: int) -> None:
+    """Print the ratios for one pair of models."""
+    elements = common.pair(place).elements()
+    theirs, ours = common.measured(PARTS, place, repeats).values()
+    print(f"{elements / 1e6:.0f} M ranked: CPU of seven ratios / two in memory = {ours['cpu'] / theirs['cpu']:.2f}")
+    print(f"  memory / memory = {ours['memory'] / theirs['memory']:.3f}")
+    for part, run in zip(PARTS, (theirs, ours), strict=True):
+        print(f"  {part}: {run['cpu']:.1f} CPU s, {run['memory'] / elements:.2f} bytes per element")
 
 
 if __name__ == "__main__":
-    main()
+    common.run(__doc__, [10], PARTS, compare)

@@ -45,21 +45,16 @@ def thresholds(place: Path) -> None:
 PARTS = {"tuned": tuned, "by tensor": by_tensor, "select": thresholds}
 
 
-def main() -> None:
-    args = common.arguments(__doc__, [10, 20])
-    if args.part:
-        common.report(lambda: PARTS[args.part[0]](Path(args.part[1])))
-        return
-    for layers in args.layers:
-        with common.models(layers, args.folder) as place:
-            elements = common.pair(place).elements()
-            found = common.measured(list(PARTS), place, args.repeats)
-        times = {part: run["cpu"] for part, run in found.items()}
-        for part in ("tuned", "by tensor"):
-            print(f"{elements / 1e6:.0f} M ranked: select / plain pass ({part}) = {times['select'] / times[part]:.2f}")
-        print(f"  memory of select beyond mapped files: {found['select']['memory'] / 1e6:.0f} MB")
-        print("  CPU ns per element: " + ", ".join(f"{part} {t / elements * 1e9:.2f}" for part, t in times.items()))
+def compare(place: Path, repeats: int) -> None:
+    """Print the ratios for one pair of models."""
+    elements = common.pair(place).elements()
+    found = common.measured(PARTS, place, repeats)
+    times = {part: run["cpu"] for part, run in found.items()}
+    for part in ("tuned", "by tensor"):
+        print(f"{elements / 1e6:.0f} M ranked: select / plain pass ({part}) = {times['select'] / times[part]:.2f}")
+    print(f"  memory of select beyond mapped files: {found['select']['memory'] / 1e6:.0f} MB")
+    print("  CPU ns per element: " + ", ".join(f"{part} {t / elements * 1e9:.2f}" for part, t in times.items()))
 
 
 if __name__ == "__main__":
-    main()
+    common.run(__doc__, [10, 20], PARTS, compare)

@@ -129,6 +129,18 @@ def _dealt(pair: Pair, name: str, seed: int) -> torch.Tensor:
     return torch.cat([values[2] for _, values in null_model.dealt(pair, RELATIVE, 1e-8, seed, name)])
 
 
+def test_changes_of_a_large_tensor_may_come_to_lie_anywhere_in_it() -> None:
+    number = 1_200_000
+    places = null_model.shuffled(torch.arange(number, dtype=torch.float32), seed=3)
+    assert torch.equal(places.sort().values, torch.arange(number, dtype=torch.float32))
+    assert abs(float(torch.corrcoef(torch.stack([places, torch.arange(float(number))]))[0, 1])) < 0.005
+    # Tenths of the tensor before and after: a tenth of a tenth each, give or take.
+    moved = torch.bincount((places * 10 // number).long() * 10 + torch.arange(number) * 10 // number, minlength=100)
+    assert ((moved / number - 0.01).abs() < 0.0005).all()
+    following = places.diff().abs()
+    assert float((following == 1).double().mean()) < 1e-5
+
+
 def test_null_shares_equal_a_sort_of_the_permuted_changes(tmp_path: Path) -> None:
     pair = pair_of(tmp_path, *models(5, follows=False), piece=1000)
     ratios = [1, 5, 20, 60]

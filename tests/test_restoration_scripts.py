@@ -226,7 +226,7 @@ def test_damaged_weights_leave_nothing_behind(models: Path, tmp_path: Path) -> N
     for script, options in (("restore.py", ["--ratio", "20"]), ("changes.py", [])):
         message = refused(script, models / "base", tmp_path / "bad", *options, "--out", tmp_path / "out")
         assert "'model.layers.1.mlp.up_proj.weight' holds NaN or Inf" in message
-        assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+        assert not (tmp_path / "out").exists()
 
 
 def test_inputs_and_foreign_folders_are_never_overwritten(models: Path, tmp_path: Path) -> None:

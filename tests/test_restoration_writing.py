@@ -99,18 +99,34 @@ def test_bad_places_are_refused_and_nothing_is_written(models: Path, tmp_path: P
     assert sorted(models.rglob("*")) == before and not list(tmp_path.iterdir())
 
 
-def test_no_space_left_is_one_line_and_leaves_nothing(models: Path, tmp_path: Path) -> None:
-    """A limit on the size of files stands for a full disk: the error comes in the middle of a weight file."""
+@pytest.mark.parametrize(
+    ("script", "options", "limit"),
+    [
+        ("restore.py", ["--ratio", "5", "--out", "a/out"], 12_000),
+        ("restore.py", ["--ratio", "5", "--level-map", "a/out"], 3_000),
+        ("changes.py", ["--out", "a/out"], 3_000),
+    ],
+)
+def test_no_space_left_is_one_line_and_leaves_nothing(
+    models: Path, tmp_path: Path, script: str, options: list[str], limit: int
+) -> None:
+    """A limit on the size of files stands for a full disk: the error comes in the middle of a file."""
 
     def limited() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    command = [sys.executable, SCRIPTS / "restore.py", models / "base", models / "ft", "--ratio", "5"]
-    done = subprocess.run(
-        [*command, "--out", tmp_path / "out"], capture_output=True, text=True, preexec_fn=limited, check=False
-    )
+    command = [sys.executable, SCRIPTS / script, models / "base", models / "ft", *options]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limited, check=False, cwd=tmp_path)
     assert done.returncode == 1 and "free space or choose another folder" in done.stderr, done.stderr
-    assert "Traceback" not in done.stderr and not list(tmp_path.iterdir())
+    assert done.stderr.splitlines()[-1].startswith("error: a/") and "Traceback" not in done.stderr, done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_in_the_place_of_a_folder_is_one_line(models: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    command = [sys.executable, SCRIPTS / "changes.py", models / "base", models / "ft", "--out", tmp_path / "file" / "x"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "choose another folder" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_damaged_checkpoints_are_refused(models: Path, tmp_path: Path) -> None:

@@ -43,15 +43,16 @@ PAUSED_STATUS = 75
 MENDED = {
     errno.EROFS: "make it writable",
     errno.EACCES: "change its permissions",
+    errno.ENOTDIR: "remove the file that is in the place of a folder",
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free space"),
 }
 """What helps against an error of the system."""
 
 
 def explained(error: OSError) -> str | None:
-    """Return the message of a full or read-only disk (or file: EFBIG); None for other errors of the system."""
+    """Return the message of a disk that cannot be written to; None for other errors of the system."""
     if error.errno not in MENDED:
         return None
-    # pyarrow's own texts say less than the system's.
+    # pyarrow's own texts say less than the system's. Of the two files of a copy the second one is written.
     reason, remedy = os.strerror(error.errno), MENDED[error.errno]
-    return f"{error.filename or 'output'}: {reason}; {remedy} or choose another folder"
+    return f"{error.filename2 or error.filename or 'output'}: {reason}; {remedy} or choose another folder"

@@ -5,11 +5,11 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sftlens.errors import DataError
+from sftlens.errors import MENDED, DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,18 +35,40 @@ def replace(source: Path, target: Path) -> None:
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let the error of a full disk, in the block, name what was to be written: that of a write itself names nothing."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in MENDED and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[None]:
+    """Make a folder and those above it, as far as missing; where the block fails they go again, if they are empty."""
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for folder in made:
+                folder.rmdir()
+        raise
+
+
+@contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path` (to be made a file or a folder) that replaces it on success."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     remove(partial)
     try:
-        yield partial
+        with naming(path):
+            yield partial
         replace(partial, path)
-    except OSError as error:
-        if error.filename is None:  # of a write to a full disk
-            error.filename = str(path)
-        raise
     finally:
         remove(partial)
 

@@ -97,16 +97,16 @@ def run(stage: Stage, compute: Callable[[Path], None]) -> bool:
 
 def _compute_beside(stage: Stage, compute: Callable[[Path], None]) -> bool:
     first = next(iter(stage.outputs.values()))
-    first.parent.mkdir(parents=True, exist_ok=True)
     work = first.parent / f".{stage.name}.work-{os.getpid()}"
-    try:
-        _fresh(work)
-        compute(work)
-        for name, target in stage.outputs.items():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            files.replace(work / name, target)
-    finally:
-        files.remove(work)
+    with files.new_folder(first.parent), files.naming(first):
+        try:
+            _fresh(work)
+            compute(work)
+            for name, target in stage.outputs.items():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                files.replace(work / name, target)
+        finally:
+            files.remove(work)
     return True
 
 

@@ -2,8 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -70,17 +70,9 @@ class TensorWriter:
         spec = self._specs[self._written]
         if tuple(tensor.shape) != spec.shape or tensor.dtype != spec.dtype:
             raise ValueError(f"{self._path}: {spec} was announced, {tuple(tensor.shape)} {tensor.dtype} came")
-        with self._named():
+        with files.naming(self._path):
             self._file.write(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         self._written += 1
-
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        """Let the error of a full disk name the file, which that of a write does not."""
-        try:
-            yield
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self._path)) from None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -98,7 +90,7 @@ class TensorWriter:
     def _finish(self) -> None:
         if self._written < len(self._specs):
             raise ValueError(f"{self._path}: {self._written} of {len(self._specs)} tensors came")
-        with self._named():
+        with files.naming(self._path):
             self._file.flush()
             os.fsync(self._file.fileno())
 

@@ -18,6 +18,12 @@ from sftlens.restoration.orders.random import stream
 from sftlens.restoration.pairs import Pair
 from sftlens.restoration.stretches import BINS, LOW_BITS
 
+PILE = 1 << 16
+"""Elements that are shuffled at a time, about; more where MOST_PILES do not suffice."""
+MOST_PILES = 256
+"""As many as one byte tells apart."""
+HAND = 1 << 20
+"""Elements dealt into piles at a time. All three decide, with the seed, about the order."""
 Sparse = tuple[np.ndarray, np.ndarray]
 """The bins that one tensor's keys fall into, and how many fall into each."""
 
@@ -38,7 +44,7 @@ def measure(pair: Pair, order: Order, ratios: Sequence[float], epsilon: float, s
     Returns:
         `tensors` with the columns `name` and `top(ratio)`, and `shares` (see Concentration).
     """
-    numbers, sums = np.zeros(BINS), np.zeros((BINS, len(SUMS)))
+    numbers, sums = np.zeros(BINS), np.zeros((len(SUMS), BINS))
     tensors: list[Sparse] = []
     for name in pair.names:
         own = np.zeros(BINS)
@@ -46,11 +52,11 @@ def measure(pair: Pair, order: Order, ratios: Sequence[float], epsilon: float, s
             bins = keys >> LOW_BITS
             own += torch.bincount(bins, minlength=BINS).cpu().numpy()
             for column, value in enumerate(values):
-                sums[:, column] += torch.bincount(bins, value, minlength=BINS).cpu().numpy()
+                sums[column] += torch.bincount(bins, value, minlength=BINS).cpu().numpy()
         numbers += own
         tensors.append((np.flatnonzero(own), own[own > 0]))
     ends = [end(numbers, count(pair.elements(), ratio)) for ratio in ratios]
-    every = (np.arange(BINS), sums)
+    every = (np.arange(BINS), sums.T)
     held = np.array([taken(*every, *place) for place in [*ends, (0, 1.0)]])
     tops = {top(ratio): [taken(*own, *place) for own in tensors] for ratio, place in zip(ratios, ends, strict=True)}
     return Concentration(pd.DataFrame({"name": pair.names, **tops}), shares(ratios, held))
@@ -78,10 +84,33 @@ def changes_of(pair: Pair, name: str) -> Tensor:
 
 
 def shuffled(values: Tensor, seed: int) -> Tensor:
-    """Return 1-D `values` in a random order, the same on every device."""
-    small = torch.int32 if len(values) < 2**31 else torch.int64
-    places = torch.randperm(len(values), generator=torch.Generator().manual_seed(seed), dtype=small)
-    return values[places.to(values.device)]
+    """Return 1-D `values` in a random order, each order as likely as any other; the same on every device.
+
+    Elements are dealt at random into piles, and each pile, which fits into a cache, is shuffled by itself (Rao, Sankhya
+    23, 1961; Sandelius, J. R. Stat. Soc. B 24, 1962). To fetch each element from anywhere in a tensor takes longer.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    result, start = torch.empty_like(values), 0
+    for parts in dealt_out(values.cpu().numpy(), generator):
+        pile = torch.from_numpy(np.concatenate(parts))
+        places = torch.randperm(len(pile), generator=generator, dtype=torch.int32)
+        result[start : start + len(pile)] = pile.index_select(0, places)
+        start += len(pile)
+    return result
+
+
+def dealt_out(values: np.ndarray, generator: torch.Generator) -> list[list[np.ndarray]]:
+    """Return `values` dealt at random into piles, each in parts."""
+    number = min(-(-len(values) // PILE), MOST_PILES)
+    piles: list[list[np.ndarray]] = [[] for _ in range(number)]
+    for start in range(0, len(values), HAND):
+        part = values[start : start + HAND]
+        goes_to = torch.randint(number, part.shape, generator=generator, dtype=torch.uint8).numpy()
+        ends = np.cumsum(np.bincount(goes_to, minlength=number))
+        # For numbers so short a stable sort counts and does not compare.
+        for pile, some in zip(piles, np.split(part.take(np.argsort(goes_to, kind="stable")), ends[:-1]), strict=True):
+            pile.append(some)
+    return piles
 
 
 def end(numbers: np.ndarray, wanted: int) -> tuple[int, float]:
