@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT / folder) for folder in ("src", "tests", "scripts")]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 SIDES = ("ours", "trainer")
 VOCABULARY = 4000
@@ -81,6 +81,8 @@ def measured(side: str, args: argparse.Namespace) -> dict[str, float]:
 
 
 def run_side(args: argparse.Namespace) -> dict[str, float]:
+    if args.side == "ours":
+        import _cli  # noqa: F401 - prepares the process as all of our programs do, before torch is imported
     from sftlens import checkpoints, files, prompts
     from sftlens.settings.finetuning import FinetuneSettings
     from sftlens.training_sets import training_order

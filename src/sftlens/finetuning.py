@@ -177,6 +177,7 @@ def _engine(model_path: Path, settings: FinetuneSettings, process: Process) -> A
         betas=(settings.beta1, settings.beta2),
         eps=settings.epsilon,
         weight_decay=settings.weight_decay,
+        fused=True,
     )
     return deepspeed_engine.initialize(model, optimizer, config)
 
