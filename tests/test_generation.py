@@ -10,9 +10,9 @@ import torch
 from transformers import PreTrainedModel
 
 from probe_tables import prompts_of
-from sftlens import generation
+from sftlens import asking, generation
 from sftlens.errors import DataError, ModelError
-from tiny import CLASSES, Architecture, tiny_model
+from tiny import CLASSES, Architecture, tiny_model, tiny_tokenizer
 
 EOS = 2
 
@@ -94,6 +94,22 @@ def test_answers_end_with_eos_and_leave_the_others_alone(model: PreTrainedModel)
         cut = [output[: output.index(eos) + 1] if eos in output else output for output in free]
         assert generation.greedy(model, prompts, max_new_tokens=10, eos=eos, batch_tokens=10**6) == cut
     assert generation.greedy(model, [], max_new_tokens=10, eos=EOS, batch_tokens=100) == []
+
+
+def test_any_of_several_tokens_ends_an_answer(model: PreTrainedModel) -> None:
+    prompts = prompts_of(20)
+    free = generation.greedy(model, prompts, max_new_tokens=10, eos=-1, batch_tokens=100)
+    ends = [token for token, _ in Counter(token for output in free for token in output[2:6]).most_common(2)]
+    cut = [output[: min((output.index(token) + 1 for token in ends if token in output), default=10)] for output in free]
+    assert generation.greedy(model, prompts, max_new_tokens=10, eos=ends, batch_tokens=10**6) == cut
+    assert len({output[-1] for output in cut}) > 1
+
+
+def test_a_model_ends_where_its_generation_settings_say_so(model: PreTrainedModel) -> None:
+    model.generation_config.eos_token_id = [EOS, 7]
+    assert asking.ends(model, tiny_tokenizer()) == [EOS, 7]
+    model.generation_config.eos_token_id = None
+    assert asking.ends(model, tiny_tokenizer()) == [EOS]
 
 
 def test_progress_counts_the_prompts(model: PreTrainedModel) -> None:

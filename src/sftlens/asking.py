@@ -8,7 +8,7 @@ from sftlens.errors import DataError, ModelError
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ def greedy(
     fact_ids: Sequence[object],
     *,
     max_new_tokens: int,
-    eos: int,
+    eos: int | Sequence[int],
     batch_tokens: int,
     progress: Callable[[int], object] = lambda rows: None,
 ) -> list[list[int]]:
@@ -64,6 +64,16 @@ def greedy(
         place = _culprit(ask, range(len(prompts)))
         fact = "" if place is None else f"fact {fact_ids[place]!r}: "
         raise ModelError(f"{model.name_or_path}: {fact}{error}") from None
+
+
+def ends(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """Return the tokens at which a model stops in use: the tokenizer's EOS and those of its generation settings.
+
+    A chat model may end its turn with another token than its texts.
+    """
+    named = getattr(model.generation_config, "eos_token_id", None)
+    more = named if isinstance(named, list) else [named]
+    return sorted({int(token) for token in (tokenizer.eos_token_id, *more) if token is not None})
 
 
 def first_logits(

@@ -19,17 +19,17 @@ def greedy(
     prompts: Sequence[Sequence[int]],
     *,
     max_new_tokens: int,
-    eos: int,
+    eos: int | Sequence[int],
     batch_tokens: int,
     progress: Callable[[int], object] = lambda rows: None,
 ) -> list[list[int]]:
-    """Return each prompt's greedy continuation, token ids; one that ended has EOS as its last id.
+    """Return each prompt's greedy continuation, token ids; one that ended has an EOS as its last id.
 
     Args:
         model: causal language model.
         prompts: token ids.
         max_new_tokens: longest continuation.
-        eos: token that ends a continuation.
+        eos: token that ends a continuation, or several of them.
         batch_tokens: tokens of prompts and continuations held side by side.
         progress: called with the number of finished prompts.
 
@@ -46,7 +46,7 @@ def greedy(
     return outputs
 
 
-def _decode(model: "PreTrainedModel", batch: Batch, steps: int, eos: int) -> np.ndarray:
+def _decode(model: "PreTrainedModel", batch: Batch, steps: int, eos: int | Sequence[int]) -> np.ndarray:
     """Return the new tokens of a batch, int64 [rows, steps], -1 after the end."""
     new = np.full((len(batch.places), steps), -1)
     rows = np.arange(len(batch.places))
@@ -54,7 +54,7 @@ def _decode(model: "PreTrainedModel", batch: Batch, steps: int, eos: int) -> np.
     for step in range(steps):
         tokens = _most_probable(logits)
         new[rows, step] = tokens.cpu().numpy()
-        alive = np.flatnonzero(new[rows, step] != eos)
+        alive = np.flatnonzero(~np.isin(new[rows, step], eos))
         if step + 1 == steps or not len(alive):
             break
         if len(alive) < len(rows):

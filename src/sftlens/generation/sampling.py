@@ -56,7 +56,7 @@ def sample(
     samples: int,
     temperature: float,
     max_new_tokens: int,
-    eos: int,
+    eos: int | Sequence[int],
     batch_tokens: int,
     keep_outputs: bool = False,
     done: Container[int] = (),
@@ -69,7 +69,7 @@ def sample(
         streams: sixteen bytes for each prompt that seed its uniform numbers.
         found: asked about every distinct prefix after each new token; a prefix that holds it is followed no further.
         samples, temperature, max_new_tokens: how many continuations, how random, how long.
-        eos: token that ends a continuation.
+        eos: token that ends a continuation, or several of them.
         batch_tokens: tokens of prompts and continuations held side by side; where the tree grows beyond, its parts
             are computed one after another.
         keep_outputs: yield the distinct outputs too.
@@ -132,7 +132,7 @@ class _Walk:
     """float64 [prompts, samples, steps]."""
     found: Found
     temperature: float
-    eos: int
+    eos: int | Sequence[int]
     rows: int
 
     def run(self, batch: Batch, ends: Ends | None) -> np.ndarray:
@@ -176,7 +176,7 @@ class _Walk:
 
     def _finish(self, tree: _Tree, hits: np.ndarray, ends: Ends | None) -> np.ndarray:
         """Count the hits among the new prefixes; return the rows that go on."""
-        ended = tree.tokens[:, -1] == self.eos
+        ended = np.isin(tree.tokens[:, -1], self.eos)
         going = np.flatnonzero(~ended)
         found = np.zeros(0, dtype=np.int64)
         if len(going):

@@ -64,7 +64,7 @@ def _greedy(
     progress: Progress,
 ) -> tuple[list[str], list[bool]]:
     """Return each output as text, and whether it ended."""
-    eos = int(tokenizer.eos_token_id)
+    eos = asking.ends(model, tokenizer)
     limits = {"max_new_tokens": new_tokens, "batch_tokens": batch_tokens}
     outputs = asking.greedy(model, ids, names, eos=eos, progress=progress, **limits)
-    return tokenizer.batch_decode(outputs, skip_special_tokens=True), [output[-1:] == [eos] for output in outputs]
+    return tokenizer.batch_decode(outputs, skip_special_tokens=True), [output[-1] in eos for output in outputs]

@@ -105,7 +105,7 @@ def probe(
         samples=settings.samples,
         temperature=settings.temperature,
         max_new_tokens=settings.max_new_tokens,
-        eos=int(tokenizer.eos_token_id),
+        eos=asking.ends(model, tokenizer),
         batch_tokens=batch_tokens,
     )
     hits = np.zeros(len(texts), dtype=np.int64)
