@@ -17,7 +17,7 @@ demo: $(READY)
 	@echo "The report is at $(CURDIR)/results/demo/report.html"
 
 test: $(READY) lint
-	@pytest -n 2 $(PYTEST_ARGS)
+	@pytest -n 2 --no-loadscope-reorder $(PYTEST_ARGS)
 
 setup: $(READY)
 
