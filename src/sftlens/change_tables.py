@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from sftlens import tables
+from sftlens import table_parts
 
 SUMS = {"change": "r", "abs_d": "|d|", "d2": "d^2"}
 """Ends of names of metrics -> the quantity that is summed."""
@@ -36,8 +36,8 @@ def concentration(results: pd.DataFrame) -> pd.DataFrame:
     names = [f"Top {ratio:g} %" for ratio in sorted(rows["ratio"].unique())]
     top = [f"Top {ratio:g} %" for ratio in rows["ratio"]]
     kind = {"Sum of": [kinds[m][0] for m in rows["metric"]], "Changes": [kinds[m][1] for m in rows["metric"]]}
-    rows = tables.named(rows.assign(value=rows["value"] * 100, top=top, **kind))
-    return tables.pivot(rows, [*_KEYS, "Sum of", "Changes"], "top", names)
+    rows = table_parts.named(rows.assign(value=rows["value"] * 100, top=top, **kind))
+    return table_parts.pivot(rows, [*_KEYS, "Sum of", "Changes"], "top", names)
 
 
 def places(results: pd.DataFrame, by: list[str]) -> pd.DataFrame:
@@ -50,13 +50,13 @@ def places(results: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     table = groups.agg({"value": "sum", "held": "sum", "n": "sum"}).reset_index()
     table["value"] = (table["held"] / table["n"]).where(table["metric"] == "place_unchanged", table["value"]) * 100
     table["metric"] = table["metric"].map(PLACES | {"place_unchanged": UNCHANGED})
-    table = tables.named(table.assign(split="", **{_PLACE[name]: table[name] for name in by}))
-    return tables.pivot(table, [*_KEYS, *(_PLACE[name] for name in by)], "metric", [*PLACES.values(), UNCHANGED])
+    table = table_parts.named(table.assign(split="", **{_PLACE[name]: table[name] for name in by}))
+    return table_parts.pivot(table, [*_KEYS, *(_PLACE[name] for name in by)], "metric", [*PLACES.values(), UNCHANGED])
 
 
 def restoration(results: pd.DataFrame) -> pd.DataFrame:
     """Accuracy after each restoration beside the share of the change that it undid."""
-    accuracies = tables.restored(results).assign(what=tables.ACCURACY)
+    accuracies = table_parts.restored(results).assign(what=table_parts.ACCURACY)
     cell = ["model", "train_set", "scale", "seed", "strategy", "order", "region", "ratio"]
     undone = results[(results["stage"] == "restore") & results["metric"].isin(list(UNDONE))]
     undone = undone.assign(value=undone["value"] * 100, what=undone["metric"].map(UNDONE))
@@ -65,20 +65,20 @@ def restoration(results: pd.DataFrame) -> pd.DataFrame:
     )
     undone = pd.concat([undone[[*cell, "what", "value"]], plain.assign(value=0.0)])
     undone = undone.merge(accuracies[[*cell, "split"]].drop_duplicates(), on=cell)
-    rows = tables.named(pd.concat([accuracies[list(undone)], undone]).sort_values("seed", kind="stable"))
+    rows = table_parts.named(pd.concat([accuracies[list(undone)], undone]).sort_values("seed", kind="stable"))
     rows["Restored (%)"] = [f"{ratio:g}" for ratio in rows["ratio"]]
     keys = ["Model", "Region", "n", "Test set", "Trained on", "Order", "Restored (%)"]
-    return tables.pivot(rows, keys, "what", [tables.ACCURACY, *UNDONE.values()])
+    return table_parts.pivot(rows, keys, "what", [table_parts.ACCURACY, *UNDONE.values()])
 
 
 def blocks(results: pd.DataFrame) -> pd.DataFrame:
     """Accuracy after restoring all of a block of layers, one column per training set, with gains (paper Table 11)."""
-    rows = tables.restored(results)
+    rows = table_parts.restored(results)
     rows = rows[rows["region"].str.fullmatch(r"layers\d+-\d+") & rows["ratio"].isin([0, 100])]
-    rows = tables.named(rows.assign(region=rows["region"].where(rows["ratio"] > 0, WHOLE)))
+    rows = table_parts.named(rows.assign(region=rows["region"].where(rows["ratio"] > 0, WHOLE)))
     rows["Block restored"] = rows["region"].str.replace("layers", "layers ")
     seen = ["Model", "n", "Test set", "Block restored", "train_set", "seed", "strategy"]
-    return tables.with_gains(rows.drop_duplicates(seen), ["Model", "n", "Test set", "Block restored"])
+    return table_parts.with_gains(rows.drop_duplicates(seen), ["Model", "n", "Test set", "Block restored"])
 
 
 BUILDERS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {

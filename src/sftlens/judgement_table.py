@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from sftlens import tables
+from sftlens import table_parts
 
 MACRO = {
     "contains": "Contains",
@@ -27,16 +27,16 @@ def build(results: pd.DataFrame) -> pd.DataFrame:
     `results` is the tidy table without rows of single relations. The columns of SHARES and MAJORITY have no SD: no seed
     changes them.
     """
-    rows = results[(results["stage"] == "evaluate") & results["split"].isin(tables.TESTS)]
+    rows = results[(results["stage"] == "evaluate") & results["split"].isin(table_parts.TESTS)]
     measured = pd.concat([_of(rows, MACRO, "macro"), _of(rows, SHARES, "all")])
-    table = tables.pivot(measured, KEYS, "column", [*MACRO.values(), *SHARES.values()])
+    table = table_parts.pivot(measured, KEYS, "column", [*MACRO.values(), *SHARES.values()])
     table = table.drop(columns=[f"{name} SD" for name in SHARES.values()], errors="ignore")
-    baseline = tables.pivot(_of(rows, MAJORITY, "macro"), KEYS[:2], "column", [*MAJORITY.values()])
+    baseline = table_parts.pivot(_of(rows, MAJORITY, "macro"), KEYS[:2], "column", [*MAJORITY.values()])
     table = table.merge(baseline[[*KEYS[:2], *MAJORITY.values()]], how="left", on=KEYS[:2])
-    return tables.with_examples(table, results)
+    return table_parts.with_examples(table, results)
 
 
 def _of(rows: pd.DataFrame, columns: dict[str, str], bucket: str) -> pd.DataFrame:
     """Return the rows of some metrics, in percent, under the names that a reader sees."""
     chosen = rows[rows["metric"].isin(list(columns)) & (rows["bucket"] == bucket)].sort_values("seed", kind="stable")
-    return tables.named(chosen.assign(value=chosen["value"] * 100, column=chosen["metric"].map(columns)))
+    return table_parts.named(chosen.assign(value=chosen["value"] * 100, column=chosen["metric"].map(columns)))

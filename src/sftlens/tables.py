@@ -1,29 +1,50 @@
 """The paper's tables, and the numbers behind its figures, as readable frames made from results.parquet."""
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from sftlens import mastery_tables
+from sftlens import change_tables, judgement_table, mastery_tables
 from sftlens.errors import DataError
 from sftlens.files import write_text
+from sftlens.table_parts import (
+    ACCURACY,
+    BASE,
+    BUCKETS,
+    FEWSHOT,
+    KL,
+    SPLITS,
+    TESTS,
+    named,
+    pivot,
+    restored,
+    scales,
+    selected,
+    spread,
+    with_examples,
+    with_gains,
+)
+
+__all__ = [
+    "ACCURACY",
+    "BASE",
+    "BUCKETS",
+    "FEWSHOT",
+    "KL",
+    "NAMES",
+    "as_text",
+    "build",
+    "scales",
+    "seeds_note",
+    "smaller_sets",
+    "write_csv",
+]
 
 NAMES = (
     "table1", "table2", "table3", "table4", "reliability", "judgements", "table9", "table10", "table11"
 )  # fmt: skip
-BUCKETS = ("D0", "D1", "D2", "D3", "D4")
-BASE = "Base model (n = 0)"
-FEWSHOT = "Base model, 5 shots"
-ACCURACY = "Accuracy (%)"
-KL = "KL (nats)"
-
-_SPLITS = {"train": "Train", "dev": "Dev", "test": "ID test", "testood": "OOD test"}
-TESTS = ("test", "testood")
-_CELL = ["model", "train_set", "scale", "seed", "strategy"]
-_ORDER = (BASE, FEWSHOT, *BUCKETS, "mixed", *_SPLITS.values(), "r", "|d|", "d^2", "none")
 
 
 def build(name: str, results: pd.DataFrame) -> pd.DataFrame:
@@ -79,11 +100,6 @@ def seeds_note(table: pd.DataFrame) -> str:
     return f"Mean ± SD over {number} seeds.{single}"
 
 
-def scales(values: Iterable[str]) -> list[str]:
-    """Return the distinct scales in the order of the axis: the numbers, then `all`."""
-    return sorted(set(values), key=_scale_rank)
-
-
 def smaller_sets(table: pd.DataFrame) -> pd.Series:
     """Return, per row, whether its training set has fewer examples than its scale asks for."""
     return table["Examples"].astype("float64") < pd.to_numeric(table["n"], errors="coerce")
@@ -103,78 +119,11 @@ def _main_strategy(results: pd.DataFrame) -> pd.DataFrame:
     return results[results["strategy"].isin(["", "base", "fewshot", "full"])]
 
 
-def _select(results: pd.DataFrame, stage: str, metric: str) -> pd.DataFrame:
-    rows = results[(results["stage"] == stage) & (results["metric"] == metric)]
-    return rows.sort_values("seed", kind="stable")
-
-
-def _scale_rank(scale: str) -> float:
-    return float(scale) if scale.isdigit() else float("inf")
-
-
-def _rank(column: pd.Series) -> pd.Series:
-    """Sort key of every text column: known names in reading order, numbers by size, then 8B before 70B."""
-    if column.name in ("n", "Restored (%)"):
-        return column.map(_scale_rank_of_text)
-    known = {name: f"{place:02d}" for place, name in enumerate(_ORDER)}
-    return column.map(lambda name: known.get(name, "~" + re.sub(r"\d+", lambda run: run[0].zfill(9), name)))
-
-
-def _scale_rank_of_text(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("inf")
-
-
-def named(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows under the names that a reader sees."""
-    trained = rows["train_set"].mask(rows["scale"] == "0", BASE)
-    trained = trained.mask((rows["scale"] == "0") & (rows["strategy"] == "fewshot"), FEWSHOT)
-    return rows.assign(**{"Model": rows["model"], "Trained on": trained, "n": rows["scale"],
-                          "Test set": rows["split"].map(_SPLITS), "Order": rows["order"],
-                          "Region": rows["region"]})  # fmt: skip
-
-
-def _spread(rows: pd.DataFrame, keys: list[str], value: str) -> pd.DataFrame:
-    """Return one row per key with `value` (mean over seeds), `value SD` and `Seeds`, in reading order."""
-    groups = rows.groupby(keys, sort=True)["value"]
-    table = groups.agg(["mean", "std", "count"]).reset_index()
-    table = table.rename(columns={"mean": value, "std": f"{value} SD", "count": "Seeds"})
-    return table.sort_values(keys, key=_rank, kind="stable", ignore_index=True)
-
-
-def pivot(rows: pd.DataFrame, keys: list[str], across: str, names: list[str]) -> pd.DataFrame:
-    """Return keys, `Seeds` (the most in any column), then mean and SD of each of `names` side by side."""
-    if rows.empty:
-        return pd.DataFrame(columns=[*keys, "Seeds", *names])
-    wide = _spread(rows, [*keys, across], "mean").pivot(index=keys, columns=across)
-    parts: dict[str, pd.Series] = {"Seeds": wide["Seeds"].max(axis=1).astype("Int64")}
-    for name in names:
-        for label, column in ((name, "mean"), (f"{name} SD", "mean SD")):
-            parts[label] = wide[column].get(name, pd.Series(float("nan"), wide.index))
-    table = pd.DataFrame(parts, index=wide.index).reset_index()
-    return table.sort_values(keys, key=_rank, kind="stable", ignore_index=True)
-
-
-def _examples(results: pd.DataFrame) -> pd.DataFrame:
-    """Return how many examples the sets of (model, training set, scale) really have (mean over seeds)."""
-    rows = named(_select(results, "finetune", "examples"))
-    return _spread(rows, ["Model", "Trained on", "n"], "Examples")[["Model", "Trained on", "n", "Examples"]]
-
-
-def with_examples(table: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with the real sizes of its training sets beside n."""
-    table = table.merge(_examples(results), how="left", on=["Model", "Trained on", "n"])
-    table.insert(list(table).index("n") + 1, "Examples", table.pop("Examples").astype("float64").round())
-    return table.astype({"Examples": "Int64"})
-
-
 def _curve(results: pd.DataFrame, stage: str, metric: str, bucket: str, *splits: str) -> pd.DataFrame:
-    rows = _select(results, stage, metric)
+    rows = selected(results, stage, metric)
     rows = named(rows[(rows["bucket"] == bucket) & rows["split"].isin(splits)])
     unit, factor = (KL, 1.0) if stage == "divergence" else (ACCURACY, 100.0)
-    table = _spread(rows.assign(value=rows["value"] * factor), ["Model", "Test set", "Trained on", "n"], unit)
+    table = spread(rows.assign(value=rows["value"] * factor), ["Model", "Test set", "Trained on", "n"], unit)
     return with_examples(table, results)
 
 
@@ -195,8 +144,8 @@ def _fig5(results: pd.DataFrame) -> pd.DataFrame:
 
 def _table1(results: pd.DataFrame) -> pd.DataFrame:
     """Facts per bucket (paper Tables 1 and 8)."""
-    rows = _select(results, "mastery", "facts")
-    rows = rows.assign(Model=rows["model"], Split=rows["split"].map(_SPLITS))
+    rows = selected(results, "mastery", "facts")
+    rows = rows.assign(Model=rows["model"], Split=rows["split"].map(SPLITS))
     keys = ["Model", "Split"]
     table = pivot(rows, keys, "bucket", list(BUCKETS))[[*keys, *BUCKETS]]
     table["Total"] = table[list(BUCKETS)].sum(axis=1, skipna=False)
@@ -205,7 +154,7 @@ def _table1(results: pd.DataFrame) -> pd.DataFrame:
 
 def _table2(results: pd.DataFrame) -> pd.DataFrame:
     """Accuracy per test bucket at the largest numbered scale (paper Table 2)."""
-    rows = _select(results, "evaluate", "contains")
+    rows = selected(results, "evaluate", "contains")
     rows = rows[rows["split"].isin(TESTS) & rows["bucket"].isin([*BUCKETS, "macro"])]
     size = pd.to_numeric(rows["scale"], errors="coerce")
     largest = size.groupby(rows["model"]).transform("max")
@@ -218,20 +167,6 @@ def _table2(results: pd.DataFrame) -> pd.DataFrame:
     return with_examples(table, results)
 
 
-def restored(results: pd.DataFrame) -> pd.DataFrame:
-    """Return the macro accuracies at every k, 0 included, each with its gain on k = 0 of the same cell."""
-    rows = results[(results["metric"] == "contains") & (results["bucket"] == "macro")]
-    rows = rows[rows["split"].isin(TESTS)].sort_values("seed", kind="stable")
-    cell = [*_CELL, "split"]
-    plain = rows[rows["stage"] == "evaluate"][[*cell, "value"]]
-    restored = rows[(rows["stage"] == "restore") & (rows["ratio"] > 0)]
-    start = restored[[*cell, "order", "region"]].drop_duplicates().merge(plain, on=cell).assign(ratio=0.0)
-    both = pd.concat([start, restored[start.columns]])
-    both = both.merge(plain.rename(columns={"value": "plain"}), how="left", on=cell)
-    gain = (both["value"] - both["plain"]).where(both["ratio"] > 0)
-    return both.assign(value=both["value"] * 100, gain=gain * 100)
-
-
 def _table4(results: pd.DataFrame) -> pd.DataFrame:
     """Accuracy after restoring k %, one column per training set, with the gain on k = 0 (paper Table 4)."""
     rows = named(restored(results))
@@ -239,48 +174,14 @@ def _table4(results: pd.DataFrame) -> pd.DataFrame:
     return with_gains(rows, ["Model", "Order", "Region", "n", "Test set", "Restored (%)"])
 
 
-def with_gains(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Return `keys`, `Seeds`, and for each training set its mean accuracy and gain, from named rows of `restored`."""
-    names = sorted(rows["train_set"].unique())
-    table = pivot(rows, keys, "train_set", names).drop(columns=[f"{name} SD" for name in names])
-    gains = pivot(rows.assign(value=rows["gain"]), keys, "train_set", names)
-    for name in names:
-        table.insert(list(table).index(name) + 1, f"{name} gain", gains[name])
-    return table
-
-
-def _of_changes(name: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
-    """Return the builder of a target of what fine-tuning changed and restoring undoes."""
-
-    def build(results: pd.DataFrame) -> pd.DataFrame:
-        from sftlens import change_tables  # a room of its own, made of the parts of this one
-
-        return change_tables.BUILDERS[name](results)
-
-    return build
-
-
-def _judgements(results: pd.DataFrame) -> pd.DataFrame:
-    """How the answers are judged otherwise than by the paper, with the majority baseline."""
-    from sftlens import judgement_table  # a room of its own, made of the parts of this one
-
-    return judgement_table.build(results)
-
-
 _BUILDERS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "table1": _table1,
     "table2": _table2,
-    "table3": _of_changes("table3"),
     "table4": _table4,
-    "judgements": _judgements,
-    "table9": _of_changes("table9"),
-    "table10": _of_changes("table10"),
-    "table11": _of_changes("table11"),
-    "restoration": _of_changes("restoration"),
-    "concentration": _of_changes("concentration"),
-    "heatmap": _of_changes("heatmap"),
-    "reliability": lambda results: mastery_tables.reliability(results, _SPLITS),
-    "exposure": lambda results: mastery_tables.exposure(results, _SPLITS),
+    "judgements": judgement_table.build,
+    **change_tables.BUILDERS,
+    "reliability": lambda results: mastery_tables.reliability(results, SPLITS),
+    "exposure": lambda results: mastery_tables.exposure(results, SPLITS),
     "fig2": _fig2,
     "fig4": _fig4,
     "fig5": _fig5,
