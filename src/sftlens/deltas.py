@@ -82,7 +82,7 @@ def unpack(delta: Path, folder: Path, base: Path | None = None, progress: Progre
             header = stored.header(file)
             with (partial / file).open("wb") as out:
                 out.write(header.raw)
-                for name in header.places:
+                for name in header.names:
                     out.write(raw_bytes(stored.get(name)))
                     progress(prod(stored.shape(name)))
         model_folders.make_readable(partial)

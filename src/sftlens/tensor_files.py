@@ -1,7 +1,7 @@
 """The tensors of a checkpoint's safetensors files, read one by one."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -112,15 +112,15 @@ class Header:
 
     raw: bytes
     """All bytes before the data."""
-    places: Mapping[str, int]
-    """Where the data of each tensor begin, bytes from the start of the file; in their order."""
+    names: Sequence[str]
+    """Names of the tensors in the order of their data."""
 
 
 def parse_header(raw: bytes) -> Header:
     """Return what the bytes before the data of a readable safetensors file say."""
     entries = json.loads(raw[8:])
-    begins = {name: entry["data_offsets"] for name, entry in entries.items() if name != "__metadata__"}
-    return Header(raw, {name: len(raw) + begins[name][0] for name in sorted(begins, key=begins.__getitem__)})
+    places = {name: entry["data_offsets"] for name, entry in entries.items() if name != "__metadata__"}
+    return Header(raw, sorted(places, key=places.__getitem__))
 
 
 def header_of(shapes: Mapping[str, tuple[int, ...]], dtype: str, metadata: Mapping[str, str]) -> bytes:

@@ -1,10 +1,8 @@
 """Writing a restored model as a Hugging Face folder, or the level of every element, piece by piece."""
 
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from sftlens import files
@@ -29,8 +27,6 @@ COMPANIONS = (
     INDEX,
 )
 """Files that make a folder of weights loadable."""
-THREADS = 4
-"""Tensors written side by side, at most; speed and memory only."""
 MOST_LEVELS = 255
 """Ratios that a level map can tell apart."""
 NOT_RESTORED = 255
@@ -58,36 +54,15 @@ def save_restored(restorer: Method, folder: Path, card: str) -> None:
 
 
 def write_weights(restorer: Method, file: str, target: Path) -> None:
-    """Write the restored tensors of the fine-tuned weight file `file` to `target`, under the same header.
-
-    A few tensors are computed side by side, each in a thread.
-    """
+    """Write the restored tensors of the fine-tuned weight file `file` to `target`, under the same header."""
     finetuned = restorer.pair.finetuned
     header = finetuned.header(file)
-
-    def write(name: str) -> None:
-        tensor, place = finetuned.get(name), header.places[name]
-        for piece in restorer.pieces(name, tensor) if restorer.changes(name) else [tensor]:
-            place += _write_at(out.fileno(), raw_bytes(piece), place)
-
-    with target.open("wb") as out, ThreadPoolExecutor(min(THREADS, len(os.sched_getaffinity(0)))) as pool:
+    with target.open("wb") as out:
         out.write(header.raw)
-        out.flush()
-        written = [pool.submit(write, name) for name in header.places]
-        try:
-            for result in written:
-                result.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _write_at(file: int, data: memoryview, place: int) -> int:
-    """Write all of `data` at `place`; return its length in bytes."""
-    done = 0
-    while done < len(data):
-        done += os.pwrite(file, data[done:], place + done)
-    return done
+        for name in header.names:
+            tensor = finetuned.get(name)
+            for piece in restorer.pieces(name, tensor) if restorer.changes(name) else [tensor]:
+                out.write(raw_bytes(piece))
 
 
 def save_levels(pair: Pair, order: Order, cuts: Sequence[Cut], metadata: Mapping[str, str], target: Path) -> None:
