@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 import repair_models
 from script_calls import SCRIPTS, ok
+from sftlens import checkpoints
 from sftlens.checkpoints import load_model, load_tokenizer
 from sftlens.files import read_json, sha256
 from sftlens.repair import halves, writing
@@ -116,11 +117,16 @@ def test_without_a_task_well_formed_answers_stand_in(models: Path, tmp_path: Pat
     assert (curve["task_n"] == curve["facts_n"]).all()
 
 
-def test_a_new_ratio_measures_nothing_again(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_new_ratio_measures_nothing_again(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     call(models, tmp_path / "out", *SWEEP, "--state", tmp_path / "state")
     first = capsys.readouterr().err
     assert "repair: base: mastery" in first and "repair: absolute 60 %: answers" in first
+    loaded: list[Any] = []
+    monkeypatch.setattr(checkpoints, "load_model", lambda *a, **k: (loaded.append(a), load_model(*a, **k))[1])
     call(models, tmp_path / "out", *SWEEP, "--ratio", 5, "--state", tmp_path / "state")
+    assert len(loaded) == 2
     again = re.findall(r"repair: ([\w-]+ \d+ %|base|fine-tuned)", capsys.readouterr().err)
     assert set(again) == {"absolute 5 %", "shrink 5 %"}
 

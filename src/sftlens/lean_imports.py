@@ -22,7 +22,6 @@ SHAPES = "torch.fx.experimental.symbolic_shapes"
 """Sizes as symbols: what needs sympy."""
 
 PATCHES = {
-    "torch.library": start_up_patches.module_of_caller,
     "torch._library.utils": start_up_patches.source_of_caller,
     "transformers.utils.import_utils": start_up_patches.scan_late,
 }

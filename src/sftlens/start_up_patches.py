@@ -3,22 +3,10 @@
 Each function is called with a module of theirs as soon as it has been imported (see sftlens.lean_imports).
 """
 
-import inspect
 import sys
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any
-
-
-class _Named:
-    """A module with some names of our own; the others are its own."""
-
-    def __init__(self, module: ModuleType, **names: Any) -> None:
-        self.__dict__.update(names)
-        self._module = module
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._module, name)
 
 
 def source_of_caller(utils: ModuleType) -> None:
@@ -29,17 +17,6 @@ def source_of_caller(utils: ModuleType) -> None:
         return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
     utils.__dict__["get_source"] = get_source
-
-
-def module_of_caller(library: ModuleType) -> None:
-    """Have torch.library read from a frame which module it belongs to, instead of comparing files of all modules."""
-
-    def getmodule(thing: object, *args: Any) -> ModuleType | None:
-        if isinstance(thing, FrameType):
-            return sys.modules.get(thing.f_globals.get("__name__", ""))
-        return inspect.getmodule(thing, *args)
-
-    library.__dict__["inspect"] = _Named(inspect, getmodule=getmodule)
 
 
 class Unscanned(dict[frozenset[str], dict[str, set[str]]]):

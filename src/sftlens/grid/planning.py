@@ -37,7 +37,8 @@ class Plan:
             "by experiment": (_experiment, (PREPARATION, *names, DRAWING)),
             "by model": (lambda job: job.model or NO_MODEL, (*self._study.models, NO_MODEL)),
         }
-        lines = [f"Study {self._study.study}: {len(self._study.models)} model(s), {', '.join(names)}"]
+        parts_of_it = [f"{len(self._study.models)} model(s)", *names] if self._study.models else ["a repair alone"]
+        lines = [f"Study {self._study.study}: {', '.join(parts_of_it)}"]
         for title, (key, order) in groups.items():
             lines += ["", _row(title, HEAD), *self._rows(key, order)]
         lines += ["", _row("total", _shown(self.total())), "", "peak of the disk"]

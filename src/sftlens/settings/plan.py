@@ -43,7 +43,7 @@ class CpuRates(DeviceRates):
     """What one process on a CPU does in a second; what is measured, was on two cores of an AMD EPYC, on tiny models."""
 
     operations: float = Field(4e10, gt=0)
-    """Floating-point operations a second. Measured: the demo's pretraining, 129 CPU seconds (benchmarks/planned.py)."""
+    """Floating-point operations a second. Measured: the demo's pretraining (benchmarks/planned.py)."""
     memory: float = Field(5e9, gt=0)
     """Bytes a second of weights that generation reads. Assumption."""
     layer_seconds: float = Field(5e-4, ge=0)
@@ -81,13 +81,13 @@ class PlanSettings(Settings):
     benchmarks/probing.py measures 9 times fewer tokens in all."""
     delta_share: float = Field(0.34, gt=0, le=1)
     """Bytes of a delta for each byte of the model. Measured on synthetic weights: benchmarks/deltas.py, 0.335."""
-    pack_ns: float = Field(9.6, ge=0)
+    pack_ns: float = Field(15.5, ge=0)
     """CPU nanoseconds to pack one parameter into a delta. Measured: benchmarks/deltas.py."""
-    decode_ns: float = Field(4.5, ge=0)
+    decode_ns: float = Field(4.9, ge=0)
     """CPU nanoseconds to decode one parameter of a delta while loading. Measured: benchmarks/deltas.py."""
-    pass_ns: float = Field(3.0, ge=0)
+    pass_ns: float = Field(2.2, ge=0)
     """CPU nanoseconds to compare one parameter in each pass over two models. Measured:
-    benchmarks/restoration_select.py, 5.9 in two passes."""
+    benchmarks/restoration_select.py, 4.4 in two passes."""
     draw_seconds: float = Field(1.3, ge=0)
     """CPU seconds of a figure, a table, a training order. Measured: benchmarks/demo_time.py."""
     answer_bytes: float = Field(12, ge=0)
