@@ -52,6 +52,12 @@ wildcard_constraints:
 
 
 onstart:
+    # Snakemake starts at most 100 jobs a second unless told otherwise, and every time it looks for the next jobs it plans
+    # to look again a second later, for good: after n jobs it looks n times a second, at all inputs of all that wait.
+    # Without a limit it looks when a job has finished. A limit that the user set stays.
+    limiter = workflow.scheduler.job_rate_limiter
+    if limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
     if set(workflow.dag_settings.targets) not in ({"cells"}, {"plan"}):
         try:
             grid_paths.record(STUDY)
