@@ -100,6 +100,7 @@ def _pretrain(target: Path, args: Any, settings: BaseSettings) -> dict[str, Any]
     if processes == 1:
         return pretraining.pretrain(args.corpus, settings.geometry, settings.pretraining, target, progress=progress.bar)
     folder = target.parent
+    launch.share_threads(processes)
     launch.start(Path(__file__), [*sys.argv[1:], "--worker", str(folder)], launch.Layout(processes), folder)
     report = files.read_json(folder / REPORT)
     (folder / REPORT).unlink()

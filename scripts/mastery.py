@@ -6,19 +6,22 @@ Adds the columns hits, trials, mastery, bucket and template_hits, the 95 % inter
 posterior probabilities of its bucket (posterior_D0 .. posterior_D4); a summary stands beside it (mastery.json).
 With --import FILE an existing table (columns fact_id, hits, trials) is used instead of probing.
 With --state DIR whatever was sampled is kept there: a killed probe goes on where it stopped, and another probe of the
-same model samples only what is new to it.
+same model samples only what is new to it. With --processes N so many processes draw side by side.
 """
 
 import argparse
 import re
+import sys
 import tempfile
+from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import _cli
-from sftlens import files, provenance
-from sftlens.settings.probing import ProbingSettings
+from sftlens import files, launch, provenance
+from sftlens.errors import SftlensError
+from sftlens.settings.probing import HOW, ProbingSettings
 
 TABLE, SUMMARY, TEXTS = "mastery.parquet", "mastery.json", "mastery-texts.parquet"
 
@@ -34,12 +37,19 @@ def main() -> None:
     needs = parser.add_argument("--quota-needs", nargs="+", type=_need, metavar="BUCKET=N")
     needs.help = "with --quota: the largest scale of each bucket that is trained on"
     parser.add_argument("--out", type=Path, required=True, help="mastery table (Parquet)")
+    # For the processes that this program starts.
+    parser.add_argument(launch.HELPER, type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.table is None and (args.model is None or args.templates is None):
         parser.error("give --model and --templates, or --import")
     if (args.quota is None) != (args.quota_needs is None):
         parser.error("give --quota and --quota-needs together")
     settings = _cli.settings(args, ProbingSettings)
+    if settings.processes > 1 and args.device:
+        parser.error("--processes takes no --device: the processes share the GPUs, or all compute on CPUs (--gpus 0)")
+    if args.helper:
+        _help(args, settings)
+        return
     used = {**settings.model_dump(), "bos": args.bos, "quota_needs": dict(args.quota_needs or [])}
     inputs = _cli.contents(args, "model", "facts", "templates", "table")
     outputs = {TABLE: args.out, SUMMARY: args.out.with_suffix(".json")}
@@ -67,7 +77,7 @@ def main() -> None:
         "mastery",
         outputs=outputs,
         inputs=inputs,
-        settings={name: value for name, value in used.items() if name != "batch_tokens"},
+        settings={name: value for name, value in used.items() if name not in HOW},
         compute=compute,
     )
 
@@ -90,29 +100,53 @@ def _imported(args: Any, folder: Path) -> Any:
 
 
 def _probed(args: Any, settings: ProbingSettings, model: str, folder: Path) -> Any:
-    from sftlens import checkpoints, fingerprints, probing, progress, templates
+    """Probe, with helpers where there are to be several processes."""
+    from sftlens import progress
+
+    texts = folder / TEXTS if settings.keep_texts else None
+    with tempfile.TemporaryDirectory(prefix="sftlens-probe-") as temporary, ExitStack() as stack:
+        state = args.state or Path(temporary)
+        if settings.processes > 1:
+            arguments = [*sys.argv[1:], "--state", str(state)]
+            stack.enter_context(launch.helped(Path(__file__), arguments, settings.processes))
+        facts, sentences = _asked(args)
+        total = sum(len(sentences[relation][: settings.max_templates]) for relation in facts["relation"])
+        bar = stack.enter_context(progress.bar(description="probe", total=total, unit="prompt"))
+        return _probe(args, settings, model, state, facts, sentences, texts=texts, progress=bar.update)
+
+
+def _help(args: Any, settings: ProbingSettings) -> None:
+    """Probe as one of the helpers; what goes wrong here goes wrong, and is told, in the process they help."""
+    with suppress(SftlensError), launch.worker():
+        _probe(args, settings, _cli.content(args.model), args.state, *_asked(args))
+
+
+def _asked(args: Any) -> tuple[Any, Any]:
+    """Return the facts and the sentences to probe them with."""
+    from sftlens import templates
 
     facts = files.read_parquet(args.facts, ["fact_id", "relation", "subject", "split"])
     # The paper never probes dev: it only serves to choose settings.
     facts = facts[facts["split"] != "dev"].reset_index(drop=True)
     sentences = templates.load(args.templates)
     templates.require(sentences, facts["relation"], args.templates)
-    total = sum(len(sentences[relation][: settings.max_templates]) for relation in facts["relation"])
+    return facts, sentences
+
+
+def _probe(
+    args: Any, settings: ProbingSettings, model: str, state: Path, facts: Any, sentences: Any, **options: Any
+) -> Any:
+    from sftlens import checkpoints, fingerprints, probing
 
     @cache
     def load() -> Any:
         tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
         return checkpoints.load_model(args.model, device=args.device), tokenizer
 
-    with (
-        tempfile.TemporaryDirectory(prefix="sftlens-probe-") as temporary,
-        progress.bar(description="probe", total=total, unit="prompt") as bar,
-    ):
-        identity = {"model": model, "bos": args.bos, "code": fingerprints.of_module("completions")}
-        prober = probing.Prober(load, identity, sentences, settings, args.state or Path(temporary))
-        texts = folder / TEXTS if settings.keep_texts else None
-        needs = dict(args.quota_needs or [])
-        return probing.probe(facts, prober, needs=needs, texts=texts, progress=bar.update)
+    identity = {"model": model, "bos": args.bos, "code": fingerprints.of_module("completions")}
+    prober = probing.Prober(load, identity, sentences, settings, state)
+    turn = probing.Turn(args.helper, settings.processes)
+    return probing.probe(facts, prober, needs=dict(args.quota_needs or []), turn=turn, **options)
 
 
 if __name__ == "__main__":

@@ -123,6 +123,7 @@ def test_products_have_paths_of_their_own(paper):
         ({"experiments__scaling__scales": [60]}, True),
         ({"finetuning__epochs": 2, "evaluation__max_new_tokens": 4}, True),
         ({"study": "other"}, True),
+        ({"probing__processes": 4, "probing__batch_tokens": 99}, True),
         ({"probing__samples": 5}, False),
         ({"world__seed": 3}, False),
         ({"models__tiny__pretraining__seed": 1}, False),

@@ -20,10 +20,13 @@ PAPER = loading.load_file(ROOT / "config/paper.yaml")
 LLAMA_3_8B = PAPER.models["llama-3-8b"].geometry
 
 
-def asked(launch: dict, rule: str = "finetune", attempt: int = 1, **settings: object) -> dict:
+def asked(
+    launch: dict, rule: str = "finetune", attempt: int = 1, probing: dict | None = None, **settings: object
+) -> dict:
     """Return what a job of the demo's model asks for; keys that are left out are not there."""
     values = {**DEMO, "models": {"tiny": {**DEMO["models"]["tiny"], "launch": launch}}}
     values["finetuning"] = {**values.get("finetuning", {}), **settings}
+    values["probing"] = probing or {}
     functions = getattr(Resources(loading.load(values)), rule)()
     wildcards = SimpleNamespace(model="tiny", scale="60")
     found = {}
@@ -102,3 +105,11 @@ def test_the_tied_embedding_counts_once():
 def test_the_page_on_clusters_shows_what_the_command_prints():
     page = (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
     assert requirements.describe(PAPER) in page
+
+
+def test_processes_that_probe_ask_for_what_each_of_them_needs():
+    one, four, many = (asked({"gpus_per_node": 4}, "mastery", probing={"processes": n}) for n in (1, 4, 64))
+    assert (one["gpu"], four["gpu"]) == (1, 4) and four["mem_mb"] > 2 * one["mem_mb"]
+    # One node has no more.
+    assert many == four
+    assert asked({}, "mastery", probing={"processes": 3})["gpu"] == 0

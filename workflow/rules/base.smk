@@ -40,7 +40,7 @@ if any(entry.source == "pretrain" for entry in STUDY.models.values()):
         conda:
             "../../envs/train.yaml"
         resources:
-            **JOBS.resources.mastery(),
+            **JOBS.resources.sampling(),
         params:
             options=grid_paths.options(STUDY.template_choice)
             + grid_paths.options(STUDY.probing, [*probing.DRAWING, "batch_tokens"])

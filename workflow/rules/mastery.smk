@@ -13,6 +13,7 @@ rule mastery:
         f"{LOGS}/{{model}}/mastery-{{key}}.tsv"
     conda:
         "../../envs/train.yaml"
+    threads: JOBS.mastery_cpus
     resources:
         **JOBS.resources.mastery(),
     params:

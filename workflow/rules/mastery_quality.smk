@@ -16,7 +16,7 @@ if STUDY.experiments.mastery:
         conda:
             "../../envs/train.yaml"
         resources:
-            **JOBS.resources.mastery(),
+            **JOBS.resources.sampling(),
         params:
             options=JOBS.quality_options,
             common=JOBS.common("mastery_quality", shared=True),

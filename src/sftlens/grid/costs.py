@@ -133,7 +133,7 @@ class Costs:
         if job.rule == "base":
             return self._fetching(model)
         if job.rule in ("mastery", "mastery_quality", "choose_templates"):
-            return Work(self._probing(job, model), self.base(model))
+            return Work(self._probing(job, model) / self._probers(job, model), self.base(model))
         assert job.product
         cell = job.product.cell
         if job.rule == "finetune":
@@ -234,13 +234,17 @@ class Costs:
     def _device(self, model: Model) -> DeviceRates:
         return self._rates.gpu if model.launch.gpus_per_node else self._rates.cpu
 
+    def _probers(self, job: Job, model: Model) -> int:
+        return self._resources.probers(model) if job.rule == "mastery" else 1
+
     def _devices(self, job: Job, model: Model) -> int:
         """Processes of a job, or the GPUs it holds."""
         if job.rule == "finetune":
             return model.launch.world_size
+        probers = self._probers(job, model)
         if not model.launch.gpus_per_node or job.rule in ("base", "changes"):
-            return 1
-        return self._resources.gpus(model, 2 if job.rule == "divergence" else 1)
+            return probers
+        return probers * self._resources.gpus(model, 2 if job.rule == "divergence" else 1)
 
 
 def _computing(model: Model) -> int:

@@ -53,11 +53,11 @@ def asking(model: Model, tokens: float, models: int = 1) -> int:
     return _minutes(models * _loading(model) + generating)
 
 
-def probing(study: Study, model: Model) -> int:
-    """Return the minutes of measuring mastery."""
+def probing(study: Study, model: Model, processes: int = 1) -> int:
+    """Return the minutes of measuring mastery, by so many processes side by side."""
     asked = amounts.sentences(study, sum(questions(study).values()))
     drawn = asked * study.probing.samples * study.probing.max_new_tokens
-    return asking(model, drawn / SHARED_PREFIXES)
+    return asking(model, drawn / SHARED_PREFIXES / processes)
 
 
 def answering(study: Study, model: Model, scale: str) -> int:

@@ -169,8 +169,14 @@ class Jobs:
             return ["--import", table, *options(self.study.probing, ["keep_texts"])]
         sources = ["--model", self.base(wildcards), "--templates", self.templates(wildcards)]
         needs = [f"{bucket}={number}" for bucket, number in quota_needs(self.study, wildcards.model).items()]
-        probing = options(self.study.probing, None if needs else set(ProbingSettings.model_fields) - {"quota"})
+        unsaid = {"processes"} if needs else {"processes", "quota"}
+        probing = options(self.study.probing, set(ProbingSettings.model_fields) - unsaid)
+        probing += ["--processes", str(self.mastery_cpus(wildcards))]
         return [*sources, *self.bos(wildcards), *probing, *(["--quota-needs", *needs] if needs else [])]
+
+    def mastery_cpus(self, wildcards: Wildcards) -> int:
+        """Processes that a base model is probed by."""
+        return self.resources.probers(self.study.models[wildcards.model])
 
     def mastery_outputs(self) -> dict[str, str]:
         """Outputs of probing, by name; the sampled texts where they are asked for."""

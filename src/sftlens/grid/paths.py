@@ -9,7 +9,7 @@ from typing import Any
 from sftlens.grid.cells import Product, number, quota_needs
 from sftlens.grid.study import Study
 from sftlens.settings import Settings
-from sftlens.settings.probing import DRAWING
+from sftlens.settings.probing import DRAWING, HOW
 
 RESULTS = "results"
 SNAPSHOT = "study.json"
@@ -79,7 +79,7 @@ class Paths:
         entry, probing = self._study.models[model], self._study.probing
         key = {
             "base": self._base_key(model), "facts": self.facts_key, "templates": self.templates(model),
-            "probing": probing.model_dump(exclude={"batch_tokens"}), "bos": entry.bos, "import": entry.mastery,
+            "probing": probing.model_dump(exclude=HOW), "bos": entry.bos, "import": entry.mastery,
             "needs": quota_needs(self._study, model),
         }  # fmt: skip
         return f"{RESULTS}/models/{model}/mastery-{short_hash(key)}"

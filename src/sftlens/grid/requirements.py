@@ -52,7 +52,7 @@ def _measuring(study: Study, name: str) -> list[str]:
 
 def _minutes(study: Study, model: Model) -> list[int]:
     return [
-        durations.probing(study, model),
+        durations.probing(study, model, Resources(study).probers(model)),
         durations.answering(study, model, "1920"),
         durations.completing(study, model),
         durations.training(model, study.finetuning, "1920"),

@@ -34,6 +34,15 @@ class Resources:
 
     def mastery(self) -> dict[str, Resource]:
         """Of probing a base model."""
+
+        def minutes(wildcards: Any) -> int:
+            model = self._model(wildcards)
+            return durations.probing(self._study, model, self.probers(model))
+
+        return self._measuring(1, minutes, self.probers)
+
+    def sampling(self) -> dict[str, Resource]:
+        """Of probing a sample of facts, in one process."""
         return self._measuring(1, lambda wildcards: durations.probing(self._study, self._model(wildcards)))
 
     def evaluate(self) -> dict[str, Resource]:
@@ -95,14 +104,22 @@ class Resources:
         )
         return memory.request_mb(need, attempt)
 
-    def _measuring(self, models: int, minutes: Resource) -> dict[str, Resource]:
+    def _measuring(
+        self, models: int, minutes: Resource, processes: Callable[[Model], int] = lambda model: 1
+    ) -> dict[str, Resource]:
         def mem_mb(wildcards: Any, attempt: int) -> int:
-            return memory.request_mb(memory.measuring(self._model(wildcards).geometry, self.tokens, models), attempt)
+            model = self._model(wildcards)
+            need = memory.measuring(model.geometry, self.tokens, models)
+            return memory.request_mb(processes(model) * need, attempt)
+
+        def gpu(wildcards: Any) -> int:
+            model = self._model(wildcards)
+            return processes(model) * self.gpus(model, models)
 
         # These stages begin anew when their time is over, so that they get more of it.
         return {
             "nodes": lambda wildcards: 1,
-            "gpu": lambda wildcards: self.gpus(self._model(wildcards), models),
+            "gpu": gpu,
             "mem_mb": mem_mb,
             "runtime": lambda wildcards, attempt: minutes(wildcards) * attempt,
         }
@@ -112,6 +129,11 @@ class Resources:
         if not model.launch.gpus_per_node:
             return 0
         return memory.measuring_gpus(model.geometry, self.tokens, model.launch.gpu_memory_gb, models)
+
+    def probers(self, model: Model) -> int:
+        """Processes that probe a model side by side: on GPUs no more than one node has room for."""
+        wanted, gpus = 1 if model.mastery else self._study.probing.processes, self.gpus(model)
+        return max(1, min(wanted, model.launch.gpus_per_node // gpus)) if gpus else wanted
 
     @property
     def tokens(self) -> int:

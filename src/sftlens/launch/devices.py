@@ -43,6 +43,21 @@ def refuse_unseen(count: int) -> None:
         )
 
 
+def shares(processes: int) -> list[str]:
+    """Return for each of several processes which GPUs it may see, of those that this process sees; none for none.
+
+    Raises LaunchError where they cannot be shared evenly.
+    """
+    devices = _devices()
+    if len(devices) % processes:
+        raise LaunchError(
+            f"{len(devices)} GPUs cannot be shared evenly by {processes} processes; make the number of processes a "
+            "divisor, or hide the GPUs (--gpus 0)"
+        )
+    each = len(devices) // processes
+    return [",".join(devices[rank * each : (rank + 1) * each]) for rank in range(processes)]
+
+
 def _take(count: int) -> dict[str, IO[str]]:
     devices = _devices()
     if len(devices) < count:

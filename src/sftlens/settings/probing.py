@@ -8,6 +8,8 @@ DRAWING = ("samples", "temperature", "max_new_tokens", "seed")
 """The fields that the completions of one sentence depend on."""
 MEASURING = (*DRAWING, "max_templates")
 """The fields that the mastery of one fact depends on."""
+HOW = {"batch_tokens", "processes"}
+"""The fields that no result depends on."""
 
 
 class ProbingSettings(Settings):
@@ -30,3 +32,5 @@ class ProbingSettings(Settings):
     """Keep the distinct completions with their counts, each up to where the answer appeared (mastery-texts.parquet)."""
     batch_tokens: int = Field(32768, ge=1)
     """Tokens of prompts and completions held side by side; speed and memory only."""
+    processes: int = Field(1, ge=1)
+    """Processes that draw side by side, on CPUs or each on GPUs of its own; speed and memory only."""
