@@ -15,7 +15,6 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import argparse
 import atexit
-import gc
 import json
 import sys
 from collections.abc import Callable, Container, Mapping
@@ -32,12 +31,9 @@ from sftlens.errors import PAUSED_STATUS, ConfigError, SftlensError, TrainingPau
 from sftlens.settings import Settings
 from sftlens.settings.probing import MEASURING, ProbingSettings
 
-# Importing torch and transformers makes millions of lasting objects; to look for garbage among them, again and again,
-# takes a fifth of a small job's time.
-gc.set_threshold(200_000, 20, 50)
 lean_imports.install()
-
 allocation.keep_freed()
+allocation.collect_late()
 
 S = TypeVar("S", bound=Settings)
 
