@@ -34,12 +34,14 @@ found = {
     "weight": weight.tolist(),
     "files": {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted((folder / "saved").iterdir())},
 }
-kernels = {name: entry.fake_impl.kernel for name, entry in torch._library.simple_registry.singleton._data.items()}
-found["registered"] = {name: kernel.source for name, kernel in kernels.items() if kernel and name.startswith("prims:")}
 early = {}
 if lean:
     waiting = [name for name in lean_imports.postponed() if name in sys.modules and is_postponed(sys.modules[name])]
     early = {"waiting": waiting, "all": "__all__" in vars(sys.modules["transformers"])}
+
+shape = lean_imports.with_meta_kernels(lambda: torch.histc(torch.empty(5, device="meta"), bins=7)).shape
+generator = torch.Generator()
+found |= {"shape": list(shape), "seeded": torch.rand(2, generator=generator.manual_seed(1)).tolist()}
 
 import transformers
 from transformers import GemmaConfig, masking_utils
@@ -64,6 +66,8 @@ found |= {
     "places": sorted(transformers._class_to_module.items()),
     "listed": sorted(set(dir(transformers.models)) - {"__warningregistry__"}),
 }
+kernels = {name: entry.fake_impl.kernel for name, entry in torch._library.simple_registry.singleton._data.items()}
+found["registered"] = {name: kernel.source for name, kernel in kernels.items() if kernel and name.startswith("prims:")}
 from scipy.optimize import linear_sum_assignment
 from transformers.loss import loss_for_object_detection
 

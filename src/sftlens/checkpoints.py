@@ -10,6 +10,7 @@ import torch
 from sftlens.delta_tensors import open_tensors
 from sftlens.errors import ModelError
 from sftlens.files import atomic_path
+from sftlens.lean_imports import with_meta_kernels
 from sftlens.model_folders import (
     declared_geometry,
     describe,
@@ -98,13 +99,16 @@ def load_model(
     config = read_config(folder)
     source = open_tensors(folder)
     tensors = _checked_tensors(source, transform)
-    model, info = architecture(folder, config).from_pretrained(
-        None,
-        config=config,
-        state_dict=tensors,
-        dtype=dtype or next(iter(tensors.values())).dtype,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,
+    kind, stored = architecture(folder, config), next(iter(tensors.values())).dtype
+    model, info = with_meta_kernels(
+        lambda: kind.from_pretrained(
+            None,
+            config=config,
+            state_dict=tensors,
+            dtype=dtype or stored,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
     )
     refuse_mismatch(source, info)
     # transformers leaves the two apart when a checkpoint stores different values for what config.json ties.

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module, metadata
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from sftlens import start_up_patches
 from sftlens.postponed_modules import Finder, Lent, is_postponed, load
@@ -18,16 +18,20 @@ from sftlens.postponed_modules import Finder, Lent, is_postponed, load
 VERSIONS = {"torch": "2.13.0", "transformers": "5.23.0"}
 """Public versions; a local part such as +cpu does not matter."""
 COMPILER = "torch._dynamo"
+META_KERNELS = "torch._meta_registrations"
+"""Operations on tensors without values that are written in Python, with the decompositions that they rest on."""
 SHAPES = "torch.fx.experimental.symbolic_shapes"
 """Sizes as symbols: what needs sympy."""
 
 PATCHES = {
     "torch._library.utils": start_up_patches.source_of_caller,
+    "torch._library.opaque_object": start_up_patches.generators,
     "transformers.utils.import_utils": start_up_patches.scan_late,
 }
 """What is changed in a module when it has been imported."""
 
 Decorator = Callable[..., Any]
+T = TypeVar("T")
 
 
 def _lent(importers: str, *names: str) -> Lent:
@@ -108,7 +112,12 @@ def _compiler() -> Lent:
     marks = Marks()
     early: dict[str, Any] = {name: marks.waiting(name) for name in ("allow_in_graph", "assume_constant_result")}
     early |= {"disable": disable, "graph_break": lambda msg="": None}
-    return Lent(substitutes=early, loaded=marks.apply)
+
+    def apply(compiler: ModuleType) -> None:
+        load(import_module(META_KERNELS))
+        marks.apply(compiler)
+
+    return Lent(substitutes=early, loaded=apply)
 
 
 def postponed() -> dict[str, Lent]:
@@ -154,11 +163,24 @@ def postponed() -> dict[str, Lent]:
         ),
         "transformers.integrations.flex_attention": _lent("transformers.", "flex_attention_forward"),
         "transformers.integrations.sonicmoe": _lent("transformers.", "sonicmoe_experts_forward"),
+        META_KERNELS: Lent(),
         "sympy": _lent("torch._prims_common", "Basic"),
         "scipy": Lent(),
         "scipy.optimize": _lent("transformers.", "linear_sum_assignment"),
         "httpx._main": _lent("httpx", "main"),
     }
+
+
+def with_meta_kernels(make: Callable[[], T]) -> T:
+    """Return what `make` returns; it is called again where it needs kernels of tensors without values that waited."""
+    try:
+        return make()
+    except NotImplementedError:
+        kernels = sys.modules.get(META_KERNELS)
+        if kernels is None or not is_postponed(kernels):
+            raise
+        load(kernels)
+        return make()
 
 
 def install() -> bool:

@@ -19,6 +19,11 @@ def source_of_caller(utils: ModuleType) -> None:
     utils.__dict__["get_source"] = get_source
 
 
+def generators(opaque_object: ModuleType) -> None:
+    """Let torch.Generator be used before torch._prims is loaded, which would set its metaclass."""
+    sys.modules["torch._C"].__dict__["_set_generator_metaclass"](opaque_object.__dict__["OpaqueBaseMeta"])
+
+
 class Unscanned(dict[frozenset[str], dict[str, set[str]]]):
     """What a package of transformers names without its models: an import structure as `_LazyModule` takes it."""
 

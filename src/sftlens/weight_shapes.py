@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from sftlens import checkpoints
+from sftlens.lean_imports import with_meta_kernels
 from sftlens.tensor_files import TensorFolder
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ COMPUTED = r"rotary_emb\.inv_freq"
 def check(folder: Path) -> None:
     """Raise ModelError where a tensor of a model folder is missing, extra or of another shape than config.json says."""
     config = checkpoints.read_config(folder)
+    kind = checkpoints.architecture(folder, config)
     with torch.device("meta"):
-        model: PreTrainedModel = checkpoints.architecture(folder, config)(config)
+        model: PreTrainedModel = with_meta_kernels(lambda: kind(config))
     model.tie_weights()
     compare(checkpoints.open_tensors(folder), model)
 
