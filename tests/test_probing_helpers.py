@@ -108,7 +108,7 @@ def test_a_helper_ends_with_its_starter(inputs: Path, tmp_path: Path) -> None:
     running.communicate()
     helper.wait(timeout=30)
     # It was still importing torch.
-    assert not (tmp_path / "state").exists()
+    assert not (tmp_path / "state/probe-shards").exists()
 
 
 def test_what_goes_wrong_is_told_once(inputs: Path, tmp_path: Path) -> None:
