@@ -2,10 +2,10 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from sftlens import files
+from sftlens import files, write_behind
 from sftlens.checkpoints import INDEX, make_readable
 from sftlens.errors import ConfigError
 from sftlens.restoration.application import Method
@@ -57,12 +57,14 @@ def write_weights(restorer: Method, file: str, target: Path) -> None:
     """Write the restored tensors of the fine-tuned weight file `file` to `target`, under the same header."""
     finetuned = restorer.pair.finetuned
     header = finetuned.header(file)
-    with target.open("wb") as out:
-        out.write(header.raw)
+
+    def parts() -> Iterator[bytes | memoryview]:
+        yield header.raw
         for name in header.names:
             tensor = finetuned.get(name)
-            for piece in restorer.pieces(name, tensor) if restorer.changes(name) else [tensor]:
-                out.write(raw_bytes(piece))
+            yield from map(raw_bytes, restorer.pieces(name, tensor) if restorer.changes(name) else [tensor])
+
+    write_behind.write(target, parts())
 
 
 def save_levels(pair: Pair, order: Order, cuts: Sequence[Cut], metadata: Mapping[str, str], target: Path) -> None:
@@ -80,11 +82,15 @@ def save_levels(pair: Pair, order: Order, cuts: Sequence[Cut], metadata: Mapping
     """
     ratios = json.dumps([cut.ratio for cut in cuts])
     header = header_of({name: pair.finetuned.shape(name) for name in pair.names}, "U8", {"ratios": ratios, **metadata})
-    with files.atomic_path(target) as partial, partial.open("wb") as out:
-        out.write(header)
+
+    def parts() -> Iterator[bytes | memoryview]:
+        yield header
         for piece in pair.pieces():
             level = levels(cuts, piece.name, keys_of(order, piece), piece.start)
-            out.write(level.masked_fill_(level == len(cuts), NOT_RESTORED).cpu().numpy().data)
+            yield raw_bytes(level.masked_fill_(level == len(cuts), NOT_RESTORED).cpu())
+
+    with files.atomic_path(target) as partial:
+        write_behind.write(partial, parts())
 
 
 def check_levels(ratios: Sequence[float]) -> None:
