@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 import torch
 from safetensors.torch import save_file
 
+from sftlens import allocation
 from sftlens.checkpoints import INDEX, open_tensors
 from sftlens.restoration.pairs import Pair
 
@@ -44,10 +45,12 @@ def run(doc: str | None, layers: list[int], parts: Parts, compare: Callable[[Pat
     parser.add_argument("--repeats", type=int, default=3, help="how often each part is measured, in turns")
     parser.add_argument("--folder", type=Path, help="where to make the models (default: a temporary folder)")
     parser.add_argument("--part", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--watched", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.part:
+        allocation.keep_freed()  # as the scripts do
         name, place = args.part[0], Path(args.part[1])
-        report(lambda: parts[name](place))
+        (watched if args.watched else timed)(lambda: parts[name](place))
         shutil.rmtree(place / "out", ignore_errors=True)
         return
     for size in args.layers:
@@ -99,8 +102,15 @@ def pair(place: Path) -> Pair:
     return Pair(open_tensors(place / "base"), open_tensors(place / "ft"), "transformer")
 
 
-def report(work: Callable[[], object]) -> None:
-    """Do the work of a part in this process and print its CPU and wall seconds and its anonymous memory, bytes."""
+def timed(work: Callable[[], object]) -> None:
+    """Do the work of a part in this process and print its CPU and wall seconds."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    work()
+    print(json.dumps({"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}))
+
+
+def watched(work: Callable[[], object]) -> None:
+    """Do the work of a part in this process and print its anonymous memory, bytes: looking at it takes time."""
     before, stop = anonymous(), threading.Event()
     peak = [before]
 
@@ -110,12 +120,10 @@ def report(work: Callable[[], object]) -> None:
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    cpu, wall = time.process_time(), time.perf_counter()
     work()
-    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     stop.set()
     watcher.join()
-    print(json.dumps({"cpu": cpu, "wall": wall, "memory": peak[0] - before}))
+    print(json.dumps({"memory": peak[0] - before}))
 
 
 def anonymous() -> int:
@@ -125,11 +133,18 @@ def anonymous() -> int:
 
 
 def measured(parts: Iterable[str], place: Path, repeats: int) -> dict[str, dict[str, float]]:
-    """Return medians of what each part reports, the parts taking turns in processes of their own."""
+    """Return each part's memory and medians of its times, the parts taking turns in processes of their own."""
     found: dict[str, list[dict[str, float]]] = {part: [] for part in parts}
+    memory = {part: _apart(part, place, "--watched") for part in found}
     for _ in range(repeats):
-        for part in parts:
-            command = [sys.executable, sys.argv[0], "--part", part, str(place)]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            found[part].append(json.loads(done.stdout))
-    return {p: {key: statistics.median(run[key] for run in runs) for key in runs[0]} for p, runs in found.items()}
+        for part in found:
+            found[part].append(_apart(part, place))
+    medians = {p: {key: statistics.median(run[key] for run in runs) for key in runs[0]} for p, runs in found.items()}
+    return {part: medians[part] | memory[part] for part in found}
+
+
+def _apart(part: str, place: Path, *more: str) -> dict[str, float]:
+    command = [sys.executable, sys.argv[0], "--part", part, str(place), *more]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    printed: dict[str, float] = json.loads(done.stdout)
+    return printed

@@ -27,12 +27,14 @@ def test_an_error_of_the_computation_is_raised(tmp_path: Path) -> None:
         write_behind.write(tmp_path / "file", parts())
 
 
-def test_an_error_of_writing_ends_the_computation(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [1000, 3])
+def test_an_error_of_writing_ends_the_computation(tmp_path: Path, number: int) -> None:
+    """Also one of the last part."""
     before, asked = resource.getrlimit(resource.RLIMIT_FSIZE), []
 
     def parts() -> Iterator[bytes]:
-        for number in range(1000):
-            asked.append(number)
+        for part in range(number):
+            asked.append(part)
             yield bytes(50_000)
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))

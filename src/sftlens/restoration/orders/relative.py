@@ -14,13 +14,17 @@ def relative_change(base: Tensor, finetuned: Tensor, epsilon: float) -> Tensor:
 
 def relative_change_(p: Tensor, s: Tensor, epsilon: float) -> Tensor:
     """Return the same of fp32 `p` and `s`; it takes the place of `s`, and `p` is overwritten."""
-    return s.sub_(p).abs_().div_(p.abs_().add_(epsilon))
+    return _signed(p, s, epsilon).abs_()
+
+
+def _signed(p: Tensor, s: Tensor, epsilon: float) -> Tensor:
+    return s.sub_(p).div_(p.abs_().add_(epsilon))
 
 
 def make(settings: RestorationSettings) -> Order:
     """Return the order `relative`."""
 
     def order(name: str, p: Tensor, s: Tensor, start: int = 0) -> Tensor:
-        return descending(relative_change_(p, s, settings.epsilon))
+        return descending(_signed(p, s, settings.epsilon))
 
     return order
