@@ -4,7 +4,7 @@ import copy
 from pathlib import Path
 
 import pytest
-from study import CONFIG, configure, copy_repository, snakemake
+from study import CONFIG, LOG, configure, copy_repository, snakemake
 
 
 @pytest.fixture
@@ -17,5 +17,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a repository in which the small study has run to its end. Tests must not change it."""
     folder = copy_repository(tmp_path_factory.mktemp("run") / "repository")
     configure(folder, CONFIG)
-    snakemake(folder)
+    done = snakemake(folder, "--verbose")
+    (folder / LOG).write_text(done.stdout + done.stderr)
     return folder

@@ -11,6 +11,8 @@ from pathlib import Path
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+LOG = "run.log"
+"""What Snakemake said of its only real run, its debug messages included."""
 PARTS = ("Snakefile", "workflow", "scripts", "src", "profiles", "slurm", "config", "envs")
 CONFIG: dict = {
     "study": "mini",

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from study import configure, copy_run, planned
+from study import LOG, configure, copy_run, planned
 
 AGGREGATES = {"results": 1, "report": 1}
 
@@ -19,6 +19,12 @@ def aggregates(**counts: int) -> dict[str, int]:
 
 def test_a_second_run_has_nothing_to_do(finished: Path):
     assert planned(finished) == {}
+
+
+def test_snakemake_looks_for_jobs_when_one_has_finished(finished: Path):
+    """Not ever more often while jobs wait."""
+    log = (finished / LOG).read_text()
+    assert 20 < log.count("Ready jobs: ") <= log.count("Finished jobid: ") + 5
 
 
 def test_one_more_scale_runs_only_its_cells(run: Path, config: dict):
