@@ -1,9 +1,10 @@
-"""What starting a job costs in CPU seconds, with and without sftlens.lean_imports, in processes of their own.
+"""What starting a job costs in CPU seconds, as the scripts do it and as Python does, in processes of their own.
 
   python benchmarks/start_up.py [--repeats N]
 
-Each process imports what one kind of job imports and ends; the two ways take turns. `end` is the time after the last
-line of the program: with the lean start-up Python looks for no garbage there (see scripts/_cli.py).
+Each process imports what one kind of job imports and ends; the two ways take turns. The scripts postpone what jobs do
+not use (sftlens.lean_imports), look for garbage late (sftlens.allocation), and do not take everything apart when they
+end (scripts/_cli.py); `end` is the time after the last line of the program.
 """
 
 import argparse
@@ -21,16 +22,16 @@ JOBS = {
     "finetune": f"{MODEL}; import deepspeed",
 }
 PROGRAM = """
-import gc, sys, time
-gc.set_threshold(200_000, 20, 50)
+import os, sys, time
 sys.path.insert(0, {source!r})
 if {lean}:
-    import atexit
-    from sftlens import lean_imports
-    atexit.register(gc.freeze)
+    from sftlens import allocation, lean_imports
     assert lean_imports.install(), "the installed versions are others than sftlens.lean_imports.VERSIONS"
+    allocation.collect_late()
 {imports}
-print(time.process_time(), len(sys.modules))
+print(time.process_time(), len(sys.modules), flush=True)
+if {lean}:
+    os._exit(0)
 """
 
 

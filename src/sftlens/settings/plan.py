@@ -52,8 +52,8 @@ class CpuRates(DeviceRates):
     """Bytes a second between the processes of a node (gloo). Assumption."""
     exchange_nodes: float = Field(1e8, gt=0)
     """Bytes a second of a node's network. Assumption: Ethernet of 1 Gb/s."""
-    start_seconds: float = Field(2.3, ge=0)
-    """Seconds until a job computes. Measured: benchmarks/start_up.py, 2.1 to 2.5 CPU seconds."""
+    start_seconds: float = Field(1.5, ge=0)
+    """Seconds until a job computes. Measured: benchmarks/start_up.py, 0.9 to 1.8 CPU seconds."""
 
 
 class PlanSettings(Settings):
@@ -85,10 +85,10 @@ class PlanSettings(Settings):
     """CPU nanoseconds to pack one parameter into a delta. Measured: benchmarks/deltas.py."""
     decode_ns: float = Field(4.9, ge=0)
     """CPU nanoseconds to decode one parameter of a delta while loading. Measured: benchmarks/deltas.py."""
-    pass_ns: float = Field(2.2, ge=0)
+    pass_ns: float = Field(1.6, ge=0)
     """CPU nanoseconds to compare one parameter in each pass over two models. Measured:
-    benchmarks/restoration_select.py, 4.4 in two passes."""
-    draw_seconds: float = Field(1.3, ge=0)
+    benchmarks/restoration_select.py, 3.2 in two passes."""
+    draw_seconds: float = Field(1.0, ge=0)
     """CPU seconds of a figure, a table, a training order. Measured: benchmarks/demo_time.py."""
     answer_bytes: float = Field(12, ge=0)
     """Bytes of one answer in answers.parquet. Measured on the demo."""
