@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="mastery table (Parquet)")
     # For the processes that this program starts.
     parser.add_argument(launch.HELPER, type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--identity", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.table is None and (args.model is None or args.templates is None):
         parser.error("give --model and --templates, or --import")
@@ -107,7 +108,8 @@ def _probed(args: Any, settings: ProbingSettings, model: str, folder: Path) -> A
     with tempfile.TemporaryDirectory(prefix="sftlens-probe-") as temporary, ExitStack() as stack:
         state = args.state or Path(temporary)
         if settings.processes > 1:
-            arguments = [*sys.argv[1:], "--state", str(state)]
+            # To hash a large model takes minutes: once is enough.
+            arguments = [*sys.argv[1:], "--state", str(state), "--identity", model]
             stack.enter_context(launch.helped(Path(__file__), arguments, settings.processes))
         facts, sentences = _asked(args)
         total = sum(len(sentences[relation][: settings.max_templates]) for relation in facts["relation"])
@@ -118,7 +120,7 @@ def _probed(args: Any, settings: ProbingSettings, model: str, folder: Path) -> A
 def _help(args: Any, settings: ProbingSettings) -> None:
     """Probe as one of the helpers; what goes wrong here goes wrong, and is told, in the process they help."""
     with suppress(SftlensError), launch.worker():
-        _probe(args, settings, _cli.content(args.model), args.state, *_asked(args))
+        _probe(args, settings, args.identity, args.state, *_asked(args))
 
 
 def _asked(args: Any) -> tuple[Any, Any]:

@@ -16,6 +16,17 @@ from sftlens import lean_imports
 ROOT = Path(__file__).resolve().parent.parent
 
 
+COMPILED = """
+import sys
+from sftlens import lean_imports, postponed_modules
+assert lean_imports.install()
+import torch
+assert postponed_modules.is_postponed(sys.modules[lean_imports.META_KERNELS])
+counted = torch.compile(lambda x: torch.histc(x, bins=2), backend="eager", fullgraph=True)
+assert counted(torch.tensor([0.0, 0.1, 1.0])).tolist() == [2, 1]
+"""
+
+
 def start_up(mode: str, folder: Path) -> dict[str, Any]:
     """Return what tests/start_up.py finds in a process of its own."""
     command = [sys.executable, str(ROOT / "tests/start_up.py"), mode, str(folder)]
@@ -40,6 +51,11 @@ def test_results_are_the_same(found, what):
 @pytest.mark.parametrize("what", ["compiled", "disabled", "blocks", "config", "assigned", "same", "shape", "seeded"])
 def test_what_was_postponed_works_when_it_is_used(found, what):
     assert found["lean"]["found"][what] == found["plain"]["found"][what]
+
+
+def test_the_compiler_finds_kernels_that_waited():
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    subprocess.run([sys.executable, "-c", COMPILED], check=True, env=environment, timeout=120)
 
 
 def test_operators_of_torch_are_registered_from_the_same_places(found):

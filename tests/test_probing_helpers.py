@@ -61,7 +61,7 @@ def start(arguments: list[object]) -> subprocess.Popen[str]:
 
 
 def test_what_a_helper_has_drawn_is_not_drawn_again(inputs: Path, alone: dict[str, str], tmp_path: Path) -> None:
-    ok("mastery.py", *asked(inputs, tmp_path), "--helper", 1)
+    ok("mastery.py", *asked(inputs, tmp_path), "--identity", checkpoints.identity(inputs / "base"), "--helper", 1)
     assert not (tmp_path / NAMES[0]).exists()
     ok("mastery.py", *asked(inputs, tmp_path))
     assert hashes(tmp_path) == alone

@@ -25,8 +25,8 @@ def keep_freed() -> None:
 def collect_late() -> None:
     """Look for garbage only after a million new objects, and from then on for what has come since.
 
-    Importing torch and transformers makes half a million objects that last. To look through them, again and again,
-    takes a fifth of a small job's time; to do it once, a twenty-fifth.
+    Importing torch and transformers makes half a million objects that last; a small job would spend much of its time
+    looking through them again and again (benchmarks/start_up.py).
     """
     gc.set_threshold(_FIRST_COLLECTION)
     gc.callbacks.append(_settle)

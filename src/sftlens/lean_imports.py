@@ -112,12 +112,7 @@ def _compiler() -> Lent:
     marks = Marks()
     early: dict[str, Any] = {name: marks.waiting(name) for name in ("allow_in_graph", "assume_constant_result")}
     early |= {"disable": disable, "graph_break": lambda msg="": None}
-
-    def apply(compiler: ModuleType) -> None:
-        load(import_module(META_KERNELS))
-        marks.apply(compiler)
-
-    return Lent(substitutes=early, loaded=apply)
+    return Lent(substitutes=early, loaded=marks.apply)
 
 
 def postponed() -> dict[str, Lent]:
