@@ -22,10 +22,14 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sftlens import allocation, checkpoints, files, provenance, templates
+from sftlens import files
+from sftlens.config import loading
+from sftlens.config.mastery import ProbingSettings
+from sftlens.dag import paths
+from sftlens.data import templates
 from sftlens.errors import DataError, SftlensError
-from sftlens.grid import loading, paths
-from sftlens.settings.probing import ProbingSettings
+from sftlens.models import checkpoints
+from sftlens.runtime import allocation, provenance
 
 allocation.keep_freed()  # as in the scripts, and for what is compared as well
 

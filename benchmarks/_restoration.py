@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 import torch
 from safetensors.torch import save_file
 
-from sftlens import allocation
-from sftlens.checkpoints import INDEX, open_tensors
+from sftlens.models.checkpoints import INDEX, open_tensors
 from sftlens.restoration.pairs import Pair
+from sftlens.runtime import allocation
 
 RATIOS = (1.0, 3.0, 5.0, 10.0, 20.0, 40.0, 60.0)
 GEOMETRY = {"hidden_size": 2048, "intermediate_size": 5632, "kv_size": 512, "vocab_size": 32000}

@@ -15,16 +15,16 @@ import numpy as np
 import torch
 import zstandard
 
-from sftlens import delta_coding
-from sftlens.checkpoints import open_tensors
-from sftlens.delta_tensors import base_pieces
+from sftlens.models.checkpoints import open_tensors
+from sftlens.models.delta import codec
+from sftlens.models.delta.reader import base_pieces
 
 LEVELS = (1, 3, 9)
 
 
 def patterns(piece: torch.Tensor) -> np.ndarray:
     """Return the bit patterns of a piece as signed integers."""
-    return piece.view(delta_coding.INTEGERS[piece.element_size()]).numpy()
+    return piece.view(codec.INTEGERS[piece.element_size()]).numpy()
 
 
 def planes(values: np.ndarray) -> bytes:

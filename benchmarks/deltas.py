@@ -13,8 +13,8 @@ from pathlib import Path
 
 import _restoration as common
 
-from sftlens import deltas
-from sftlens.checkpoints import open_tensors, weight_files
+from sftlens.models.checkpoints import open_tensors, weight_files
+from sftlens.models.delta import packing
 
 
 def copy(place: Path) -> None:
@@ -26,12 +26,12 @@ def copy(place: Path) -> None:
 
 def pack(place: Path) -> None:
     """Make the delta."""
-    deltas.pack(place / "base", place / "ft", place / "delta")
+    packing.pack(place / "base", place / "ft", place / "delta")
 
 
 def unpack(place: Path) -> None:
     """Make the checkpoint again."""
-    deltas.unpack(place / "delta", place / "again")
+    packing.unpack(place / "delta", place / "again")
 
 
 def read(place: Path) -> None:

@@ -83,9 +83,11 @@ def measured(side: str, args: argparse.Namespace) -> dict[str, float]:
 def run_side(args: argparse.Namespace) -> dict[str, float]:
     if args.side == "ours":
         import _cli  # noqa: F401 - prepares the process as all of our programs do, before torch is imported
-    from sftlens import checkpoints, files, prompts
-    from sftlens.settings.finetuning import FinetuneSettings
-    from sftlens.training_sets import training_order
+    from sftlens import files
+    from sftlens.config.training import FinetuneSettings
+    from sftlens.data.training_sets import training_order
+    from sftlens.inference import prompts
+    from sftlens.models import checkpoints
 
     settings = FinetuneSettings(zero_stage=args.zero_stage, dtype="float32", checkpoint_minutes=1e6)
     table = files.read_parquet(args.folder / "train.parquet")
@@ -101,20 +103,21 @@ def run_side(args: argparse.Namespace) -> dict[str, float]:
 
 
 def ours(folder: Path, samples: Any, order: Any, settings: Any, tokenizer: Any, stamps: list[float]) -> None:
-    from sftlens import finetuning
+    from sftlens.training import loop
 
     def progress(steps: int) -> None:
         if steps:
             stamps.append(time.process_time())
 
-    finetuning.finetune(folder / "base", samples, settings, tokenizer, folder / "ours", 0, progress)
+    loop.finetune(folder / "base", samples, settings, tokenizer, folder / "ours", 0, progress)
 
 
 def trainer(folder: Path, samples: Any, order: Any, settings: Any, tokenizer: Any, stamps: list[float]) -> None:
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
-    from sftlens import checkpoints, deepspeed_engine
-    from sftlens.deepspeed_config import engine_config
+    from sftlens.models import checkpoints
+    from sftlens.training import deepspeed_engine
+    from sftlens.training.deepspeed_config import engine_config
 
     class Stamps(TrainerCallback):
         def on_step_end(self, *args: Any, **kwargs: Any) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from sftlens import generation
+from sftlens import inference
 
 LLAMA_3_8B = {
     "vocab_size": 128256,
@@ -152,14 +152,14 @@ def ours(model: PreTrainedModel, prompts: list[list[int]], samples: int, args: a
     """Sample or decode with sftlens; nothing is ever found, no token ends an output."""
     limits: dict[str, int] = {"max_new_tokens": args.new_tokens, "eos": NO_END, "batch_tokens": args.batch_tokens}
     if samples == 1:
-        generation.greedy(model, prompts, **limits)
+        inference.greedy(model, prompts, **limits)
         return
     streams = [i.to_bytes(16, "little") for i in range(len(prompts))]
 
     def found(places: list[int], tokens: list[list[int]]) -> list[bool]:
         return [False] * len(places)
 
-    for _ in generation.sample(model, prompts, streams, found, samples=samples, temperature=TEMPERATURE, **limits):
+    for _ in inference.sample(model, prompts, streams, found, samples=samples, temperature=TEMPERATURE, **limits):
         pass
 
 

@@ -18,10 +18,13 @@ import _common
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from sftlens import checkpoints, files, generation, prompts
+from sftlens import files, inference
+from sftlens.config import loading
+from sftlens.config.evaluation import EvaluationSettings
+from sftlens.dag import paths
 from sftlens.errors import DataError
-from sftlens.grid import loading, paths
-from sftlens.settings.evaluation import EvaluationSettings
+from sftlens.inference import prompts
+from sftlens.models import checkpoints
 
 STUDY = Path("config/config.yaml")
 FINETUNED = "D3/n480/seed0/full/checkpoint"
@@ -75,7 +78,7 @@ def compare(model: PreTrainedModel, slices: list[list[list[int]]], pad: int, eos
     settings = EvaluationSettings()
 
     def ours(part: list[list[int]]) -> list[list[int]]:
-        return generation.greedy(
+        return inference.greedy(
             model, part, max_new_tokens=settings.max_new_tokens, eos=eos, batch_tokens=settings.batch_tokens
         )
 

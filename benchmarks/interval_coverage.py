@@ -20,7 +20,8 @@ from collections import defaultdict
 
 import numpy as np
 
-from sftlens.statistics import crossed, satterthwaite
+from sftlens.statistics import crossed
+from sftlens.statistics.intervals import satterthwaite
 
 SEED = 20250916
 PER_BUCKET = 200

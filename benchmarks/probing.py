@@ -22,9 +22,10 @@ import pandas as pd
 import torch
 from _common import Measured, Setup
 
-from sftlens import mastery, templates
-from sftlens.matching import accepted, contains
-from sftlens.settings.probing import ProbingSettings
+from sftlens.config.mastery import ProbingSettings
+from sftlens.data import templates
+from sftlens.data.scoring import accepted, contains
+from sftlens.mastery import mastery_table
 
 BATCHES = (4, 8, 16, 32)
 LOOP_EVERY = 5
@@ -84,7 +85,7 @@ def texts(setup: Setup, facts: pd.DataFrame) -> list[str]:
 
 def ours(setup: Setup, facts: pd.DataFrame) -> pd.DataFrame:
     """Probe with sftlens."""
-    return mastery.probe(setup.model, setup.tokenizer, facts, setup.sentences, setup.settings)
+    return mastery_table.probe(setup.model, setup.tokenizer, facts, setup.sentences, setup.settings)
 
 
 def by_generate(setup: Setup, facts: pd.DataFrame, rows: int) -> pd.DataFrame:

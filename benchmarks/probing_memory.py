@@ -66,10 +66,12 @@ def rise(args: argparse.Namespace, what: str, count: int, budget: int) -> int:
     import _common
     import pandas as pd
 
-    from sftlens import evaluation, probing, provenance
+    from sftlens.config.evaluation import EvaluationSettings
+    from sftlens.config.mastery import ProbingSettings
     from sftlens.errors import SftlensError
-    from sftlens.settings.evaluation import EvaluationSettings
-    from sftlens.settings.probing import ProbingSettings
+    from sftlens.evaluation import answering
+    from sftlens.mastery import probing
+    from sftlens.runtime import provenance
 
     try:
         settings = ProbingSettings(max_new_tokens=12)
@@ -86,7 +88,7 @@ def rise(args: argparse.Namespace, what: str, count: int, budget: int) -> int:
                 prober = probing.Prober(lambda: loaded, {"model": ""}, setup.sentences, limited, Path(state))
                 probing.probe(facts, prober)
         else:
-            evaluation.answer(setup.model, setup.tokenizer, facts, EvaluationSettings(batch_tokens=tokens))
+            answering.answer(setup.model, setup.tokenizer, facts, EvaluationSettings(batch_tokens=tokens))
 
     one = setup.facts[setup.facts["relation"] == setup.facts["relation"].mode()[0]].assign(split="test")
     repeated = pd.concat([one] * -(-count // len(one)), ignore_index=True).head(count)

@@ -14,11 +14,11 @@ import _restoration as common
 import torch
 from safetensors.torch import save_file
 
-from sftlens.checkpoints import open_tensors
-from sftlens.restoration import orders, selection
-from sftlens.restoration.application import Restorer
-from sftlens.restoration.saving import save_restored
-from sftlens.settings.restoration import RestorationSettings
+from sftlens.config.restoration import RestorationSettings
+from sftlens.models.checkpoints import open_tensors
+from sftlens.restoration import criteria, topk
+from sftlens.restoration.apply import Restorer
+from sftlens.restoration.export import save_restored
 
 TWO = (5.0, 20.0)
 
@@ -40,8 +40,8 @@ def in_memory(place: Path) -> None:
 
 def streaming(place: Path) -> None:
     """Restore seven ratios with a stream."""
-    pair, order = common.pair(place), orders.make("relative", RestorationSettings())
-    for cut in selection.select(pair, order, common.RATIOS):
+    pair, order = common.pair(place), criteria.make("relative", RestorationSettings())
+    for cut in topk.select(pair, order, common.RATIOS):
         save_restored(Restorer(pair, order, cut), place / "out", "")
         shutil.rmtree(place / "out")
 

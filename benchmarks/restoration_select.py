@@ -11,10 +11,10 @@ from pathlib import Path
 import _restoration as common
 import torch
 
-from sftlens.restoration import orders, selection
-from sftlens.restoration.orders.relative import relative_change, relative_change_
+from sftlens.config.restoration import RestorationSettings
+from sftlens.restoration import criteria, topk
+from sftlens.restoration.criteria.relative import relative_change, relative_change_
 from sftlens.restoration.pairs import PIECE
-from sftlens.settings.restoration import RestorationSettings
 
 EPSILON = 1e-8
 
@@ -39,7 +39,7 @@ def by_tensor(place: Path) -> None:
 
 def thresholds(place: Path) -> None:
     """Find the cuts of seven ratios."""
-    selection.select(common.pair(place), orders.make("relative", RestorationSettings()), common.RATIOS)
+    topk.select(common.pair(place), criteria.make("relative", RestorationSettings()), common.RATIOS)
 
 
 PARTS = {"tuned": tuned, "by tensor": by_tensor, "select": thresholds}

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import _restoration as common
 
-from sftlens.restoration import orders, selection
-from sftlens.restoration.application import Restorer
+from sftlens.config.restoration import RestorationSettings
+from sftlens.restoration import criteria, topk
+from sftlens.restoration.apply import Restorer
 from sftlens.restoration.cuts import Cut
-from sftlens.restoration.saving import save_restored
-from sftlens.settings.restoration import RestorationSettings
+from sftlens.restoration.export import save_restored
 
 
 def copy_in_kernel(place: Path) -> None:
@@ -39,7 +39,7 @@ def copy_mapped(place: Path) -> None:
 def restore(place: Path) -> None:
     """Write the restored model."""
     cut = Cut(**json.loads((place / "cut.json").read_text()))
-    pair, order = common.pair(place), orders.make("relative", RestorationSettings())
+    pair, order = common.pair(place), criteria.make("relative", RestorationSettings())
     save_restored(Restorer(pair, order, cut), place / "out", "")
     flushed(place / "out")
 
@@ -56,8 +56,8 @@ PARTS = {"copy in the kernel": copy_in_kernel, "copy of mapped files": copy_mapp
 
 def compare(place: Path, repeats: int) -> None:
     """Print the ratios for one pair of models."""
-    pair, order = common.pair(place), orders.make("relative", RestorationSettings())
-    (place / "cut.json").write_text(json.dumps(vars(selection.select(pair, order, [20.0])[0])))
+    pair, order = common.pair(place), criteria.make("relative", RestorationSettings())
+    (place / "cut.json").write_text(json.dumps(vars(topk.select(pair, order, [20.0])[0])))
     found = common.measured(PARTS, place, repeats)
     restored = found["restore"]
     for part in list(PARTS)[:2]:

@@ -3,8 +3,8 @@
   python benchmarks/start_up.py [--repeats N]
 
 Each process imports what one kind of job imports and ends; the two ways take turns. The scripts postpone what jobs do
-not use (sftlens.lean_imports), look for garbage late (sftlens.allocation), and do not take everything apart when they
-end (scripts/_cli.py); `end` is the time after the last line of the program.
+not use (sftlens.runtime.lean_imports), look for garbage late (sftlens.runtime.allocation), and do not take everything
+apart when they end (scripts/_cli.py); `end` is the time after the last line of the program.
 """
 
 import argparse
@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
-MODEL = "from transformers.models.llama import LlamaForCausalLM; import sftlens.checkpoints, pandas"
+MODEL = "from transformers.models.llama import LlamaForCausalLM; import sftlens.models.checkpoints, pandas"
 JOBS = {
-    "changes": "import sftlens.tensor_files, pandas",
+    "changes": "import sftlens.models.safetensors_reader, pandas",
     "evaluate, divergence, restore": MODEL,
     "finetune": f"{MODEL}; import deepspeed",
 }
@@ -26,7 +26,7 @@ import os, sys, time
 sys.path.insert(0, {source!r})
 if {lean}:
     from sftlens import allocation, lean_imports
-    assert lean_imports.install(), "the installed versions are others than sftlens.lean_imports.VERSIONS"
+    assert lean_imports.install(), "the installed versions are others than sftlens.runtime.lean_imports.VERSIONS"
     allocation.collect_late()
 {imports}
 print(time.process_time(), len(sys.modules), flush=True)

@@ -26,10 +26,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 from pydantic import ValidationError
 
-from sftlens import allocation, files, launch, lean_imports, model_folders, stages
+from sftlens import files
+from sftlens.config.mastery import MEASURING, ProbingSettings
 from sftlens.errors import PAUSED_STATUS, ConfigError, SftlensError, TrainingPaused, explained
+from sftlens.models import identity
+from sftlens.runtime import allocation, launch, lean_imports, stages
 from sftlens.settings import Settings
-from sftlens.settings.probing import MEASURING, ProbingSettings
 
 lean_imports.install()
 allocation.keep_freed()
@@ -98,16 +100,16 @@ def add_gpus(made: argparse.ArgumentParser) -> None:
 
 def facts(path: Path, *columns: str) -> Any:
     """Return a table of facts with at least fact_id, question and `columns`; DataError for a fact without answer."""
-    from sftlens import matching
+    from sftlens.data import scoring
 
     table = files.read_parquet(path, ["fact_id", "question", *columns])
-    matching.accepted(table, path)
+    scoring.accepted(table, path)
     return table
 
 
 def training_set(args: argparse.Namespace) -> Any:
     """Return the rows of --train that the model was trained on; None without it."""
-    from sftlens import training_sets
+    from sftlens.data import training_sets
 
     if not args.train:
         return None
@@ -117,9 +119,10 @@ def training_set(args: argparse.Namespace) -> Any:
 
 def reprobing(args: argparse.Namespace, of: str) -> Any:
     """Return how to probe a model again, whose content is `of`; None without --templates."""
-    from sftlens import measuring, templates
+    from sftlens.data import templates
+    from sftlens.evaluation import suite
 
-    return measuring.Reprobing(templates.load(args.templates), _probing(args), of) if args.templates else None
+    return suite.Reprobing(templates.load(args.templates), _probing(args), of) if args.templates else None
 
 
 def reprobing_settings(args: argparse.Namespace) -> dict[str, Any]:
@@ -196,7 +199,7 @@ def content(path: Path | None) -> str:
     if path is None:
         return ""
     if path.is_dir() or path.name == "base.json":
-        return model_folders.identity(path)
+        return identity.identity(path)
     return files.sha256(path)
 
 
@@ -207,7 +210,7 @@ def contents(args: argparse.Namespace, *names: str) -> dict[str, str]:
 
 
 def _sentences(path: Path) -> str:
-    from sftlens import templates
+    from sftlens.data import templates
 
     return templates.identity(path)
 

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import _cli
-from sftlens import files, launch, model_folders, provenance
+from sftlens import files
+from sftlens.config.model import BaseSettings
 from sftlens.errors import ConfigError, ModelError
-from sftlens.settings.base import BaseSettings
+from sftlens.models import identity
+from sftlens.runtime import launch, provenance
 
 REPORT = "report.json"
 """Where several processes leave what they report."""
@@ -61,13 +63,13 @@ def _stamp(settings: BaseSettings) -> str:
     """Return names, sizes and times of a local model's files, so that a changed model is recorded anew."""
     if settings.source != "path":
         return ""
-    folder = model_folders.resolve(Path(settings.path or ""))
+    folder = identity.resolve(Path(settings.path or ""))
     stats = {path.name: path.stat() for path in sorted(folder.iterdir()) if path.is_file()}
     return json.dumps({name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()})
 
 
 def _compute(folder: Path, args: Any, settings: BaseSettings) -> None:
-    from sftlens import checkpoints, weight_shapes
+    from sftlens.models import checkpoints, weight_shapes
 
     report: dict[str, Any] = {}
     if settings.source == "pretrain":
@@ -92,7 +94,8 @@ def _compute(folder: Path, args: Any, settings: BaseSettings) -> None:
 
 
 def _pretrain(target: Path, args: Any, settings: BaseSettings) -> dict[str, Any]:
-    from sftlens import pretraining, progress
+    from sftlens.runtime import progress
+    from sftlens.synthetic import pretraining
 
     if args.corpus is None:
         raise ModelError("--source pretrain needs --corpus: the text that scripts/world.py writes")
@@ -109,7 +112,8 @@ def _pretrain(target: Path, args: Any, settings: BaseSettings) -> dict[str, Any]
 
 def _work(args: Any, settings: BaseSettings) -> None:
     """Pretrain as one of several processes; the first fills the folder."""
-    from sftlens import pretraining, progress
+    from sftlens.runtime import progress
+    from sftlens.synthetic import pretraining
 
     rank, processes = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE"))
     group = pretraining.Group(rank, processes, args.worker / "gradients")
@@ -123,8 +127,8 @@ def _work(args: Any, settings: BaseSettings) -> None:
 def _fetch(settings: BaseSettings, name: str) -> Path:
     """Return the local folder of an existing model; a hub id is fetched at its revision, safetensors only."""
     if settings.source == "path":
-        return model_folders.resolve(Path(settings.path or ""))
-    from sftlens import hub
+        return identity.resolve(Path(settings.path or ""))
+    from sftlens.models import hub
 
     return hub.fetch(settings.path or "", settings.revision, name)
 

@@ -15,13 +15,15 @@ import numpy as np
 import pandas as pd
 
 import _cli
-from sftlens import files, provenance
-from sftlens.checkpoints import open_tensors
-from sftlens.progress import bar
-from sftlens.restoration import concentration, null_model, orders, places, selection
+from sftlens import files
+from sftlens.changes import by_layer, concentration, permutation_null
+from sftlens.config.restoration import RestorationSettings
+from sftlens.models.checkpoints import open_tensors
+from sftlens.restoration import criteria, topk
+from sftlens.restoration.export import check_out
 from sftlens.restoration.pairs import Pair
-from sftlens.restoration.saving import check_out
-from sftlens.settings.restoration import RestorationSettings
+from sftlens.runtime import provenance
+from sftlens.runtime.progress import bar
 
 METRICS = {"sum_r": "share_of_change", "sum_abs_d": "share_of_abs_d", "sum_d2": "share_of_d2"}
 OUTPUTS = ("summary.json", "tensors.parquet", "histogram.parquet")
@@ -33,31 +35,31 @@ def arguments() -> argparse.Namespace:
     parser = _cli.parser(__doc__, RestorationSettings)
     parser.add_argument("base", type=Path, help="pre-trained model")
     parser.add_argument("finetuned", type=Path, help="model fine-tuned from it")
-    parser.add_argument("--order", default="relative", help=f"one of {', '.join(orders.ORDERS)}")
+    parser.add_argument("--order", default="relative", help=f"one of {', '.join(criteria.ORDERS)}")
     parser.add_argument("--region", default="transformer", help="parameters that are ranked")
     parser.add_argument("--out", type=Path, required=True, help="folder for the three files")
     return parser.parse_args()
 
 
-def measure(pair: Pair, order: orders.Order, settings: RestorationSettings, folder: Path) -> list[dict[str, object]]:
+def measure(pair: Pair, order: criteria.Order, settings: RestorationSettings, folder: Path) -> list[dict[str, object]]:
     """Write tensors.parquet and histogram.parquet; return the rows of metrics."""
-    counts = selection.histogram(pair, order)
-    cuts = selection.cuts(pair, order, counts, concentration.RATIOS)
+    counts = topk.histogram(pair, order)
+    cuts = topk.cuts(pair, order, counts, concentration.RATIOS)
     found = concentration.measure(pair, order, cuts, settings.epsilon)
-    null = null_model.measure(pair, order, concentration.RATIOS, settings.epsilon, settings.seed)
-    tensors = found.tensors.join(null.tensors.drop(columns="name").add_prefix(places.NULL))
+    null = permutation_null.measure(pair, order, concentration.RATIOS, settings.epsilon, settings.seed)
+    tensors = found.tensors.join(null.tensors.drop(columns="name").add_prefix(by_layer.NULL))
     files.write_parquet(folder / "tensors.parquet", tensors)
     bins = np.flatnonzero(counts)
     files.write_parquet(folder / "histogram.parquet", pd.DataFrame({"bin": bins, "count": counts[bins]}))
     shares = [
         {"ratio": cut.ratio, "metric": prefix + metric, "value": held[cut.ratio][column], "n": cut.elements}
-        for prefix, held in (("", found.shares), (places.NULL, null.shares))
+        for prefix, held in (("", found.shares), (by_layer.NULL, null.shares))
         for column, metric in METRICS.items()
         for cut in cuts
         if cut.ratio in held
     ]
     unchanged = float(tensors["unchanged"].sum()) / pair.elements()
-    return [*shares, {"metric": "unchanged", "value": unchanged, "n": pair.elements()}, *places.metrics(tensors)]
+    return [*shares, {"metric": "unchanged", "value": unchanged, "n": pair.elements()}, *by_layer.metrics(tensors)]
 
 
 def main() -> None:
@@ -66,7 +68,7 @@ def main() -> None:
     settings = _cli.settings(args, RestorationSettings)
     base, finetuned = open_tensors(args.base), open_tensors(args.finetuned)
     check_out(args.out, [base.folder, finetuned.folder])
-    order = orders.make(args.order, settings)
+    order = criteria.make(args.order, settings)
     progress = bar(description="changes", unit="element")
     pair = Pair(base, finetuned, args.region, progress=progress.update)
     progress.reset(total=PASSES * pair.elements())

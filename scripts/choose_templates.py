@@ -10,9 +10,9 @@ from pathlib import Path
 
 import _cli
 from sftlens import files
+from sftlens.config.mastery import DRAWING, ProbingSettings
+from sftlens.config.template_choice import TemplateChoice
 from sftlens.errors import ConfigError
-from sftlens.settings.probing import DRAWING, ProbingSettings
-from sftlens.settings.templates import TemplateChoice
 
 
 def main() -> None:
@@ -30,7 +30,10 @@ def main() -> None:
     choice, probing = _cli.settings(args, TemplateChoice), _cli.settings(args, ProbingSettings)
 
     def compute(folder: Path) -> None:
-        from sftlens import checkpoints, progress, template_choice, templates
+        from sftlens.data import templates
+        from sftlens.models import checkpoints
+        from sftlens.runtime import progress
+        from sftlens.synthetic import template_choice
 
         sentences, calibration = templates.load(args.templates), files.read_json(args.calibration)
         templates.require(sentences, [fact["relation"] for fact in calibration], args.templates)

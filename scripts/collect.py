@@ -16,11 +16,13 @@ from typing import Any
 
 import _cli
 from sftlens import files
+from sftlens.config import loading
+from sftlens.config.study import Study
+from sftlens.dag import targets
+from sftlens.dag.cells import Product
+from sftlens.dag.paths import RESULTS, SNAPSHOT, Paths
 from sftlens.errors import DataError
-from sftlens.grid import collecting, loading, targets
-from sftlens.grid.cells import Product
-from sftlens.grid.paths import RESULTS, SNAPSHOT, Paths
-from sftlens.grid.study import Study
+from sftlens.results import collect
 
 
 def main() -> None:
@@ -57,7 +59,7 @@ def _products(study: Study, name: str) -> list[Product]:
 
 
 def _complete(study: Study, wanted: list[Product] | None) -> Any:
-    table, missing = collecting.collect(study, wanted)
+    table, missing = collect.collect(study, wanted)
     if missing:
         raise DataError(
             f"{Paths(study).summary(missing[0])}: missing, with {len(missing) - 1} more; run the workflow, or use "
@@ -67,7 +69,7 @@ def _complete(study: Study, wanted: list[Product] | None) -> Any:
 
 
 def _draw(root: Path, name: str, results: Any, notice: str) -> None:
-    from sftlens import figures, tables
+    from sftlens.reporting import figures, tables
 
     stem = root / "figures" / name
     figures.save(figures.draw(name, results, notice), stem)
@@ -75,29 +77,30 @@ def _draw(root: Path, name: str, results: Any, notice: str) -> None:
 
 
 def _tabulate(root: Path, study: Study, name: str, results: Any, answered: list[Product]) -> None:
-    from sftlens import tables
+    from sftlens.reporting import tables
 
     table = _intervals(study, name, answered) if name in targets.INTERVALS else tables.build(name, results)
     tables.write_csv(table, root / "tables" / f"{name}.csv", study.notice)
 
 
 def _intervals(study: Study, name: str, answered: list[Product]) -> Any:
-    from sftlens import intervals
-    from sftlens.grid import answers, conditions
+    from sftlens.dag import contrasts as conditions
+    from sftlens.reporting import intervals
+    from sftlens.results import answers
 
     contrasts = conditions.contrasts(conditions.conditions(targets.wanted(study)[name]))
     return intervals.build(name, answers.Answers(study, answered), contrasts)
 
 
 def _report(root: Path, study: Study, results: Any, missing: list[dict[str, str]]) -> None:
-    from sftlens import intervals, report
+    from sftlens.reporting import intervals, report
 
     wanted = targets.wanted(study)
     drawn = {name: root / "figures" / f"{name}.svg" for name in wanted if name in targets.FIGURES}
     report.write(
         root / "report.html",
         study=study.study,
-        results={name: collecting.part(results, wanted[name]) for name in wanted if name not in targets.INTERVALS},
+        results={name: collect.part(results, wanted[name]) for name in wanted if name not in targets.INTERVALS},
         intervals={n: intervals.read(root / "tables" / f"{n}.csv") for n in wanted if n in targets.INTERVALS},
         figures=drawn,
         notice=study.notice,
@@ -107,13 +110,13 @@ def _report(root: Path, study: Study, results: Any, missing: list[dict[str, str]
 
 
 def _partial(root: Path, study: Study) -> None:
-    from sftlens.grid import answers
+    from sftlens.results import answers
 
-    results, absent = collecting.collect(study)
-    missing = collecting.unfinished(study, absent)
+    results, absent = collect.collect(study)
+    missing = collect.unfinished(study, absent)
     files.write_parquet(root / "results.parquet", results)
     for name, wanted in targets.wanted(study).items():
-        part = collecting.part(results, wanted)
+        part = collect.part(results, wanted)
         if name in targets.FIGURES:
             _draw(root, name, part, study.notice)
         else:

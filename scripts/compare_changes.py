@@ -15,11 +15,11 @@ import pandas as pd
 
 import _cli
 from sftlens import files
-from sftlens.checkpoints import open_tensors
+from sftlens.changes import change_cosines
 from sftlens.errors import ConfigError
-from sftlens.progress import bar
-from sftlens.restoration import comparison
+from sftlens.models.checkpoints import open_tensors
 from sftlens.restoration.pairs import Pair
+from sftlens.runtime.progress import bar
 
 
 def arguments() -> argparse.Namespace:
@@ -34,7 +34,7 @@ def arguments() -> argparse.Namespace:
 
 def table(names: list[str], products: np.ndarray) -> pd.DataFrame:
     """Return one row for each two models."""
-    norms, cosines = np.sqrt(np.diag(products)), comparison.cosines(products)
+    norms, cosines = np.sqrt(np.diag(products)), change_cosines.cosines(products)
     first, second = np.triu_indices(len(names))
     columns = {"a": np.array(names)[first], "b": np.array(names)[second]}
     return pd.DataFrame({**columns, "norm_a": norms[first], "norm_b": norms[second], "cosine": cosines[first, second]})
@@ -49,7 +49,7 @@ def main() -> None:
     with bar(description="compare", unit="element") as progress:
         pairs = [Pair(base, open_tensors(path), args.region, progress=progress.update) for path in args.finetuned]
         progress.reset(total=sum(pair.elements() for pair in pairs))
-        found = comparison.products(pairs)
+        found = change_cosines.products(pairs)
     files.write_text(args.out, table(list(map(str, args.finetuned)), found).to_csv(index=False, lineterminator="\n"))
 
 

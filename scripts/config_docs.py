@@ -10,7 +10,7 @@ from pathlib import Path
 
 import _cli
 from sftlens import files
-from sftlens.grid import documentation, loading
+from sftlens.config import documentation, loading
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 

@@ -12,10 +12,11 @@ import argparse
 from pathlib import Path
 
 import _cli
-from sftlens import deltas, progress
-from sftlens.checkpoints import resolve
-from sftlens.delta_record import base_of
-from sftlens.restoration.saving import check_out
+from sftlens.models.checkpoints import resolve
+from sftlens.models.delta import packing
+from sftlens.models.delta.manifest import base_of
+from sftlens.restoration.export import check_out
+from sftlens.runtime import progress
 
 
 def arguments() -> argparse.Namespace:
@@ -39,10 +40,10 @@ def main() -> None:
     with progress.bar(description=args.command, unit="element") as bar:
         if args.command == "pack":
             check_out(args.out, [resolve(args.base), resolve(args.finetuned)], whole=True)
-            deltas.pack(args.base, args.finetuned, args.out, bar.update)
+            packing.pack(args.base, args.finetuned, args.out, bar.update)
         else:
             check_out(args.out, [args.delta, resolve(args.base or base_of(args.delta))], whole=True)
-            deltas.unpack(args.delta, args.out, args.base, bar.update)
+            packing.unpack(args.delta, args.out, args.base, bar.update)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ the beginning of the base model's completion; the number kept is in the summary.
 from pathlib import Path
 
 import _cli
-from sftlens import files, provenance
-from sftlens.settings.divergence import DivergenceSettings
+from sftlens import files
+from sftlens.config.divergence import DivergenceSettings
+from sftlens.runtime import provenance
 
 
 def main() -> None:
@@ -28,7 +29,9 @@ def main() -> None:
     inputs = _cli.contents(args, "base", "finetuned", "facts", "templates")
 
     def compute(folder: Path) -> None:
-        from sftlens import checkpoints, divergence, templates
+        from sftlens.data import templates
+        from sftlens.evaluation import divergence
+        from sftlens.models import checkpoints
 
         facts = _cli.facts(args.facts, "split", "relation", "subject", "bucket", "template_hits")
         tokenizer = checkpoints.load_tokenizer(args.base, args.bos)

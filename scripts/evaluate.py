@@ -12,8 +12,9 @@ itself, as split `train`. With --templates the mastery of a fixed sample of the 
 from pathlib import Path
 
 import _cli
-from sftlens import files, provenance
-from sftlens.settings.evaluation import EvaluationSettings
+from sftlens import files
+from sftlens.config.evaluation import EvaluationSettings
+from sftlens.runtime import provenance
 
 
 def main() -> None:
@@ -30,12 +31,14 @@ def main() -> None:
     depends |= _cli.reprobing_settings(args)
 
     def compute(folder: Path) -> None:
-        from sftlens import checkpoints, majority, measuring, progress
+        from sftlens.evaluation import baselines, suite
+        from sftlens.models import checkpoints
+        from sftlens.runtime import progress
 
         facts = _cli.facts(args.facts)
         tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
         with progress.bar(description="evaluate", unit="question") as bar:
-            metrics = measuring.measure(
+            metrics = suite.measure(
                 folder,
                 checkpoints.load_model(args.model, device=args.device),
                 tokenizer,
@@ -47,7 +50,7 @@ def main() -> None:
                 progress=bar.update,
             )
         # It depends on the facts alone: once a model, at n = 0, is enough.
-        metrics += [] if args.train or args.shots else majority.rows(facts)
+        metrics += [] if args.train or args.shots else baselines.rows(facts)
         summary = provenance.summary(
             "evaluate", settings=depends, inputs=inputs, fingerprint=args.fingerprint, metrics=metrics
         )

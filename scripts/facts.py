@@ -10,7 +10,7 @@ from pathlib import Path
 
 import _cli
 from sftlens import files
-from sftlens.settings.facts import FactsSettings
+from sftlens.config.data import FactsSettings
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     args.source, args.path = "entity_questions", args.entity_questions
     settings = _cli.settings(args, FactsSettings)
 
-    from sftlens import facts
+    from sftlens.data import facts
 
     _cli.stage(
         args,

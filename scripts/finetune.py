@@ -24,8 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import _cli
-from sftlens import delta_record, files, launch, provenance, stages
-from sftlens.settings.finetuning import SAME_RESULT, FinetuneSettings
+from sftlens import files
+from sftlens.config.training import SAME_RESULT, FinetuneSettings
+from sftlens.models.delta import manifest
+from sftlens.runtime import launch, provenance, stages
 
 
 def main() -> None:
@@ -57,9 +59,9 @@ def main() -> None:
         report = files.read_json(folder / "report.json")
         files.write_json(folder / "finetune.json", summary(report, identity, inputs, args.fingerprint))
         if settings.keep == "deltas":
-            from sftlens import deltas
+            from sftlens.models.delta import packing
 
-            deltas.pack(args.model, folder / "checkpoint", folder / "checkpoint")
+            packing.pack(args.model, folder / "checkpoint", folder / "checkpoint")
 
     outputs = {"checkpoint": args.out, "finetune.json": args.summary or Path(f"{args.out}.json")}
     plain, packed = (
@@ -69,7 +71,7 @@ def main() -> None:
     stage, other = (packed, plain) if settings.keep == "deltas" else (plain, packed)
     _cli.run_stage(args, stage, compute)
     if settings.keep == "deltas":
-        delta_record.point(args.out, args.model)
+        manifest.point(args.out, args.model)
     stages.forget(other)
     if settings.keep == "none":
         stages.forget(stage)
@@ -77,12 +79,12 @@ def main() -> None:
 
 def convert(done: Path, folder: Path, base: Path, keep: str) -> None:
     """Fill `folder` with the finished work of a run whose model was kept in the other way."""
-    from sftlens import deltas
+    from sftlens.models.delta import packing
 
     if keep == "deltas":
-        deltas.pack(base, done / "checkpoint", folder / "checkpoint")
+        packing.pack(base, done / "checkpoint", folder / "checkpoint")
     else:
-        deltas.unpack(done / "checkpoint", folder / "checkpoint", base)
+        packing.unpack(done / "checkpoint", folder / "checkpoint", base)
     shutil.copyfile(done / "finetune.json", folder / "finetune.json")
 
 
@@ -123,19 +125,23 @@ def _arguments() -> argparse.Namespace:
 
 def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) -> None:
     """Train as one of the processes; rank 0 fills `folder` with checkpoint/ and report.json."""
-    from sftlens import checkpoints, finetuning, progress, prompts, training_batches, training_sets
+    from sftlens.data import training_sets
+    from sftlens.inference import prompts
+    from sftlens.models import checkpoints
+    from sftlens.runtime import progress
+    from sftlens.training import batches, loop
 
     table = files.read_parquet(args.train, ["question", "object"])
     rows = training_sets.take(table, args.scale, settings.allow_smaller)
     tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
     samples = prompts.encode_samples(tokenizer, rows["question"].tolist(), rows["object"].tolist(), settings.max_length)
     first = os.environ.get("RANK", "0") == "0"
-    steps = training_batches.steps_of(len(samples), settings)
+    steps = batches.steps_of(len(samples), settings)
     with progress.bar(description="fine-tune", total=steps if first else 0, unit="step") as bar:
         update = bar.update if first else (lambda steps: None)
-        resume = finetuning.Resume(args.resume, args.deadline) if args.resume else None
+        resume = loop.Resume(args.resume, args.deadline) if args.resume else None
         out = folder / "checkpoint"
-        report = finetuning.finetune(args.model, samples, settings, tokenizer, out, args.seed, update, resume)
+        report = loop.finetune(args.model, samples, settings, tokenizer, out, args.seed, update, resume)
     if first:
         checkpoints.write_manifest(folder / "checkpoint")
         files.write_json(

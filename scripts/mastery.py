@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import _cli
-from sftlens import files, launch, provenance
+from sftlens import files
+from sftlens.config.mastery import HOW, ProbingSettings
 from sftlens.errors import SftlensError
-from sftlens.settings.probing import HOW, ProbingSettings
+from sftlens.runtime import launch, provenance
 
 TABLE, SUMMARY, TEXTS = "mastery.parquet", "mastery.json", "mastery-texts.parquet"
 
@@ -58,17 +59,18 @@ def main() -> None:
         outputs[TEXTS] = args.out.with_name(f"{args.out.stem}-texts.parquet")
 
     def compute(folder: Path) -> None:
-        from sftlens import mastery, mastery_posterior
+        from sftlens.mastery import mastery_table
+        from sftlens.mastery.quality import posterior
 
         probed = _imported(args, folder) if args.table else _probed(args, settings, inputs["model"], folder)
-        files.write_parquet(folder / TABLE, mastery_posterior.with_uncertainty(probed.table))
+        files.write_parquet(folder / TABLE, posterior.with_uncertainty(probed.table))
         summary = provenance.summary(
             "mastery",
             settings=used,
             inputs=inputs,
             fingerprint=args.fingerprint,
             quota=probed.quota,
-            metrics=mastery.counts(probed.table, partly=("train",) if probed.quota else ()),
+            metrics=mastery_table.counts(probed.table, partly=("train",) if probed.quota else ()),
         )
         summary["run"] |= {"prompts": probed.prompts, "prompts_drawn": probed.drawn}
         files.write_json(folder / SUMMARY, summary)
@@ -91,18 +93,18 @@ def _need(text: str) -> tuple[str, int]:
 
 
 def _imported(args: Any, folder: Path) -> Any:
-    from sftlens import mastery_import, probe_texts, probing
+    from sftlens.mastery import imported, probe_texts, probing
 
     facts = files.read_parquet(args.facts, ["fact_id", "split"])
     facts = facts[facts["split"] != "dev"].reset_index(drop=True)
     probe_texts.write(folder / TEXTS, [], [])  # a table that was made elsewhere comes without its texts
-    table = mastery_import.join(facts, files.read_parquet(args.table), str(args.table))
+    table = imported.join(facts, files.read_parquet(args.table), str(args.table))
     return probing.Probed(table, None, 0, 0)
 
 
 def _probed(args: Any, settings: ProbingSettings, model: str, folder: Path) -> Any:
     """Probe, with helpers where there are to be several processes."""
-    from sftlens import progress
+    from sftlens.runtime import progress
 
     texts = folder / TEXTS if settings.keep_texts else None
     with tempfile.TemporaryDirectory(prefix="sftlens-probe-") as temporary, ExitStack() as stack:
@@ -125,7 +127,7 @@ def _help(args: Any, settings: ProbingSettings) -> None:
 
 def _asked(args: Any) -> tuple[Any, Any]:
     """Return the facts and the sentences to probe them with."""
-    from sftlens import templates
+    from sftlens.data import templates
 
     facts = files.read_parquet(args.facts, ["fact_id", "relation", "subject", "split"])
     # The paper never probes dev: it only serves to choose settings.
@@ -138,14 +140,16 @@ def _asked(args: Any) -> tuple[Any, Any]:
 def _probe(
     args: Any, settings: ProbingSettings, model: str, state: Path, facts: Any, sentences: Any, **options: Any
 ) -> Any:
-    from sftlens import checkpoints, fingerprints, probing
+    from sftlens.mastery import probing
+    from sftlens.models import checkpoints
+    from sftlens.runtime import code_version
 
     @cache
     def load() -> Any:
         tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
         return checkpoints.load_model(args.model, device=args.device), tokenizer
 
-    identity = {"model": model, "bos": args.bos, "code": fingerprints.of_module("completions")}
+    identity = {"model": model, "bos": args.bos, "code": code_version.of_module("completions")}
     prober = probing.Prober(load, identity, sentences, settings, state)
     turn = probing.Turn(args.helper, settings.processes)
     return probing.probe(facts, prober, needs=dict(args.quota_needs or []), turn=turn, **options)

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import _cli
-from sftlens import files, provenance
-from sftlens.settings.probing import MEASURING, ProbingSettings
-from sftlens.settings.quality import QualitySettings
+from sftlens import files
+from sftlens.config.mastery import MEASURING, ProbingSettings
+from sftlens.config.mastery_quality import QualitySettings
+from sftlens.runtime import provenance
 
 COLUMNS = ["fact_id", "split", "relation", "hits", "trials", "mastery", "bucket"]
 
@@ -53,21 +54,23 @@ def main() -> None:
 
 
 def _metrics(folder: Path, args: Any, settings: QualitySettings, probing: ProbingSettings) -> list[dict[str, Any]]:
-    from sftlens import mastery_quality, progress, templates
+    from sftlens.data import templates
+    from sftlens.mastery.quality import quality_summary
+    from sftlens.runtime import progress
 
     table = files.read_parquet(args.mastery, COLUMNS)
     exposures = files.read_parquet(args.exposures, ["question", "role", "exposure"]) if args.exposures else None
-    rows = mastery_quality.of_table(table, exposures)
+    rows = quality_summary.of_table(table, exposures)
     if not settings.tables:
         return rows
-    from sftlens import checkpoints
+    from sftlens.models import checkpoints
 
     sentences = templates.first(templates.load(args.templates), probing.max_templates)
     templates.require(sentences, table["relation"], args.templates)
     tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
     model = checkpoints.load_model(args.model, device=args.device)
     with progress.bar(description="probe again", unit="prompt") as bar:
-        return rows + mastery_quality.of_model(
+        return rows + quality_summary.of_model(
             folder, model, tokenizer, table, sentences, settings, probing, bar.update
         )
 

@@ -10,7 +10,9 @@ import argparse
 from pathlib import Path
 
 import _cli
-from sftlens.grid import loading, planning, selection
+from sftlens.config import loading
+from sftlens.dag import only
+from sftlens.planning import plan
 
 
 def main() -> None:
@@ -18,8 +20,8 @@ def main() -> None:
     parser.add_argument("study", type=Path, help="configuration (YAML)")
     parser.add_argument("--only", help="experiments, separated by commas (default: all of the study)")
     args = parser.parse_args()
-    chosen = selection.select(loading.load_file(args.study), args.only)
-    print(planning.Plan(chosen).described())
+    chosen = only.select(loading.load_file(args.study), args.only)
+    print(plan.Plan(chosen).described())
 
 
 if __name__ == "__main__":

@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import _cli
-from sftlens import adapters, checkpoints, fingerprints, model_folders, stages
+from sftlens.config.repair import RepairSettings
 from sftlens.errors import ConfigError
-from sftlens.repair import facts, halves, writing
-from sftlens.settings.repair import RepairSettings
-from sftlens.stages import Stage
+from sftlens.models import adapters, checkpoints, identity
+from sftlens.repair.inputs import fact_files, halves
+from sftlens.repair.report import output
+from sftlens.runtime import code_version, stages
+from sftlens.runtime.stages import Stage
 
 
 def arguments() -> argparse.Namespace:
@@ -50,37 +52,38 @@ class Job:
 
     def __init__(self, args: argparse.Namespace) -> None:
         """Read facts and task. Raises ConfigError, DataError, ModelError."""
-        from sftlens import templates
-        from sftlens.repair import fewshot, prompting, tasks
+        from sftlens.data import templates
+        from sftlens.repair.inputs import chat, task_files
+        from sftlens.repair.measure import fewshot_mastery
 
         self.args, self.settings = args, _cli.settings(args, RepairSettings)
         self.state: Path = args.state or args.out.resolve().with_name(f".{args.out.resolve().name}.state")
         folders = [checkpoints.resolve(args.base), checkpoints.resolve(args.finetuned)]
         if adapters.is_adapter(folders[0]):
             raise ConfigError(f"{args.base}: is an adapter, no base model; give the base first, then the adapter")
-        writing.check(args.out, folders)
-        template = prompting.read_template(args.prompt_template or prompting.QUESTION_ANSWER)
+        output.check(args.out, folders)
+        template = chat.read_template(args.prompt_template or chat.QUESTION_ANSWER)
         self.template = None if args.chat_template else template
         self.sentences = templates.load(args.templates) if args.templates else None
-        self.facts = facts.read(args.facts, self.sentences or ())
+        self.facts = fact_files.read(args.facts, self.sentences or ())
         self.facts["half"] = halves.split(self.facts["fact_id"], str(args.facts), "facts")
         if not self.sentences:
-            fewshot.check(len(self.facts), self.settings.few_shot)
-        self.tasks = tasks.read(args.task) if args.task else None
+            fewshot_mastery.check(len(self.facts), self.settings.few_shot)
+        self.tasks = task_files.read(args.task) if args.task else None
         if self.tasks is not None:
             self.tasks["half"] = halves.split(self.tasks["task_id"], str(args.task), "examples")
-        self.inputs = {**_cli.contents(args, "facts", "task", "templates"), "base": model_folders.identity(folders[0])}
+        self.inputs = {**_cli.contents(args, "facts", "task", "templates"), "base": identity.identity(folders[0])}
 
     def finetuned(self) -> Path:
         """Return the folder of the fine-tuned model; an adapter is merged into its base once."""
         folder: Path = self.args.finetuned
         if not adapters.is_adapter(checkpoints.resolve(folder)):
-            self.inputs["finetuned"] = model_folders.identity(folder)
+            self.inputs["finetuned"] = identity.identity(folder)
             return folder
-        self.inputs["adapter"] = model_folders.identity(folder)
+        self.inputs["adapter"] = identity.identity(folder)
         depends = {
             **{name: self.inputs[name] for name in ("base", "adapter")},
-            "code": fingerprints.of_module("adapters"),
+            "code": code_version.of_module("adapters"),
         }
         stage = Stage("merge", {}, depends, self.state)
         if stages.finished(stage) is None:
@@ -88,47 +91,49 @@ class Job:
         stages.run(stage, lambda work: _merge(self.args.base, folder, work / "model"))
         done = stages.finished(stage)
         assert done
-        self.inputs["finetuned"] = model_folders.identity(done / "model")
+        self.inputs["finetuned"] = identity.identity(done / "model")
         return done / "model"
 
     def compute(self, out: Path) -> None:
         """Fill the folder `out`."""
-        from sftlens import progress
-        from sftlens.repair import finding, measuring, models, prompting
+        from sftlens.repair import search
+        from sftlens.repair.inputs import chat
+        from sftlens.repair.measure import measurer, models
+        from sftlens.runtime import progress
 
         found = models.Models(self.args.base, self.finetuned(), self.settings, self.args.device)
         folder = found.folders[models.FINETUNED]
-        asking = prompting.Prompting(self.template, found.tokenizer(models.FINETUNED), folder)
+        asking = chat.Prompting(self.template, found.tokenizer(models.FINETUNED), folder)
         asking.check([] if self.tasks is None else self.tasks["prompt"].tolist())
-        asked = measuring.Asked(self.facts, self.tasks, asking, self.sentences, self.settings)
+        asked = measurer.Asked(self.facts, self.tasks, asking, self.sentences, self.settings)
         identities = {models.BASE: self.inputs["base"], models.FINETUNED: self.inputs["finetuned"]}
         with progress.bar(description="repair", unit="prompt") as bar:
             how = {"say": _say, "progress": bar.update}
-            repair = finding.find(measuring.Measurer(found, asked, identities, self.state, **how))
+            repair = search.find(measurer.Measurer(found, asked, identities, self.state, **how))
         _say("writing the report" + (" and the repaired model" if repair.chosen else ""))
         settings = {**self.settings.model_dump(), "template": self.template, "chat_template": self.args.chat_template}
-        writing.write(
+        output.write(
             out, repair, found.methods, inputs=self.inputs, fingerprint=self.args.fingerprint, settings=settings
         )
 
     def run(self) -> None:
         """Measure, choose, write, and say what came out."""
-        writing.clear_leavings(self.args.out)
-        outputs = {name: self.args.out / name for name in writing.OUTPUTS}
+        output.clear_leavings(self.args.out)
+        outputs = {name: self.args.out / name for name in output.OUTPUTS}
         _cli.run_stage(self.args, Stage("repair", outputs), self.compute)
         from sftlens.files import read_json
 
-        outcome: dict[str, Any] = read_json(self.args.out / writing.REPORT)["outcome"]
+        outcome: dict[str, Any] = read_json(self.args.out / output.REPORT)["outcome"]
         print(outcome["sentence"])
         print(
-            f"report: {self.args.out / writing.PAGE}"
+            f"report: {self.args.out / output.PAGE}"
             + (f"; model: {self.args.out / 'model'}" if outcome["written"] else "")
         )
 
 
 def _merge(base: Path, adapter: Path, out: Path) -> None:
     adapters.merge(base, adapter, out)
-    model_folders.write_manifest(out)
+    identity.write_manifest(out)
 
 
 def _say(text: str) -> None:

@@ -10,13 +10,14 @@ import argparse
 from pathlib import Path
 
 import _cli
-from sftlens.grid import loading, requirements
+from sftlens.config import loading
+from sftlens.resources import describe
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="configuration (YAML)")
-    print(requirements.describe(loading.load_file(parser.parse_args().study)))
+    print(describe.describe(loading.load_file(parser.parse_args().study)))
 
 
 if __name__ == "__main__":

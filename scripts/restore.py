@@ -24,17 +24,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import _cli
-from sftlens import files, provenance
-from sftlens.checkpoints import load_model, load_tokenizer, open_tensors
+from sftlens import files
+from sftlens.config.evaluation import EvaluationSettings
+from sftlens.config.restoration import RestorationSettings
 from sftlens.errors import ConfigError, DataError
-from sftlens.progress import bar
-from sftlens.restoration import orders, selection, shrinking, undone
-from sftlens.restoration.application import Method, Restorer
+from sftlens.models.checkpoints import load_model, load_tokenizer, open_tensors
+from sftlens.restoration import criteria, interpolation, reverted, topk
+from sftlens.restoration.apply import Method, Restorer
 from sftlens.restoration.card import card, shrunk
+from sftlens.restoration.export import check_file, check_levels, check_out, save_levels, save_restored
 from sftlens.restoration.pairs import Pair
-from sftlens.restoration.saving import check_file, check_levels, check_out, save_levels, save_restored
-from sftlens.settings.evaluation import EvaluationSettings
-from sftlens.settings.restoration import RestorationSettings
+from sftlens.runtime import provenance
+from sftlens.runtime.progress import bar
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -49,7 +50,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("base", type=Path, help="pre-trained model")
     parser.add_argument("finetuned", type=Path, help="model fine-tuned from it")
     parser.add_argument("--ratio", type=float, action="append", required=True, help="k in percent; repeatable")
-    known = ", ".join([*orders.ORDERS, shrinking.NAME])
+    known = ", ".join([*criteria.ORDERS, interpolation.NAME])
     parser.add_argument("--order", default="relative", help=f"one of {known}")
     parser.add_argument("--region", default="transformer", help="parameters that are ranked and restored")
     parser.add_argument("--changes", type=Path, help="folder made by scripts/changes.py: saves one pass")
@@ -61,13 +62,13 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_histogram(folder: Path) -> selection.Counts:
+def read_histogram(folder: Path) -> topk.Counts:
     """Return the coarse histogram that scripts/changes.py wrote. Raises DataError on a damaged one."""
     path = folder / "histogram.parquet"
     table = files.read_parquet(path, ["bin", "count"])
-    if not table["bin"].between(0, selection.BINS - 1).all():
+    if not table["bin"].between(0, topk.BINS - 1).all():
         raise DataError(f"{path}: column 'bin' is out of range; make it again with scripts/changes.py")
-    counts = np.zeros(selection.BINS, dtype=np.int64)
+    counts = np.zeros(topk.BINS, dtype=np.int64)
     counts[table["bin"].to_numpy()] = table["count"].to_numpy()
     return counts
 
@@ -84,9 +85,9 @@ class Job:
         self.saves = args.save_model or args.facts is None
         base, finetuned = open_tensors(args.base), open_tensors(args.finetuned)
         self.check([base.folder, finetuned.folder])
-        self.shrinks = args.order == shrinking.NAME
-        self.ranking = shrinking.EQUAL_TO if self.shrinks else args.order
-        self.order = orders.make(self.ranking, self.settings)
+        self.shrinks = args.order == interpolation.NAME
+        self.ranking = interpolation.EQUAL_TO if self.shrinks else args.order
+        self.order = criteria.make(self.ranking, self.settings)
         self.progress = bar(description="restore", unit="element")
         self.pair = Pair(base, finetuned, args.region, progress=self.progress.update)
         self.inputs = _cli.contents(args, "base", "finetuned", "facts", "train", "templates")
@@ -94,12 +95,12 @@ class Job:
     def check(self, models: list[Path]) -> None:
         """Refuse ratios and places to write to before anything is read."""
         for ratio in self.ratios:
-            selection.count(0, ratio)
+            topk.count(0, ratio)
             if self.args.out:
                 check_out(self.out(ratio), models, whole=self.saves)
         if self.args.level_map:
-            if self.args.order == shrinking.NAME:
-                raise ConfigError(f"--level-map: --order {shrinking.NAME} restores no single parameter; give an order")
+            if self.args.order == interpolation.NAME:
+                raise ConfigError(f"--level-map: --order {interpolation.NAME} restores no single parameter")
             check_levels(self.ratios)
             check_file(self.args.level_map, models)
         if not (self.args.out or self.args.level_map):
@@ -110,12 +111,12 @@ class Job:
         return self.args.out if len(self.ratios) == 1 else self.args.out / f"k{ratio:g}"
 
     @cached_property
-    def cuts(self) -> dict[float, selection.Cut]:
+    def cuts(self) -> dict[float, topk.Cut]:
         """The cut of each ratio."""
         if given := self.args.changes:
-            found = selection.cuts(self.pair, self.order, read_histogram(given), self.ratios)
+            found = topk.cuts(self.pair, self.order, read_histogram(given), self.ratios)
         else:
-            found = selection.select(self.pair, self.order, self.ratios)
+            found = topk.select(self.pair, self.order, self.ratios)
         return {cut.ratio: cut for cut in found}
 
     def method(self, ratio: float) -> Method:
@@ -123,8 +124,8 @@ class Job:
         restorer = Restorer(self.pair, self.order, self.cuts[ratio])
         if not self.shrinks:
             return restorer
-        alpha = shrinking.factor(self.pair, undone.measure(restorer, self.settings.epsilon))
-        return shrinking.Shrinker(self.pair, alpha, self.settings.seed)
+        alpha = interpolation.factor(self.pair, reverted.measure(restorer, self.settings.epsilon))
+        return interpolation.Shrinker(self.pair, alpha, self.settings.seed)
 
     def compute(self, ratio: float, folder: Path) -> None:
         """Fill `folder` with the results of one ratio: `model/`, or answers.parquet and summary.json."""
@@ -137,7 +138,7 @@ class Job:
             model = load_model(self.args.finetuned, device=self.args.device, transform=method)
             tokenizer = load_tokenizer(self.args.finetuned, self.args.bos)
             metrics = _evaluate(model, tokenizer, self.args, folder, of=self.content(ratio))
-            metrics += undone.measure(method, self.settings.epsilon).metrics(self.pair.elements())
+            metrics += reverted.measure(method, self.settings.epsilon).metrics(self.pair.elements())
         where = {"order": self.args.order, "region": self.args.region, "ratio": ratio}
         summary = provenance.summary(
             "restore",
@@ -158,7 +159,7 @@ class Job:
         """Return the model card of one ratio."""
         used = self.settings.model_dump(include=USED.get(self.args.order, set()))
         where = {"order": self.ranking, "region": self.args.region}
-        if isinstance(method, shrinking.Shrinker):
+        if isinstance(method, interpolation.Shrinker):
             return shrunk(method.alpha, ratio, self.pair.elements(), **where, inputs=self.inputs, settings=used)
         return card(self.cuts[ratio], self.pair.elements(), **where, inputs=self.inputs, settings=used)
 
@@ -169,9 +170,9 @@ class Job:
         ascending = [self.cuts[ratio] for ratio in self.ratios]
         save_levels(self.pair, self.order, ascending, metadata, folder / "levels")
 
-    def described(self, method: Method, cut: selection.Cut) -> dict[str, object]:
+    def described(self, method: Method, cut: topk.Cut) -> dict[str, object]:
         """Return what a method did, for the summary."""
-        if isinstance(method, shrinking.Shrinker):
+        if isinstance(method, interpolation.Shrinker):
             return {"shrink": {"elements": self.pair.elements(), "alpha": method.alpha}}
         found = {
             "elements": self.pair.elements(),
@@ -220,14 +221,14 @@ def _evaluate(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", args: argparse.Namespace, out: Path, of: str
 ) -> list[dict[str, object]]:
     """Ask the restored model, whose content is `of`; write the tables into `out` and return the rows of metrics."""
-    from sftlens import measuring
+    from sftlens.evaluation import suite
 
     settings = _cli.settings(args, EvaluationSettings)
     facts = _cli.facts(args.facts)
     asked = (facts, _cli.training_set(args), settings)
     with bar(description="evaluate", unit="question") as progress:
         how = {"reprobing_as": _cli.reprobing(args, of), "progress": progress.update}
-        return measuring.measure(out, model, tokenizer, *asked, **how)
+        return suite.measure(out, model, tokenizer, *asked, **how)
 
 
 def main() -> None:

@@ -9,7 +9,8 @@ union of the buckets.
 from pathlib import Path
 
 import _cli
-from sftlens import files, training_sets
+from sftlens import files
+from sftlens.data import training_sets
 
 
 def main() -> None:

@@ -11,11 +11,12 @@ import os
 from pathlib import Path
 
 import _cli
-from sftlens import files, templates, world
+from sftlens import files, synthetic
+from sftlens.config.data import FactsSettings
+from sftlens.config.world import WorldSettings
+from sftlens.data import templates
+from sftlens.data.relations import RELATIONS
 from sftlens.errors import DataError
-from sftlens.relations import RELATIONS
-from sftlens.settings.facts import FactsSettings
-from sftlens.settings.world import WorldSettings
 
 
 def main() -> None:
@@ -36,7 +37,7 @@ def main() -> None:
     templates.require(sentences, RELATIONS, args.templates)
 
     def compute(folder: Path) -> None:
-        world.write(_world(settings, facts, data), sentences, folder / "world")
+        synthetic.write(_world(settings, facts, data), sentences, folder / "world")
 
     _cli.stage(
         args,
@@ -68,17 +69,17 @@ def _refuse_foreign(out: Path) -> None:
         raise DataError(f"{out}: holds other files, which would be lost; give another folder as --out")
 
 
-def _world(settings: WorldSettings, facts: FactsSettings, data: Path | None) -> world.World:
+def _world(settings: WorldSettings, facts: FactsSettings, data: Path | None) -> synthetic.World:
     if data is None:
-        return world.build(settings)
-    from sftlens import facts as real
+        return synthetic.build(settings)
+    from sftlens.data import facts as real
 
-    return world.sampled(settings, real.load(facts, data), _spare(data))
+    return synthetic.sampled(settings, real.load(facts, data), _spare(data))
 
 
 def _spare(data: Path) -> dict[str, list[tuple[str, str]]]:
     """Return (subject, object) of the dev files' facts with one answer that its subject does not hold."""
-    from sftlens import entity_questions
+    from sftlens.data import entity_questions
 
     with entity_questions.opened(data) as root:
         entity_questions.require(root, [("dev", relation) for relation in RELATIONS])

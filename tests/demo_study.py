@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from sftlens.grid import loading
+from sftlens.config import loading
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))

@@ -5,7 +5,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from sftlens.relations import RELATIONS
+from sftlens.data.relations import RELATIONS
 
 SPLITS = ("train", "dev", "test")
 

@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sftlens import facts
+from sftlens.config.data import FactsSettings
+from sftlens.data import facts
 from sftlens.errors import DataError
-from sftlens.settings.facts import FactsSettings
 
 
 def settings(**values: Any) -> FactsSettings:

@@ -2,9 +2,10 @@
 
 import pandas as pd
 
+from sftlens.data.buckets import BUCKETS
+
 NOTICE = "Invented numbers for layout tests: nothing on this page was measured on any model."
 MODEL = "invented"
-BUCKETS = ("D0", "D1", "D2", "D3", "D4")
 SCALES = ("60", "240", "480")
 SEEDS = (0, 1)
 RATIOS = (1.0, 5.0, 20.0, 40.0, 60.0)

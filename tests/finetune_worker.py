@@ -5,9 +5,9 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from sftlens import deepspeed_engine, finetuning
-from sftlens.prompts import Sample
-from sftlens.settings.finetuning import FinetuneSettings
+from sftlens.config.training import FinetuneSettings
+from sftlens.inference.prompts import Sample
+from sftlens.training import deepspeed_engine, loop
 
 
 def main(job_file: Path) -> None:
@@ -17,7 +17,7 @@ def main(job_file: Path) -> None:
     with deepspeed_engine.process_group() as process:  # joined once for all runs
         for out, values in job["runs"].items():
             settings = FinetuneSettings(**values)
-            report = finetuning.finetune(Path(job["model"]), samples, settings, None, Path(out), job["seed"])
+            report = loop.finetune(Path(job["model"]), samples, settings, None, Path(out), job["seed"])
             if process.rank == 0:
                 Path(f"{out}.json").write_text(json.dumps(asdict(report)))
 

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import process_groups
-from sftlens import files, finetuning
+from sftlens import files
+from sftlens.config.training import FinetuneSettings
 from sftlens.errors import TrainingPaused
-from sftlens.prompts import Sample
-from sftlens.settings.finetuning import FinetuneSettings
+from sftlens.inference.prompts import Sample
+from sftlens.training import loop
 
 FILE_EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree"}
 
@@ -51,9 +52,9 @@ def _train(rank: int, job: Job, kill: Kill | None, signal_number: int) -> None:
         if kill and kill.rank == rank and len(made) == kill.step:
             _die(kill.files, signal_number)
 
-    resume = finetuning.Resume(job.resume, job.deadline) if job.resume else None
+    resume = loop.Resume(job.resume, job.deadline) if job.resume else None
     try:
-        report = finetuning.finetune(job.model, job.samples, job.settings, None, job.out, 5, progress, resume)
+        report = loop.finetune(job.model, job.samples, job.settings, None, job.out, 5, progress, resume)
     except TrainingPaused:
         sys.exit(75)
     if rank == 0:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sftlens import deepspeed_engine
+from sftlens.training import deepspeed_engine
 
 # Imported here, in the server, once for all processes; DeepSpeed imports most of it only when an engine is made.
 deepspeed_engine._deepspeed(cuda=False)
@@ -21,7 +21,7 @@ for name in (
     "deepspeed.runtime.zero.stage_1_and_2",
     "functorch.compile",
     "networkx",
-    "sftlens.finetuning",
+    "sftlens.training.loop",
     "torch._inductor.compile_fx",
     "transformers.integrations.deepspeed",
     "transformers.models.auto.modeling_auto",

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from sftlens.checkpoints import load_model
+from sftlens.models.checkpoints import load_model
 from tiny import tiny_model, tiny_tokenizer
 
 COUNT = 80

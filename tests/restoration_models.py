@@ -5,10 +5,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from sftlens.checkpoints import TensorFolder
-from sftlens.restoration import orders, selection
+from sftlens.config.restoration import RestorationSettings
+from sftlens.models.checkpoints import TensorFolder
+from sftlens.restoration import criteria, topk
 from sftlens.restoration.pairs import Pair
-from sftlens.settings.restoration import RestorationSettings
 
 SETTINGS = RestorationSettings()
 # Zeros of both signs, subnormals of fp32 and bf16, neighbours of epsilon, few values so that ties abound.
@@ -56,6 +56,6 @@ def pair_of(tmp_path: Path, base: Tensors, finetuned: Tensors, region: str = "tr
     return Pair(saved(tmp_path / "base", base), saved(tmp_path / "ft", finetuned), region, piece)
 
 
-def cuts_of(pair: Pair, order: str, ratios: list[float]) -> list[selection.Cut]:
-    ranked = orders.make(order, SETTINGS)
-    return selection.select(pair, ranked, ratios)
+def cuts_of(pair: Pair, order: str, ratios: list[float]) -> list[topk.Cut]:
+    ranked = criteria.make(order, SETTINGS)
+    return topk.select(pair, ranked, ratios)

@@ -9,19 +9,20 @@ import json
 import sys
 from pathlib import Path
 
-from sftlens import lean_imports
-from sftlens.postponed_modules import is_postponed
+from sftlens.runtime import lean_imports
+from sftlens.runtime.postponed_modules import is_postponed
 
 folder, lean = Path(sys.argv[2]), sys.argv[1] == "lean"
 assert lean_imports.install() if lean else True
 
 import torch
 
-from sftlens import checkpoints, generation
+from sftlens import inference
+from sftlens.models import checkpoints
 
 model, tokenizer = checkpoints.load_model(folder), checkpoints.load_tokenizer(folder)
 prompts = tokenizer(["Ada Loren was born in", "The capital of Norwenia is"])["input_ids"]
-texts = tokenizer.batch_decode(generation.greedy(model, prompts, max_new_tokens=8, eos=2, batch_tokens=64))
+texts = tokenizer.batch_decode(inference.greedy(model, prompts, max_new_tokens=8, eos=2, batch_tokens=64))
 logits = model(torch.tensor(prompts[:1])).logits
 weight = torch.nn.Parameter(torch.ones(3))
 optimizer = torch.optim.AdamW([weight], lr=0.1)

@@ -3,7 +3,7 @@
 import pytest
 from slurm_cluster import Cluster, until
 
-from sftlens import launch
+from sftlens.runtime import launch
 
 
 @pytest.mark.parametrize(("limit", "most"), [("2", 120), ("1-02:00:00", 93600)], ids=["minutes", "days"])

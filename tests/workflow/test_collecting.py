@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 from study import copy_run, snakemake
 
-from sftlens.grid import collecting, loading, targets
+from sftlens.config import loading
+from sftlens.dag import targets
+from sftlens.results import collect
 
 
 def test_each_target_takes_the_rows_of_its_experiment(finished: Path, monkeypatch: pytest.MonkeyPatch):
@@ -14,9 +16,9 @@ def test_each_target_takes_the_rows_of_its_experiment(finished: Path, monkeypatc
     study = loading.load_file(Path("study.yaml"))
     results = pd.read_parquet("results/mini/results.parquet")
     for name, wanted in targets.wanted(study).items():
-        alone, missing = collecting.collect(study, wanted)
+        alone, missing = collect.collect(study, wanted)
         assert not missing
-        part = collecting.part(results, wanted)
+        part = collect.part(results, wanted)
         key = list(results.columns)
         assert part.sort_values(key).to_csv(index=False) == alone.sort_values(key).to_csv(index=False), name
 
@@ -28,7 +30,7 @@ def test_measurements_of_a_model_that_is_to_be_made_anew_do_not_count(
     (run / "results/mini/tiny/mixed/n16/seed0/full/finetune.json").unlink()
     monkeypatch.chdir(run)
     study = loading.load_file(Path("study.yaml"))
-    results, missing = collecting.collect(study)
+    results, missing = collect.collect(study)
     assert {product.stage for product in missing} == {"finetune", "evaluate", "divergence", "changes", "restore"}
     assert not ((results["scale"] == "16") & (results["train_set"] == "mixed")).any()
 

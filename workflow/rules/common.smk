@@ -6,11 +6,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from sftlens import deepspeed_config
+from sftlens.config import loading, mastery as probing
+from sftlens.dag import only, paths as grid_paths, repair_job
+from sftlens.dag.jobs import Jobs
 from sftlens.errors import SftlensError, explained
-from sftlens.grid import counting, loading, paths as grid_paths, planning, repairing, selection
-from sftlens.grid.jobs import Jobs
-from sftlens.settings import probing
+from sftlens.planning import job_list, plan
+from sftlens.training import deepspeed_config
 
 SOURCES = ", ".join(map(str, workflow.configfiles)) or "--config"
 
@@ -20,7 +21,7 @@ ONLY = config.pop("only", None)
 # An exception would drag a traceback of this file along.
 try:
     STUDY = loading.load(config, SOURCES)
-    ASKED = selection.select(STUDY, ONLY)
+    ASKED = only.select(STUDY, ONLY)
     deepspeed_config.check(STUDY.finetuning)
     RECORDED = grid_paths.read_snapshot(Path(grid_paths.Paths(STUDY).root))
 except SftlensError as error:

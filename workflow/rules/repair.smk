@@ -1,6 +1,6 @@
 """Repairing a model that was fine-tuned elsewhere: one job, which keeps every finished measurement."""
 
-REPAIR = repairing.Repairing(JOBS)
+REPAIR = repair_job.Repairing(JOBS)
 
 if STUDY.repair:
 

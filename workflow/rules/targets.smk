@@ -23,7 +23,7 @@ rule cells:
     conda:
         "../../envs/data.yaml"
     params:
-        text=counting.describe(ASKED),
+        text=job_list.describe(ASKED),
     shell:
         "echo {params.text:q} | tee {log:q}"
 
@@ -34,6 +34,6 @@ rule plan:
     conda:
         "../../envs/data.yaml"
     params:
-        text=planning.Plan(ASKED).described,
+        text=plan.Plan(ASKED).described,
     shell:
         "echo {params.text:q} | tee {log:q}"

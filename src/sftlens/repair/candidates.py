@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from sftlens.restoration import orders, selection, shrinking, undone
-from sftlens.restoration.application import Method, Restorer
+from sftlens.config.repair import RepairSettings
+from sftlens.config.restoration import RestorationSettings
+from sftlens.restoration import criteria, interpolation, reverted, topk
+from sftlens.restoration.apply import Method, Restorer
 from sftlens.restoration.cuts import Cut
 from sftlens.restoration.pairs import Pair
-from sftlens.restoration.undone import Undone
-from sftlens.settings.repair import RepairSettings
-from sftlens.settings.restoration import RestorationSettings
+from sftlens.restoration.reverted import Undone
 
 
 @dataclass(frozen=True)
@@ -49,23 +49,23 @@ class Methods:
 
     def of(self, candidate: Candidate) -> Method:
         """Return the restored model as a stream. Raises ModelError on NaN or Inf in the weights."""
-        if candidate.order != shrinking.NAME:
+        if candidate.order != interpolation.NAME:
             return self._restorer(candidate.order, candidate.ratio)
-        equal = self.undone(Candidate(shrinking.EQUAL_TO, candidate.ratio))
-        return shrinking.Shrinker(self.pair, shrinking.factor(self.pair, equal), self.settings.seed)
+        equal = self.undone(Candidate(interpolation.EQUAL_TO, candidate.ratio))
+        return interpolation.Shrinker(self.pair, interpolation.factor(self.pair, equal), self.settings.seed)
 
     def undone(self, candidate: Candidate) -> Undone:
         """Return how much of the change a setting undoes. Raises ModelError on NaN or Inf in the weights."""
         if candidate not in self._undone:
-            self._undone[candidate] = undone.measure(self.of(candidate), self.settings.epsilon)
+            self._undone[candidate] = reverted.measure(self.of(candidate), self.settings.epsilon)
         return self._undone[candidate]
 
     def _restorer(self, order: str, ratio: float) -> Restorer:
-        ranking = orders.make(order, self.restoration)
+        ranking = criteria.make(order, self.restoration)
         if order not in self._cuts:
             self._cuts[order] = _selected(self.pair, ranking, self.settings.ratios)
         return Restorer(self.pair, ranking, self._cuts[order][ratio])
 
 
-def _selected(pair: Pair, ranking: orders.Order, ratios: Sequence[float]) -> dict[float, Cut]:
-    return {cut.ratio: cut for cut in selection.select(pair, ranking, ratios)}
+def _selected(pair: Pair, ranking: criteria.Order, ratios: Sequence[float]) -> dict[float, Cut]:
+    return {cut.ratio: cut for cut in topk.select(pair, ranking, ratios)}

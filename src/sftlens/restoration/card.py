@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sftlens.restoration import orders
+from sftlens.restoration import criteria
 from sftlens.restoration.cuts import Cut
 
 CARD = """\
@@ -98,7 +98,7 @@ def card(
         restored=cut.elements,
         region=region,
         order=order,
-        description=orders.description(order),
+        description=criteria.description(order),
         base=inputs["base"],
         finetuned=inputs["finetuned"],
         threshold=cut.threshold,

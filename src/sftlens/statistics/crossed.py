@@ -21,9 +21,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sftlens.statistics import satterthwaite
+from sftlens.data.buckets import BUCKETS
+from sftlens.statistics.intervals import satterthwaite
 
-BUCKETS = 5
 MIN_SEEDS = 3
 OVER_SEEDS = "over seeds"
 THIS_MODEL = "this model only"
@@ -96,10 +96,10 @@ def _estimate(d: Floats, sides: Sequence[Floats], buckets: ArrayLike, relations:
     codes = np.asarray(buckets)
     inside = codes >= 0
     seeds = min(len(side) for side in sides)
-    sizes = np.bincount(codes[inside], minlength=BUCKETS).astype(np.float64)
+    sizes = np.bincount(codes[inside], minlength=len(BUCKETS)).astype(np.float64)
     # Weight of each question in the macro.
     share = np.zeros(len(codes))
-    share[inside] = 1 / (BUCKETS * sizes[codes[inside]])
+    share[inside] = 1 / (len(BUCKETS) * sizes[codes[inside]])
     value = float(share @ d) if sizes.all() else np.nan
     if relations is None:
         parts = _question_parts(d[inside], codes[inside], sizes)
@@ -112,10 +112,10 @@ def _estimate(d: Floats, sides: Sequence[Floats], buckets: ArrayLike, relations:
 
 
 def _question_parts(d: Floats, codes: NDArray[np.int_], sizes: Floats) -> list[tuple[float, float]]:
-    means = np.bincount(codes, weights=d, minlength=BUCKETS) / np.maximum(sizes, 1)
-    squares = np.bincount(codes, weights=(d - means[codes]) ** 2, minlength=BUCKETS)
+    means = np.bincount(codes, weights=d, minlength=len(BUCKETS)) / np.maximum(sizes, 1)
+    squares = np.bincount(codes, weights=(d - means[codes]) ** 2, minlength=len(BUCKETS))
     return [
-        (s / (n - 1) / (BUCKETS**2 * n), n - 1) if n > 1 else (np.nan, 0)
+        (s / (n - 1) / (len(BUCKETS) ** 2 * n), n - 1) if n > 1 else (np.nan, 0)
         for s, n in zip(squares.tolist(), sizes.tolist(), strict=True)
     ]
 
@@ -132,9 +132,9 @@ def _relation_part(
     """
     _, groups = np.unique(relations[inside], return_inverse=True)
     count = int(groups.max()) + 1 if groups.size else 0
-    if count < 2 or np.bincount(codes[inside], minlength=BUCKETS).min() < 2:
+    if count < 2 or np.bincount(codes[inside], minlength=len(BUCKETS)).min() < 2:
         return np.nan, 0
     weight, own = share[inside], codes[inside]
-    means = np.bincount(own, weights=weight * d[inside], minlength=BUCKETS) * BUCKETS
+    means = np.bincount(own, weights=weight * d[inside], minlength=len(BUCKETS)) * len(BUCKETS)
     scores = np.bincount(groups, weights=weight * (d[inside] - means[own]))
     return count / (count - 1) * float(scores @ scores), count - 1

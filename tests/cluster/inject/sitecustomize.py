@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 POLLING = "snakemake_interface_executor_plugins.executors.remote"
-TRAINING = "sftlens.finetuning"
-DEVICES = "sftlens.launch.devices"
+TRAINING = "sftlens.training.loop"
+DEVICES = "sftlens.runtime.launch.devices"
 FAULTS = Path(os.environ.get("SFTLENS_TEST_FAULTS", "/nonexistent"))
 
 

@@ -1,0 +1,126 @@
+"""The null model: the same changes d = s - p, dealt out anew among the elements of their tensor; p stays.
+
+It keeps every size of change and every |p| of a tensor, and breaks what links them. What it shows as well is
+arithmetic, no trace of learning: |d| / (|p| + epsilon) is large wherever |p| is small.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from sftlens.changes.concentration import SUMS, Concentration, shares, top
+from sftlens.restoration.criteria import Order
+from sftlens.restoration.criteria.random import stream
+from sftlens.restoration.cuts import count
+from sftlens.restoration.key_counts import BINS, LOW_BITS
+from sftlens.restoration.pairs import Pair
+
+PILE = 1 << 16
+"""Elements that are shuffled at a time, about; more where MOST_PILES do not suffice."""
+MOST_PILES = 256
+"""As many as one byte tells apart."""
+HAND = 1 << 20
+"""Elements dealt into piles at a time. All three decide, with the seed, about the order."""
+Sparse = tuple[np.ndarray, np.ndarray]
+"""The bins that one tensor's keys fall into, and how many fall into each."""
+
+
+def measure(pair: Pair, order: Order, ratios: Sequence[float], epsilon: float, seed: int) -> Concentration:
+    """Return how the change would be spread under the null model: two passes.
+
+    Cuts lie within a range of 2^14 keys, in which r differs by 0.2 %; of the elements in it each counts as taken in
+    the same part. So the shares are exact to far below that, and numbers of elements have fractions.
+
+    Args:
+        pair: the parameters of the region; 12 bytes of memory for each element of its largest tensor.
+        order: how elements are ranked, once their changes are dealt out.
+        ratios: ascending percentages.
+        epsilon: of the relative change.
+        seed: of the permutations; every tensor has its own.
+
+    Returns:
+        `tensors` with the columns `name` and `top(ratio)`, and `shares` (see Concentration).
+    """
+    numbers, sums = np.zeros(BINS), np.zeros((len(SUMS), BINS))
+    tensors: list[Sparse] = []
+    for name in pair.names:
+        own = np.zeros(BINS)
+        for keys, values in dealt(pair, order, epsilon, seed, name):
+            bins = keys >> LOW_BITS
+            own += torch.bincount(bins, minlength=BINS).cpu().numpy()
+            for column, value in enumerate(values):
+                sums[column] += torch.bincount(bins, value, minlength=BINS).cpu().numpy()
+        numbers += own
+        tensors.append((np.flatnonzero(own), own[own > 0]))
+    ends = [end(numbers, count(pair.elements(), ratio)) for ratio in ratios]
+    every = (np.arange(BINS), sums.T)
+    held = np.array([taken(*every, *place) for place in [*ends, (0, 1.0)]])
+    tops = {top(ratio): [taken(*own, *place) for own in tensors] for ratio, place in zip(ratios, ends, strict=True)}
+    return Concentration(pd.DataFrame({"name": pair.names, **tops}), shares(ratios, held))
+
+
+def dealt(
+    pair: Pair, order: Order, epsilon: float, seed: int, name: str
+) -> Iterator[tuple[Tensor, tuple[Tensor, ...]]]:
+    """Yield the keys, int32, and r, |d| and d^2, float64, of one tensor's pieces with their changes dealt out anew."""
+    d = shuffled(changes_of(pair, name), stream(seed, f"null {name}"))
+    for piece in pair.of(name, pair.finetuned.get(name).to(pair.device)):
+        here = d[piece.start : piece.start + len(piece.p)]
+        exact = here.double()
+        r = here.abs().div_(piece.p.abs().add_(epsilon)).double()
+        keys = order(name, piece.p, piece.p + here, piece.start)
+        yield keys, (r, exact.abs(), exact.square())
+
+
+def changes_of(pair: Pair, name: str) -> Tensor:
+    """Return d = s - p of one tensor, fp32, flattened."""
+    d = torch.empty(pair.size(name), device=pair.device)
+    for piece in pair.of(name, pair.finetuned.get(name).to(pair.device)):
+        torch.sub(piece.s, piece.p, out=d[piece.start : piece.start + len(piece.p)])
+    return d
+
+
+def shuffled(values: Tensor, seed: int) -> Tensor:
+    """Return 1-D `values` in a random order, each order as likely as any other; the same on every device.
+
+    Elements are dealt at random into piles, and each pile, which fits into a cache, is shuffled by itself (Rao, Sankhya
+    23, 1961; Sandelius, J. R. Stat. Soc. B 24, 1962). To fetch each element from anywhere in a tensor takes longer.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    result, start = torch.empty_like(values), 0
+    for parts in dealt_out(values.cpu().numpy(), generator):
+        pile = torch.from_numpy(np.concatenate(parts))
+        places = torch.randperm(len(pile), generator=generator, dtype=torch.int32)
+        result[start : start + len(pile)] = pile.index_select(0, places)
+        start += len(pile)
+    return result
+
+
+def dealt_out(values: np.ndarray, generator: torch.Generator) -> list[list[np.ndarray]]:
+    """Return `values` dealt at random into piles, each in parts."""
+    number = min(-(-len(values) // PILE), MOST_PILES)
+    piles: list[list[np.ndarray]] = [[] for _ in range(number)]
+    for start in range(0, len(values), HAND):
+        part = values[start : start + HAND]
+        goes_to = torch.randint(number, part.shape, generator=generator, dtype=torch.uint8).numpy()
+        ends = np.cumsum(np.bincount(goes_to, minlength=number))
+        # For numbers so short a stable sort counts and does not compare.
+        for pile, some in zip(piles, np.split(part.take(np.argsort(goes_to, kind="stable")), ends[:-1]), strict=True):
+            pile.append(some)
+    return piles
+
+
+def end(numbers: np.ndarray, wanted: int) -> tuple[int, float]:
+    """Return where the `wanted` first elements end: a bin, and the part of its elements that are among them."""
+    reached = np.cumsum(numbers[::-1])[::-1]
+    place = int(np.flatnonzero(reached >= wanted)[-1])
+    above = reached[place] - numbers[place]
+    return place, float((wanted - above) / max(numbers[place], 1))
+
+
+def taken(bins: np.ndarray, amounts: np.ndarray, place: int, part: float) -> np.ndarray:
+    """Return what lies in the bins above `place`, with `part` of what lies in it; `amounts` [len(bins), ...]."""
+    return amounts[bins > place].sum(axis=0) + part * amounts[bins == place].sum(axis=0)

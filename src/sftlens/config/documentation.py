@@ -1,0 +1,209 @@
+"""What describes the configuration, all made from the model of a study: schema, key list, full example."""
+
+import json
+import textwrap
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, Union, get_args, get_origin
+
+import annotated_types
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from sftlens.config.study import Study
+
+WIDTH = 108
+BOUNDS = {annotated_types.Ge: "≥", annotated_types.Gt: ">", annotated_types.Le: "≤", annotated_types.Lt: "<"}
+PLAIN = {int: "whole number", float: "number", str: "text", bool: "`true` or `false`"}
+MADE = "made by scripts/config_docs.py from src/sftlens/grid/study.py and src/sftlens/settings; do not edit"
+
+INTRODUCTION = """# The configuration of a study
+
+One YAML file describes one study, and all that it makes lies below `results/<study>/`.
+`snakemake --configfile FILE` takes that file alone: nothing is merged into it, and a key that it does not set
+has the default given here. An unknown key is an error that names the nearest known one.
+
+| start from                  | for                                                                        |
+| --------------------------- | -------------------------------------------------------------------------- |
+| `config.yaml`               | the demo: the embedded world on a laptop; used without any `--configfile`  |
+| `all-keys.yaml`             | the same study with every key written out and described                    |
+| `own-model.yaml`            | repairing a model of yours that was fine-tuned elsewhere (docs/repair.md)  |
+| `entityquestions-tiny.yaml` | a sample of EntityQuestions and a tiny model that is pretrained on it here |
+| `paper.yaml`                | the complete grid of the paper, for a cluster                              |
+
+Copy one, give it another name with the key `study`, and change what you need:
+
+```
+cp config/entityquestions-tiny.yaml my-study.yaml
+snakemake -n --configfile my-study.yaml                   # what would run
+snakemake cells --cores 1 --configfile my-study.yaml      # how large it is
+snakemake plan --cores 1 --configfile my-study.yaml       # what it costs: device hours, bytes, disk
+snakemake --cores all --configfile my-study.yaml
+```
+
+- EntityQuestions is not part of this repository: set `facts.path`, or the environment variable
+  `ENTITY_QUESTIONS_DIR`, to its folder or zip. Planning works without it.
+- A model is a local folder (`source: path`) or an id on the hub with a pinned commit (`source: hub`). Its
+  `geometry` stands in its `config.json`; it is checked against the weights before they are used.
+- A study may grow: models, scales, seeds, ratios or experiments that are added run, and what exists stays.
+  Other facts, or another model under an old name, need another `study`.
+- `--config only=scaling,restoration` (any target; not in the file) runs the cells of these experiments and draws
+  what can be drawn from them alone; table and page of the whole study wait for a run without it. Choosing
+  otherwise reruns nothing.
+- `relations.yaml` holds the completion templates of every relation (`templates` names another file of that
+  form), `aliases.yaml` other accepted names of objects (`facts.aliases`). Paths are relative to the folder
+  that Snakemake runs in.
+- `schema.json` lets an editor check and complete a configuration: write
+  `# yaml-language-server: $schema=schema.json` (the path of that file) into its first line.
+
+The keys follow, section by section. *required*: there is no default. *unset*: leave it out, or write `null`.
+"""
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of the configuration."""
+
+    name: str
+    """Dotted name; `<name>` stands for a name of the user's."""
+    kind: str
+    """What it may be, for people."""
+    default: str
+    """Its default as YAML; `required` or `unset` where it has none."""
+    meaning: str
+    """Its docstring."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """The keys of one settings class at one place of the configuration."""
+
+    name: str
+    """Dotted name of the place; empty at the top."""
+    meaning: str
+    """Docstring of the class."""
+    keys: list[Key]
+
+
+def documents(demo: Study) -> dict[str, str]:
+    """Return the text of each generated file of config/ by its name; `demo` is the study of config.yaml."""
+    return {"schema.json": schema(), "README.md": readme(), "all-keys.yaml": all_keys(demo)}
+
+
+def schema() -> str:
+    """Return the JSON schema of a configuration."""
+    described = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$comment": MADE}
+    return json.dumps({**described, **Study.model_json_schema()}, indent=2, ensure_ascii=False) + "\n"
+
+
+def readme() -> str:
+    """Return the list of all keys as Markdown."""
+    parts = [f"<!-- {MADE} -->", INTRODUCTION.rstrip()]
+    for section in sections():
+        parts += [f"## {_title(section)}", section.meaning, _table(section.keys)]
+    return "\n\n".join(parts) + "\n"
+
+
+def all_keys(study: Study) -> str:
+    """Return a study as YAML with every key at its value and its docstring above it."""
+    head = [f"# {MADE[0].upper()}{MADE[1:]}.", "# Every key of the demo (config.yaml) at its value."]
+    return "\n".join([*head, "# yaml-language-server: $schema=schema.json", *_lines(study, top=True)]) + "\n"
+
+
+def sections(group: type[BaseModel] = Study, name: str = "") -> Iterator[Section]:
+    """Yield the sections of the configuration: a settings class, then the classes inside it."""
+    inner = {field: _inner(info.annotation) for field, info in group.model_fields.items()}
+    prefix = f"{name}." if name else ""
+    plain = [field for field, found in inner.items() if found is None]
+    if plain:
+        keys = [_key(prefix + field, group.model_fields[field]) for field in plain]
+        yield Section(name, group.__doc__ or "", keys)
+    for field, found in inner.items():
+        if found is not None:
+            entry = ".<name>" if get_origin(group.model_fields[field].annotation) is dict else ""
+            yield from sections(found, f"{prefix}{field}{entry}")
+
+
+def _inner(annotation: Any) -> type[BaseModel] | None:
+    """The settings class behind `Class`, `Class | None` or `dict[str, Class]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (dict, Union, types.UnionType):
+        return next((found for part in get_args(annotation) if (found := _inner(part))), None)
+    return None
+
+
+def _key(name: str, field: FieldInfo) -> Key:
+    bounds = [
+        f"{sign} {getattr(part, kind.__name__.lower())}"
+        for part in field.metadata
+        for kind, sign in BOUNDS.items()
+        if isinstance(part, kind)
+    ]
+    kind = ", ".join([_kind(field.annotation), *bounds])
+    default = "*required*" if field.is_required() else _default(field.get_default(call_default_factory=True))
+    return Key(name, kind, default, " ".join((field.description or "").split()))
+
+
+def _kind(annotation: Any) -> str:
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return ", ".join(f"`{choice}`" for choice in inner)
+    if origin is list:
+        return f"list of: {_kind(inner[0])}"
+    if origin in (Union, types.UnionType):
+        return " or ".join(_kind(part) for part in inner if part is not type(None))
+    return PLAIN[inner[0] if inner else annotation]
+
+
+def _default(value: Any) -> str:
+    return "*unset*" if value is None else f"`{_yaml(value)}`"
+
+
+def _yaml(value: Any) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
+    return text.removesuffix("...\n").strip()
+
+
+def _title(section: Section) -> str:
+    return f"`{section.name}`" if section.name else "At the top"
+
+
+def _table(keys: list[Key]) -> str:
+    rows = [("key", "values", "default", "meaning")]
+    rows += [(f"`{key.name}`", key.kind, key.default, key.meaning) for key in keys]
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(3)]
+    lines = [" | ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[3]]) for row in cells]
+    rule = " | ".join(["-" * width for width in widths] + ["---"])
+    return "\n".join(f"| {line} |" for line in [lines[0], rule, *lines[1:]])
+
+
+def _lines(settings: BaseModel, top: bool = False) -> Iterator[str]:
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if top:
+            yield ""
+        yield from textwrap.wrap(field.description or "", WIDTH, initial_indent="# ", subsequent_indent="# ")
+        yield from _entry(name, value)
+        absent = _inner(field.annotation) if value is None else None
+        if absent:
+            # What it would hold, to be uncommented in the place of `null`.
+            yield from (f"# {line}" for line in _entry(name, absent()))
+
+
+def _entry(name: str, value: Any) -> Iterator[str]:
+    inner = value if isinstance(value, dict) else {}
+    if isinstance(value, BaseModel) or any(isinstance(part, BaseModel) for part in inner.values()):
+        yield f"{name}:"
+        entries = _lines(value) if isinstance(value, BaseModel) else _entries(inner)
+        yield from (f"  {line}" for line in entries)
+    else:
+        yield f"{name}: {_yaml(value)}"
+
+
+def _entries(values: dict[str, Any]) -> Iterator[str]:
+    for name, value in values.items():
+        yield from _entry(name, value)

@@ -1,0 +1,79 @@
+"""Reading a configuration: errors name the file, the key and the remedy."""
+
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from sftlens.config.study import Study
+from sftlens.errors import ConfigError
+
+
+def load(values: Mapping[str, Any], source: str = "the configuration") -> Study:
+    """Return the study that the values of a configuration describe. Raises ConfigError for a fault."""
+    try:
+        return Study.model_validate(_expanded(dict(values)))
+    except ValidationError as error:
+        faults = error.errors()
+        # A misspelt key is also a missing one: the spelling is what helps.
+        first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
+        alike = [fault for fault in faults if _place(fault) == _place(first)]
+        raise ConfigError(f"{source}: {_explain(first, alike)}") from None
+
+
+def load_file(path: Path) -> Study:
+    """Return the study of one YAML file. Raises ConfigError."""
+    from sftlens.yaml_file import read_mapping
+
+    return load(read_mapping(path, ConfigError), str(path))
+
+
+def _expanded(values: dict[str, Any]) -> dict[str, Any]:
+    facts = values.get("facts")
+    if isinstance(facts, dict) and facts.get("source") == "entity_questions" and not facts.get("path"):
+        folder = os.environ.get("ENTITY_QUESTIONS_DIR")
+        if folder:
+            values["facts"] = {**facts, "path": os.path.abspath(folder)}
+    return values
+
+
+def _place(fault: Mapping[str, Any]) -> tuple[str | int, ...]:
+    """Where a fault is; what follows the number in a list is pydantic's name for one of several types."""
+    place = tuple(fault["loc"])
+    numbers = [i for i, part in enumerate(place) if isinstance(part, int)]
+    return place[: numbers[0] + 1] if numbers else place
+
+
+def _explain(first: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> str:
+    place = _place(first)
+    key = ".".join(str(part) for part in place)
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(place[:-1])
+        near = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys here: {', '.join(known)}"
+        return f"unknown key '{key}'; {hint}"
+    if first["type"] == "missing":
+        return f"key '{key}' is missing; add it (config/README.md describes it)"
+    message = " or ".join(fault["msg"].removeprefix("Value error, ") for fault in alike)
+    if not key:
+        return message
+    shown = "" if isinstance(first["input"], (dict, list, BaseModel)) else f" (it is {first['input']!r})"
+    return f"key '{key}'{shown}: {message[0].lower()}{message[1:]}"
+
+
+def _fields_at(place: Sequence[str | int]) -> list[str]:
+    """Names of the fields of the settings class at a place of the configuration."""
+    found: Any = Study
+    for part in place:
+        # In a mapping (`models`) the part is the name of an entry, which may also be the name of a field.
+        entry = get_args(found)[1] if get_origin(found) is dict else found.model_fields[str(part)].annotation
+        optional = get_origin(entry) is not dict
+        found = next((t for t in get_args(entry) if optional and _is_settings(t)), entry)
+    return list(found.model_fields)
+
+
+def _is_settings(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -1,0 +1,183 @@
+"""The cells of a study and what is measured on each: a union of small products, each cell once."""
+
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sftlens.config.study import Study, _Axes
+
+BASE = "base"
+FEWSHOT = "fewshot"
+FULL = "full"
+SHRINK = "shrink"
+"""Restores no first elements, but undoes as much as `relative` does (see restoration.shrinking)."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model, fine-tuned or not: a row of every axis of training."""
+
+    model: str
+    train_set: str
+    """D0..D4, mixed; `base` at n = 0."""
+    scale: str
+    """Number of examples, `all`, or 0."""
+    seed: int
+    strategy: str = FULL
+    """`full`: full-parameter fine-tuning; `base` and `fewshot` at n = 0."""
+
+    @property
+    def path(self) -> str:
+        """Folder of the cell below the study's."""
+        return f"{self.model}/{self.train_set}/n{self.scale}/seed{self.seed}/{self.strategy}"
+
+    @property
+    def trained(self) -> bool:
+        """Whether the cell has a training run of its own."""
+        return self.strategy == FULL
+
+
+@dataclass(frozen=True)
+class Product:
+    """One summary that the study asks for; the axes that do not apply are empty."""
+
+    stage: str
+    """mastery, mastery_quality, finetune, evaluate, divergence, changes or restore."""
+    cell: Cell
+    order: str = ""
+    region: str = ""
+    ratio: float | None = None
+
+    @property
+    def path(self) -> str:
+        """Summary below the study's folder (mastery and its quality lie elsewhere: see paths)."""
+        measure = f"{self.order}-{self.region}"
+        part = {
+            "finetune": "finetune.json",
+            "evaluate": "evaluate/summary.json",
+            "divergence": "divergence/summary.json",
+            "changes": f"changes/{measure}/summary.json",
+            "restore": f"restore/{measure}/k{number(self.ratio or 0)}/summary.json",
+        }[self.stage]
+        return f"{self.cell.path}/{part}"
+
+    @property
+    def axes(self) -> dict[str, Any]:
+        """Columns of results.parquet that name this product."""
+        cell = self.cell
+        return {
+            "model": cell.model, "train_set": cell.train_set, "scale": cell.scale, "seed": cell.seed,
+            "strategy": cell.strategy, "stage": self.stage, "order": self.order, "region": self.region,
+            "ratio": self.ratio,
+        }  # fmt: skip
+
+
+def number(value: float) -> str:
+    """Return a ratio as it stands in a path: no needless zeros."""
+    return f"{value:g}"
+
+
+def ranking(order: str) -> str:
+    """Return the order whose ranking a restoration rests on."""
+    return "relative" if order == SHRINK else order
+
+
+def base_cell(model: str, strategy: str = BASE) -> Cell:
+    """The base model itself as a cell, n = 0."""
+    return Cell(model, BASE, "0", 0, strategy)
+
+
+def products(study: Study) -> dict[str, list[Product]]:
+    """Return what each experiment asks for, in a fixed order."""
+    experiments = study.experiments
+    found = {
+        "mastery": list(_mastery(study)) if experiments.mastery else [],
+        "scaling": list(_scaling(study)) if experiments.scaling else [],
+        "divergence": list(_divergence(study)) if experiments.divergence else [],
+        "restoration": list(_restoration(study)) if experiments.restoration else [],
+        "concentration": list(_concentration(study)) if experiments.concentration else [],
+        "blocks": list(_blocks(study)) if experiments.blocks else [],
+    }
+    return {name: wanted for name, wanted in found.items() if wanted}
+
+
+def distinct(study: Study, experiments: Container[str] | None = None) -> list[Product]:
+    """Return every product of a study, or of some of its experiments, once; training runs and mastery included."""
+    found = products(study)
+    asked = [p for name, wanted in found.items() if experiments is None or name in experiments for p in wanted]
+    cells = list(dict.fromkeys(product.cell for product in asked))
+    trained = [Product("finetune", cell) for cell in cells if cell.trained]
+    models = dict.fromkeys(cell.model for cell in cells)
+    return [
+        *(Product("mastery", Cell(m, "", "", 0, "")) for m in models), *trained, *dict.fromkeys(asked)
+    ]  # fmt: skip
+
+
+def quota_needs(study: Study, model: str) -> dict[str, int]:
+    """Return the largest scale of each bucket that a model is trained on; nothing unless its probing has a quota."""
+    needs: dict[str, int] = {}
+    for _, axes in study.experiments if study.probing.quota else ():
+        if isinstance(axes, _Axes) and axes.scales and model in (axes.models or study.models):
+            largest = max(map(int, axes.scales))
+            needs |= {train_set: max(largest, needs.get(train_set, 0)) for train_set in axes.train_sets}
+    return dict(sorted(needs.items()))
+
+
+def _cells(study: Study, axes: _Axes) -> Iterator[Cell]:
+    for model in axes.models or study.models:
+        for train_set in axes.train_sets:
+            for scale in axes.scales:
+                for seed in axes.all_seeds if scale == "all" else axes.seeds:
+                    yield Cell(model, train_set, str(scale), seed)
+
+
+def _mastery(study: Study) -> Iterator[Product]:
+    wanted = study.experiments.mastery
+    assert wanted
+    yield from (Product("mastery_quality", Cell(m, "", "", 0, "")) for m in wanted.models or study.models)
+
+
+def _scaling(study: Study) -> Iterator[Product]:
+    axes = study.experiments.scaling
+    assert axes
+    for model in (axes.models or study.models) if axes.base else ():
+        yield Product("evaluate", base_cell(model))
+        if axes.shots:
+            yield Product("evaluate", base_cell(model, FEWSHOT))
+    yield from (Product("evaluate", cell) for cell in _cells(study, axes))
+
+
+def _divergence(study: Study) -> Iterator[Product]:
+    axes = study.experiments.divergence
+    assert axes
+    for model in (axes.models or study.models) if axes.base else ():
+        yield Product("divergence", base_cell(model))
+    yield from (Product("divergence", cell) for cell in _cells(study, axes))
+
+
+def _restoration(study: Study) -> Iterator[Product]:
+    axes = study.experiments.restoration
+    assert axes
+    for cell in _cells(study, axes):
+        yield Product("evaluate", cell)
+        for order in axes.orders:
+            for region in axes.regions:
+                yield from (Product("restore", cell, order, region, ratio) for ratio in axes.ratios)
+
+
+def _concentration(study: Study) -> Iterator[Product]:
+    axes = study.experiments.concentration
+    assert axes
+    for cell in _cells(study, axes):
+        yield from (Product("changes", cell, order, region) for order in axes.orders for region in axes.regions)
+
+
+def _blocks(study: Study) -> Iterator[Product]:
+    axes = study.experiments.blocks
+    assert axes
+    for cell in _cells(study, axes):
+        yield Product("evaluate", cell)
+        layers = study.models[cell.model].geometry.layers
+        for first in range(0, layers, axes.size):
+            region = f"layers{first}-{min(first + axes.size, layers) - 1}"
+            yield Product("restore", cell, "relative", region, 100.0)

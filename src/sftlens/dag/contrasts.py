@@ -1,0 +1,114 @@
+"""What is compared with what: cells that differ in their seed alone, and the contrasts between them."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Literal, get_args
+
+from sftlens.dag.cells import BASE, SHRINK, Product, number, ranking
+
+ANSWERED = ("evaluate", "restore")
+"""Stages that leave one answer per question."""
+Pairing = Literal["fixed", "seeds", "questions", "common facts"]
+PAIRINGS = get_args(Pairing)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Everything that names an accuracy but for the seed; `ratio` is None without restoration."""
+
+    model: str
+    train_set: str
+    scale: str
+    strategy: str
+    order: str = ""
+    region: str = ""
+    ratio: float | None = None
+
+    @property
+    def trained(self) -> bool:
+        """Whether it has training runs, and seeds, of its own."""
+        return self.scale != "0"
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """`condition` minus `reference`."""
+
+    condition: Condition
+    reference: Condition
+    against: str
+    """The reference in words, by what sets it apart."""
+    pairing: Pairing
+    """`fixed`: the reference has no seeds; `seeds`: the same seeds; `questions`: seeds of their own; `common facts`:
+    seeds of their own, and the facts that two models share."""
+
+
+def conditions(products: Iterable[Product]) -> dict[Condition, dict[int, Product]]:
+    """Return the answered products by condition and seed, in the order of the grid."""
+    found: dict[Condition, dict[int, Product]] = {}
+    for product in products:
+        if product.stage in ANSWERED:
+            cell = product.cell
+            place = (cell.model, cell.train_set, cell.scale, cell.strategy, product.order, product.region)
+            found.setdefault(Condition(*place, product.ratio), {})[cell.seed] = product
+    return found
+
+
+def contrasts(grid: Iterable[Condition]) -> list[Contrast]:
+    """Return the contrasts of a grid by kind: a function of its conditions and of nothing measured.
+
+    Every trained model against its base, against the smallest n of its training set and strategy, and against the one
+    trained as much on D0; every restored model against the same unrestored, the paper's order also against
+    `shrink`; and every two base models, and every two trained alike at the largest numbered n that both have.
+    """
+    known = dict.fromkeys(grid)
+    smallest: dict[Condition, str] = {}
+    for condition in sorted(filter(_numbered, known), key=lambda c: int(c.scale)):
+        smallest.setdefault(replace(condition, scale=""), condition.scale)
+    found = [
+        contrast
+        for condition in known
+        for contrast in _within(condition, smallest)
+        if contrast.reference in known and contrast.reference != condition
+    ]
+    found.sort(key=lambda c: (c.condition.ratio is not None, PAIRINGS.index(c.pairing)))
+    return found + list(_between(known))
+
+
+def _within(condition: Condition, smallest: Mapping[Condition, str]) -> Iterator[Contrast]:
+    plain = replace(condition, order="", region="", ratio=None)
+    if condition != plain:
+        yield Contrast(condition, plain, "k = 0", "seeds")
+        if condition.order == ranking(SHRINK):
+            yield Contrast(condition, replace(condition, order=SHRINK), "shrink, as much of sum d^2 undone", "seeds")
+        return
+    if condition.trained:
+        yield Contrast(condition, Condition(condition.model, BASE, "0", BASE), "Base model (n = 0)", "fixed")
+        first = smallest.get(replace(condition, scale=""), condition.scale)
+        yield Contrast(condition, replace(condition, scale=first), f"n = {first}", "seeds")
+        yield Contrast(condition, replace(condition, train_set="D0"), "D0", "questions")
+
+
+def _between(known: Iterable[Condition]) -> Iterator[Contrast]:
+    alike: dict[Condition, list[Condition]] = {}
+    for condition in known:
+        if condition.ratio is None:
+            alike.setdefault(replace(condition, model=""), []).append(condition)
+    largest: dict[tuple[str, str], int] = {}
+    pairs = [(a, b) for same in alike.values() for b, a in combinations(same, 2)]
+    for a, b in filter(lambda pair: _numbered(pair[0]), pairs):
+        models = (a.model, b.model)
+        largest[models] = max(int(a.scale), largest.get(models, 0))
+    for a, b in pairs:
+        if not a.trained or a.scale == str(largest.get((a.model, b.model))):
+            yield Contrast(a, b, f"{b.model}, common facts", "common facts")
+
+
+def _numbered(condition: Condition) -> bool:
+    return condition.ratio is None and condition.trained and condition.scale.isdigit()
+
+
+def restored(condition: Condition) -> str:
+    """Return k in percent as text; empty for a base model."""
+    return number(condition.ratio or 0) if condition.trained else ""

@@ -1,0 +1,293 @@
+"""What the jobs of a study are given: their inputs, and the settings that their own cell depends on, no others."""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+from sftlens.config.mastery import MEASURING, ProbingSettings
+from sftlens.config.mastery_quality import QualitySettings
+from sftlens.config.study import Study
+from sftlens.dag.cells import FEWSHOT, FULL, SHRINK, Product, distinct, number, quota_needs, ranking
+from sftlens.dag.paths import BASE_FIELDS, RESULTS, Paths, options, short_hash
+from sftlens.dag.targets import FIGURES, INTERVALS, TABLES, wanted
+from sftlens.resources.requests import Resources, cpus
+from sftlens.runtime import code_version
+
+BESIDE = {
+    "evaluate": ("answers.parquet",),
+    "restore": ("answers.parquet",),
+    "divergence": ("kl.parquet",),
+    "changes": ("tensors.parquet",),
+    "mastery": ("mastery.parquet",),
+}
+"""Tables that stand beside the summary of a stage."""
+TEXTS = "mastery-texts.parquet"
+"""The same for the mastery of a study that keeps the sampled texts."""
+
+
+class Wildcards(Protocol):
+    """The wildcards of a job; which of these there are depends on its rule."""
+
+    model: str
+    train_set: str
+    scale: str
+    seed: str
+    strategy: str
+    order: str
+    region: str
+    ratio: str
+
+
+class Jobs:
+    """Input functions and option functions of the rules; each takes the job's wildcards."""
+
+    def __init__(self, study: Study, repository: Path) -> None:
+        self.study = study
+        self.paths = Paths(study)
+        self.products = distinct(study)
+        self.targets = wanted(study)
+        self.resources = Resources(study)
+        self.figures = [name for name in self.targets if name in FIGURES]
+        self.tables = [name for name in self.targets if name not in FIGURES]
+        self._repository = repository
+
+    def code(self, script: str) -> list[str]:
+        """Options that say which code a job runs: the fingerprint of what its script reaches."""
+        path = self._repository / "scripts" / f"{script}.py"
+        return ["--fingerprint", code_version.of_script(path, self._repository / "src")]
+
+    def common(self, script: str, shared: bool = False) -> list[str]:
+        """Options of every stage: its code, and where its finished work is kept."""
+        return [*self.code(script), "--state", self.paths.shared_state if shared else self.paths.state]
+
+    def constraints(self) -> dict[str, str]:
+        """Wildcard constraints that admit exactly the values of this configuration."""
+        cells = [product.cell for product in self.products]
+        return {
+            "model": _alternatives(self.study.models),
+            **{
+                name: _alternatives(str(getattr(cell, name)) for cell in cells)
+                for name in ("train_set", "scale", "seed", "strategy")
+            },
+            "order": _alternatives(o for p in self.products for o in (p.order, ranking(p.order))),
+            "region": _alternatives(product.region for product in self.products),
+            "ratio": _alternatives(number(p.ratio) for p in self.products if p.ratio is not None),
+            "figure": _alternatives(FIGURES),
+            "table": _alternatives([*TABLES, *INTERVALS]),
+            "key": "[0-9a-f]{10}",
+            "choice": "[0-9a-f]{10}",
+        }
+
+    def summaries(self, products: Iterable[Product] | None = None) -> list[str]:
+        """Summary files of products; None: of the whole study."""
+        return [self.paths.summary(product) for product in (self.products if products is None else products)]
+
+    def summaries_of(self, wildcards: Any) -> list[str]:
+        """Summary files that one figure or table is drawn from; for intervals also the answers beside them."""
+        name = wildcards.get("figure") or wildcards.get("table")
+        return (self.files if name in INTERVALS else self.summaries)(self.targets.get(name, []))
+
+    def files(self, products: Iterable[Product] | None = None) -> list[str]:
+        """Summaries of products with the tables that stand beside them, so that none is missing unnoticed."""
+        found = []
+        products = self.products if products is None else list(products)
+        for summary, product in zip(self.summaries(products), products, strict=True):
+            found += [summary, *(str(Path(summary).with_name(name)) for name in self._beside(product.stage))]
+        return found
+
+    def target(self, name: str) -> list[str]:
+        """The files of a named figure or table."""
+        if name in FIGURES:
+            return [f"{self.paths.root}/figures/{name}.{ending}" for ending in ("svg", "png", "pdf", "csv")]
+        return [f"{self.paths.root}/tables/{name}.csv"]
+
+    def stamp(self, path: str | None) -> str:
+        """Names, sizes and times of files from outside, which no rule makes; "" while there are none."""
+        top = Path(path or "")
+        if not path or not top.exists():
+            return ""
+        found = sorted(p for p in top.rglob("*.*") if p.is_file()) if top.is_dir() else [top]
+        return short_hash([[str(p.relative_to(top)), p.stat().st_size, p.stat().st_mtime_ns] for p in found])
+
+    def base_stamp(self, wildcards: Wildcards) -> str:
+        """The stamp of a local base model."""
+        entry = self.study.models[wildcards.model]
+        return self.stamp(entry.path) if entry.source == "path" else ""
+
+    def base(self, wildcards: Wildcards) -> str:
+        """Pointer to the base model of a cell."""
+        return self.paths.base(wildcards.model)
+
+    def mastery(self, wildcards: Wildcards) -> str:
+        """Mastery table of a cell's base model."""
+        return self.paths.mastery(wildcards.model)
+
+    def templates(self, wildcards: Wildcards) -> str:
+        """Templates that a cell's base model was probed with."""
+        return self.paths.templates(wildcards.model)
+
+    def order(self, wildcards: Wildcards) -> str:
+        """Ordered training set of a cell."""
+        return f"{self.paths.root}/{wildcards.model}/{wildcards.train_set}/order-seed{wildcards.seed}.parquet"
+
+    def model(self, wildcards: Wildcards) -> str:
+        """The model that a cell measures: the base itself at n = 0."""
+        if wildcards.strategy != FULL:
+            return self.paths.base(wildcards.model)
+        w = wildcards
+        return f"{self.paths.root}/{w.model}/{w.train_set}/n{w.scale}/seed{w.seed}/{w.strategy}/checkpoint"
+
+    def corpus(self, wildcards: Wildcards) -> str | list[str]:
+        """Folder of the text that a base model is pretrained on; nothing for an existing model."""
+        return self.paths.world if self._pretrained(wildcards) else []
+
+    def base_options(self, wildcards: Wildcards) -> list[str]:
+        """Options of scripts/base.py."""
+        entry = self.study.models[wildcards.model]
+        own = ["--name", wildcards.model]
+        if not self._pretrained(wildcards):
+            return own + options(entry, set(BASE_FIELDS) - {"pretraining"})
+        return [*own, "--corpus", f"{self.paths.world}/corpus.txt", *options(entry, BASE_FIELDS)]
+
+    def base_cpus(self, wildcards: Wildcards) -> int:
+        """Processes that a base model is made by."""
+        return self.study.models[wildcards.model].pretraining.processes if self._pretrained(wildcards) else 1
+
+    def mastery_inputs(self, wildcards: Wildcards) -> dict[str, str]:
+        """Inputs of probing; a finished table replaces the model and its templates."""
+        table = self.study.models[wildcards.model].mastery
+        if table:
+            return {"table": table}
+        return {"model": self.base(wildcards), "templates": self.templates(wildcards)}
+
+    def mastery_options(self, wildcards: Wildcards) -> list[str]:
+        """Options of scripts/mastery.py."""
+        table = self.study.models[wildcards.model].mastery
+        if table:
+            return ["--import", table, *options(self.study.probing, ["keep_texts"])]
+        sources = ["--model", self.base(wildcards), "--templates", self.templates(wildcards)]
+        needs = [f"{bucket}={number}" for bucket, number in quota_needs(self.study, wildcards.model).items()]
+        unsaid = {"processes"} if needs else {"processes", "quota"}
+        probing = options(self.study.probing, set(ProbingSettings.model_fields) - unsaid)
+        probing += ["--processes", str(self.mastery_cpus(wildcards))]
+        return [*sources, *self.bos(wildcards), *probing, *(["--quota-needs", *needs] if needs else [])]
+
+    def mastery_cpus(self, wildcards: Wildcards) -> int:
+        """Processes that a base model is probed by."""
+        return self.resources.probers(self.study.models[wildcards.model])
+
+    def mastery_outputs(self) -> dict[str, str]:
+        """Outputs of probing, by name; the sampled texts where they are asked for."""
+        folder = f"{RESULTS}/models/{{model}}/mastery-{{key}}"
+        named = {"table": "mastery.parquet", "summary": "mastery.json"}
+        named |= {"texts": TEXTS} if self.study.probing.keep_texts else {}
+        return {name: f"{folder}/{file}" for name, file in named.items()}
+
+    def quality_inputs(self, wildcards: Wildcards) -> dict[str, str]:
+        """Inputs of checking a mastery table; the model only where it is asked again, exposures where there are any."""
+        inputs = {"mastery": self.mastery(wildcards)}
+        if self._beside("mastery_quality"):
+            inputs |= {"model": self.base(wildcards), "templates": self.templates(wildcards)}
+        return inputs | ({"world": self.paths.world} if self._pretrained(wildcards) else {})
+
+    def quality_options(self, wildcards: Wildcards) -> list[str]:
+        """Options of scripts/mastery_quality.py."""
+        wanted = self.study.experiments.mastery
+        given = options(wanted, set(QualitySettings.model_fields)) if wanted else []
+        if self._pretrained(wildcards):
+            given += ["--exposures", f"{self.paths.world}/exposures.parquet"]
+        if self._beside("mastery_quality"):
+            given += ["--model", self.base(wildcards), "--templates", self.templates(wildcards)]
+            given += [*self.bos(wildcards), *options(self.study.probing, {*MEASURING, "batch_tokens"})]
+        return given
+
+    def finetune_options(self, wildcards: Wildcards) -> list[str]:
+        """Options of scripts/finetune.py."""
+        launch = self.study.models[wildcards.model].launch
+        where = ["--processes", str(launch.world_size), "--gpus", str(launch.gpus_per_node)]
+        return [*where, *self.bos(wildcards), *options(self.study.finetuning)]
+
+    def deepspeed(self, wildcards: Wildcards) -> list[str]:
+        """The file of DeepSpeed options, if the study has one."""
+        return [self.study.finetuning.deepspeed] if self.study.finetuning.deepspeed else []
+
+    def cpus(self, wildcards: Wildcards) -> int:
+        """CPUs of a training run, of one node."""
+        return cpus(self.study.models[wildcards.model].launch)
+
+    def evaluate_inputs(self, wildcards: Wildcards) -> dict[str, str]:
+        """Inputs of an evaluation; the training set is asked too where there is one."""
+        inputs = {"model": self.model(wildcards), "facts": self.mastery(wildcards)}
+        inputs |= {"train": self.order(wildcards)} if wildcards.strategy == FULL else {}
+        return inputs | ({"templates": self.templates(wildcards)} if self._reprobed(wildcards) else {})
+
+    def evaluate_options(self, wildcards: Wildcards) -> list[str]:
+        """Options of scripts/evaluate.py."""
+        scaling = self.study.experiments.scaling
+        shots = ["--shots", str(scaling.shots)] if wildcards.strategy == FEWSHOT and scaling else []
+        return [*self.training_set(wildcards), *shots, *self._asking(wildcards)]
+
+    def divergence_options(self, wildcards: Wildcards) -> list[str]:
+        """Options of scripts/divergence.py."""
+        return [*self.bos(wildcards), *options(self.study.divergence)]
+
+    def changes_options(self) -> list[str]:
+        """Options of scripts/changes.py."""
+        return options(self.study.restoration)
+
+    def restore_options(self, wildcards: Wildcards) -> list[str]:
+        """Options of scripts/restore.py."""
+        given = ["--changes", self._changes(wildcards)] if ranks(wildcards) else []
+        seeded = ["seed"] if wildcards.order in ("random", SHRINK) else []
+        given += options(self.study.restoration, ["epsilon", *seeded])
+        return [*given, *self.training_set(wildcards), *self._asking(wildcards)]
+
+    def restore_inputs(self, wildcards: Wildcards) -> dict[str, str]:
+        """Inputs of a restoration besides the models; at 100 % nothing is ranked, so no histogram is needed."""
+        inputs = {name: path for name, path in self.evaluate_inputs(wildcards).items() if name != "model"}
+        return inputs | ({"histogram": f"{self._changes(wildcards)}/histogram.parquet"} if ranks(wildcards) else {})
+
+    def training_set(self, wildcards: Wildcards) -> list[str]:
+        """Options that name a cell's training set; none at n = 0."""
+        if wildcards.strategy != FULL:
+            return []
+        return ["--train", self.order(wildcards), "--scale", wildcards.scale]
+
+    def bos(self, wildcards: Wildcards) -> list[str]:
+        """Whether the model's tokenizer needs a BOS token."""
+        return ["--bos", self.study.models[wildcards.model].bos]
+
+    def _beside(self, stage: str) -> list[str]:
+        quality = self.study.experiments.mastery
+        if stage == "mastery_quality" and quality:
+            return quality.tables
+        texts = [TEXTS] if stage == "mastery" and self.study.probing.keep_texts else []
+        return [*BESIDE.get(stage, ()), *texts]
+
+    def _changes(self, wildcards: Wildcards) -> str:
+        return str(Path(self.model(wildcards)).with_name("changes") / f"{ranking(wildcards.order)}-{wildcards.region}")
+
+    def _asking(self, wildcards: Wildcards) -> list[str]:
+        asking = [*self.bos(wildcards), *options(self.study.evaluation)]
+        if self._reprobed(wildcards):
+            probing = self.study.probing.model_dump(include=set(MEASURING))
+            asking += ["--templates", self.templates(wildcards), "--probing", json.dumps(probing)]
+        return asking
+
+    def _reprobed(self, wildcards: Wildcards) -> bool:
+        # The few-shot baseline is the base model with another prompt: its mastery is known.
+        return self.study.evaluation.reprobe > 0 and wildcards.strategy != FEWSHOT
+
+    def _pretrained(self, wildcards: Wildcards) -> bool:
+        return self.study.models[wildcards.model].source == "pretrain"
+
+
+def ranks(wildcards: Wildcards) -> bool:
+    """Whether a restoration takes some elements and not others."""
+    return float(wildcards.ratio) < 100
+
+
+def _alternatives(values: Iterable[str]) -> str:
+    return "|".join(re.escape(value) for value in dict.fromkeys(values) if value) or "(?!)"

@@ -1,0 +1,235 @@
+"""Where the files of a study lie, and the options that its jobs are given."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sftlens.config.mastery import DRAWING, HOW
+from sftlens.config.study import Study
+from sftlens.dag.cells import Product, number, quota_needs
+from sftlens.settings import Settings
+
+RESULTS = "results"
+SNAPSHOT = "study.json"
+BASE_FIELDS = ("source", "path", "revision", "geometry", "pretraining")
+
+
+class Paths:
+    """Paths of one study, relative to the working directory.
+
+    Facts, base models and mastery lie outside the study's folder, under a hash of the settings they depend
+    on, so that several studies share them.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        facts: dict[str, Any] = {"facts": study.facts.model_dump()}
+        if study.facts.source == "world":
+            facts["world"] = study.world.model_dump()
+        self.facts_key = short_hash(facts)
+        corpus = {"facts": facts, "world": study.world.model_dump(), "templates": study.templates}
+        self.corpus_key = short_hash(corpus)
+
+    @property
+    def root(self) -> str:
+        """Folder of the study."""
+        return f"{RESULTS}/{self._study.study}"
+
+    @property
+    def state(self) -> str:
+        """Finished and unfinished work of the study's own stages."""
+        return f"{self.root}/.state"
+
+    @property
+    def shared_state(self) -> str:
+        """Finished and unfinished work of the stages that studies share."""
+        return f"{RESULTS}/models/.state"
+
+    @property
+    def world(self) -> str:
+        """Folder of the corpus, the calibration facts and, for the embedded world, its questions."""
+        return f"{RESULTS}/facts/world-{self.corpus_key}"
+
+    @property
+    def facts(self) -> str:
+        """Table of the prepared facts."""
+        return f"{RESULTS}/facts/facts-{self.facts_key}/facts.parquet"
+
+    def base_folder(self, model: str) -> str:
+        """Folder of a base model: its pointer and, if it is pretrained here, its checkpoint."""
+        return f"{RESULTS}/models/{model}/base-{self._base_key(model)}"
+
+    def base(self, model: str) -> str:
+        """Pointer to a base model: folder, revision, size and hash of each file."""
+        return f"{self.base_folder(model)}/base.json"
+
+    def templates(self, model: str) -> str:
+        """Completion templates that probe a model."""
+        entry = self._study.models[model]
+        if entry.templates or entry.source != "pretrain":
+            return entry.templates or self._study.templates
+        drawing = self._study.probing.model_dump(include=set(DRAWING))
+        key = {"choice": self._study.template_choice.model_dump(), "probing": drawing}
+        return f"{self.base_folder(model)}/templates-{short_hash(key)}.yaml"
+
+    def mastery_folder(self, model: str) -> str:
+        """Folder of a model's mastery table."""
+        entry, probing = self._study.models[model], self._study.probing
+        key = {
+            "base": self._base_key(model), "facts": self.facts_key, "templates": self.templates(model),
+            "probing": probing.model_dump(exclude=HOW), "bos": entry.bos, "import": entry.mastery,
+            "needs": quota_needs(self._study, model),
+        }  # fmt: skip
+        return f"{RESULTS}/models/{model}/mastery-{short_hash(key)}"
+
+    def mastery(self, model: str) -> str:
+        """Facts with hits, trials, mastery and bucket, by one model."""
+        return f"{self.mastery_folder(model)}/mastery.parquet"
+
+    def quality_folder(self, model: str) -> str:
+        """Folder of what is known of the quality of a model's mastery table."""
+        wanted = self._study.experiments.mastery
+        key = wanted.model_dump(exclude={"models"}) if wanted else {}
+        return f"{self.mastery_folder(model)}/quality-{short_hash(key)}"
+
+    def summary(self, product: Product) -> str:
+        """Summary file of one product."""
+        if product.stage == "mastery_quality":
+            return f"{self.quality_folder(product.cell.model)}/summary.json"
+        if product.stage == "mastery":
+            return f"{self.mastery_folder(product.cell.model)}/mastery.json"
+        return f"{self.root}/{product.path}"
+
+    def _base_key(self, model: str) -> str:
+        entry = self._study.models[model]
+        key: dict[str, Any] = entry.model_dump(include=set(BASE_FIELDS) - {"pretraining"})
+        if entry.source == "pretrain":
+            key |= {"pretraining": entry.pretraining.model_dump(), "corpus": self.corpus_key}
+        return short_hash(key)
+
+    def shared_work(self, products: Iterable[Product]) -> list[tuple[str, str, str, str]]:
+        """Return (whose, stage, output, log) of the jobs that products rest on but that are none themselves."""
+        logs, models = f"{self.root}/logs", list(dict.fromkeys(p.cell.model for p in products))
+        found = [
+            ("facts", "world", self.world, f"{logs}/world.log"),
+            ("facts", "facts", self.facts, f"{logs}/facts.log"),
+        ]
+        for model in models:
+            key, templates = Path(self.base_folder(model)).name, Path(self.templates(model))
+            found.append((model, "base", self.base(model), f"{logs}/{model}/{key}.log"))
+            if str(templates).startswith(self.base_folder(model)):
+                name = f"templates-{key.removeprefix('base-')}-{templates.stem.removeprefix('templates-')}"
+                found.append((model, "choose_templates", str(templates), f"{logs}/{model}/{name}.log"))
+        for cell in dict.fromkeys((p.cell.model, p.cell.train_set, p.cell.seed) for p in products if p.cell.trained):
+            place = f"{cell[0]}/{cell[1]}/order-seed{cell[2]}"
+            found.append((place, "training_order", f"{self.root}/{place}.parquet", f"{logs}/{place}.log"))
+        return found
+
+    def log(self, product: Product) -> str:
+        """Log of the job that makes one product."""
+        cell, measure = product.cell, f"{product.order}-{product.region}"
+        if product.stage == "mastery":
+            return f"{self.root}/logs/{cell.model}/{Path(self.mastery_folder(cell.model)).name}.log"
+        if product.stage == "mastery_quality":
+            folder = Path(self.quality_folder(cell.model))
+            return f"{self.root}/logs/{cell.model}/{folder.parent.name}-{folder.name}.log"
+        name = {
+            "restore": f"restore-{measure}-k{number(product.ratio or 0)}", "changes": f"changes-{measure}"
+        }.get(product.stage, product.stage)  # fmt: skip
+        return f"{self.root}/logs/{cell.path}/{name}.log"
+
+
+def short_hash(value: Any) -> str:
+    """Return ten hexadecimal digits that stand for a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def options(settings: Settings, only: Iterable[str] | None = None) -> list[str]:
+    """Return settings as the command-line options of a script; unset ones left out, nested ones as JSON."""
+    arguments: list[str] = []
+    for name, value in settings.model_dump().items():
+        flag = "--" + name.replace("_", "-")
+        if value is None or (only is not None and name not in only):
+            continue
+        if isinstance(value, bool):
+            arguments.append(flag if value else f"--no-{flag[2:]}")
+        else:
+            arguments += [flag, json.dumps(value) if isinstance(value, dict) else str(value)]
+    return arguments
+
+
+def fact_options(study: Study) -> list[str]:
+    """Return the options of scripts/facts.py: where the questions are and how they are prepared."""
+    paths, facts = Paths(study), study.facts
+    where = ["--world", paths.world] if facts.source == "world" else []
+    if facts.source == "entity_questions" and facts.path:
+        where = ["--entity-questions", facts.path]
+    return where + options(facts, ["aliases", "remove_train_from_test", "sample"])
+
+
+def world_options(study: Study) -> list[str]:
+    """Return the options of scripts/world.py: the invented world, or a corpus on a sample of real facts."""
+    own = options(study.world)
+    if study.facts.source == "world":
+        return own
+    where = ["--entity-questions", study.facts.path] if study.facts.path else ["--entity-questions"]
+    return own + where + options(study.facts, ["aliases", "remove_train_from_test", "sample"])
+
+
+def record(study: Study) -> None:
+    """Write the study's configuration into its results folder, for reports and for `conflict`."""
+    from sftlens.files import write_json
+
+    write_json(Path(Paths(study).root) / SNAPSHOT, snapshot(study))
+
+
+def snapshot(study: Study) -> dict[str, Any]:
+    """Return the study's configuration as a JSON value."""
+    return study.model_dump(mode="json")
+
+
+def conflict(study: Study, recorded: Mapping[str, Any]) -> str | None:
+    """Return the key that shows that existing results are another study's of the same name, with both values.
+
+    A study may grow (models, scales, seeds, ratios, experiments) and its stages may change; the facts it asks
+    and what a model's name stands for may not: comparing across them would mix two studies in one table.
+    """
+    present = snapshot(study)
+    pretrained = any(model.source == "pretrain" for model in study.models.values())
+    names: list[tuple[str, ...]] = [
+        ("facts",),
+        *([("world",)] if pretrained or study.facts.source == "world" else []),
+    ]
+    names += [("models", m, k) for m in study.models for k in BASE_FIELDS]
+    for place in names:
+        old, new = _at(recorded, place), _at(present, place)
+        if place == ("facts",) and old and not (old["path"] and new["path"]):
+            # Unset is the environment variable, which may have been set since.
+            old, new = {**old, "path": None}, {**new, "path": None}
+        if old is not None and old != new:
+            return _difference(".".join(place), old, new)
+    return None
+
+
+def _at(value: Any, place: tuple[str, ...]) -> Any:
+    for part in place:
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _difference(place: str, old: Any, new: Any) -> str:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in {**old, **new}:
+            if old.get(key) != new.get(key):
+                return _difference(f"{place}.{key}", old.get(key), new.get(key))
+    return f"{place} was {old!r} and is {new!r}"
+
+
+def read_snapshot(root: Path) -> dict[str, Any] | None:
+    """Return the configuration that made an existing results folder; None where there is none."""
+    from sftlens.files import read_json
+
+    path = root / SNAPSHOT
+    return read_json(path) if path.is_file() else None

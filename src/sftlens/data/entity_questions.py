@@ -1,0 +1,167 @@
+"""Reading EntityQuestions (Sciavolino et al. 2021) as published: a folder or the official zip.
+
+The layout is `{train,dev,test}/P*.{split}.json`, at the top or one folder below; each file is a list of
+`{"question": str, "answers": [str, ...]}`. A zip is read in place, never extracted.
+"""
+
+import hashlib
+import json
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sftlens.data.relations import RELATIONS
+from sftlens.errors import DataError
+
+Root = Path | zipfile.Path
+
+_PUBLISHED = ("train", "dev", "test")
+_LAYOUT = "{train,dev,test}/P*.{train,dev,test}.json"
+_FETCH = "fetch the data set again"
+
+
+class Item(NamedTuple):
+    """One question of a published file."""
+
+    position: int
+    """Place in its file, from 0."""
+    subject: str
+    question: str
+    answers: list[str]
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Root]:
+    """Yield the folder that holds the splits, of a directory or a zip file. Raises DataError without one."""
+    if path.is_dir():
+        yield _splits_folder(path)
+    elif path.is_file():
+        with _archive(path) as archive:
+            yield _splits_folder(zipfile.Path(archive))
+    else:
+        raise DataError(
+            f"{path}: no such folder or zip file of EntityQuestions; correct facts.path (or ENTITY_QUESTIONS_DIR)"
+        )
+
+
+def _archive(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DataError(
+            f"{path}: not a readable zip file ({error}); let facts.path (or ENTITY_QUESTIONS_DIR) name the "
+            f"folder or the official zip of EntityQuestions, or {_FETCH} if the download broke off"
+        ) from None
+
+
+def _splits_folder(top: Root) -> Root:
+    """Return `top` or its one subfolder with a folder of a published split in it."""
+    nested = (child for child in top.iterdir() if child.is_dir() and child.name != "__MACOSX")
+    found = [top] if _holds_splits(top) else sorted(filter(_holds_splits, nested), key=str)
+    if len(found) == 1:
+        return found[0]
+    several = f"several data sets: {', '.join(map(str, found))}"
+    raise DataError(
+        f"{top}: {several if found else f'no {_LAYOUT}, here or one folder below'}; "
+        "let facts.path (or ENTITY_QUESTIONS_DIR) name the folder that holds train, dev and test"
+    )
+
+
+def _holds_splits(folder: Root) -> bool:
+    return any((folder / split).is_dir() for split in _PUBLISHED)
+
+
+def require(root: Root, files: Iterable[tuple[str, str]]) -> None:
+    """Raise DataError unless the file of each (published split, relation) is there."""
+    missing = [name for pair in files if not (name := _file(root, *pair)).is_file()]
+    if missing:
+        others = f" (and {len(missing) - 1} other files)" if len(missing) > 1 else ""
+        raise DataError(
+            f"{missing[0]}: this file of the data set is missing{others}; {_FETCH} with all files {_LAYOUT}, "
+            "or correct facts.path (or ENTITY_QUESTIONS_DIR)"
+        )
+
+
+def read(root: Root, split: str, relation: str) -> list[Item]:
+    """Return the items of one published file, in file order, every one checked and its subject parsed.
+
+    Raises DataError naming the file and the position or item when it is missing, damaged or of another shape.
+    """
+    file = _file(root, split, relation)
+    items = _json(file, _bytes(file))
+    if not isinstance(items, list):
+        raise DataError(f"{file}: holds {_kind(items)} instead of a list of questions; {_FETCH}")
+    return [_item(file, relation, index, item) for index, item in enumerate(items)]
+
+
+def identity(root: Root, files: Iterable[tuple[str, str]]) -> str:
+    """Return one SHA-256 of the files of some (published split, relation), the same for folder and zip."""
+    digest = hashlib.sha256()
+    for split, relation in files:
+        content = _bytes(_file(root, split, relation))
+        digest.update(f"{split}/{relation} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def _file(root: Root, split: str, relation: str) -> Root:
+    return root / split / f"{relation}.{split}.json"
+
+
+def _bytes(file: Root) -> bytes:
+    try:
+        return file.read_bytes()
+    # A zip member can be cut off, fail its checksum or be encrypted; a folder's file can be unreadable.
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+        raise DataError(f"{file}: cannot be read ({error}); {_FETCH}") from None
+
+
+def _json(file: Root, content: bytes) -> Any:
+    try:
+        return json.loads(content.decode("utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"{file}: not valid JSON ({error}); it is truncated or damaged: {_FETCH}") from None
+
+
+def _item(file: Root, relation: str, index: int, item: Any) -> Item:
+    """Return a checked item; `index` and the file stand in every message."""
+    where = f"{file}: item {index}"
+    if not isinstance(item, dict):
+        raise DataError(f'{where} is {_kind(item)}; it must be {{"question": ..., "answers": [...]}}')
+    for key in ("question", "answers"):
+        if key not in item:
+            raise DataError(f"{where} has no key {key!r}; add it, or {_FETCH}")
+    question, answers = item["question"], item["answers"]
+    if not _is_text(question):
+        raise DataError(f"{where}: 'question' must be a text; correct it, or {_FETCH}")
+    if not isinstance(answers, list) or not all(map(_is_text, answers)):
+        raise DataError(f"{where}: 'answers' must be a list of texts; correct it, or {_FETCH}")
+    if not all(map(str.strip, answers)):
+        raise DataError(f"{where}: 'answers' holds an empty text, which any output would contain; remove or fill it")
+    return Item(index, _subject(where, relation, question), question, answers)
+
+
+def _subject(where: str, relation: str, question: str) -> str:
+    try:
+        return RELATIONS[relation].subject(question)
+    except DataError as error:
+        raise DataError(f"{where}: {error}; correct the question, or {_FETCH}") from None
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a value is a string that can be written as UTF-8 (JSON may spell half a surrogate pair)."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _kind(value: Any) -> str:
+    """Name a JSON value's type as a reader of JSON would."""
+    names = {dict: "an object", list: "a list", str: "text", bool: "a truth value", type(None): "null"}
+    return names.get(type(value), "a number")

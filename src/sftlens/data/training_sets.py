@@ -1,0 +1,110 @@
+"""Which facts a model is fine-tuned on: a seeded order per training set; a scale takes its first n."""
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sftlens.data.buckets import BUCKETS
+from sftlens.data.facts import ID_RELATIONS
+from sftlens.errors import DataError, TrainingError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MIXED = "mixed"
+
+
+def order(facts: "pd.DataFrame", train_set: str, seed: int, model: str) -> "pd.DataFrame":
+    """Return all train facts of a training set in the order in which scales take them (paper section 3).
+
+    The relations take turns, exhausted ones are skipped, and within a relation the facts stand in a
+    pseudo-random order that depends on (model, train_set, seed) and each fact's id alone. So the sets of one
+    seed are nested, and neither the rows' order in the file nor the scales of a study change them.
+
+    Args:
+        facts: mastery table with at least `fact_id split relation bucket`.
+        train_set: `D0`..`D4`, or `mixed` for the union of the buckets.
+        seed: seed of the order.
+        model: name of the model; models do not share an order.
+
+    Raises:
+        TrainingError: the training set is unknown or empty.
+        DataError: two train facts share a `fact_id`.
+    """
+    rows = _members(facts, train_set)
+    key = f"{model}\0{train_set}\0{seed}\0"
+    places = {relation: i for i, relation in enumerate(_relations(rows))}
+    drawn = rows.assign(
+        _draw=[hashlib.sha256((key + fact_id).encode()).digest() for fact_id in rows["fact_id"]],
+        _place=rows["relation"].map(places),
+    ).sort_values("_draw")
+    # Taking turns is the same as sorting by (how many of the relation came before, relation).
+    drawn["_turn"] = drawn.groupby("relation").cumcount()
+    ordered = drawn.sort_values(["_turn", "_place"])
+    return ordered.drop(columns=["_draw", "_place", "_turn"]).reset_index(drop=True)
+
+
+def take(order: "pd.DataFrame", scale: int | str, allow_smaller: bool = False) -> "pd.DataFrame":
+    """Return the first `scale` (a number, also as text) facts of an order, or `all` of them.
+
+    Raises:
+        TrainingError: fewer facts than `scale` and not `allow_smaller`; or none at all.
+    """
+    size = len(order)
+    if size == 0:
+        raise TrainingError("the training set is empty: give the file that scripts/training_set.py wrote")
+    wanted = size if scale == "all" else _number(scale)
+    if size < wanted and not allow_smaller:
+        raise TrainingError(
+            f"training set {name(order)} has {size} facts, fewer than the scale {wanted}: lower the scale "
+            "(--scale, or the experiment's `scales`), or set `allow_smaller: true` to train on what there is"
+        )
+    return order.head(wanted)
+
+
+def training_order(n: int, seed: int, epoch: int = 0) -> list[int]:
+    """Return the permutation of 0..n-1 in which a set of n is trained, seeded by (seed, n, epoch)."""
+    return np.random.default_rng([seed, n, epoch]).permutation(n).tolist()
+
+
+def shares(training_set: "pd.DataFrame") -> dict[str, float]:
+    """Return each relation's share of a training set, in order; empty without a `relation` column."""
+    if "relation" not in training_set or len(training_set) == 0:
+        return {}
+    counts = training_set["relation"].value_counts()
+    return {relation: float(counts[relation] / len(training_set)) for relation in _relations(training_set)}
+
+
+def name(order: "pd.DataFrame") -> str:
+    """Return the bucket that all facts of an order share, else `mixed`."""
+    buckets = set(order["bucket"]) if "bucket" in order else set()
+    return buckets.pop() if len(buckets) == 1 else MIXED
+
+
+def _number(scale: int | str) -> int:
+    if not str(scale).isdigit() or int(scale) < 1:
+        raise TrainingError(f"scale {scale!r}: give a number of facts from 1 on, or `all`")
+    return int(scale)
+
+
+def _members(facts: "pd.DataFrame", train_set: str) -> "pd.DataFrame":
+    if train_set not in (*BUCKETS, MIXED):
+        raise TrainingError(f"train_set {train_set!r} is unknown: use one of {', '.join(BUCKETS)}, {MIXED}")
+    train = facts[facts["split"] == "train"]
+    rows = train if train_set == MIXED else train[train["bucket"] == train_set]
+    if rows.empty:
+        raise TrainingError(
+            f"training set {train_set} is empty: none of the {len(train)} train facts is in it; leave this "
+            "bucket out of `train_sets`, or give facts that the base model masters to that degree"
+        )
+    duplicates = rows["fact_id"][rows["fact_id"].duplicated()]
+    if len(duplicates):
+        raise DataError(f"fact_id {duplicates.iloc[0]!r} stands twice among the train facts; make them again")
+    return rows
+
+
+def _relations(rows: "pd.DataFrame") -> list[str]:
+    """Return the relations present: the in-domain ones in their order, then any others by name."""
+    present = set(rows["relation"])
+    return [r for r in ID_RELATIONS if r in present] + sorted(present.difference(ID_RELATIONS))

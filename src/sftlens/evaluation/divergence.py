@@ -1,0 +1,172 @@
+"""Divergence of a fine-tuned model from its base at the first predicted token (arXiv 2509.16596)."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+
+from sftlens.config.divergence import DivergenceSettings
+from sftlens.data import templates
+from sftlens.data.scoring import accepted
+from sftlens.errors import DataError
+from sftlens.inference import checks, prompts
+from sftlens.mastery import mastery_table
+from sftlens.statistics import intervals
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+METRICS = ("kl", "kl_same_prompt", "kl_full_pq", "kl_full_qp")
+
+
+def select(
+    base: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    facts: pd.DataFrame,
+    sentences: Mapping[str, Sequence[str]],
+    settings: DivergenceSettings,
+) -> pd.DataFrame:
+    """Return the D4 test facts whose answer comes near the beginning of the base model's greedy completion.
+
+    Args:
+        base: pre-trained model.
+        tokenizer: its tokenizer.
+        facts: the mastery table (all splits; the best template is chosen on train facts, ties by order).
+        sentences: completion templates of each relation.
+        settings: number of words before the answer, length of the completion.
+
+    Returns:
+        The candidates, with the columns sentence (the best template, filled), words_before (whole words in
+        front of the answer; -1 when it never comes) and kept (words_before within the limit).
+
+    Raises:
+        DataError: a relation has no train facts, the table was probed with other templates, or a sentence does not fit
+            the model's context.
+        ModelError: the base model's logits are not finite.
+    """
+    chosen = facts[(facts["split"] == "test") & (facts["bucket"] == "D4")].reset_index(drop=True)
+    best = _best_sentences(facts[facts["split"] == "train"], set(chosen["relation"]), sentences)
+    chosen["sentence"] = [
+        templates.fill(best[relation], subject)
+        for relation, subject in zip(chosen["relation"], chosen["subject"], strict=True)
+    ]
+    outputs = checks.greedy(
+        base,
+        _completion_prompts(tokenizer, chosen),
+        chosen["fact_id"].tolist(),
+        max_new_tokens=settings.max_new_tokens,
+        eos=int(tokenizer.eos_token_id),
+        batch_tokens=settings.batch_tokens,
+    )
+    texts = tokenizer.batch_decode(outputs, skip_special_tokens=True) if outputs else []
+    chosen["words_before"] = [words_before(t, a) for t, a in zip(texts, accepted(chosen), strict=True)]
+    chosen["kept"] = chosen["words_before"].between(0, max(1, settings.answer_within_words) - 1)
+    return chosen
+
+
+def _best_sentences(
+    train: pd.DataFrame, relations: Collection[str], sentences: Mapping[str, Sequence[str]]
+) -> dict[str, str]:
+    """Return the template of each relation that the model completes best on train facts."""
+    for relation, hits in zip(train["relation"], train["template_hits"], strict=True):
+        if relation in relations and len(hits) != len(sentences.get(relation, ())):
+            raise DataError(
+                f"relation {relation}: the mastery table holds hits of {len(hits)} templates, the templates "
+                f"file has {len(sentences.get(relation, ()))}; give the file the table was probed with"
+            )
+    best = mastery_table.best_templates(train[train["relation"].isin(list(relations))])
+    for relation in sorted(set(relations) - set(best)):
+        raise DataError(
+            f"relation {relation}: the mastery table has test facts but no train facts to choose the best "
+            "template on; probe train facts of the relation too"
+        )
+    return {relation: sentences[relation][place] for relation, place in best.items()}
+
+
+def words_before(text: str, aliases: Sequence[str]) -> int:
+    """Return the number of whole words in front of the earliest accepted answer in `text`; -1 without one.
+
+    What touches the answer, such as an opening quotation mark, is part of the answer's own word.
+    """
+    places = [place for alias in aliases if (place := text.find(alias)) >= 0]
+    if not places:
+        return -1
+    before = text[: min(places)]
+    return len(before.split()) - (before[-1:].strip() != "")
+
+
+def measure(
+    base: "PreTrainedModel",
+    finetuned: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    chosen: pd.DataFrame,
+    settings: DivergenceSettings,
+) -> pd.DataFrame:
+    """Return the divergences of each kept fact, nats: the columns fact_id, words_before and METRICS.
+
+    `kl` is the paper's: p (fine-tuned) reads the question's prompt, q (pre-trained) the completion sentence;
+    both are renormalised over p's largest logits. `kl_same_prompt`: both read the question's prompt.
+    `kl_full_pq` and `kl_full_qp`: the whole vocabulary, in both directions, prompts as in `kl`.
+    """
+    kept = chosen[chosen["kept"]].reset_index(drop=True)
+    table = kept[["fact_id", "words_before"]].copy()
+    table[list(METRICS)] = 0.0
+    questions = prompts.encode_prompts(tokenizer, kept["question"].tolist())
+    completions = _completion_prompts(tokenizer, kept)
+    for places, p in checks.first_logits(finetuned, questions, settings.batch_tokens):
+        q = _in_order(base, [completions[i] for i in places], settings.batch_tokens)
+        same = _in_order(base, [questions[i] for i in places], settings.batch_tokens)
+        table.loc[places, "kl"] = top_kl(p, q, settings.top).tolist()
+        table.loc[places, "kl_same_prompt"] = top_kl(p, same, settings.top).tolist()
+        table.loc[places, "kl_full_pq"] = full_kl(p, q).tolist()
+        table.loc[places, "kl_full_qp"] = full_kl(q, p).tolist()
+    return table
+
+
+def top_kl(p: torch.Tensor, q: torch.Tensor, top: int) -> torch.Tensor:
+    """Return KL(p || q) over p's `top` largest logits, each set renormalised by itself.
+
+    Args:
+        p, q: logits, float32 [rows, vocabulary].
+        top: number of tokens compared.
+
+    Returns:
+        float64 [rows], nats.
+    """
+    values, places = p.topk(min(top, p.shape[-1]), dim=-1)
+    return full_kl(values, q.gather(-1, places))
+
+
+def full_kl(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+    """Return KL(softmax p || softmax q), nats, float64 [rows]; logits [rows, tokens]."""
+    log_p, log_q = torch.log_softmax(p.double(), -1), torch.log_softmax(q.double(), -1)
+    return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+
+def metrics(table: pd.DataFrame, candidates: int) -> list[dict[str, Any]]:
+    """Return the mean of each divergence with its 95 % interval over facts, and the number of facts kept."""
+    rows: list[dict[str, Any]] = [_row("facts_kept", float(len(table)), candidates)]
+    at_start = table[table["words_before"] == 0]
+    for part, suffix in ((table, ""), (at_start, "_at_start")):
+        for metric in METRICS if not suffix else METRICS[:1]:
+            if len(part):
+                value, low, high = intervals.mean(part[metric].tolist())
+                rows.append({**_row(metric + suffix, value, len(part)), "low": low, "high": high})
+    return rows
+
+
+def _row(metric: str, value: float, count: int) -> dict[str, Any]:
+    return {"split": "test", "bucket": "D4", "metric": metric, "value": value, "n": count}
+
+
+def _completion_prompts(tokenizer: "PreTrainedTokenizerBase", facts: pd.DataFrame) -> list[list[int]]:
+    sentences = facts["sentence"].tolist()
+    return prompts.token_ids(tokenizer, sentences)
+
+
+def _in_order(model: "PreTrainedModel", ids: Sequence[Sequence[int]], batch_tokens: int) -> torch.Tensor:
+    """Return the logits after each prompt, float32 [prompts, vocabulary]."""
+    parts = list(checks.first_logits(model, ids, batch_tokens))
+    places = torch.tensor([place for part, _ in parts for place in part])
+    return torch.cat([logits for _, logits in parts])[places.argsort()]

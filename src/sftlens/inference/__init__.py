@@ -1,0 +1,12 @@
+"""One engine for greedy decoding and for sampling.
+
+Prompts of equal length share a batch within a budget of tokens, so there is no padding; what all prompts of a batch
+begin with is computed once, and every prompt once for all its samples; rows leave the batch when they end.
+"""
+
+from sftlens.inference.batching import Batch, batches, check_prompts
+from sftlens.inference.forward import first_logits
+from sftlens.inference.greedy import greedy
+from sftlens.inference.sampling import Sampled, sample
+
+__all__ = ["Batch", "Sampled", "batches", "check_prompts", "first_logits", "greedy", "sample"]

@@ -1,0 +1,107 @@
+"""Putting prompts to a model: what does not fit is refused beforehand, what fails is named by model and fact."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from sftlens import inference
+from sftlens.errors import DataError, ModelError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+T = TypeVar("T")
+
+
+def require_room(
+    model: "PreTrainedModel", prompts: Sequence[Sequence[int]], fact_ids: Sequence[object], new_tokens: int
+) -> None:
+    """Refuse prompts (token ids, one a fact) that exceed the model's context together with `new_tokens` new ones.
+
+    Raises DataError, which names the fact with the longest prompt and the number of the others.
+    """
+    limit = model.config.max_position_embeddings
+    sizes = [len(prompt) for prompt in prompts]
+    too_long = [i for i, size in enumerate(sizes) if size + new_tokens > limit]
+    if not too_long:
+        return
+    worst = max(too_long, key=sizes.__getitem__)
+    others = f" (and {len(too_long) - 1} more facts)" if len(too_long) > 1 else ""
+    raise DataError(
+        f"fact {fact_ids[worst]!r}{others}: a prompt of {sizes[worst]} tokens and {new_tokens} new ones do not fit the "
+        f"model's context of {limit} (max_position_embeddings in {model.name_or_path}/config.json); take the fact out "
+        "of the facts, lower max_new_tokens, or use shorter templates or fewer shots"
+    )
+
+
+def greedy(
+    model: "PreTrainedModel",
+    prompts: Sequence[Sequence[int]],
+    fact_ids: Sequence[object],
+    *,
+    max_new_tokens: int,
+    eos: int | Sequence[int],
+    batch_tokens: int,
+    progress: Callable[[int], object] = lambda rows: None,
+) -> list[list[int]]:
+    """Return the greedy continuation of each fact's prompt, as `generation.greedy` does.
+
+    Raises:
+        DataError: a prompt does not fit the context; names the fact.
+        ModelError: the logits of some prompt are not finite; names the model's folder and a fact.
+    """
+    require_room(model, prompts, fact_ids, max_new_tokens)
+
+    def ask(places: Sequence[int], progress: Callable[[int], object] = lambda rows: None) -> list[list[int]]:
+        chosen = [prompts[i] for i in places]
+        return inference.greedy(
+            model, chosen, max_new_tokens=max_new_tokens, eos=eos, batch_tokens=batch_tokens, progress=progress
+        )
+
+    try:
+        return ask(range(len(prompts)), progress)
+    except ModelError as error:
+        place = _culprit(ask, range(len(prompts)))
+        fact = "" if place is None else f"fact {fact_ids[place]!r}: "
+        raise ModelError(f"{model.name_or_path}: {fact}{error}") from None
+
+
+def ends(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """Return the tokens at which a model stops in use: the tokenizer's EOS and those of its generation settings.
+
+    A chat model may end its turn with another token than its texts.
+    """
+    named = getattr(model.generation_config, "eos_token_id", None)
+    more = named if isinstance(named, list) else [named]
+    return sorted({int(token) for token in (tokenizer.eos_token_id, *more) if token is not None})
+
+
+def first_logits(
+    model: "PreTrainedModel", prompts: Sequence[Sequence[int]], batch_tokens: int
+) -> Iterator[tuple[list[int], "torch.Tensor"]]:
+    """Yield what `generation.first_logits` does; its ModelError names the model's folder."""
+    yield from named(model, inference.first_logits(model, prompts, batch_tokens))
+
+
+def named(model: "PreTrainedModel", results: Iterator[T]) -> Iterator[T]:
+    """Yield the results; a ModelError on the way to them names the model's folder."""
+    try:
+        yield from results
+    except ModelError as error:
+        raise ModelError(f"{model.name_or_path}: {error}") from None
+
+
+def _culprit(ask: Callable[[Sequence[int]], object], places: Sequence[int]) -> int | None:
+    """Return one prompt that the model fails on by itself, found by halving; None if there is no such prompt."""
+
+    def fails(part: Sequence[int]) -> bool:
+        try:
+            ask(part)
+        except ModelError:
+            return True
+        return False
+
+    while len(places) > 1:
+        half = len(places) // 2
+        places = places[:half] if fails(places[:half]) else places[half:]
+    return places[0] if fails(places) else None

@@ -1,0 +1,148 @@
+"""The model's steps: a batch of prompts, one more token, the rows that go on."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from sftlens.errors import ModelError
+from sftlens.inference import kv_cache
+from sftlens.inference.batching import Batch, batches, check_prompts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_WORTH_A_STEP = 100
+"""Tokens that must be spared for a part of a batch to be computed in two steps."""
+_CPU_TOKENS = 4096
+"""Prompt tokens of one step on a CPU; more fall out of its caches."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What a model has read of each row."""
+
+    cache: Any
+    """Keys and values; rows shorter than the longest are padded on the left."""
+    lengths: torch.Tensor | None = None
+    """Tokens of each row, int64 [rows]; None where all rows are equally long."""
+    mask: torch.Tensor | None = None
+    """1 for a token, 0 for padding, int64 [rows, tokens of the longest]; None where there is no padding."""
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self.cache.layers[0].keys)
+
+
+@torch.inference_mode()
+def first_logits(
+    model: "PreTrainedModel", prompts: Sequence[Sequence[int]], batch_tokens: int
+) -> Iterator[tuple[list[int], torch.Tensor]]:
+    """Yield (places, fp32 logits [rows, vocabulary]) of the token after each prompt."""
+    check_prompts(prompts, 1, model)
+    for batch in batches(prompts, batch_tokens, 1):
+        logits = torch.cat([_last_logits(_read(model, part)) for part in _chunks(batch, model.device)])
+        refuse_damaged(logits)
+        yield batch.places, logits
+
+
+def may_mix(model: "PreTrainedModel") -> bool:
+    """Whether prompts of different lengths may decode side by side: every layer keeps all keys and values."""
+    from transformers.cache_utils import DynamicCache, DynamicLayer
+
+    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
+
+
+def prefill(model: "PreTrainedModel", batch: Batch) -> tuple[torch.Tensor, State]:
+    """Read a batch of prompts; return the fp32 logits [rows, vocabulary] of their next tokens, and the state."""
+    parts = _chunks(batch, model.device)
+    results = [_read(model, part) for part in parts]
+    logits = torch.cat([_last_logits(result) for result in results])
+    cache = kv_cache.side_by_side([result.past_key_values for result in results])
+    if len(batch.parts) == 1:
+        return logits, State(cache)
+    lengths = torch.cat([torch.full((len(part),), part.shape[1]) for part in parts])
+    mask = (torch.arange(batch.longest) >= batch.longest - lengths[:, None]).long()
+    return logits, State(cache, lengths.to(model.device), mask.to(model.device))
+
+
+def _chunks(batch: Batch, device: torch.device) -> list[torch.Tensor]:
+    if device.type != "cpu":
+        return batch.parts
+    return [chunk for part in batch.parts for chunk in part.split(max(1, _CPU_TOKENS // part.shape[1]))]
+
+
+def _read(model: "PreTrainedModel", part: torch.Tensor) -> Any:
+    """Return the model's output after prompts of one length, int64 [rows, length].
+
+    Where many begin alike, their distinct beginnings are computed first, and the rest of each prompt on them.
+    """
+    ids = part.to(model.device)
+    length, heads = _beginnings(part)
+    if not length:
+        return model(input_ids=ids, use_cache=True, logits_to_keep=1)
+    first = torch.cat([torch.zeros(1, dtype=torch.int64), heads.diff().nonzero().flatten() + 1])
+    begun = model(input_ids=ids[first.to(ids.device), :length], use_cache=True, logits_to_keep=1)
+    kv_cache.reorder(begun.past_key_values, heads, part.shape[1] - length)
+    return model(input_ids=ids[:, length:], past_key_values=begun.past_key_values, use_cache=True, logits_to_keep=1)
+
+
+def _beginnings(ids: torch.Tensor) -> tuple[int, torch.Tensor]:
+    """Return the length of beginnings that leaves the fewest tokens to compute, and each row's beginning.
+
+    Args:
+        ids: int64 [rows, length], rows that begin alike side by side.
+
+    Returns:
+        A length below that of the rows, 0 where too little would be spared; int64 [rows], numbers of the beginnings.
+    """
+    rows, length = ids.shape
+    alike = (ids[1:] == ids[:-1]).int().cumprod(1).sum(1)
+    lengths = torch.arange(length)
+    distinct = 1 + (alike[:, None] < lengths).sum(0)
+    spared = (rows - distinct) * lengths
+    best = int(spared.argmax())
+    if int(spared[best]) < _WORTH_A_STEP:
+        return 0, lengths[:0]
+    return best, torch.cat([lengths[:1], (alike < best).cumsum(0)])
+
+
+def advance(model: "PreTrainedModel", state: State, tokens: torch.Tensor) -> tuple[torch.Tensor, State]:
+    """Read one more token of each row, int64 [rows]; return the fp32 logits [rows, vocabulary], and the state."""
+    padding: dict[str, torch.Tensor] = {}
+    if state.lengths is not None and state.mask is not None:
+        mask = torch.cat([state.mask, state.mask.new_ones(len(tokens), 1)], dim=1)
+        padding = {"attention_mask": mask, "position_ids": state.lengths[:, None]}
+        state = replace(state, lengths=state.lengths + 1, mask=mask)
+    result = model(input_ids=tokens[:, None], past_key_values=state.cache, use_cache=True, logits_to_keep=1, **padding)
+    return _last_logits(result), state
+
+
+def gather(state: State, rows: torch.Tensor, *, keep: bool = False) -> State:
+    """Return the state of some rows (int64, repeats allowed): in place, layer by layer, or beside one to `keep`."""
+    cache = state.cache
+    if keep:
+        cache = copy.copy(cache)
+        cache.layers = [copy.copy(layer) for layer in cache.layers]
+    cache.reorder_cache(rows)
+    if state.lengths is None or state.mask is None:
+        return State(cache)
+    rows = rows.to(state.mask.device)
+    return State(cache, state.lengths[rows], state.mask[rows])
+
+
+def _last_logits(result: Any) -> torch.Tensor:
+    logits: torch.Tensor = result.logits[:, -1].float()
+    return logits
+
+
+def refuse_damaged(values: torch.Tensor) -> None:
+    """Raise ModelError where values that came out of the logits are NaN or Inf."""
+    if not bool(values.isfinite().all()):
+        raise ModelError(
+            "the model's logits hold NaN or Inf: its weights are damaged or overflow their type; check the "
+            "checkpoint, or load it in float32"
+        )

@@ -1,0 +1,234 @@
+"""Exact ancestral sampling on the tree of distinct prefixes.
+
+Every sample draws its own tokens from its own uniform numbers; equal prefixes of a prompt are merely computed once.
+Given a prefix, the samples that share it fall on its next tokens by multinomial counts, so the distribution is that
+of sampling each by itself, and no result depends on the order or the cut of the work, rounding apart.
+"""
+
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from sftlens.inference import forward
+from sftlens.inference.batching import Batch, batches, check_prompts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Found = Callable[[list[int], list[list[int]]], Sequence[bool]]
+"""(place of its prompt, new tokens) of each prefix -> whether these tokens hold what is looked for."""
+
+_BLOCK = 64
+"""Tokens of the vocabulary whose probabilities are summed first."""
+_GROWTH = 3
+"""Distinct unfinished prefixes of a prompt, about, where a tree is widest (3.4 seen)."""
+_DRAWN = 256
+"""Rows whose tokens are drawn at once."""
+
+Ends = list[list[tuple[list[int], int]]]
+"""For each prompt its distinct outputs and how many samples ended so."""
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """The finished samples of one batch of prompts."""
+
+    number: int
+    """Of the batch in the plan of these prompts."""
+    places: list[int]
+    """The batch's prompts, places in the caller's list."""
+    hits: np.ndarray
+    """int64 [places]: samples that hold what is looked for."""
+    outputs: Ends
+    """EOS left out; an output ends where what is looked for was found. Empty unless asked for."""
+
+
+@torch.inference_mode()
+def sample(
+    model: "PreTrainedModel",
+    prompts: Sequence[Sequence[int]],
+    streams: Sequence[bytes],
+    found: Found,
+    *,
+    samples: int,
+    temperature: float,
+    max_new_tokens: int,
+    eos: int | Sequence[int],
+    batch_tokens: int,
+    keep_outputs: bool = False,
+    done: Container[int] = (),
+) -> Iterator[Sampled]:
+    """Sample continuations of each prompt, and yield batch by batch how many hold what is looked for.
+
+    Args:
+        model: causal language model.
+        prompts: token ids.
+        streams: sixteen bytes for each prompt that seed its uniform numbers.
+        found: asked about every distinct prefix after each new token; a prefix that holds it is followed no further.
+        samples, temperature, max_new_tokens: how many continuations, how random, how long.
+        eos: token that ends a continuation, or several of them.
+        batch_tokens: tokens of prompts and continuations held side by side; where the tree grows beyond, its parts
+            are computed one after another.
+        keep_outputs: yield the distinct outputs too.
+        done: numbers of batches that are not computed again. The batches depend on prompts, samples, max_new_tokens,
+            batch_tokens and the kind of model alone.
+
+    Raises:
+        DataError: a prompt does not fit the model's context.
+        ModelError: a token is not in the model's vocabulary, or its logits are NaN or Inf.
+    """
+    check_prompts(prompts, max_new_tokens, model)
+    mixed, expected = forward.may_mix(model), batch_tokens // min(samples, _GROWTH)
+    for number, batch in enumerate(batches(prompts, expected, max_new_tokens, mixed=mixed)):
+        if number not in done:
+            uniforms = np.stack([_uniforms(streams[place], samples, max_new_tokens) for place in batch.places])
+            width = batch.longest + max_new_tokens
+            walk = _Walk(model, batch.places, uniforms, found, temperature, eos, max(1, batch_tokens // width))
+            ends: Ends | None = [[] for _ in batch.places] if keep_outputs else None
+            yield Sampled(number, batch.places, walk.run(batch, ends), ends or [])
+
+
+def _uniforms(stream: bytes, samples: int, steps: int) -> np.ndarray:
+    generator = np.random.Generator(np.random.Philox(key=int.from_bytes(stream, "little")))
+    return generator.random((samples, steps))
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """The distinct unfinished prefixes of a batch; several samples of a prompt may share one."""
+
+    prompt: np.ndarray
+    """int [rows]: the prompt of each prefix, its row in the batch."""
+    tokens: np.ndarray
+    """int [rows, depth]: the new tokens of each prefix."""
+    owner: np.ndarray
+    """int [unfinished samples]: the prefix of each, ascending."""
+    number: np.ndarray
+    """int [unfinished samples]: which of its prompt's samples it is."""
+
+    @property
+    def counts(self) -> np.ndarray:
+        """int [rows]: samples that share each prefix."""
+        return np.bincount(self.owner, minlength=len(self.prompt))
+
+    def only(self, rows: np.ndarray) -> "_Tree":
+        """Return the tree of some prefixes, ascending rows."""
+        place = np.full(len(self.prompt), -1)
+        place[rows] = np.arange(len(rows))
+        kept = place[self.owner] >= 0
+        return _Tree(self.prompt[rows], self.tokens[rows], place[self.owner[kept]], self.number[kept])
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """Walks through the tree of one batch, never holding many more than `rows` rows of cache at once."""
+
+    model: "PreTrainedModel"
+    places: list[int]
+    uniforms: np.ndarray
+    """float64 [prompts, samples, steps]."""
+    found: Found
+    temperature: float
+    eos: int | Sequence[int]
+    rows: int
+
+    def run(self, batch: Batch, ends: Ends | None) -> np.ndarray:
+        """Return the hits of each prompt, int64; append finished outputs to `ends`."""
+        prompts, samples, steps = self.uniforms.shape
+        hits = np.zeros(prompts, dtype=np.int64)
+        owner, number = np.divmod(np.arange(prompts * samples), samples)
+        tree = _Tree(np.arange(prompts), np.zeros((prompts, 0), dtype=np.int64), owner, number)
+        waiting: list[tuple[forward.State | None, np.ndarray, _Tree]] = [(None, np.arange(0), tree)]
+        while waiting:
+            state, parents, tree = waiting.pop()
+            logits, state = self._read(batch, state, parents, tree, keep=any(other[0] is state for other in waiting))
+            parents, tree = self._grow(tree, logits)
+            going = self._finish(tree, hits, ends)
+            if tree.tokens.shape[1] < steps:
+                parts = np.array_split(going, -(-len(going) // self.rows)) if len(going) else []
+                waiting += [(state, parents[part], tree.only(part)) for part in reversed(parts)]
+            elif ends is not None:
+                _record(tree, going, ends)
+        return hits
+
+    def _read(
+        self, batch: Batch, state: forward.State | None, parents: np.ndarray, tree: _Tree, *, keep: bool
+    ) -> tuple[torch.Tensor, forward.State]:
+        if state is None:
+            return forward.prefill(self.model, batch)
+        if keep or not np.array_equal(parents, np.arange(state.rows)):
+            state = forward.gather(state, torch.from_numpy(parents), keep=keep)
+        return forward.advance(self.model, state, torch.from_numpy(tree.tokens[:, -1]).to(self.model.device))
+
+    def _grow(self, tree: _Tree, logits: torch.Tensor) -> tuple[np.ndarray, _Tree]:
+        """Draw the next token of every sample; return the parent row of each new prefix, and the new tree."""
+        uniforms = self.uniforms[tree.prompt[tree.owner], tree.number, tree.tokens.shape[1]]
+        drawn = _draw(logits / self.temperature, tree.owner, tree.counts, uniforms)
+        order = np.argsort(tree.owner * logits.shape[1] + drawn, kind="stable")
+        rows, drawn = tree.owner[order], drawn[order]
+        new = np.r_[True, (rows[1:] != rows[:-1]) | (drawn[1:] != drawn[:-1])]
+        parents, last = rows[new], drawn[new]
+        tokens = np.concatenate([tree.tokens[parents], last[:, None]], axis=1)
+        return parents, _Tree(tree.prompt[parents], tokens, np.cumsum(new) - 1, tree.number[order])
+
+    def _finish(self, tree: _Tree, hits: np.ndarray, ends: Ends | None) -> np.ndarray:
+        """Count the hits among the new prefixes; return the rows that go on."""
+        ended = np.isin(tree.tokens[:, -1], self.eos)
+        going = np.flatnonzero(~ended)
+        found = np.zeros(0, dtype=np.int64)
+        if len(going):
+            places = [self.places[prompt] for prompt in tree.prompt[going]]
+            holds = np.array(self.found(places, tree.tokens[going].tolist()), dtype=bool)
+            found, going = going[holds], going[~holds]
+        np.add.at(hits, tree.prompt[found], tree.counts[found])
+        if ends is not None:
+            _record(tree, np.flatnonzero(ended), ends, without=1)
+            _record(tree, found, ends)
+        return going
+
+
+def _draw(logits: torch.Tensor, owner: np.ndarray, counts: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
+    """Return the next token of each sample: the first whose cumulative probability exceeds its uniform number.
+
+    Args:
+        logits: fp32 [rows, vocabulary], already divided by the temperature.
+        owner: int [samples], the row of each sample, ascending.
+        counts: int [rows], the samples of each row.
+        uniforms: float64 [samples].
+    """
+    columns = np.arange(len(owner)) - (np.cumsum(counts) - counts)[owner]
+    draws = torch.zeros((len(counts), counts.max()), dtype=torch.float64)
+    draws[owner, columns] = torch.from_numpy(uniforms)
+    probabilities = torch.softmax(logits, dim=-1)
+    drawn = [_invert(p, u) for p, u in zip(probabilities.split(_DRAWN), draws.split(_DRAWN), strict=True)]
+    return torch.cat(drawn).cpu().numpy()[owner, columns]
+
+
+def _invert(probabilities: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
+    """Return the tokens whose stretch of the cumulative probability holds each uniform number, int64 [rows, draws].
+
+    Sums are float64, over blocks of the vocabulary first and then within the one block that a number falls into.
+    """
+    rows, vocabulary = probabilities.shape
+    pad = -vocabulary % _BLOCK
+    blocks = torch.nn.functional.pad(probabilities, (0, pad)).view(rows, -1, _BLOCK)
+    ends = blocks.sum(-1, dtype=torch.float64).cumsum(-1)
+    forward.refuse_damaged(ends[:, -1])
+    # Scaled by the last sum, which rounding leaves a little off 1.
+    targets = uniforms.to(ends.device) * ends[:, -1:]
+    block = torch.searchsorted(ends, targets, right=True).clamp_(max=ends.shape[1] - 1)
+    before = torch.nn.functional.pad(ends, (1, 0)).gather(1, block)
+    inside = blocks.gather(1, block[:, :, None].expand(-1, -1, _BLOCK)).cumsum(-1, dtype=torch.float64)
+    offset = torch.searchsorted(inside, (targets - before)[:, :, None], right=True)[:, :, 0]
+    return (block * _BLOCK + offset.clamp_(max=_BLOCK - 1)).clamp_(max=vocabulary - 1)
+
+
+def _record(tree: _Tree, rows: np.ndarray, ends: Ends, without: int = 0) -> None:
+    """Append finished outputs, `without` their last tokens."""
+    length = tree.tokens.shape[1] - without
+    counts = tree.counts
+    for row in rows.tolist():
+        ends[tree.prompt[row]].append((tree.tokens[row, :length].tolist(), int(counts[row])))

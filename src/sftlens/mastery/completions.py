@@ -1,0 +1,107 @@
+"""Sampled completions of the sentences about facts, and which of them hold the answer (arXiv 2509.16596, section 2).
+
+Everything that a completion depends on is reached from here: the fingerprint of this module stands for the code in
+the keys of finished draws, so that nothing else makes them be drawn again.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sftlens import inference
+from sftlens.config.mastery import ProbingSettings
+from sftlens.data import templates
+from sftlens.data.scoring import accepted, contains
+from sftlens.inference import checks
+from sftlens.inference.prompts import token_ids
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What came out of one batch of prompts."""
+
+    batch: int
+    """Number of the batch; which prompts it holds depends on the arguments of `draw` without `done`."""
+    prompts: list[int]
+    """Its prompts: places in the order of the facts, then of the templates."""
+    hits: list[int]
+    """For each of them the number of samples that contain the answer."""
+    texts: list[dict[str, int]]
+    """For each of them the distinct texts, up to where the answer appeared, with their counts; empty unless kept."""
+
+
+def stream(seed: int, model: str, fact_id: str, text: str) -> bytes:
+    """Return the sixteen bytes that seed one model's samples of one fact and one completion sentence."""
+    return hashlib.sha256(f"{seed}\0{model}\0{fact_id}\0{text}".encode()).digest()[:16]
+
+
+def draw(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    facts: "pd.DataFrame",
+    sentences: Mapping[str, Sequence[str]],
+    settings: ProbingSettings,
+    *,
+    of: str,
+    keep_texts: bool = False,
+    done: Container[int] = (),
+) -> Iterator[Drawn]:
+    """Sample completions of every sentence of every fact, batch by batch.
+
+    Args:
+        model: pre-trained causal language model.
+        tokenizer: its tokenizer; adds BOS as it always does.
+        facts: columns fact_id, relation, subject and aliases (or object, where there are no aliases).
+        sentences: completion templates of each relation; all of them are used.
+        settings: number of samples, temperature, length, seed.
+        of: what stands for the model in the seeds: its content, so that models are sampled independently.
+        keep_texts: also return what was sampled.
+        done: numbers of batches to leave out.
+
+    Raises:
+        DataError: a fact has no accepted answer, or its prompt does not fit the model's context.
+        ModelError: the tokenizer does not belong to the model, or the logits are NaN or Inf.
+    """
+    aliases = accepted(facts)
+    rows = list(zip(facts["fact_id"], facts["relation"], facts["subject"], strict=True))
+    prompts = [(i, templates.fill(t, subject)) for i, (_, r, subject) in enumerate(rows) for t in sentences[r]]
+
+    def texts_of(outputs: list[list[int]]) -> list[str]:
+        return tokenizer.batch_decode(outputs, skip_special_tokens=True)
+
+    def found(places: list[int], outputs: list[list[int]]) -> list[bool]:
+        pairs = zip(places, texts_of(outputs), strict=True)
+        return [contains(text, aliases[prompts[place][0]]) for place, text in pairs]
+
+    ids = token_ids(tokenizer, [text for _, text in prompts])
+    checks.require_room(model, ids, [rows[i][0] for i, _ in prompts], settings.max_new_tokens)
+    batches = inference.sample(
+        model,
+        ids,
+        [stream(settings.seed, of, rows[i][0], text) for i, text in prompts],
+        found,
+        samples=settings.samples,
+        temperature=settings.temperature,
+        max_new_tokens=settings.max_new_tokens,
+        eos=tokenizer.eos_token_id,
+        batch_tokens=settings.batch_tokens,
+        keep_outputs=keep_texts,
+        done=done,
+    )
+    for batch in checks.named(model, batches):
+        texts = [_counted(texts_of([ids for ids, _ in ends]), ends) for ends in batch.outputs]
+        yield Drawn(batch.number, list(batch.places), batch.hits.tolist(), texts if keep_texts else [])
+
+
+def _counted(texts: Sequence[str], ends: Sequence[tuple[list[int], int]]) -> dict[str, int]:
+    """Return the distinct texts and how many samples gave each, the most frequent first, ties by text."""
+    counts: Counter[str] = Counter()
+    for text, (_, count) in zip(texts, ends, strict=True):
+        counts[text] += count
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

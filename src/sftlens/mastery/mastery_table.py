@@ -1,0 +1,96 @@
+"""How well a model masters a fact: the share of sampled completions with its object (arXiv 2509.16596)."""
+
+import hashlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sftlens.config.mastery import ProbingSettings
+from sftlens.data import templates
+from sftlens.data.buckets import BUCKETS, bucket
+from sftlens.mastery import completions
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def probe(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    facts: "pd.DataFrame",
+    sentences: Mapping[str, Sequence[str]],
+    settings: ProbingSettings,
+    progress: Callable[[int], object] = lambda rows: None,
+    *,
+    of: str = "",
+) -> "pd.DataFrame":
+    """Measure the mastery of each fact, all in memory (`sftlens.mastery.probing` does it in shards on disk).
+
+    Args:
+        model: pre-trained causal language model.
+        tokenizer: its tokenizer; adds BOS as it always does.
+        facts: columns fact_id, relation, subject and aliases (or object, where there are no aliases).
+        sentences: completion templates of each relation.
+        settings: number of samples and templates, temperature, length, seed.
+        progress: called with the number of finished (fact, template) pairs.
+        of: what stands for the model in the seeds of its samples.
+
+    Returns:
+        `facts` with the columns hits, trials (int64), mastery (float64 in [0, 1]), bucket (D0..D4) and
+        template_hits (list of int, in the order of the templates).
+    """
+    sentences = templates.first(sentences, settings.max_templates)
+    counts = [len(sentences[relation]) for relation in facts["relation"]]
+    hits = np.zeros(sum(counts), dtype=np.int64)
+    for drawn in completions.draw(model, tokenizer, facts, sentences, settings, of=of):
+        hits[drawn.prompts] = drawn.hits
+        progress(len(drawn.prompts))
+    per_fact = np.split(hits, np.cumsum(counts)[:-1]) if counts else []
+    return with_mastery(facts, [row.tolist() for row in per_fact], settings.samples)
+
+
+def with_mastery(facts: "pd.DataFrame", template_hits: Sequence[list[int]], samples: int) -> "pd.DataFrame":
+    """Return `facts` with the columns that `probe` adds, from each fact's hits by template."""
+    table = facts.reset_index(drop=True).copy()
+    table["hits"] = np.array([sum(row) for row in template_hits], dtype=np.int64)
+    table["trials"] = np.array([len(row) * samples for row in template_hits], dtype=np.int64)
+    table["mastery"] = table["hits"] / table["trials"]
+    table["bucket"] = [bucket(r) for r in table["mastery"]]
+    table["template_hits"] = list(template_hits)
+    return table
+
+
+def fixed_sample(table: "pd.DataFrame", count: int, purpose: str = "") -> "pd.DataFrame":
+    """Return `count` facts in the order of a hash of purpose and fact_id: fixed, part of every larger sample."""
+    hashes = [hashlib.sha256(f"{purpose}{fact_id}".encode()).digest() for fact_id in table["fact_id"]]
+    return table.iloc[sorted(range(len(table)), key=hashes.__getitem__)[:count]].reset_index(drop=True)
+
+
+def best_templates(mastery: "pd.DataFrame") -> dict[str, int]:
+    """Return for each relation the place of the template with the most hits; ties go to the earlier one."""
+    best = {}
+    for relation, rows in mastery.groupby("relation", sort=False)["template_hits"]:
+        best[str(relation)] = int(np.argmax(np.sum(rows.tolist(), axis=0)))
+    return best
+
+
+def counts(mastery: "pd.DataFrame", partly: Collection[str] = ()) -> list[dict[str, object]]:
+    """Return the number of facts per split and bucket as rows of metrics (Tables 1 and 8).
+
+    The metric is `facts`; in splits of which only a part was probed (`partly`) it is `facts_probed`, which says
+    nothing about how many there are.
+    """
+    size = mastery.groupby(["split", "bucket"]).size()
+    return [
+        {
+            "split": split,
+            "bucket": name,
+            "metric": "facts_probed" if split in partly else "facts",
+            "value": float(size.get((split, name), 0)),
+            "n": int(size.get((split, name), 0)),
+        }
+        for split in dict.fromkeys(mastery["split"])
+        for name in BUCKETS
+    ]

@@ -1,0 +1,1 @@
+"""How reliable a mastery measurement is: retest, posterior, variance, exposure, calibration."""

@@ -1,0 +1,175 @@
+"""The teacher-forced probability of a fact's answer: a companion of mastery that needs no sampling.
+
+For each fact and completion template, the probability (temperature 1) that the model continues the sentence with
+the answer at once: exp of the sum of the log-probabilities of the answer's tokens. Of several accepted answers the most
+probable counts: one may begin another ("New York", "New York City"), so their sum would count some completions twice.
+Mastery asks for more and for less: the answer anywhere in the completion, at a temperature below 1. So the two need not
+be equal, and `calibration` says how they are related.
+
+Tokens: sentence, a space and answer are encoded as one string, as text is. Where the sentence's own ids begin these,
+the rest is the answer; where the tokenizer joins the end of the sentence with what follows, their longest common
+beginning is the prompt, and the rest of the sentence is scored with the answer.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from sftlens import inference
+from sftlens.data import templates
+from sftlens.data.scoring import accepted
+from sftlens.errors import ModelError
+from sftlens.inference import forward
+from sftlens.inference.prompts import token_ids
+from sftlens.statistics import correlations, intervals
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+BINS = 10
+Prompts = dict[tuple[int, ...], list[tuple[tuple[int, ...], int, int]]]
+"""Distinct prompts, each with its continuations: (token ids, fact, template)."""
+
+
+def measure(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    facts: pd.DataFrame,
+    sentences: Mapping[str, Sequence[str]],
+    batch_tokens: int,
+    progress: Callable[[int], object] = lambda rows: None,
+) -> pd.DataFrame:
+    """Return the probability of each fact's answer.
+
+    Args:
+        model: pre-trained causal language model.
+        tokenizer: its tokenizer.
+        facts: columns fact_id, relation, subject and aliases (or object, where there are no aliases).
+        sentences: completion templates of each relation.
+        batch_tokens: prompt tokens computed side by side; speed and memory only.
+        progress: called with the number of finished prompts.
+
+    Returns:
+        fact_id, answer_probability (float64 in [0, 1], the mean over templates) and template_probabilities (list of
+        float, in the order of the templates).
+    """
+    prompts = _prompts(tokenizer, facts, sentences)
+    best = [np.zeros(len(sentences[relation])) for relation in facts["relation"]]
+    for scored, (_, fact, template) in _scored(model, prompts, batch_tokens, progress):
+        best[fact][template] = max(best[fact][template], float(np.exp(scored)))
+    return pd.DataFrame(
+        {
+            "fact_id": facts["fact_id"].tolist(),
+            "answer_probability": [float(row.mean()) for row in best],
+            "template_probabilities": [row.tolist() for row in best],
+        }
+    )
+
+
+def cut(sentence: Sequence[int], whole: Sequence[int]) -> int:
+    """Return how many ids the encoded sentence and the encoded `sentence answer` begin with alike."""
+    pairs = zip(sentence, whole, strict=False)
+    return next((i for i, (first, second) in enumerate(pairs) if first != second), min(len(sentence), len(whole)))
+
+
+def calibration(probability: np.ndarray, mastery: np.ndarray) -> list[dict[str, Any]]:
+    """Return how the probability of the answer is related to mastery, as rows of metrics; float [facts] each.
+
+    `mastery_by_probability`: the mean of R in ten bins of the probability (`bucket`: "probability 0.1-0.2"), with its
+    interval; `probability_in_bin`, the mean probability there. `probability_spearman`; `probability_brier`, the mean of
+    (probability - R)^2; `probability_ece`, the expected calibration error, the mean over facts of
+    |mean probability - mean R| of their bin (Naeini et al., AAAI 2015).
+    """
+    place = np.minimum((probability * BINS).astype(int), BINS - 1)
+    rows: list[dict[str, Any]] = []
+    error = 0.0
+    for number in sorted(set(place.tolist())):
+        inside = place == number
+        where = {"bucket": f"probability {number / BINS:g}-{(number + 1) / BINS:g}", "n": int(inside.sum())}
+        value, *bounds = intervals.mean(mastery[inside].tolist())
+        mean = float(probability[inside].mean())
+        error += abs(mean - value) * inside.sum() / len(mastery)
+        ends = dict(zip(("low", "high"), intervals.within_unit(bounds), strict=True))
+        rows.append({"metric": "mastery_by_probability", "value": value, **ends, **where})
+        rows.append({"metric": "probability_in_bin", "value": mean, **where})
+    value, *bounds = intervals.mean(((probability - mastery) ** 2).tolist())
+    low, high = intervals.within_unit(bounds)
+    count = len(mastery)
+    return [
+        *rows,
+        *correlations.row("probability_spearman", correlations.spearman(probability, mastery), count),
+        {"metric": "probability_brier", "value": value, "n": count, "low": low, "high": high},
+        {"metric": "probability_ece", "value": float(error), "n": count},
+    ]
+
+
+def _prompts(
+    tokenizer: "PreTrainedTokenizerBase", facts: pd.DataFrame, sentences: Mapping[str, Sequence[str]]
+) -> Prompts:
+    rows = zip(facts["relation"], facts["subject"], accepted(facts), strict=True)
+    asked = [
+        (templates.fill(sentence, subject), answer, fact, template)
+        for fact, (relation, subject, answers) in enumerate(rows)
+        for template, sentence in enumerate(sentences[relation])
+        for answer in answers
+    ]
+    starts = token_ids(tokenizer, [text for text, *_ in asked])
+    wholes = token_ids(tokenizer, [f"{text} {answer}" for text, answer, *_ in asked])
+    found: Prompts = {}
+    for (_, _, fact, template), start, whole in zip(asked, starts, wholes, strict=True):
+        length = cut(start, whole)
+        found.setdefault(tuple(whole[:length]), []).append((tuple(whole[length:]), fact, template))
+    return found
+
+
+@torch.inference_mode()
+def _scored(
+    model: "PreTrainedModel", prompts: Prompts, batch_tokens: int, progress: Callable[[int], object]
+) -> Iterator[tuple[float, tuple[tuple[int, ...], int, int]]]:
+    """Yield the log-probability of each continuation, with the continuation."""
+    asked = [list(prompt) for prompt in prompts]
+    continuations = list(prompts.values())
+    longest = max((len(c[0]) for listed in continuations for c in listed), default=0)
+    inference.check_prompts(asked, longest, model)
+    for batch in inference.batches(asked, batch_tokens, longest, mixed=forward.may_mix(model)):
+        listed = [(row, c) for row, place in enumerate(batch.places) for c in continuations[place]]
+        scores = _score_batch(model, batch, [row for row, _ in listed], [c[0] for _, c in listed])
+        yield from zip(scores, (c for _, c in listed), strict=True)
+        progress(len(batch.places))
+
+
+def _score_batch(
+    model: "PreTrainedModel", batch: inference.Batch, owners: Sequence[int], tokens: Sequence[Sequence[int]]
+) -> list[float]:
+    """Return the log-probabilities of continuations, each of the prompt that owns it.
+
+    Token by token on the state of the prompts, which are computed once for all their continuations; one that is
+    finished leaves the batch.
+    """
+    scores = np.zeros(len(tokens))
+    alive, parents = list(range(len(tokens))), torch.tensor(owners)
+    logits, state = forward.prefill(model, batch)
+    for step in range(max(map(len, tokens))):
+        read = torch.tensor([tokens[i][step] for i in alive])
+        logs = torch.log_softmax(logits, dim=-1)
+        scores[alive] += _finite(logs[parents.to(logs.device), read.to(logs.device)]).double().cpu().numpy()
+        going = [row for row, i in enumerate(alive) if len(tokens[i]) > step + 1]
+        if not going:
+            break
+        kept = torch.tensor(going)
+        state = forward.gather(state, parents[kept])
+        logits, state = forward.advance(model, state, read[kept].to(model.device))
+        alive, parents = [alive[row] for row in going], torch.arange(len(kept))
+    return [float(score) for score in scores]
+
+
+def _finite(values: torch.Tensor) -> torch.Tensor:
+    if bool(values.isnan().any()):
+        raise ModelError(
+            "the model's logits hold NaN: its weights are damaged or overflow their type; check the checkpoint, or "
+            "load it in float32"
+        )
+    return values

@@ -1,0 +1,148 @@
+"""Test-retest reliability of mastery: facts probed a second time with other random numbers."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from sftlens.config.mastery import ProbingSettings
+from sftlens.data.buckets import BUCKETS
+from sftlens.errors import DataError
+from sftlens.mastery import mastery_table
+from sftlens.mastery.quality import posterior as posteriors
+from sftlens.statistics import correlations, intervals
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+COLUMNS = (
+    "fact_id", "split", "relation", "hits", "trials", "mastery", "bucket",
+    "retest_hits", "retest_mastery", "retest_bucket", "expected_agreement", "expected_within_one",
+)  # fmt: skip
+RESAMPLES = 2000
+_MEASURED = ["hits", "trials", "mastery", "bucket", "template_hits", "low", "high", *posteriors.COLUMNS]
+
+
+def measure(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    table: pd.DataFrame,
+    sentences: Mapping[str, Sequence[str]],
+    settings: ProbingSettings,
+    count: int,
+    progress: Callable[[int], object] = lambda rows: None,
+) -> pd.DataFrame:
+    """Probe a sample of facts again, as they were probed but with the seed after `settings.seed`.
+
+    Args:
+        model, tokenizer, sentences, settings: those of the first probe.
+        table: its mastery table, all facts.
+        count: how many facts are probed again.
+        progress: called with the number of finished (fact, template) pairs.
+
+    Returns:
+        COLUMNS, one row a fact; the last two are what the first probe let one expect (see `expected`).
+
+    Raises:
+        DataError: the second probe has another number of trials than the first, so they measure different things.
+    """
+    chosen = mastery_table.fixed_sample(table, count, "retest\0")
+    asked = chosen.drop(columns=_MEASURED, errors="ignore")
+    other = settings.model_copy(update={"seed": settings.seed + 1})
+    again = mastery_table.probe(model, tokenizer, asked, sentences, other, progress)
+    if (again["trials"] != chosen["trials"]).any():
+        raise DataError(
+            f"the mastery table has {chosen['trials'].iloc[0]} trials a fact, the second probe "
+            f"{again['trials'].iloc[0]}; give the templates and probing settings that the table was made with, or "
+            "leave the second probe out (retest: 0)"
+        )
+    prior = posteriors.fit(table["hits"].to_numpy(), table["trials"].to_numpy())
+    chances = expected(chosen["hits"].to_numpy(), chosen["trials"].to_numpy(), prior)
+    added = {f"retest_{name}": again[name] for name in ("hits", "mastery", "bucket")}
+    found = chosen.assign(**added, expected_agreement=chances[0], expected_within_one=chances[1])
+    return found[list(COLUMNS)]
+
+
+def expected(hits: np.ndarray, trials: np.ndarray, prior: posteriors.Prior) -> tuple[np.ndarray, np.ndarray]:
+    """Return the probabilities that a second probe gives the same bucket, and one at most one bucket away.
+
+    They follow from the posterior of each fact's rate; float64 [facts] each.
+    """
+    chances = posteriors.predictive(hits, trials, prior)
+    first = _numbers(hits, trials)
+    second = _numbers(np.minimum(np.arange(chances.shape[1]), trials[:, None]), trials[:, None])
+    apart = np.abs(second - first[:, None])
+    return (chances * (apart == 0)).sum(axis=1), (chances * (apart <= 1)).sum(axis=1)
+
+
+def agreement(confusion: np.ndarray) -> dict[str, np.ndarray]:
+    """Return how well two probes agree, from the number of facts by first and second bucket, [..., 5, 5].
+
+    `retest_agreement` and `retest_within_one`: shares of facts in the same bucket, and at most one apart; `kappa`
+    (Cohen, Educ. Psychol. Meas. 20, 1960) and `kappa_quadratic` (Cohen, Psychol. Bull. 70, 1968): agreement beyond what
+    the two margins alone give, the latter with squared distances. NaN where all facts lie in one bucket.
+    """
+    count, places = confusion.sum(axis=(-2, -1)), np.arange(confusion.shape[-1])
+    apart = np.abs(places[:, None] - places)
+    return {
+        "retest_agreement": confusion[..., apart == 0].sum(axis=-1) / count,
+        "retest_within_one": confusion[..., apart <= 1].sum(axis=-1) / count,
+        "kappa": _beyond_chance(confusion, (apart > 0).astype(float)),
+        "kappa_quadratic": _beyond_chance(confusion, apart.astype(float) ** 2),
+    }
+
+
+def metrics(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the agreement of the two probes as rows of metrics, with 95 % intervals over facts.
+
+    Besides `agreement` (shares: Wilson; kappas: percentile bootstrap over facts): `retest_correlation` (Pearson, of R),
+    `retest_difference` (mean of second minus first R), and `expected_agreement` and `expected_within_one`, what the
+    posterior predicts; low and high are then where the observed share would lie in 95 % of second probes.
+    """
+    numbers = {name: place for place, name in enumerate(BUCKETS)}
+    confusion = np.zeros((len(numbers), len(numbers)))
+    np.add.at(confusion, (table["bucket"].map(numbers), table["retest_bucket"].map(numbers)), 1)
+    value, low, high = intervals.mean((table["retest_mastery"] - table["mastery"]).tolist())
+    count = len(table)
+    return [
+        *_agreements(confusion),
+        *correlations.row("retest_correlation", correlations.pearson(table["mastery"], table["retest_mastery"]), count),
+        {"metric": "retest_difference", "value": value, "n": count, "low": low, "high": high},
+        *(_prediction(name, table[name].to_numpy()) for name in ("expected_agreement", "expected_within_one")),
+    ]
+
+
+def _numbers(hits: np.ndarray, trials: np.ndarray) -> np.ndarray:
+    """Number of the bucket, 0 to 4; in whole numbers, so that no rounding moves an edge."""
+    return np.asarray(-(-4 * hits // np.maximum(trials, 1)))
+
+
+def _beyond_chance(confusion: np.ndarray, cost: np.ndarray) -> np.ndarray:
+    count = confusion.sum(axis=(-2, -1), keepdims=True)
+    chance = confusion.sum(axis=-1, keepdims=True) * confusion.sum(axis=-2, keepdims=True) / count
+    by_chance = (chance * cost).sum(axis=(-2, -1))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(1 - (confusion * cost).sum(axis=(-2, -1)) / np.where(by_chance > 0, by_chance, np.nan))
+
+
+def _agreements(confusion: np.ndarray) -> list[dict[str, Any]]:
+    count, found = int(confusion.sum()), agreement(confusion)
+    rows: list[dict[str, Any]] = []
+    for name in ("retest_agreement", "retest_within_one"):
+        low, high = intervals.wilson(round(float(found[name]) * count), count)
+        rows.append({"metric": name, "value": float(found[name]), "n": count, "low": low, "high": high})
+    draws = np.random.default_rng(0).multinomial(count, (confusion / count).ravel(), size=RESAMPLES)
+    drawn = agreement(draws.reshape(-1, *confusion.shape))
+    for name in ("kappa", "kappa_quadratic"):
+        if not np.isnan(found[name]):
+            low, high = np.nanquantile(drawn[name], (0.025, 0.975)).tolist()
+            rows.append({"metric": name, "value": float(found[name]), "n": count, "low": low, "high": high})
+    return rows
+
+
+def _prediction(metric: str, chances: np.ndarray) -> dict[str, Any]:
+    value, spread = float(chances.mean()), math.sqrt(float((chances * (1 - chances)).sum())) / len(chances)
+    low, high = max(0.0, value - intervals.Z95 * spread), min(1.0, value + intervals.Z95 * spread)
+    return {"metric": metric, "value": value, "n": len(chances), "low": low, "high": high}

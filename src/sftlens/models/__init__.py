@@ -1,0 +1,1 @@
+"""Models on disk: opening, checking, identifying and writing checkpoints, tensor by tensor."""

@@ -1,0 +1,185 @@
+"""LoRA adapters (Hu et al., ICLR 2022, arXiv 2106.09685) merged into their base, one tensor in memory at a time.
+
+W' = W + scaling B A, computed in fp32 and rounded to the base's type, as `merge_and_unload` of peft does; scaling is
+alpha / r, or alpha / sqrt(r) with rsLoRA (Kalajdzievski, arXiv 2312.03732). Whole tensors that an adapter brings
+(biases, `modules_to_save`) replace the base's. What cannot be merged like that is refused.
+"""
+
+import math
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sftlens.errors import ModelError
+from sftlens.files import read_json
+from sftlens.models.checkpoints import checked_tensor, make_readable, open_tensors
+from sftlens.models.identity import resolve
+from sftlens.models.safetensors_reader import TensorFolder, open_file
+from sftlens.models.safetensors_writer import TensorSpec, write_weights
+
+CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
+REMEDY = "merge it with peft (merge_and_unload, save_pretrained) and give that folder"
+PREFIX = "base_model.model."
+_PART = re.compile(r"(?P<module>.+)\.lora_(?P<kind>embedding_)?(?P<side>[AB])(?:\.weight)?")
+_UNSUPPORTED = (
+    "use_dora", "use_qalora", "lora_bias", "layer_replication", "trainable_token_indices", "target_parameters",
+    "alora_invocation_tokens", "use_bdlora", "arrow_config", "kasa_config", "velora_config", "monteclora_config",
+    "megatron_config", "loftq_config",
+)  # fmt: skip
+TOKENIZER = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "chat_template*")
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds a peft adapter rather than a model."""
+    return (folder / CONFIG).is_file()
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A LoRA adapter, checked against its base; nothing but its own, small tensors is in memory."""
+
+    folder: Path
+    config: Mapping[str, Any]
+    low_rank: Mapping[str, tuple[Tensor, Tensor, bool]]
+    """Name of the base's tensor -> A, B, and whether it is an embedding."""
+    whole: Mapping[str, Tensor]
+    """Name of the base's tensor -> what replaces it, before any low-rank change."""
+
+    def merged(self, name: str, tensor: Tensor) -> Tensor:
+        """Return what becomes of one tensor of the base: same shape and dtype."""
+        # peft stores an embedding whole beside its low-rank change.
+        tensor = self.whole[name].to(tensor.dtype) if name in self.whole else tensor
+        if name not in self.low_rank:
+            return tensor
+        a, b, embedding = self.low_rank[name]
+        change = (b.float() @ a.float()) * self.scaling(name.removesuffix(".weight"), a.shape[0])
+        if embedding:  # here peft rounds the change before it is added
+            return tensor + change.T.to(tensor.dtype)
+        return (tensor.float() + (change.T if self.config.get("fan_in_fan_out") else change)).to(tensor.dtype)
+
+    def scaling(self, module: str, rank: int) -> float:
+        """Return the factor of B A in one module; `alpha_pattern` has precedence, as in peft."""
+        patterns = self.config.get("alpha_pattern") or {}
+        alpha = next((v for k, v in patterns.items() if re.match(rf"(.*\.)?({k})$", module)), self.config["lora_alpha"])
+        return float(alpha) / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
+
+
+def read(folder: Path, base: TensorFolder) -> Adapter:
+    """Return the adapter of a folder. Raises ModelError when it is damaged, of another base, or cannot be merged."""
+    config = _config(folder)
+    if not (folder / WEIGHTS).is_file():
+        raise ModelError(f"{folder}: {WEIGHTS} is missing; save the adapter in safetensors format (peft's default)")
+    handle = open_file(folder / WEIGHTS)
+    tensors = {name.removeprefix(PREFIX): handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+    damaged = sorted(name for name, tensor in tensors.items() if not bool(tensor.isfinite().all()))
+    if damaged:
+        raise ModelError(f"{folder / WEIGHTS}: tensor {damaged[0]!r} holds NaN or Inf; training diverged, train again")
+    parts, whole = _parts(folder, tensors)
+    low_rank = {}
+    for module, sides in parts.items():
+        if sorted(sides) not in (["A", "B"], ["embedding_A", "embedding_B"]):
+            raise ModelError(f"{folder / WEIGHTS}: module {module!r} has only {', '.join(sides)}; fetch it again")
+        embedding = "embedding_A" in sides
+        a, b = (sides[f"embedding_{side}" if embedding else side] for side in "AB")
+        low_rank[f"{module}.weight"] = (a, b, embedding)
+    found = Adapter(folder, config, low_rank, whole)
+    _check(found, base)
+    return found
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG
+    config = read_json(path)
+    if not isinstance(config, dict) or config.get("peft_type") != "LORA":
+        kind = config.get("peft_type") if isinstance(config, dict) else None
+        raise ModelError(f"{path}: key 'peft_type' is {kind!r}, only LORA is merged here; {REMEDY}")
+    used = [key for key in _UNSUPPORTED if config.get(key)]
+    if used:
+        raise ModelError(f"{path}: key {used[0]!r} is set, and such an adapter is not merged here; {REMEDY}")
+    if not isinstance(config.get("lora_alpha"), int | float):
+        raise ModelError(f"{path}: key 'lora_alpha' is missing; fetch the file again")
+    return config
+
+
+def _parts(folder: Path, tensors: Mapping[str, Tensor]) -> tuple[dict[str, dict[str, Tensor]], dict[str, Tensor]]:
+    """Return the low-rank parts of each module, and the whole tensors."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    whole = {}
+    for name, tensor in tensors.items():
+        if found := _PART.fullmatch(name):
+            parts.setdefault(found["module"], {})[(found["kind"] or "") + found["side"]] = tensor
+        elif "lora_" in name:
+            raise ModelError(f"{folder / WEIGHTS}: tensor {name!r} is no part of plain LoRA; {REMEDY}")
+        else:
+            whole[name.replace(".base_layer.", ".").replace(".modules_to_save.", ".")] = tensor
+    return parts, whole
+
+
+def _check(adapter: Adapter, base: TensorFolder) -> None:
+    """Refuse an adapter whose tensors do not fit the base."""
+    named = adapter.config.get("base_model_name_or_path")
+    remedy = f"give the base that it was trained on ({CONFIG} names {named!r})"
+    known = set(base.names)
+    turned = bool(adapter.config.get("fan_in_fan_out"))
+    shapes = [(name, _shape(a, b, embedding or turned)) for name, (a, b, embedding) in adapter.low_rank.items()]
+    shapes += [(name, tuple(tensor.shape)) for name, tensor in adapter.whole.items()]
+    if not shapes:
+        raise ModelError(f"{adapter.folder / WEIGHTS}: holds no tensors; fetch the adapter again")
+    for name in adapter.whole.keys() - adapter.low_rank.keys():
+        if "lm_head.weight" not in known and ("embed_tokens" in name or "lm_head" in name):
+            raise ModelError(
+                f"{adapter.folder / CONFIG}: key 'modules_to_save': {base.folder} ties its embeddings, so that "
+                f"{name!r} cannot be replaced alone; {REMEDY}"
+            )
+    for name, shape in shapes:
+        if name not in known:
+            raise ModelError(f"{adapter.folder}: changes {name!r}, which {base.folder} does not have; {remedy}")
+        if shape != base.shape(name):
+            raise ModelError(
+                f"{adapter.folder}: changes {name!r} of shape {list(shape)}, in {base.folder} it has "
+                f"{list(base.shape(name))}; {remedy}; if its vocabulary was resized, {REMEDY}"
+            )
+
+
+def _shape(a: Tensor, b: Tensor, transposed: bool) -> tuple[int, ...]:
+    shape = (b.shape[0], a.shape[1])
+    return shape[::-1] if transposed else shape
+
+
+def merge(base: Path, adapter: Path, out: Path) -> None:
+    """Write the merged model into the new folder `out`, with the base's configuration.
+
+    The tokenizer is the adapter's, if it has one.
+
+    Raises ModelError as `read`, or when the base holds NaN or Inf.
+    """
+    source = open_tensors(base)
+    found = read(adapter, source)
+    dtypes = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+    kept = [name for name in source.names if source.dtype(name) in dtypes]
+    specs = [TensorSpec(name, source.shape(name), dtypes[source.dtype(name)]) for name in kept]
+
+    def tensors() -> Iterator[Tensor]:
+        return (found.merged(name, checked_tensor(source, name)) for name in kept)
+
+    out.mkdir(parents=True)
+    for pattern in ("config.json", "generation_config.json"):
+        _copy(resolve(base), pattern, out)
+    tokenizer = adapter if (adapter / "tokenizer.json").is_file() else resolve(base)
+    for pattern in TOKENIZER:
+        _copy(tokenizer, pattern, out)
+    write_weights(out, specs, tensors())
+    make_readable(out)
+
+
+def _copy(folder: Path, pattern: str, out: Path) -> None:
+    for path in folder.glob(pattern):
+        if path.is_file():
+            shutil.copyfile(path, out / path.name)

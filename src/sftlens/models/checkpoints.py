@@ -1,0 +1,278 @@
+"""Hugging Face checkpoints: loading and checking models and tokenizers, writing them."""
+
+from collections.abc import Callable
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import torch
+
+from sftlens.errors import ModelError
+from sftlens.files import atomic_path
+from sftlens.models.delta.reader import open_tensors
+from sftlens.models.identity import declared_geometry, describe, identity, make_readable, resolve, write_manifest
+from sftlens.models.placement import place
+from sftlens.models.safetensors_reader import INDEX, SINGLE, TensorFolder, weight_files
+from sftlens.runtime.lean_imports import with_meta_kernels
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = [
+    "INDEX",
+    "SINGLE",
+    "TensorFolder",
+    "Transform",
+    "architecture",
+    "check_geometry",
+    "checked_tensor",
+    "describe",
+    "identity",
+    "load_model",
+    "load_tokenizer",
+    "make_readable",
+    "open_tensors",
+    "quieten",
+    "read_config",
+    "read_generation_config",
+    "refuse_mismatch",
+    "refuse_untied",
+    "resolve",
+    "save_model",
+    "weight_files",
+    "write_manifest",
+]
+
+Transform = Callable[[str, torch.Tensor], torch.Tensor]
+FLOATS = {"F32", "BF16", "F16"}
+
+
+def read_config(path: Path) -> Any:
+    """Return the transformers configuration of a model folder. Raises ModelError when there is none."""
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers.models.auto.configuration_auto import AutoConfig
+
+    folder = resolve(path)
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: config.json is missing; give a complete Hugging Face folder")
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (ValueError, OSError, KeyError, StrictDataclassError) as error:
+        raise ModelError(
+            f"{folder}/config.json: transformers cannot read it ({_first_line(error)}); models that need "
+            "their own code are not run: use an architecture that transformers ships"
+        ) from None
+
+
+def load_model(
+    path: Path,
+    *,
+    dtype: torch.dtype | None = None,
+    device: str | None = None,
+    transform: Transform | None = None,
+) -> "PreTrainedModel":
+    """Load a causal language model for inference, checking every tensor.
+
+    Args:
+        path: Hugging Face folder or base.json pointer.
+        dtype: type of the weights in memory; None keeps the stored one.
+        device: torch device, or `auto` to spread the layers over all GPUs; None: `auto` where there are several GPUs,
+            else the GPU, else the CPU.
+        transform: called with each (name, stored tensor); its result is loaded in the tensor's place.
+
+    Returns:
+        The model in evaluation mode; `name_or_path` is its folder, for messages.
+
+    Raises:
+        ModelError: a tensor is missing, extra, wrongly shaped or holds NaN or Inf.
+        LaunchError: there is no such device.
+    """
+    folder = resolve(path)
+    quieten()
+    config = read_config(folder)
+    source = open_tensors(folder)
+    tensors = _checked_tensors(source, transform)
+    kind, stored = architecture(folder, config), next(iter(tensors.values())).dtype
+    model, info = with_meta_kernels(
+        lambda: kind.from_pretrained(
+            None,
+            config=config,
+            state_dict=tensors,
+            dtype=dtype or stored,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
+    )
+    refuse_mismatch(source, info)
+    # transformers leaves the two apart when a checkpoint stores different values for what config.json ties.
+    tied = model.config.tie_word_embeddings
+    if tied and model.get_output_embeddings().weight is not model.get_input_embeddings().weight:
+        refuse_untied(source)
+    model.name_or_path = str(folder)
+    read_generation_config(folder, model)
+    return place(model, device).eval()
+
+
+def read_generation_config(folder: Path, model: "PreTrainedModel") -> None:
+    """Give a model the generation settings that lie beside its weights, if there are any."""
+    if (folder / "generation_config.json").is_file():
+        from transformers import GenerationConfig
+
+        model.generation_config = GenerationConfig.from_pretrained(folder)
+
+
+def architecture(folder: Path, config: Any) -> Any:
+    """Return transformers' class of a causal language model for a configuration. Raises ModelError."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    if getattr(config, "quantization_config", None):
+        raise ModelError(
+            f"{folder}/config.json: key 'quantization_config': quantised weights can be neither fine-tuned "
+            "nor restored; point to the model in bfloat16 or float32"
+        )
+    try:
+        return MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    except KeyError:
+        raise ModelError(
+            f"{folder}/config.json: model_type {config.model_type!r} has no causal language model in "
+            "transformers; point the model to a decoder such as LLaMA, Qwen or Mistral"
+        ) from None
+
+
+def _checked_tensors(source: TensorFolder, transform: Transform | None) -> dict[str, torch.Tensor]:
+    tensors = {}
+    for name in source.names:
+        tensor = checked_tensor(source, name)
+        tensors[name] = transform(name, tensor) if transform else tensor
+    if not tensors:
+        raise ModelError(f"{source.folder}: the checkpoint holds no tensors; fetch it again")
+    return tensors
+
+
+def checked_tensor(source: TensorFolder, name: str) -> torch.Tensor:
+    """Return one tensor as stored. Raises ModelError when it is of no usable type or holds NaN or Inf."""
+    if source.dtype(name) not in FLOATS:
+        raise ModelError(
+            f"{source.file(name)}: tensor {name!r} is stored as {source.dtype(name)}; only "
+            f"{', '.join(sorted(FLOATS))} are read: point to the model in bfloat16 or float32"
+        )
+    tensor = source.get(name)
+    # A sum is finite unless an element is not (or the sum overflows: then look at each element).
+    if not bool(tensor.float().sum().isfinite()) and not bool(tensor.isfinite().all()):
+        raise ModelError(
+            f"{source.file(name)}: tensor {name!r} holds NaN or Inf; the checkpoint is damaged or "
+            "training diverged: fetch it again or train with a lower learning rate"
+        )
+    return tensor
+
+
+def refuse_mismatch(source: TensorFolder, info: dict[str, Any]) -> None:
+    """Raise ModelError for the first of `missing_keys`, `unexpected_keys` and `mismatched_keys` (as transformers')."""
+    remedy = "the weights do not belong to this config.json: fetch both from the same revision"
+    if info["missing_keys"]:
+        name = min(info["missing_keys"])
+        raise ModelError(f"{source.folder}: tensor {name!r} is in none of the weight files; {remedy}")
+    if info["unexpected_keys"]:
+        name = min(info["unexpected_keys"])
+        raise ModelError(f"{source.file(name)}: tensor {name!r} is unknown to the architecture; {remedy}")
+    if info["mismatched_keys"]:
+        name, found, wanted = min(info["mismatched_keys"])
+        raise ModelError(
+            f"{source.file(name)}: tensor {name!r} has shape {list(found)}, config.json asks for "
+            f"{list(wanted)}; {remedy}"
+        )
+
+
+def refuse_untied(source: TensorFolder) -> NoReturn:
+    """Raise the ModelError of weight files that hold two different tensors for what config.json ties."""
+    raise ModelError(
+        f"{source.folder}/config.json: tie_word_embeddings is true, but the weight files hold a "
+        "different output embedding; set tie_word_embeddings to false, or take lm_head.weight out"
+    )
+
+
+def load_tokenizer(path: Path, bos: str = "require") -> "PreTrainedTokenizerBase":
+    """Load a fast tokenizer and check its special tokens.
+
+    Args:
+        path: Hugging Face folder or base.json pointer.
+        bos: `require` refuses a tokenizer without BOS; `none` runs without BOS (Qwen has none); `own` takes the
+            tokenizer as it is.
+
+    Raises:
+        ModelError: no fast tokenizer, no EOS, EOS put behind every text, no BOS although one is required, or a token
+            whose id, added tokens included, lies outside the vocabulary of the model in the same folder.
+    """
+    from transformers.models.auto.tokenization_auto import AutoTokenizer
+
+    folder = resolve(path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # the tokenizers library raises plain Exception on a damaged file
+        raise ModelError(f"{folder}: no usable tokenizer ({_first_line(error)}); put tokenizer.json there") from None
+    if not tokenizer.is_fast:
+        raise ModelError(f"{folder}: the tokenizer is not a fast one, offsets are needed; add tokenizer.json")
+    if tokenizer.eos_token_id is None:
+        raise ModelError(
+            f"{folder}: the tokenizer has no EOS token, so no answer could end; set eos_token in tokenizer_config.json"
+        )
+    if tokenizer("a")["input_ids"][-1:] == [tokenizer.eos_token_id]:
+        raise ModelError(
+            f"{folder}: the tokenizer ends every text with EOS, so nothing could be completed; set "
+            "add_eos_token to false in tokenizer_config.json"
+        )
+    if bos == "none":
+        tokenizer.bos_token = None
+    elif bos == "require" and tokenizer.bos_token_id is None:
+        raise ModelError(
+            f"{folder}: the tokenizer has no BOS token; set `bos: none` for this model to do without one "
+            "(by hand: --bos none), or bos_token in tokenizer_config.json"
+        )
+    if (folder / "config.json").is_file():
+        _refuse_foreign(folder, tokenizer)
+    return tokenizer
+
+
+def _refuse_foreign(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Refuse a tokenizer with an id that the model has no row for; rows without a token are common and harmless."""
+    rows = read_config(folder).get_text_config().vocab_size
+    token, largest = max(tokenizer.get_vocab().items(), key=itemgetter(1))
+    if largest >= rows:
+        raise ModelError(
+            f"{folder}: the tokenizer's token {token!r} has id {largest}, outside the model's vocabulary of {rows} "
+            "(vocab_size in config.json); use the tokenizer that belongs to the model, or take tokens that were added "
+            "to it out of tokenizer.json"
+        )
+
+
+def save_model(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase | None", folder: Path) -> None:
+    """Write model, configuration and tokenizer as a Hugging Face folder, atomically, readable for all."""
+    quieten()
+    with atomic_path(folder) as partial:
+        model.save_pretrained(partial)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(partial)
+        make_readable(partial)
+
+
+def quieten() -> None:
+    """Turn off transformers' own bars and load reports: problems are raised, not printed."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
+def check_geometry(folder: Path, declared: dict[str, Any], model: str) -> None:
+    """Refuse a folder whose config.json contradicts the geometry that the configuration declares."""
+    found = declared_geometry(read_config(folder))
+    for key, value in declared.items():
+        if found[key] != value:
+            raise ModelError(
+                f"{folder}/config.json: {key} is {found[key]}, but models.{model}.geometry.{key} says "
+                f"{value}; correct the configuration or point to the right model"
+            )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,1 @@
+"""A fine-tuned model stored as its lossless difference from the base: checkpoint <-> delta."""

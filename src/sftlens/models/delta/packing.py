@@ -1,0 +1,129 @@
+"""Storing a fine-tuned model as its difference from the base model, and getting it back bit for bit.
+
+A delta is a folder like a checkpoint's, with `delta.json` and `delta.bin` in the place of the weight files. Every
+reader of models opens it like a checkpoint (`delta_tensors.open_tensors`), and `model_folders.identity` is the same.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sftlens.errors import ModelError
+from sftlens.files import atomic_path, write_json
+from sftlens.models import identity
+from sftlens.models.delta import codec, manifest
+from sftlens.models.delta.reader import LENGTH_BYTES, TYPES, DeltaTensors, base_pieces, comparable, open_tensors
+from sftlens.models.safetensors_reader import TensorFolder, raw_bytes
+
+Progress = Callable[[int], object]
+
+
+def pack(base: Path, finetuned: Path, folder: Path, progress: Progress = lambda elements: None) -> None:
+    """Write a fine-tuned model as a delta; one tensor of each model is in use at a time.
+
+    A tensor that the base lacks, or has in another shape, is stored whole. Where the base has another floating
+    point type, the difference is that from its elements cast to the fine-tuned model's type.
+
+    Args:
+        base: folder or pointer of the model that was fine-tuned.
+        finetuned: folder of the result.
+        folder: where the delta is made, atomically.
+        progress: called with the number of elements after each tensor.
+
+    Raises:
+        ModelError: a file is damaged, the models have no tensor in common, or a tensor is of a type without a place.
+    """
+    before, after = open_tensors(base), open_tensors(finetuned)
+    _check(before, after)
+    contents = identity.contents(finetuned)
+    with atomic_path(folder) as partial:
+        partial.mkdir()
+        _copy_companions(after, contents, partial)
+        with (partial / manifest.DATA).open("wb") as data:
+            files = {file: {**contents[file], "header": _pack_header(after, file, data)} for file in after.weights}
+            tensors = {}
+            for name in after.names:
+                tensors[name] = _pack_tensor(before, after, name, data)
+                progress(prod(after.shape(name)))
+            size = data.tell()
+        place = {"path": manifest.relative(base, folder), "identity": identity.identity(base)}
+        record = {"schema": manifest.SCHEMA, "base": place, "bytes": size, "files": files, "tensors": tensors}
+        write_json(partial / manifest.RECORD, record)
+        identity.make_readable(partial)
+
+
+def unpack(delta: Path, folder: Path, base: Path | None = None, progress: Progress = lambda elements: None) -> None:
+    """Write the checkpoint that a delta was made from, every file bit for bit.
+
+    Args:
+        delta: folder of a delta.
+        folder: where the checkpoint is made, atomically.
+        base: folder or pointer of the base model; None: where the delta says.
+        progress: called with the number of elements after each tensor.
+
+    Raises:
+        ModelError: the delta is damaged, or the base is not the one it was made from.
+    """
+    stored = DeltaTensors(delta, base)
+    contents = identity.contents(delta)
+    with atomic_path(folder) as partial:
+        partial.mkdir()
+        _copy_companions(stored, contents, partial)
+        for file in stored.weights:
+            header = stored.header(file)
+            with (partial / file).open("wb") as out:
+                out.write(header.raw)
+                for name in header.names:
+                    out.write(raw_bytes(stored.get(name)))
+                    progress(prod(stored.shape(name)))
+        identity.make_readable(partial)
+        if identity.write_manifest(partial) != contents:
+            raise ModelError(f"{delta}: holds another checkpoint than it says; copy it again, or make the delta again")
+
+
+def _check(base: TensorFolder, finetuned: TensorFolder) -> None:
+    for name in finetuned.names:
+        if finetuned.dtype(name) not in TYPES:
+            raise ModelError(
+                f"{finetuned.file(name)}: tensor {name!r} is {finetuned.dtype(name)}, which a delta cannot hold; keep "
+                "this model as a checkpoint"
+            )
+    if not set(base.names) & set(finetuned.names):
+        raise ModelError(
+            f"{base.folder}: has no tensor in common with {finetuned.folder}; give the base model that was fine-tuned"
+        )
+
+
+def _copy_companions(model: TensorFolder, contents: dict[str, Any], target: Path) -> None:
+    """Copy every file of a model but its weights."""
+    for name in sorted(set(contents) - set(model.weights)):
+        shutil.copyfile(model.folder / name, target / name)
+
+
+def _pack_header(model: TensorFolder, file: str, data: BinaryIO) -> dict[str, int]:
+    raw = model.header(file).raw
+    return {"offset": data.tell(), "bytes": data.write(codec.compress(raw)), "size": len(raw)}
+
+
+def _pack_tensor(base: TensorFolder, finetuned: TensorFolder, name: str, data: BinaryIO) -> dict[str, Any]:
+    """Append one tensor to the data and return its entry in the record."""
+    tensor = finetuned.get(name)
+    before = base.get(name) if name in base.names and comparable(base, finetuned, name) else None
+    own, theirs = hashlib.sha256(), hashlib.sha256()
+    offset = data.tell()
+    for earlier, piece in base_pieces(before, tensor):
+        frame = codec.encode(piece, earlier)
+        data.write(len(frame).to_bytes(LENGTH_BYTES, "little") + frame)
+        own.update(raw_bytes(piece))
+        if earlier is not None:
+            theirs.update(raw_bytes(earlier))
+    return {
+        "dtype": finetuned.dtype(name),
+        "shape": list(finetuned.shape(name)),
+        "offset": offset,
+        "sha256": own.hexdigest(),
+        "base_sha256": None if before is None else theirs.hexdigest(),
+    }

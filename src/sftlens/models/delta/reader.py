@@ -1,0 +1,188 @@
+"""The tensors of a model folder, whether it holds weights or a delta; a delta is decoded as it is read."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from sftlens.errors import ModelError
+from sftlens.models.delta import codec, manifest
+from sftlens.models.identity import resolve
+from sftlens.models.safetensors_reader import Header, TensorFolder, parse_header, raw_bytes
+
+TYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+"""The types that a delta holds, by safetensors' words."""
+LENGTH_BYTES = 4
+"""Before each frame of a tensor stands its length, little-endian."""
+
+
+def open_tensors(path: Path) -> TensorFolder:
+    """Open the tensors of a model folder or pointer. Raises ModelError on missing or damaged files."""
+    folder = resolve(path)
+    return DeltaTensors(folder) if manifest.is_delta(folder) else TensorFolder(folder)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What delta.json says about one tensor."""
+
+    dtype: str
+    """Its type in safetensors' words."""
+    shape: list[int]
+    """Its shape."""
+    offset: int
+    """Where its frames begin in delta.bin, bytes."""
+    sha256: str
+    """Of its bytes."""
+    base_sha256: str | None
+    """Of the base's, cast to this type; None: the tensor is stored whole."""
+
+
+class DeltaTensors(TensorFolder):
+    """The tensors of a fine-tuned model that is stored as a delta, each decoded and checked when it is asked for."""
+
+    def __init__(self, folder: Path, base: Path | None = None) -> None:
+        """Open a delta.
+
+        Args:
+            folder: what `deltas.pack` made.
+            base: folder or pointer of the base model; None: where the record says.
+
+        Raises:
+            ModelError: the delta is damaged, or the base is not there or is no model.
+        """
+        self.folder = folder
+        self._data = folder / manifest.DATA
+        self._record = manifest.read(folder)
+        self._entries = {name: _entry(folder, name, value) for name, value in self._record["tensors"].items()}
+        self._base = open_tensors(base or manifest.base_of(folder))
+        self._known = set(self._base.names)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the tensors in the order of the checkpoint that was packed."""
+        return list(self._entries)
+
+    @property
+    def weights(self) -> list[str]:
+        """Names of the weight files that the delta stands for."""
+        return list(self._record["files"])
+
+    def header(self, file: str) -> Header:
+        """Header of one of these weight files."""
+        place = self._record["files"][file]["header"]
+        with self._data.open("rb") as data:
+            data.seek(place["offset"])
+            frame = data.read(place["bytes"])
+        try:
+            return parse_header(codec.decompress(frame, place["size"]))
+        except ValueError:
+            raise self._damaged(f"the header of {file}") from None
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of one tensor."""
+        return tuple(self._entries[name].shape)
+
+    def dtype(self, name: str) -> str:
+        """Type of one tensor in safetensors' words, such as BF16."""
+        return self._entries[name].dtype
+
+    def file(self, name: str) -> Path:
+        """The file that one tensor lies in."""
+        return self._data
+
+    def get(self, name: str) -> Tensor:
+        """Return one tensor, bit for bit the one that was packed. Raises ModelError on a wrong base or damaged data."""
+        entry = self._entries[name]
+        base = self._before(name)
+        tensor = torch.empty(entry.shape, dtype=TYPES[entry.dtype])
+        digest = hashlib.sha256()
+        with self._data.open("rb") as data:
+            data.seek(entry.offset)
+            for piece in base_pieces(base, tensor):
+                self._decode(name, data, *piece)
+                digest.update(raw_bytes(piece[1]))
+        if digest.hexdigest() != entry.sha256:
+            raise self._blamed(name, base, tensor.dtype)
+        return tensor
+
+    def _before(self, name: str) -> Tensor | None:
+        if self._entries[name].base_sha256 is None:
+            return None
+        if name not in self._known or self._base.shape(name) != self.shape(name):
+            raise self._wrong_base(name, self._base.folder)
+        return self._base.get(name)
+
+    def _decode(self, name: str, data: BinaryIO, base: Tensor | None, out: Tensor) -> None:
+        frame = data.read(int.from_bytes(data.read(LENGTH_BYTES), "little"))
+        try:
+            codec.decode(frame, base, out)
+        except ValueError:
+            raise self._damaged(f"tensor {name!r}") from None
+
+    def _blamed(self, name: str, base: Tensor | None, dtype: torch.dtype) -> ModelError:
+        """Return the error of a tensor that came out different: the base's fault, or the data's."""
+        if base is not None and sha256_of(base, dtype) != self._entries[name].base_sha256:
+            return self._wrong_base(name, self._base.file(name))
+        return self._damaged(f"tensor {name!r}")
+
+    def _wrong_base(self, name: str, place: Path) -> ModelError:
+        return ModelError(
+            f"{place}: tensor {name!r} is not the one that the delta {self.folder} was made from; put that base model "
+            f"back (its content hash is {self._record['base']['identity'][:16]}...), or correct key 'base.path' in "
+            f"{manifest.RECORD}"
+        )
+
+    def _damaged(self, what: str) -> ModelError:
+        return ModelError(f"{self._data}: {what} is damaged; copy the file again, or make the delta again")
+
+
+def _entry(folder: Path, name: str, value: Any) -> Entry:
+    try:
+        entry = Entry(**value)
+    except TypeError:
+        entry = None
+    if entry is None or entry.dtype not in TYPES:
+        raise ModelError(f"{folder / manifest.RECORD}: tensor {name!r} is described incompletely; make the delta again")
+    return entry
+
+
+def base_pieces(base: Tensor | None, tensor: Tensor) -> Iterator[tuple[Tensor | None, Tensor]]:
+    """Yield base (cast to the tensor's type; None where there is none) and tensor side by side, piece by piece."""
+    own = codec.pieces(tensor)
+    if base is None:
+        yield from ((None, piece) for piece in own)
+    else:
+        for before, piece in zip(codec.pieces(base), own, strict=True):
+            yield codec.cast(before, tensor.dtype), piece
+
+
+def sha256_of(tensor: Tensor, dtype: torch.dtype) -> str:
+    """Return the SHA-256 of a tensor's bytes after a cast to `dtype`."""
+    digest = hashlib.sha256()
+    for piece in codec.pieces(tensor):
+        digest.update(raw_bytes(codec.cast(piece, dtype)))
+    return digest.hexdigest()
+
+
+def comparable(base: TensorFolder, finetuned: TensorFolder, name: str) -> bool:
+    """Whether a tensor of both models has one shape, and one type or two of floating point numbers."""
+    if base.shape(name) != finetuned.shape(name):
+        return False
+    types = [TYPES.get(folder.dtype(name)) for folder in (base, finetuned)]
+    return types[0] == types[1] or all(t is not None and t.is_floating_point for t in types)

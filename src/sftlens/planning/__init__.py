@@ -1,0 +1,1 @@
+"""What a study costs before anything runs: cells -> jobs -> device hours, bytes and disk."""

@@ -1,0 +1,253 @@
+"""What each job of a study is expected to take: device time, bytes read and written, from geometry and rates.
+
+An expectation, where `durations` has limits: the same amounts of work (`amounts`), divided by the rates of `plan`.
+"""
+
+from dataclasses import dataclass
+from math import ceil, log
+
+from sftlens.config.rates import DeviceRates
+from sftlens.config.study import Model, Study
+from sftlens.dag.cells import SHRINK, Cell
+from sftlens.data.buckets import BUCKETS
+from sftlens.planning.job_list import Job
+from sftlens.resources import amounts
+from sftlens.resources.memory import BYTES, STORED, parameters
+from sftlens.resources.requests import Resources
+
+STATE = 12
+"""Bytes of a parameter in a saved training state: fp32 weights and AdamW's two moments."""
+RELATIONS = amounts.IN_DOMAIN + amounts.OUT_OF_DOMAIN
+CHANGES_PASSES, RESTORE_PASSES = 5, 3
+"""How often scripts/changes.py and scripts/restore.py read both models."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What jobs take together."""
+
+    jobs: int = 0
+    gpu_seconds: float = 0.0
+    """Seconds of all GPUs that a job holds, idle or not."""
+    cpu_seconds: float = 0.0
+    """Seconds of the processes of jobs without a GPU."""
+    read: float = 0.0
+    """Bytes, from the file system; page caches left aside."""
+    written: float = 0.0
+    """Bytes."""
+
+    def __add__(self, other: "Cost") -> "Cost":
+        """Return both together."""
+        return Cost(
+            self.jobs + other.jobs,
+            self.gpu_seconds + other.gpu_seconds,
+            self.cpu_seconds + other.cpu_seconds,
+            self.read + other.read,
+            self.written + other.written,
+        )
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one job does."""
+
+    seconds: float = 0.0
+    """Computing, besides starting, reading and writing."""
+    read: float = 0.0
+    """Bytes."""
+    written: float = 0.0
+    """Bytes."""
+    shared: float = 0.0
+    """Bytes that all nodes write at once, each its part."""
+
+
+class Costs:
+    """The costs of a study's jobs."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._rates = study.plan
+        self._resources = Resources(study)
+        self._questions = amounts.questions(study)
+
+    def of(self, job: Job) -> Cost:
+        """Return what one job takes."""
+        if job.rule == "all":
+            return Cost(jobs=1)
+        if not job.model or job.rule == "training_order":
+            return Cost(1, cpu_seconds=self._rates.draw_seconds, written=self._rates.job_bytes)
+        model = self._study.models[job.model]
+        work, devices = self._work(job, model), self._devices(job, model)
+        alone = work.written + work.shared / model.launch.nodes
+        moving = work.read / self._rates.read + alone / self._rates.write
+        gpus = bool(model.launch.gpus_per_node) and job.rule not in ("base", "changes")
+        start = (self._rates.gpu if gpus else self._rates.cpu).start_seconds
+        seconds = devices * (start + moving + work.seconds)
+        written = work.written + work.shared + self._rates.job_bytes
+        return Cost(1, seconds * gpus, seconds * (not gpus), work.read, written)
+
+    def tuned(self, model: Model) -> float:
+        """Return the bytes of a fine-tuned model as it is kept."""
+        share = self._rates.delta_share if self._study.finetuning.keep == "deltas" else 1.0
+        return share * self.trained(model)
+
+    def trained(self, model: Model) -> float:
+        """Return the bytes of a fine-tuned model as training writes it."""
+        return float(BYTES[self._study.finetuning.dtype].weights * parameters(model.geometry))
+
+    def training_seconds(self, model: Model, cell: Cell) -> float:
+        """Return the seconds of a training's steps, without start, loading and saving."""
+        settings, launch, rates = self._study.finetuning, model.launch, self._device(model)
+        work = amounts.training(model, settings, self.examples(cell), self._rates.sample_tokens)
+        computing = min(launch.world_size, settings.batch_size)
+        share = ceil(settings.batch_size / launch.world_size)
+        rounds = ceil(share / (settings.micro_batch_size or share))
+        overhead = work.steps * rounds * 3 * model.geometry.layers * rates.layer_seconds
+        exchange = rates.exchange if launch.nodes == 1 else rates.exchange_nodes
+        operations = work.operations * _computing(model) / parameters(model.geometry)
+        return operations / (rates.operations * computing) + overhead + work.exchanged / exchange
+
+    def states(self, model: Model, cell: Cell) -> int:
+        """Return how many states of a training are saved until it ends."""
+        settings = self._study.finetuning
+        by_steps = ceil(self.examples(cell) * settings.epochs / settings.batch_size) // (
+            settings.checkpoint_steps or 10**9
+        )
+        return int(self.training_seconds(model, cell) / (60 * settings.checkpoint_minutes)) + by_steps
+
+    def examples(self, cell: Cell) -> int:
+        """Return how many examples a cell is trained on: a bucket is thought to hold a fifth of the train questions."""
+        there = self._questions["train"] // (1 if cell.train_set == "mixed" else len(BUCKETS))
+        return there if cell.scale == "all" else min(int(cell.scale), there)
+
+    def answers(self, cell: Cell) -> int:
+        """Return how many questions an evaluation of a cell asks."""
+        trained = self.examples(cell) if cell.trained else 0
+        return self._questions["test"] + self._questions["testood"] + trained
+
+    def base(self, model: Model) -> float:
+        """Return the bytes of a base model's weights."""
+        return float((4 if model.source == "pretrain" else STORED) * parameters(model.geometry))
+
+    def _work(self, job: Job, model: Model) -> Work:
+        if job.rule == "base":
+            return self._fetching(model)
+        if job.rule in ("mastery", "mastery_quality", "choose_templates"):
+            return Work(self._probing(job, model) / self._probers(job, model), self.base(model))
+        assert job.product
+        cell = job.product.cell
+        if job.rule == "finetune":
+            return self._training(model, cell)
+        one, pair = self._opened(model, cell), self.base(model) + self._opened(model, cell)
+        decoding, passing = self._decoding(model, cell), self._rates.pass_ns * 1e-9 * parameters(model.geometry)
+        if job.rule == "changes":
+            return Work(CHANGES_PASSES * (decoding + passing), CHANGES_PASSES * pair)
+        if job.rule == "divergence":
+            return Work(decoding + self._comparing(model), pair)
+        passes = RESTORE_PASSES + (job.product.order == SHRINK) if job.rule == "restore" else 0
+        written = self.answers(cell) * self._rates.answer_bytes
+        seconds = self._answering(model, cell) + (passes or 1) * decoding + passes * passing
+        return Work(seconds, passes * pair if passes else one, written)
+
+    def _fetching(self, model: Model) -> Work:
+        size = self.base(model)
+        if model.source == "pretrain":
+            tokens = self._documents() * self._rates.sentence_tokens * model.pretraining.epochs
+            return Work(6 * _computing(model) * tokens / self._rates.cpu.operations, written=size)
+        downloads = model.source == "hub"
+        return Work(downloads * size / self._rates.download, size, downloads * size)
+
+    def _documents(self) -> float:
+        """Return the documents of the corpus: a fact's number of statements is log-uniform (docs/world.md)."""
+        world, facts = self._study.world, sum(self._questions.values())
+        mean = (world.max_exposure - 1) / max(log(world.max_exposure), 1e-9)
+        extra = world.extra * (world.extra_statements + world.extra_questions)
+        stated = facts * (1 - world.unseen_share) * mean
+        return stated + RELATIONS * (extra + world.calibration * world.calibration_statements)
+
+    def _training(self, model: Model, cell: Cell) -> Work:
+        settings, plain, count = self._study.finetuning, self.trained(model), parameters(model.geometry)
+        read = self.base(model) * (1 if settings.zero_stage >= 3 else model.launch.nodes) + plain  # and to hash it
+        written, states = plain, float(self.states(model, cell) * STATE * count)
+        seconds = self.training_seconds(model, cell)
+        if settings.keep == "deltas":
+            seconds += self._rates.pack_ns * 1e-9 * count
+            read, written = read + plain + self.base(model), written + self.tuned(model)
+        return Work(seconds, read, written, states)
+
+    def _probing(self, job: Job, model: Model) -> float:
+        study, quality = self._study, self._study.experiments.mastery
+        if job.rule == "choose_templates":
+            return self._sampling(model, study.world.calibration * RELATIONS, amounts.TEMPLATES)
+        facts, templates = sum(self._questions.values()), self._templates(model)
+        if job.rule == "mastery":
+            return 0.0 if model.mastery else self._sampling(model, facts, templates)
+        assert quality
+        again = self._sampling(model, quality.retest, templates)
+        tokens = facts * templates * (self._rates.sentence_tokens + self._rates.answer_tokens)
+        return again + quality.answer_probability * self._asking(model, tokens, tokens / study.probing.batch_tokens)
+
+    def _sampling(self, model: Model, facts: int, templates: int) -> float:
+        probing, rates = self._study.probing, self._rates
+        prompts, drawn = facts * templates, probing.samples * probing.max_new_tokens
+        tokens = prompts * (rates.sentence_tokens + drawn / rates.shared_prefixes)
+        held = prompts * probing.samples * (rates.sentence_tokens + probing.max_new_tokens)
+        return self._asking(model, tokens, ceil(held / probing.batch_tokens) * probing.max_new_tokens)
+
+    def _answering(self, model: Model, cell: Cell) -> float:
+        settings, rates = self._study.evaluation, self._rates
+        asked = self.answers(cell)
+        tokens = asked * (rates.sample_tokens + rates.answer_tokens)
+        held = asked * (rates.sample_tokens + settings.max_new_tokens)
+        answering = self._asking(model, tokens, ceil(held / settings.batch_tokens) * settings.max_new_tokens)
+        return answering + self._sampling(model, settings.reprobe, self._templates(model))
+
+    def _comparing(self, model: Model) -> float:
+        """Seconds of one completion of each best-known test fact, and three looks at the next token."""
+        settings, rates = self._study.divergence, self._rates
+        facts = self._questions["test"] // len(BUCKETS)
+        tokens = facts * (rates.sentence_tokens + settings.max_new_tokens + 3 * rates.sample_tokens)
+        batches = ceil(facts * rates.sample_tokens / settings.batch_tokens)
+        return self._asking(model, tokens, batches * (3 + settings.max_new_tokens))
+
+    def _asking(self, model: Model, tokens: float, passes: float) -> float:
+        """Seconds of so many tokens in so many forward passes; layers on several GPUs work one after another."""
+        rates, of = self._device(model), _computing(model)
+        reading = STORED * of / rates.memory + model.geometry.layers * rates.layer_seconds
+        return 2 * of * tokens / rates.operations + passes * reading
+
+    def _templates(self, model: Model) -> int:
+        chosen, choice = amounts.sentences(self._study, 1), self._study.template_choice
+        own = model.source == "pretrain" and not model.templates
+        return min(chosen, choice.seen + choice.held_out) if own else chosen
+
+    def _opened(self, model: Model, cell: Cell) -> float:
+        """Bytes that are read to have the model of a cell."""
+        if not cell.trained:
+            return self.base(model)
+        return self.tuned(model) + self.base(model) * (self._study.finetuning.keep == "deltas")
+
+    def _decoding(self, model: Model, cell: Cell) -> float:
+        deltas = cell.trained and self._study.finetuning.keep == "deltas"
+        return deltas * self._rates.decode_ns * 1e-9 * parameters(model.geometry)
+
+    def _device(self, model: Model) -> DeviceRates:
+        return self._rates.gpu if model.launch.gpus_per_node else self._rates.cpu
+
+    def _probers(self, job: Job, model: Model) -> int:
+        return self._resources.probers(model) if job.rule == "mastery" else 1
+
+    def _devices(self, job: Job, model: Model) -> int:
+        """Processes of a job, or the GPUs it holds."""
+        if job.rule == "finetune":
+            return model.launch.world_size
+        probers = self._probers(job, model)
+        if not model.launch.gpus_per_node or job.rule in ("base", "changes"):
+            return probers
+        return probers * self._resources.gpus(model, 2 if job.rule == "divergence" else 1)
+
+
+def _computing(model: Model) -> int:
+    """Return the parameters that a token is multiplied with: all but the embedding it is looked up in."""
+    looked_up = 0 if model.geometry.tied else model.geometry.vocab_size * model.geometry.hidden_size
+    return parameters(model.geometry) - looked_up

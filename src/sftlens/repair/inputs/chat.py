@@ -1,0 +1,98 @@
+"""How questions and task examples are put to a model: a text with the question in it, or the chat template."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Formatter
+from typing import TYPE_CHECKING, Any
+
+from sftlens.errors import ConfigError, DataError, ModelError
+from sftlens.inference import prompts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+QUESTION_ANSWER = "Question: {question}\nAnswer:"
+"""The prompt unless another is given."""
+_ESCAPES = {"\\n": "\n", "\\t": "\t"}
+
+
+def read_template(text: str) -> str:
+    """Return a prompt template with its `\\n` and `\\t` as the characters they stand for.
+
+    Raises ConfigError unless `{question}` is its one placeholder.
+    """
+    for written, meant in _ESCAPES.items():
+        text = text.replace(written, meant)
+    try:
+        found = [name for _, name, _, _ in Formatter().parse(text) if name is not None]
+    except ValueError as error:
+        raise ConfigError(f"prompt template {text!r}: {error}; write braces of its own twice: {{{{ }}}}") from None
+    unknown = [name for name in found if name != "question"]
+    if unknown or found.count("question") != 1:
+        named = f"has the unknown placeholder {{{unknown[0]}}}" if unknown else f"has {len(found)} places for questions"
+        raise ConfigError(
+            f"prompt template {text!r}: {named}; write {{question}} exactly once, braces of its own twice"
+        )
+    return text
+
+
+@dataclass(frozen=True)
+class Prompting:
+    """One way of asking all models."""
+
+    template: str | None
+    """Text with {question} in it; None: the chat template."""
+    chat: "PreTrainedTokenizerBase"
+    """The fine-tuned model's tokenizer, whose chat template it is."""
+    folder: Path
+    """Where that tokenizer lies, for messages."""
+
+    def check(self, tasks: Sequence[Any] = ()) -> None:
+        """Raise ModelError when a chat template is needed, for questions or for `tasks`, and there is none."""
+        lists = any(not isinstance(prompt, str) for prompt in tasks)
+        if (self.template is None or lists) and not self.chat.chat_template:
+            remedy = "give the task as prompt and target" if lists else "give --prompt-template instead"
+            raise ModelError(
+                f"{self.folder}: the tokenizer has no chat template (chat_template.jinja, or chat_template in "
+                f"tokenizer_config.json); {remedy}, or fetch the file"
+            )
+
+    @property
+    def form(self) -> str:
+        """The text of one question in few-shot prompts: base models know no chat template."""
+        return self.template or QUESTION_ANSWER
+
+    def identity(self) -> str:
+        """Return what stands for this way of asking in the key of a result."""
+        return self.template or f"chat: {self.chat.chat_template}"
+
+    def questions(self, tokenizer: "PreTrainedTokenizerBase", asked: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of each question's prompt, by the tokenizer of the model that is asked."""
+        if self.template is None:
+            return self._encoded(tokenizer, [self._chat(question) for question in asked])
+        return prompts.token_ids(tokenizer, [self.template.format(question=question) for question in asked])
+
+    def tasks(self, tokenizer: "PreTrainedTokenizerBase", asked: Sequence[Any]) -> list[list[int]]:
+        """Return the token ids of each task prompt: messages by the chat template, texts as they stand (or as one
+        user message, where questions are asked like that)."""
+        chat = [self.template is None or not isinstance(prompt, str) for prompt in asked]
+        plain = iter(prompts.token_ids(tokenizer, [p for p, c in zip(asked, chat, strict=True) if not c]))
+        wrapped = iter(self._encoded(tokenizer, [self._chat(p) for p, c in zip(asked, chat, strict=True) if c]))
+        return [next(wrapped if is_chat else plain) for is_chat in chat]
+
+    def _encoded(self, tokenizer: "PreTrainedTokenizerBase", texts: list[str]) -> list[list[int]]:
+        # A chat template writes BOS and the other special tokens itself.
+        return prompts.token_ids(tokenizer, texts, add_special_tokens=False)
+
+    def _chat(self, prompt: Any) -> str:
+        from jinja2 import TemplateError
+
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        try:
+            return str(self.chat.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        except TemplateError as error:
+            raise DataError(
+                f"{self.folder}: the chat template does not take the messages {str(messages)[:80]!r} ({error}); change "
+                "their roles, or take the example out"
+            ) from None

@@ -1,0 +1,1 @@
+"""What a repair measures on each model: answers, few-shot mastery, first-token divergence."""

@@ -1,0 +1,1 @@
+"""What a repair says of its result: page, figure, tables and card."""

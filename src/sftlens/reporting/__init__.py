@@ -1,0 +1,1 @@
+"""Tables, figures and pages: results.parquet and the answers -> files to read."""

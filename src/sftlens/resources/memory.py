@@ -1,0 +1,163 @@
+"""Memory of a model's jobs from its geometry: the table of bytes per parameter, and what else counts.
+
+Everything is an estimate from arithmetic, in bytes; `scripts/requirements.py` prints it for a study. ZeRO divides
+a part among the processes from the stage on that `BytesPerParameter` names (arXiv 1910.02054, table 1).
+"""
+
+from dataclasses import dataclass
+from math import ceil
+
+from sftlens.config.model import Geometry
+from sftlens.config.training import FinetuneSettings
+
+MB, GB = 10**6, 10**9
+STORED = 2
+"""Bytes of a stored parameter: base models come in 16 bits."""
+PROCESS = 1.0 * GB
+"""Python, torch, transformers and DeepSpeed in the main memory, and what a CUDA context adds to it."""
+SNAKEMAKE = 0.3 * GB
+"""The two Snakemake processes that stand around every Slurm job."""
+DEVICE = 5.0 * GB
+"""CUDA context, NCCL, DeepSpeed's buckets and gathered parameters, fragmentation: on every GPU."""
+SUB_GROUP = 1_000_000_000
+"""Parameters of a process that stage 3 steps at a time (DeepSpeed's default sub_group_size)."""
+SUPERVISED_TOKENS = 32
+"""Tokens of a sample that are thought to carry the loss; only these reach the output layer."""
+SLACK = 1.2
+"""Factor on every request to Slurm."""
+GROWTH, LARGEST = 0.5, 2.0
+"""A job that failed asks for so much more each time, up to this factor: what ran out of memory gets another chance."""
+
+
+@dataclass(frozen=True)
+class BytesPerParameter:
+    """What mixed-precision AdamW holds for every parameter of a model."""
+
+    weights: int
+    """Shared by the processes at ZeRO stage 3."""
+    gradients: int
+    """Shared from stage 2 on."""
+    optimizer: int
+    """fp32 master weights and the two moments; shared from stage 1 on."""
+    step: int
+    """fp32 gradients while the step is made; shared as the optimiser, at stage 3 a group of parameters at a time."""
+
+
+BYTES = {"bfloat16": BytesPerParameter(2, 2, 12, 4), "float32": BytesPerParameter(4, 4, 12, 0)}
+"""By `finetuning.dtype`. DeepSpeed keeps a copy of the weights for its optimiser in fp32, too."""
+
+
+def parameters(geometry: Geometry) -> int:
+    """Return the number of parameters of a LLaMA-like decoder, exactly."""
+    hidden, kv = geometry.hidden_size, geometry.hidden_size * geometry.kv_heads // geometry.heads
+    layer = 2 * hidden * hidden + 2 * hidden * kv + 3 * hidden * geometry.intermediate_size + 2 * hidden
+    embeddings = (1 if geometry.tied else 2) * geometry.vocab_size * hidden
+    return geometry.layers * layer + embeddings + hidden
+
+
+def largest_tensor(geometry: Geometry) -> int:
+    """Return the number of elements of the largest tensor."""
+    return geometry.hidden_size * max(geometry.vocab_size, geometry.intermediate_size)
+
+
+@dataclass(frozen=True)
+class Training:
+    """Bytes that one process of a training run holds, on its device and in the main memory."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+    step: float
+    activations: float
+    offloaded: float
+    """What of these is in the main memory instead of the GPU's."""
+    loading: float
+    """What the main memory holds of the weights while they are read; at stage 3 in the first process only."""
+
+    @property
+    def device(self) -> float:
+        """Bytes of GPU memory of a process."""
+        held = self.weights + self.gradients + self.optimizer + self.step + self.activations
+        return held - self.offloaded + DEVICE
+
+    @property
+    def host(self) -> float:
+        """Bytes of main memory of a process that computes on a GPU, once the weights are read."""
+        return PROCESS + self.offloaded
+
+    @property
+    def cpu(self) -> float:
+        """Bytes of main memory of a process that computes on a CPU, once the weights are read."""
+        return self.device - DEVICE + self.offloaded + PROCESS
+
+
+def training(geometry: Geometry, settings: FinetuneSettings, processes: int) -> Training:
+    """Return what each of `processes` processes needs to fine-tune a model."""
+    count, of, stage = parameters(geometry), BYTES[settings.dtype], settings.zero_stage
+    weights = count * of.weights / (processes if stage >= 3 else 1)
+    gradients = count * of.gradients / (processes if stage >= 2 else 1)
+    optimizer = count * of.optimizer / (processes if stage >= 1 else 1)
+    step = count * of.step / (processes if stage >= 1 else 1)
+    step = min(step, SUB_GROUP * of.step) if stage >= 3 else step
+    moved = {"none": 0.0, "optimizer": optimizer + step, "parameters": optimizer + step + weights}[settings.offload]
+    whole = count * of.weights
+    # Stages 0 to 2 load the whole model in every process; stage 3 one tensor at a time.
+    loading = 2.0 * of.weights * largest_tensor(geometry) if stage >= 3 else whole
+    return Training(weights, gradients, optimizer, step, activations(geometry, settings, processes), moved, loading)
+
+
+def activations(geometry: Geometry, settings: FinetuneSettings, processes: int) -> float:
+    """Return what a process keeps of one micro-batch for the backward pass, bytes.
+
+    Per token and layer: about ten hidden and four feed-forward vectors; with gradient checkpointing one
+    hidden vector, and all of it for one layer at a time. And the fp32 logits of the supervised tokens, thrice.
+    """
+    share = ceil(settings.batch_size / processes)
+    samples = min(share, settings.micro_batch_size or share)
+    size = BYTES[settings.dtype].weights
+    layer = samples * settings.max_length * (10 * geometry.hidden_size + 4 * geometry.intermediate_size) * size
+    kept = samples * settings.max_length * geometry.hidden_size * size
+    layers = geometry.layers * kept + layer if settings.gradient_checkpointing else geometry.layers * layer
+    return layers + 3 * 4 * samples * SUPERVISED_TOKENS * geometry.vocab_size
+
+
+def training_node(geometry: Geometry, settings: FinetuneSettings, nodes: int, per_node: int, gpus: bool) -> float:
+    """Return the main memory of one node of a training run, bytes."""
+    need = training(geometry, settings, nodes * per_node)
+    starter = PROCESS * (nodes * per_node > 1)
+    loading = need.loading * (1 if settings.zero_stage >= 3 else per_node)
+    return per_node * (need.host if gpus else need.cpu) + loading + starter
+
+
+def measuring(geometry: Geometry, tokens: int, models: int = 1) -> float:
+    """Return the main memory of a job that loads `models` models and asks them, `tokens` side by side, bytes."""
+    # The stored tensors and the model made of them lie there side by side for a moment.
+    return PROCESS + asking(geometry, tokens) + (models + 1) * STORED * parameters(geometry)
+
+
+def measuring_gpus(geometry: Geometry, tokens: int, gpu_memory_gb: int, models: int = 1) -> int:
+    """Return how many GPUs hold `models` models that are asked."""
+    need = models * STORED * parameters(geometry) + asking(geometry, tokens)
+    return ceil(need / (gpu_memory_gb * GB - DEVICE))
+
+
+def asking(geometry: Geometry, tokens: int) -> float:
+    """Return key-value cache (all layers) and activations (one layer) of `tokens` tokens without gradients, bytes."""
+    cache = 2 * geometry.layers * geometry.hidden_size * geometry.kv_heads // geometry.heads
+    return float(STORED * tokens * (cache + 10 * geometry.hidden_size + 4 * geometry.intermediate_size))
+
+
+def reading(geometry: Geometry) -> float:
+    """Return the main memory of a job that reads a model tensor by tensor, bytes."""
+    return PROCESS + 2.0 * STORED * largest_tensor(geometry)
+
+
+def comparing(geometry: Geometry) -> float:
+    """Return the main memory of a job that reads two models tensor by tensor, bytes."""
+    return PROCESS + 32.0 * largest_tensor(geometry)
+
+
+def request_mb(need: float, attempt: int) -> int:
+    """Return what to ask Slurm for at the given attempt (from 1), MB."""
+    factor = min(1 + GROWTH * (attempt - 1), LARGEST)
+    return ceil(SLACK * factor * (need + SNAKEMAKE) / MB)

@@ -1,0 +1,152 @@
+"""What the jobs of each rule ask a cluster for: nodes, GPUs, CPUs, memory and time, from the models' configuration.
+
+Snakemake calls these functions with a job's wildcards; one that returns None leaves its key out. So a single
+rule serves one node and many. All of it is overridden with `--set-resources RULE:KEY=VALUE`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from sftlens.resources import time_limits, memory
+from sftlens.config.study import Model, Study
+from sftlens.config.model import Geometry
+from sftlens.config.launch import Launch
+from sftlens.config.repair import RepairStudy
+
+Resource = Callable[..., Any]
+SMALL = 1.0 * memory.GB
+"""What a stage needs that loads no model."""
+
+
+class Resources:
+    """The resources of each rule of a study."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+
+    def small(self) -> dict[str, Resource | int]:
+        """Of a job that loads no model."""
+        return {"mem_mb": lambda wildcards, attempt: memory.request_mb(SMALL, attempt), "runtime": time_limits.SHORTEST}
+
+    def base(self) -> dict[str, Resource]:
+        """Of making or fetching a base model."""
+        return self._plain(memory.reading, time_limits.fetching)
+
+    def mastery(self) -> dict[str, Resource]:
+        """Of probing a base model."""
+
+        def minutes(wildcards: Any) -> int:
+            model = self._model(wildcards)
+            return time_limits.probing(self._study, model, self.probers(model))
+
+        return self._measuring(1, minutes, self.probers)
+
+    def sampling(self) -> dict[str, Resource]:
+        """Of probing a sample of facts, in one process."""
+        return self._measuring(1, lambda wildcards: time_limits.probing(self._study, self._model(wildcards)))
+
+    def evaluate(self) -> dict[str, Resource]:
+        """Of answering the questions, also after a restoration."""
+        return self._measuring(
+            1, lambda wildcards: time_limits.answering(self._study, self._model(wildcards), wildcards.scale)
+        )
+
+    def divergence(self) -> dict[str, Resource]:
+        """Of comparing the next tokens of two models."""
+        return self._measuring(2, lambda wildcards: time_limits.completing(self._study, self._model(wildcards)))
+
+    def changes(self) -> dict[str, Resource]:
+        """Of comparing the parameters of two models."""
+        return self._plain(memory.comparing, time_limits.comparing)
+
+    def repair(self) -> dict[str, Resource | int]:
+        """Of repairing a model, as its section says: its geometry is not declared."""
+        wanted = self._study.repair or RepairStudy()
+        return {
+            "nodes": 1,
+            "gpu": wanted.gpus,
+            "mem_mb": lambda wildcards, attempt: memory.request_mb(wanted.memory_gb * memory.GB, attempt),
+            "runtime": wanted.minutes,
+        }
+
+    def finetune(self) -> dict[str, Resource]:
+        """Of training, on one node or several."""
+
+        def several(value: Callable[[Launch], Any]) -> Resource:
+            return lambda wildcards: value(self._launch(wildcards)) if self._launch(wildcards).nodes > 1 else None
+
+        return {
+            "nodes": lambda wildcards: self._launch(wildcards).nodes,
+            "cpus_per_task": lambda wildcards: cpus(self._launch(wildcards)),
+            # In all, and capped by --resources gpu=N. Over several nodes they are asked for by node.
+            "gpu": lambda wildcards: self._launch(wildcards).gpus_per_node * (self._launch(wildcards).nodes == 1),
+            "tasks": several(lambda launch: launch.nodes),
+            "mpi": several(lambda launch: "srun"),
+            "gres": several(lambda launch: f"gpu:{launch.gpus_per_node}" if launch.gpus_per_node else None),
+            # Else the plugin asks for as many tasks a GPU as there are nodes, which no allocation can have.
+            "tasks_per_gpu": several(lambda launch: 0),
+            "mem_mb": self._training_mb,
+            "runtime": lambda wildcards: time_limits.training(
+                self._model(wildcards), self._study.finetuning, wildcards.scale
+            ),
+        }
+
+    def _plain(self, need: Callable[[Geometry], float], minutes: Callable[[Model], int]) -> dict[str, Resource]:
+        def mem_mb(wildcards: Any, attempt: int) -> int:
+            return memory.request_mb(need(self._model(wildcards).geometry), attempt)
+
+        return {"mem_mb": mem_mb, "runtime": lambda wildcards: minutes(self._model(wildcards))}
+
+    def _training_mb(self, wildcards: Any, attempt: int) -> int:
+        model, launch = self._model(wildcards), self._launch(wildcards)
+        need = memory.training_node(
+            model.geometry, self._study.finetuning, launch.nodes, launch.processes_per_node, bool(launch.gpus_per_node)
+        )
+        return memory.request_mb(need, attempt)
+
+    def _measuring(
+        self, models: int, minutes: Resource, processes: Callable[[Model], int] = lambda model: 1
+    ) -> dict[str, Resource]:
+        def mem_mb(wildcards: Any, attempt: int) -> int:
+            model = self._model(wildcards)
+            need = memory.measuring(model.geometry, self.tokens, models)
+            return memory.request_mb(processes(model) * need, attempt)
+
+        def gpu(wildcards: Any) -> int:
+            model = self._model(wildcards)
+            return processes(model) * self.gpus(model, models)
+
+        # These stages begin anew when their time is over, so that they get more of it.
+        return {
+            "nodes": lambda wildcards: 1,
+            "gpu": gpu,
+            "mem_mb": mem_mb,
+            "runtime": lambda wildcards, attempt: minutes(wildcards) * attempt,
+        }
+
+    def gpus(self, model: Model, models: int = 1) -> int:
+        """GPUs of a job that asks a model, or `models` of them side by side."""
+        if not model.launch.gpus_per_node:
+            return 0
+        return memory.measuring_gpus(model.geometry, self.tokens, model.launch.gpu_memory_gb, models)
+
+    def probers(self, model: Model) -> int:
+        """Processes that probe a model side by side: on GPUs no more than one node has room for."""
+        wanted, gpus = 1 if model.mastery else self._study.probing.processes, self.gpus(model)
+        return max(1, min(wanted, model.launch.gpus_per_node // gpus)) if gpus else wanted
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that are held side by side while a model is asked."""
+        return max(self._study.probing.batch_tokens, self._study.evaluation.batch_tokens)
+
+    def _model(self, wildcards: Any) -> Model:
+        return self._study.models[wildcards.model]
+
+    def _launch(self, wildcards: Any) -> Launch:
+        return self._model(wildcards).launch
+
+
+def cpus(launch: Launch) -> int:
+    """Return the CPUs of one node of a training run."""
+    return launch.processes_per_node * launch.cpus_per_process

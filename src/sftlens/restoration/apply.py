@@ -1,0 +1,78 @@
+"""Setting the elements of a cut back to their pre-trained values while tensors pass by."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from sftlens.errors import ModelError
+from sftlens.restoration.criteria import Order
+from sftlens.restoration.cuts import EVERYTHING, Cut
+from sftlens.restoration.masks import merged
+from sftlens.restoration.pairs import Pair, Piece
+from sftlens.restoration.scan import keys_of
+
+
+class Method(ABC):
+    """A model between base and fine-tuned one as a stream of tensors, for any loader; nothing is written.
+
+    As a function of (name, fine-tuned tensor) it fits `checkpoints.load_model`: tensors may come in any sequence,
+    and more than once. Iterated over, it gives each (name, changed tensor) of the fine-tuned checkpoint.
+    """
+
+    def __init__(self, pair: Pair) -> None:
+        self.pair = pair
+        self._inside = frozenset(pair.names)
+
+    @abstractmethod
+    def apply(self, piece: Piece) -> Tensor:
+        """Return the new values of a piece, of the dtype of `piece.finetuned`; `piece.p` and `piece.s` may change."""
+
+    def __iter__(self) -> Iterator[tuple[str, Tensor]]:
+        return ((name, self(name, tensor)) for name, tensor in self.pair.finetuned)
+
+    def changes(self, name: str) -> bool:
+        """Whether any element of the tensor `name` may be changed."""
+        return name in self._inside
+
+    def __call__(self, name: str, tensor: Tensor) -> Tensor:
+        """Return what the method makes of `tensor`; same shape and dtype.
+
+        p is the base's element cast to the dtype of `tensor` (see `Pair`): bit for bit what training started from.
+        `tensor` must be as stored in the fine-tuned model; it is not changed. Raises ModelError otherwise.
+        """
+        if not self.changes(name):
+            return tensor
+        restored = torch.empty_like(tensor, memory_format=torch.contiguous_format)
+        flat, start = restored.view(-1), 0
+        for piece in self.pieces(name, tensor):
+            flat[start : start + len(piece)] = piece
+            start += len(piece)
+        return restored
+
+    def pieces(self, name: str, tensor: Tensor) -> Iterator[Tensor]:
+        """Yield what calling gives, flattened and piece by piece."""
+        if tuple(tensor.shape) != self.pair.finetuned.shape(name):
+            raise ModelError(f"{self.pair.finetuned.folder}: tensor {name!r} has another shape; load this model")
+        return map(self.apply, self.pair.of(name, tensor))
+
+
+class Restorer(Method):
+    """Sets the elements of a cut to p."""
+
+    def __init__(self, pair: Pair, order: Order, cut: Cut) -> None:
+        super().__init__(pair)
+        self.order = order
+        self.cut = cut
+
+    def changes(self, name: str) -> bool:
+        """Whether any element of the tensor `name` may be set back."""
+        return super().changes(name) and self.cut.elements > 0
+
+    def apply(self, piece: Piece) -> Tensor:
+        """Return the piece with its elements of the cut set to p."""
+        if self.cut.threshold == EVERYTHING:
+            return piece.base
+        mask = self.cut.mask(piece.name, keys_of(self.order, piece), piece.start)
+        return merged(mask, piece.base, piece.finetuned)

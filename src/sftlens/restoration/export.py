@@ -1,0 +1,134 @@
+"""Writing a restored model as a Hugging Face folder, or the level of every element, piece by piece."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from sftlens import files
+from sftlens.errors import ConfigError
+from sftlens.models import write_behind
+from sftlens.models.checkpoints import INDEX, make_readable
+from sftlens.models.safetensors_reader import header_of, raw_bytes
+from sftlens.restoration.apply import Method
+from sftlens.restoration.criteria import Order
+from sftlens.restoration.cuts import Cut, levels
+from sftlens.restoration.pairs import Pair
+from sftlens.restoration.scan import keys_of
+
+COMPANIONS = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab*",
+    "merges.txt",
+    "chat_template*",
+    INDEX,
+)
+"""Files that make a folder of weights loadable."""
+MOST_LEVELS = 255
+"""Ratios that a level map can tell apart."""
+NOT_RESTORED = 255
+"""Level of elements that no listed ratio restores."""
+
+
+def save_restored(restorer: Method, folder: Path, card: str) -> None:
+    """Write the restored model into `folder`: files, names, types and order of tensors of the fine-tuned one.
+
+    Args:
+        restorer: the restored model as a stream; its models are only read.
+        folder: new folder, made here.
+        card: text of README.md.
+    """
+    finetuned = restorer.pair.finetuned.folder
+    folder.mkdir(parents=True)
+    for pattern in COMPANIONS:
+        for path in finetuned.glob(pattern):
+            if path.is_file():
+                shutil.copyfile(path, folder / path.name)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    for file in restorer.pair.finetuned.weights:
+        write_weights(restorer, file, folder / file)
+    make_readable(folder)
+
+
+def write_weights(restorer: Method, file: str, target: Path) -> None:
+    """Write the restored tensors of the fine-tuned weight file `file` to `target`, under the same header."""
+    finetuned = restorer.pair.finetuned
+    header = finetuned.header(file)
+
+    def parts() -> Iterator[bytes | memoryview]:
+        yield header.raw
+        for name in header.names:
+            tensor = finetuned.get(name)
+            yield from map(raw_bytes, restorer.pieces(name, tensor) if restorer.changes(name) else [tensor])
+
+    write_behind.write(target, parts())
+
+
+def save_levels(pair: Pair, order: Order, cuts: Sequence[Cut], metadata: Mapping[str, str], target: Path) -> None:
+    """Write the level of each element of the region: the index of the smallest ratio that restores it.
+
+    The safetensors file holds one uint8 tensor per tensor of the region, of its shape; NOT_RESTORED where no ratio
+    restores the element. Its metadata has the list `ratios` (JSON, ascending) besides `metadata`.
+
+    Args:
+        pair: the parameters of the region.
+        order: the order that made `cuts`.
+        cuts: at most MOST_LEVELS, by increasing ratio.
+        metadata: what else the file says about itself.
+        target: file to write.
+    """
+    ratios = json.dumps([cut.ratio for cut in cuts])
+    header = header_of({name: pair.finetuned.shape(name) for name in pair.names}, "U8", {"ratios": ratios, **metadata})
+
+    def parts() -> Iterator[bytes | memoryview]:
+        yield header
+        for piece in pair.pieces():
+            level = levels(cuts, piece.name, keys_of(order, piece), piece.start)
+            yield raw_bytes(level.masked_fill_(level == len(cuts), NOT_RESTORED).cpu())
+
+    with files.atomic_path(target) as partial:
+        write_behind.write(partial, parts())
+
+
+def check_levels(ratios: Sequence[float]) -> None:
+    """Raise ConfigError when there are more ratios than a level map can tell apart."""
+    if len(ratios) > MOST_LEVELS:
+        raise ConfigError(f"--level-map: {len(ratios)} ratios, but one byte tells {MOST_LEVELS} apart; give fewer")
+
+
+def check_out(out: Path, inputs: Sequence[Path], whole: bool = False) -> None:
+    """Raise ConfigError if writing to the folder `out` would touch an input, or files that are not ours.
+
+    Args:
+        out: folder to write to.
+        inputs: folders that are only read.
+        whole: whether the folder `out` is replaced as a whole rather than single files in it.
+    """
+    target = out.resolve()
+    for source in (path.resolve() for path in inputs):
+        if target == source or target in source.parents or source in target.parents:
+            raise ConfigError(f"--out {out}: holds or is inside of an input, {source}; choose another folder")
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out {out}: is a file; choose a folder")
+    if whole and out.is_dir() and any(out.iterdir()) and not ours(out):
+        raise ConfigError(f"--out {out}: holds files that were not made here; choose a new or empty folder")
+
+
+def check_file(target: Path, inputs: Sequence[Path]) -> None:
+    """Raise ConfigError if writing the file `target` would touch an input, or if it is a folder."""
+    if target.is_dir():
+        raise ConfigError(f"--level-map {target}: is a folder; choose a file")
+    place = target.resolve()
+    for source in (path.resolve() for path in inputs):
+        if source in place.parents:
+            raise ConfigError(f"--level-map {target}: is inside of an input, {source}; choose another place")
+
+
+def ours(folder: Path) -> bool:
+    """Whether a folder was written by an earlier restoration, so that it may be replaced."""
+    summary = folder / "summary.json"
+    return summary.is_file() and files.read_json(summary).get("stage") == "restore"

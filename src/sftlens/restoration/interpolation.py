@@ -1,0 +1,98 @@
+"""Uniform interpolation towards the base, a control: whether it matters which elements are restored, or how much.
+
+s' = p + alpha (s - p) over the whole region. Restoring the first k % of an order undoes a share of sum (s - p)^2, and
+alpha is such that as much of it is undone here: sqrt(1 - share) where numbers are not rounded, for
+sum (s' - p)^2 = alpha^2 sum (s - p)^2. Interpolating between a fine-tuned model and its base is WiSE-FT (Wortsman et
+al., CVPR 2022, arXiv 2109.01903).
+
+In 16 bits most changes are few units in the last place, and an interpolated value rounded to the nearest would often be
+s again, whatever alpha. So it is rounded up or down at random, with chances that keep its mean (Gupta et al., "Deep
+learning with limited numerical precision", ICML 2015, arXiv 1502.02551); this adds to the sum, and alpha is less.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from sftlens.restoration.apply import Method
+from sftlens.restoration.criteria.random import KEY_BITS, hashed
+from sftlens.restoration.pairs import Pair, Piece
+from sftlens.restoration.reverted import Undone
+
+NAME = "shrink"
+"""What stands in the place of an order."""
+EQUAL_TO = "relative"
+"""The order whose share of sum (s - p)^2 is undone at each ratio: the paper's."""
+SHORT = (torch.bfloat16, torch.float16)
+"""Types that are rounded to at random."""
+LARGE = 1 << 28
+"""Elements of a region beyond which its sample is thinned when alpha is looked for."""
+HALVINGS = 16
+
+
+class Shrinker(Method):
+    """Moves every element towards p. How much was undone is to be measured (`undone.measure`)."""
+
+    def __init__(self, pair: Pair, alpha: float, seed: int = 0) -> None:
+        """`alpha` in [0, 1]: 1 gives the fine-tuned model, 0 the base in the region, both bit for bit.
+
+        `seed` is of rounding at random, which depends on an element's tensor and place alone.
+        """
+        super().__init__(pair)
+        self.alpha = alpha
+        self.seed = seed
+
+    def apply(self, piece: Piece) -> Tensor:
+        """Return p + alpha (s - p), computed in fp64."""
+        if self.alpha in (0, 1):
+            return piece.finetuned if self.alpha else piece.base
+        values = torch.lerp(piece.base.double(), piece.finetuned.double(), self.alpha)
+        if piece.finetuned.dtype not in SHORT:
+            return values.to(piece.finetuned.dtype)
+        near, far, chance = neighbours(values, piece.finetuned.dtype)
+        drawn = hashed(self.seed, f"{NAME} {piece.name}", piece.start, len(values), values.device)
+        return torch.where(drawn.double() / 2**KEY_BITS < chance, far, near)
+
+
+def neighbours(values: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """Return for fp64 `values` a nearest number of `dtype`, the next one beyond the value, and where between they are.
+
+    The third is float64 in [0, 1]: 0 is at the first; taking the second with this chance keeps the mean.
+    """
+    near = values.to(dtype)
+    beyond = values - near.double()
+    far = torch.nextafter(near, torch.copysign(torch.full_like(near, torch.inf), beyond.to(dtype)))
+    far = far.where(far.isfinite(), near)
+    return near, far, (beyond / (far.double() - near.double())).nan_to_num_(0)
+
+
+def factor(pair: Pair, undone: Undone) -> float:
+    """Return the alpha that undoes the share `undone.sum_d2` of sum (s - p)^2, as its sample shows; 1 for no change."""
+    if not 0 < undone.sum_d2 < 1:
+        return float(1 - undone.sum_d2)
+    pieces = list(sampled(pair))
+    if all(s.dtype not in SHORT for _, s in pieces):
+        return (1 - undone.sum_d2) ** 0.5
+    wanted = (1 - undone.sum_d2) * sum(remaining(piece, 1.0) for piece in pieces)
+    low, high = 0.0, 1.0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        enough = sum(remaining(piece, middle) for piece in pieces) <= wanted
+        low, high = (middle, high) if enough else (low, middle)
+    return low
+
+
+def sampled(pair: Pair) -> Iterable[tuple[Tensor, Tensor]]:
+    """Yield p and s of some elements of each tensor."""
+    step = 1 + pair.elements() // LARGE
+    return ((piece.base[::step], piece.finetuned[::step]) for piece in pair.sample())
+
+
+def remaining(elements: tuple[Tensor, Tensor], alpha: float) -> float:
+    """Return the expected sum of (s' - p)^2 over `elements`."""
+    p, s = (values.double() for values in elements)
+    values = torch.lerp(p, s, alpha)
+    near, far, chance = neighbours(values, elements[1].dtype)
+    spread = chance * (1 - chance) * (far.double() - near.double()).square()
+    return float(((values - p).square() + spread).sum())

@@ -1,0 +1,104 @@
+"""The answers of a study, question by question, as arrays that conditions can be compared in."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sftlens import files
+from sftlens.errors import DataError
+from sftlens.dag.cells import Product
+from sftlens.results.collect import made
+from sftlens.dag.contrasts import Condition, conditions
+from sftlens.dag.paths import Paths
+from sftlens.config.study import Study
+from sftlens.data.buckets import BUCKETS
+
+ANSWERS = "answers.parquet"
+SPLITS = ("test", "testood")
+POSTERIOR = [f"posterior_{name}" for name in BUCKETS]
+
+
+@dataclass(frozen=True)
+class Questions:
+    """The test questions of one split, as one base model masters them."""
+
+    fact_ids: pd.Index
+    buckets: np.ndarray
+    """int64 [questions]: 0..4; -1 where the bucket is unknown."""
+    relations: np.ndarray
+    """Labels [questions]."""
+    posterior: np.ndarray | None
+    """float64 [questions, 5]: P(bucket | hits); None where mastery was measured without it."""
+
+    def take(self, places: np.ndarray) -> "Questions":
+        """Return some of the questions, by position."""
+        posterior = None if self.posterior is None else self.posterior[places]
+        return Questions(self.fact_ids[places], self.buckets[places], self.relations[places], posterior)
+
+
+def there(study: Study, product: Product) -> bool:
+    """Whether a product has a summary that counts, and the answers beside it."""
+    path = Path(Paths(study).summary(product)).with_name(ANSWERS)
+    return made(study, product) and path.is_file()
+
+
+class Answers:
+    """Answers of those products that have them, read on demand."""
+
+    def __init__(self, study: Study, products: Iterable[Product]) -> None:
+        self._paths = Paths(study)
+        self.conditions = conditions(products)
+        self.questions = cache(self._questions)
+        self._read = cache(self._parts)
+
+    def contains(self, condition: Condition, split: str) -> dict[int, np.ndarray]:
+        """Return, by seed, whether each of `questions(model, split)` was answered correctly.
+
+        Raises DataError when the answers are of other questions than the mastery table.
+        """
+        return {seed: self._read(product)[split] for seed, product in self.conditions.get(condition, {}).items()}
+
+    def _parts(self, product: Product) -> dict[str, np.ndarray]:
+        path = Path(self._paths.summary(product)).with_name(ANSWERS)
+        table = files.read_parquet(path, ["fact_id", "split", "contains"])
+        found = {}
+        for split in SPLITS:
+            part = table[table["split"] == split]
+            places = _places(pd.Index(part["fact_id"]), self.questions(product.cell.model, split).fact_ids)
+            if places is None:
+                raise DataError(
+                    f"{path}: its {split} questions are not those of {self._paths.mastery(product.cell.model)}; "
+                    "delete it and run the workflow again"
+                )
+            found[split] = part["contains"].to_numpy(dtype=bool)[places]
+        return found
+
+    def _questions(self, model: str, split: str) -> Questions:
+        path = Path(self._paths.mastery(model))
+        table = files.read_parquet(path, ["fact_id", "split", "relation", "bucket"])
+        table = table[table["split"] == split]
+        posterior = table[POSTERIOR].to_numpy("float64") if set(POSTERIOR) <= set(table) else None
+        codes = pd.Categorical(table["bucket"], categories=list(BUCKETS)).codes.astype(np.int64)
+        return Questions(pd.Index(table["fact_id"]), codes, table["relation"].to_numpy(dtype=str), posterior)
+
+
+def _places(asked: pd.Index, wanted: pd.Index) -> np.ndarray | None:
+    """Return where each wanted fact stands among those asked; None unless they are the same facts."""
+    if len(asked) != len(wanted) or not asked.is_unique:
+        return None
+    places = asked.get_indexer(wanted)
+    return None if (places < 0).any() else places
+
+
+def common(a: Questions, b: Questions) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions in `a` and in `b` of the facts that both models have, in the same bucket.
+
+    A fact that one model masters and the other does not would compare buckets that mean different things.
+    """
+    places = b.fact_ids.get_indexer(a.fact_ids)
+    same = (places >= 0) & (a.buckets == b.buckets[places])
+    return np.flatnonzero(same), places[same]

@@ -1,0 +1,14 @@
+"""How a stage is started: in this process, in several on this node, on several nodes; and on which GPUs.
+
+`start` runs a script in N processes, each of them inside `worker`; `helped` runs more of them beside this one; `lease`
+takes GPUs of this machine. Nothing else knows about launchers.
+"""
+
+from sftlens.runtime.launch.devices import lease, refuse_unseen
+from sftlens.runtime.launch.helping import HELPER, helped, share_threads
+from sftlens.runtime.launch.layout import Layout
+from sftlens.runtime.launch.slurm import seconds_left
+from sftlens.runtime.launch.starting import start
+from sftlens.runtime.launch.workers import worker
+
+__all__ = ["HELPER", "Layout", "helped", "lease", "refuse_unseen", "seconds_left", "share_threads", "start", "worker"]

@@ -1,0 +1,105 @@
+"""The processes of one node, started by torch's launcher: what torchrun does."""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from sftlens.errors import PAUSED_STATUS
+from sftlens.runtime.launch.workers import STARTER, write_message
+
+SILENT = "silent.json"
+"""Holds why a node's group ended where none of its processes told a reason."""
+TERMINATED = "training was told to end (SIGTERM); run the same command again and it goes on from its last state"
+JOIN_SECONDS = 900
+"""How long nodes wait for one another when a group starts."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where this node stands among those of a group."""
+
+    nodes: int = 1
+    rank: int = 0
+    """Number of this node."""
+    address: str = "localhost"
+    """Host name of node 0."""
+    port: int = 0
+    """A port that is free there; with one node 0: any."""
+
+    def rendezvous(self) -> dict[str, object]:
+        """Return how torch's launcher finds the other nodes."""
+        if self.nodes == 1:
+            return {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
+        where = {"rdzv_backend": "static", "rdzv_endpoint": f"{self.address}:{self.port}"}
+        return {**where, "rdzv_configs": {"rank": self.rank, "timeout": JOIN_SECONDS}}
+
+
+def run(script: Path, arguments: Sequence[str], processes: int, place: Place, messages: Path) -> int:
+    """Run `script` in `processes` processes of this node and wait for all of them; return an exit status.
+
+    A rank for each process, and the end of all when one fails or when this process dies. SIGTERM is passed on to
+    them, and they get half a minute to end. Why they ended is left in the folder `messages`.
+    """
+    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    folder = messages / f"node-{place.rank}"
+    folder.mkdir(parents=True, exist_ok=True)
+    config = LaunchConfig(
+        min_nodes=place.nodes,
+        max_nodes=place.nodes,
+        nproc_per_node=processes,
+        logs_specs=DefaultLogsSpecs(log_dir=str(folder)),
+        run_id=uuid4().hex if place.nodes == 1 else str(place.port),
+        max_restarts=0,
+        **place.rendezvous(),  # type: ignore[arg-type]
+    )
+    os.environ[STARTER] = str(os.getpid())
+    try:
+        with _quiet("torch.distributed.elastic"):
+            elastic_launch(config, sys.executable)("-u", str(script), *arguments)
+    except ChildFailedError as error:
+        # The others are ended as soon as the first one has stopped.
+        paused = any(failure.exitcode == PAUSED_STATUS for failure in error.failures.values())
+        status = PAUSED_STATUS if paused else 1
+        write_message(folder / SILENT, _reason(error), status)
+        return status
+    except SignalException as error:
+        if error.sigval != signal.SIGTERM:
+            raise SystemExit(128 + int(error.sigval)) from None
+        write_message(folder / SILENT, TERMINATED, PAUSED_STATUS)
+        return PAUSED_STATUS
+    finally:
+        os.environ.pop(STARTER, None)
+    return 0
+
+
+def _reason(error: object) -> str:
+    rank, failure = error.get_first_failure()  # type: ignore[attr-defined]
+    return (
+        f"process {rank} of the training ended with status {failure.exitcode}; its own messages stand above. "
+        "A negative status is a signal: -9 mostly means too little memory (lower micro_batch_size, raise "
+        "zero_stage)"
+    )
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keep a library's loggers silent: it reports the failures that are reported here."""
+    names = [logger for logger in logging.root.manager.loggerDict if logger.startswith(name)]
+    loggers = [logging.getLogger(logger) for logger in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,173 @@
+"""Running a stage: compute its outputs once for each key, publish them atomically, never compute them twice.
+
+The key is the content of what a result depends on: inputs, settings, the fingerprint of the code. A finished
+result stays in `<state>/<stage>-<key>/done`, so that a rerun with an unchanged key republishes it. Each claim
+works in a folder of its own: an owner that stalled and was taken over cannot touch the new owner's work.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sftlens import files
+from sftlens.errors import DataError
+from sftlens.runtime import lock
+
+COPY_LIMIT_BYTES = 64 << 20
+POLL_SECONDS = 0.5
+RESUME = "resume"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage writes and what its result depends on."""
+
+    name: str
+    """Name of the stage, such as `finetune`."""
+    outputs: Mapping[str, Path]
+    """Final path of each output by its name in the folder that `compute` fills."""
+    depends: Mapping[str, Any] = field(default_factory=dict)
+    """JSON values that identify inputs (content hashes), settings and code."""
+    state: Path | None = None
+    """Folder for unfinished and finished work; None: compute and publish, keep nothing."""
+
+    @property
+    def key(self) -> str:
+        """Sixteen hexadecimal digits that stand for the content of `depends`."""
+        text = json.dumps(self.depends, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def finished(stage: Stage) -> Path | None:
+    """Return the folder that holds a stage's finished outputs; None while there is no intact one."""
+    folder = _folder(stage)
+    return folder / "done" if folder and _intact(folder) else None
+
+
+def resume_folder(stage: Stage) -> Path | None:
+    """Return the folder for what an unfinished computation need not do again; None for a stage without state.
+
+    It survives the death of an owner and is handed on to whoever takes over; an owner that merely stalled may still
+    write there, so each should write files of its own. Deleted once the stage is finished.
+    """
+    folder = _folder(stage)
+    if not folder:
+        return None
+    (folder / RESUME).mkdir(parents=True, exist_ok=True)
+    return folder / RESUME
+
+
+def forget(stage: Stage) -> None:
+    """Delete finished and unfinished work of a stage, so that it is computed anew when it is asked for again."""
+    if folder := _folder(stage):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folder(stage: Stage) -> Path | None:
+    return stage.state / f"{stage.name}-{stage.key}" if stage.state else None
+
+
+def run(stage: Stage, compute: Callable[[Path], None]) -> bool:
+    """Make the outputs of a stage; `compute(folder)` writes each of them under its name into `folder`.
+
+    Returns whether anything was computed: False when a finished result with the same key was published.
+    """
+    folder = _folder(stage)
+    if folder is None:
+        return _compute_beside(stage, compute)
+    owner = folder / "owner"
+    computed = False
+    while not _intact(folder):
+        token = lock.claim(owner)
+        if token is None:
+            time.sleep(POLL_SECONDS)
+            continue
+        with lock.kept(owner, token):
+            computed = not _intact(folder) and _compute_into(folder, token, compute)
+    shutil.rmtree(folder / RESUME, ignore_errors=True)
+    for name, target in stage.outputs.items():
+        _publish(folder / "done" / name, target)
+    return computed
+
+
+def _compute_beside(stage: Stage, compute: Callable[[Path], None]) -> bool:
+    first = next(iter(stage.outputs.values()))
+    work = first.parent / f".{stage.name}.work-{os.getpid()}"
+    with files.new_folder(first.parent), files.naming(first):
+        try:
+            _fresh(work)
+            compute(work)
+            for name, target in stage.outputs.items():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                files.replace(work / name, target)
+        finally:
+            files.remove(work)
+    return True
+
+
+def _compute_into(folder: Path, token: str, compute: Callable[[Path], None]) -> bool:
+    """Compute `done` for the claim `token`; False, with nothing done, when the claim was taken over meanwhile."""
+    owner, done, work = folder / "owner", folder / "done", folder / f"work-{token}"
+    for leavings in folder.glob("work-*"):  # of owners that died; one that only stalled may still write there
+        shutil.rmtree(leavings, ignore_errors=True)
+    work.mkdir()
+    try:
+        compute(work)
+        if not lock.holds(owner, token):
+            return False
+        files.remove(done)
+        os.replace(work, done)
+        files.write_json(folder / "done.json", _sizes(done))
+    except Exception:
+        # Who took over has cleared our folder away: that is no failure, and its result will do.
+        if lock.holds(owner, token):
+            raise
+        return False
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return True
+
+
+def _fresh(folder: Path) -> None:
+    files.remove(folder)
+    folder.mkdir(parents=True)
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    return {p.relative_to(folder).as_posix(): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def _intact(folder: Path) -> bool:
+    done, record = folder / "done", folder / "done.json"
+    try:
+        return done.is_dir() and files.read_json(record) == _sizes(done)
+    except DataError:
+        return False
+
+
+def _publish(source: Path, target: Path) -> None:
+    with files.atomic_path(target) as partial:
+        if source.is_dir():
+            shutil.copytree(source, partial, copy_function=_link_or_copy)
+        else:
+            _link_or_copy(source, partial)
+    # Snakemake compares times: a republished output must not look older than the input that led to it.
+    for path in [target, *target.rglob("*")] if target.is_dir() else [target]:
+        os.utime(path)
+
+
+def _link_or_copy(source: str | Path, target: str | Path) -> None:
+    # Small results are copied, so that editing one in place cannot spoil the finished work behind it.
+    if os.path.getsize(source) > COPY_LIMIT_BYTES:
+        try:
+            os.link(source, target)
+            return
+        except OSError:
+            pass
+    shutil.copyfile(source, target)

@@ -1,0 +1,208 @@
+"""The facts of the embedded world: who has which facts, in which role, and how often each is stated."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from sftlens.config.world import WorldSettings
+from sftlens.data.relations import ID_RELATIONS, RELATIONS
+from sftlens.errors import DataError
+from sftlens.synthetic.names import PATTERNS, make_names, make_pools, object_pools
+
+Role = Literal["train", "dev", "test", "testood", "extra", "calibration"]
+ROLES: tuple[Role, ...] = ("train", "dev", "test", "testood", "extra", "calibration")
+
+GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("person", ("P19", "P20", "P69")),
+    ("organisation", ("P159", "P740")),
+    ("place", ("P17", "P36", "P131")),
+    ("artwork", ("P495", "P276")),
+    ("person", ("P26", "P40", "P106", "P413", "P800")),
+    ("person", ("P136", "P264")),
+    ("title", ("P50", "P407", "P175")),
+    ("product", ("P176", "P170")),
+    ("organisation", ("P112", "P127")),
+)
+"""Kinds of subjects with the relations that share them; a subject has two of its group's relations."""
+
+OBJECTS = {
+    "P17": "country", "P19": "city", "P20": "city", "P36": "city", "P69": "university",
+    "P131": "region", "P159": "city", "P276": "museum", "P495": "country", "P740": "city",
+    "P26": "person", "P40": "person", "P50": "person", "P106": "occupation", "P112": "person",
+    "P127": "company", "P136": "genre", "P170": "person", "P175": "person", "P176": "company",
+    "P264": "label", "P407": "language", "P413": "position", "P800": "title",
+}  # fmt: skip
+"""Kind of each relation's objects: for a kind of PATTERNS a fresh name a fact, others share a pool."""
+
+COMPANIES = 60
+ZIPF_EXPONENT = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One fact, its role in the study and the number of times the corpus states it."""
+
+    relation: str
+    subject: str
+    object: str
+    role: Role
+    exposure: int
+
+    @property
+    def question(self) -> str:
+        """The question of EntityQuestions about this fact."""
+        return RELATIONS[self.relation].ask(self.subject)
+
+
+@dataclass(frozen=True)
+class World:
+    """What a corpus is about: settings and facts, in the order of roles and relations."""
+
+    settings: WorldSettings
+    facts: tuple[Fact, ...]
+
+    def of(self, role: Role) -> list[Fact]:
+        """Return the facts of one role."""
+        return [fact for fact in self.facts if fact.role == role]
+
+
+def stream(seed: int, purpose: str) -> np.random.Generator:
+    """Return a random generator of its own for one purpose, so that no part of the world shifts another."""
+    return np.random.default_rng([seed, *purpose.encode()])
+
+
+def build(settings: WorldSettings) -> World:
+    """Invent a world. The same settings give the same facts in the same order.
+
+    Raises:
+        DataError: the names do not keep answers and subjects apart (see `check`); another seed does.
+    """
+    slots = list(_slots(settings))
+    needed = _needed_names(slots)
+    pools = make_pools(stream(settings.seed, "words"), needed)
+    names = {kind: make_names(stream(settings.seed, kind), kind, n, pools) for kind, n in needed.items()}
+    companies = [names["organisation"].pop() for _ in range(COMPANIES)]
+    shared = object_pools(stream(settings.seed, "objects"), pools, companies)
+    subjects = _name_subjects(slots, names)
+    objects = _draw_objects(settings.seed, slots, shared, names)
+    exposures = draw_exposures(settings, [slot.role for slot in slots])
+    facts = [
+        Fact(slot.relation, subject, answer, slot.role, exposure)
+        for slot, subject, answer, exposure in zip(slots, subjects, objects, exposures, strict=True)
+    ]
+    order = list(RELATIONS)
+    facts.sort(key=lambda fact: (ROLES.index(fact.role), order.index(fact.relation)))
+    check(facts)
+    return World(settings, tuple(facts))
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """A fact to be: its relation and role and the number of its subject among those of its kind."""
+
+    relation: str
+    role: Role
+    kind: str
+    subject: int
+
+
+def facts_per_relation(settings: WorldSettings, role: Role, in_domain: bool) -> int:
+    """Return how many facts of a role each in-domain (or out-of-domain) relation has."""
+    elsewhere = role == "testood" if in_domain else role in ("train", "dev", "test")
+    return 0 if elsewhere else int(getattr(settings, role))
+
+
+def _slots(settings: WorldSettings) -> Iterator[_Slot]:
+    subjects: Counter[str] = Counter()
+    for role in ROLES:
+        for kind, relations in GROUPS:
+            count = facts_per_relation(settings, role, relations[0] in ID_RELATIONS)
+            for pair in pairs(relations, count):
+                yield from (_Slot(relation, role, kind, subjects[kind]) for relation in pair)
+                subjects[kind] += 1
+
+
+def pairs(relations: Sequence[str], count: int) -> list[tuple[str, ...]]:
+    """Deal `count` facts of each relation to subjects, two relations each (one if the sum is odd)."""
+    dealt = [relation for _ in range(count) for relation in relations]
+    return [tuple(dealt[i : i + 2]) for i in range(0, len(dealt), 2)]
+
+
+def _needed_names(slots: Sequence[_Slot]) -> dict[str, int]:
+    needed = dict.fromkeys(PATTERNS, 0)
+    for slot in slots:
+        needed[slot.kind] = max(needed[slot.kind], slot.subject + 1)
+    for slot in slots:
+        if OBJECTS[slot.relation] in needed:
+            needed[OBJECTS[slot.relation]] += 1
+    needed["organisation"] += COMPANIES
+    return needed
+
+
+def _name_subjects(slots: Sequence[_Slot], names: dict[str, list[str]]) -> list[str]:
+    return [names[slot.kind][slot.subject] for slot in slots]
+
+
+def _draw_objects(
+    seed: int, slots: Sequence[_Slot], shared: Mapping[str, Sequence[str]], names: dict[str, list[str]]
+) -> list[str]:
+    wanted = Counter(slot.relation for slot in slots)
+    drawn = {
+        relation: zipf_draws(stream(seed, f"objects {relation}"), shared[kind], wanted[relation])
+        if (kind := OBJECTS[relation]) in shared
+        else [names[kind].pop() for _ in range(wanted[relation])]
+        for relation in RELATIONS
+    }
+    supplies = {relation: iter(objects) for relation, objects in drawn.items()}
+    return [next(supplies[slot.relation]) for slot in slots]
+
+
+def zipf_draws(rng: np.random.Generator, pool: Sequence[str], count: int) -> list[str]:
+    """Draw `count` objects with Zipf(0.8) frequencies over the pool in an order of its own."""
+    weights = (1.0 + np.arange(len(pool))) ** -ZIPF_EXPONENT
+    order = rng.permutation(len(pool))
+    ranks = rng.choice(len(pool), size=count, p=weights / weights.sum())
+    return [pool[order[rank]] for rank in ranks]
+
+
+def draw_exposures(settings: WorldSettings, roles: Sequence[Role]) -> list[int]:
+    """Draw how often each fact is stated: never or log-uniform; extra and calibration facts as set."""
+    rng = stream(settings.seed, "exposures")
+    unseen = rng.random(len(roles)) < settings.unseen_share
+    stated = np.rint(np.exp(rng.random(len(roles)) * np.log(settings.max_exposure))).astype(int)
+    fixed = {"extra": settings.extra_statements, "calibration": settings.calibration_statements}
+    counts = np.where(unseen, 0, stated).tolist()
+    return [fixed.get(role, count) for role, count in zip(roles, counts, strict=True)]
+
+
+def check(facts: Sequence[Fact]) -> None:
+    """Refuse facts that containment could not judge, or whose roles are not apart.
+
+    No answer may stand inside another answer of its relation or inside its own subject, no subject may
+    have two roles, no question occur twice.
+
+    Raises:
+        DataError: naming the first offending fact.
+    """
+    remedy = "change world.seed"
+    roles: dict[str, Role] = {}
+    answers: dict[str, set[str]] = defaultdict(set)
+    questions: set[str] = set()
+    for fact in facts:
+        if fact.object in fact.subject:
+            raise DataError(f"world: {fact.object!r} stands in its own subject {fact.subject!r}; {remedy}")
+        if roles.setdefault(fact.subject, fact.role) != fact.role:
+            both = f"{roles[fact.subject]} and {fact.role}"
+            raise DataError(f"world: {fact.subject!r} has the roles {both}; {remedy}")
+        if fact.question in questions:
+            raise DataError(f"world: the question {fact.question!r} occurs twice; {remedy}")
+        questions.add(fact.question)
+        answers[fact.relation].add(fact.object)
+    for relation, objects in answers.items():
+        text = "\n".join(sorted(objects))
+        for answer in sorted(objects):
+            if text.count(answer) > 1:
+                raise DataError(f"world: {relation}: {answer!r} stands in another answer as well; {remedy}")

@@ -1,0 +1,211 @@
+"""Supervised fine-tuning of all parameters on a DeepSpeed engine (paper section 3), loss on the answers only.
+
+Every step minimises the sum of the negative log-likelihoods (nats) of the supervised tokens of its global
+batch, divided by their number. It is the same loss for any number of processes and of accumulation steps.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from sftlens.config.training import FinetuneSettings
+from sftlens.errors import TrainingError, TrainingPaused
+from sftlens.inference.prompts import Sample
+from sftlens.models import checkpoints
+from sftlens.training import deepspeed_engine, export
+from sftlens.training.batches import batches, micro_batch_plan
+from sftlens.training.deepspeed_config import engine_config
+from sftlens.training.deepspeed_engine import Process
+from sftlens.training.resume import States
+from sftlens.training.step import Step, take_step
+from sftlens.training.time_limit import Clock, heeding_termination
+from sftlens.training.zero3_loading import load_partitioned
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+SAVING_BYTES_PER_SECOND = 100e6
+"""How fast a state is thought to be written before one was; slow, so that a first one still gets its time."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a fine-tuning run did; one entry per optimiser step in the lists."""
+
+    examples: int
+    """Samples of the training set."""
+    losses: list[float] = field(default_factory=list)
+    """Mean loss of the supervised tokens, nats, before the step."""
+    learning_rates: list[float] = field(default_factory=list)
+    """Learning rate of the step."""
+    supervised_tokens: list[int] = field(default_factory=list)
+    """Supervised tokens of the global batch."""
+    gradient_norms: list[float] = field(default_factory=list)
+    """Norm of the whole gradient before clipping; empty at ZeRO stage 0, which does not tell it."""
+    seconds: float = 0.0
+    """Wall time of the loop, without loading and writing."""
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Where a run keeps its state, and when its time is over."""
+
+    folder: Path
+    """Its states: of this run only, the same one when it is started again."""
+    deadline: float | None = None
+    """When the job ends, seconds since the epoch; shortly before, the run saves its state and stops."""
+
+
+class Keeper:
+    """Saves the state of a run when it is time, and brings it back; without `resume` it does nothing."""
+
+    def __init__(self, engine: Any, settings: FinetuneSettings, process: Process, resume: Resume | None) -> None:
+        self._engine = engine
+        layout = {"processes": process.world_size, "zero_stage": settings.zero_stage, "dtype": settings.dtype}
+        self._states = States(resume.folder, process, layout) if resume else None
+        deadline = resume.deadline if resume else None
+        self.clock = Clock(settings.checkpoint_minutes, settings.checkpoint_steps, deadline)
+
+    def restored(self, report: Report) -> tuple[int, Report]:
+        """Bring the engine to the newest state; return how many steps were made, and the report of these."""
+        step, found = self._states.restore(self._engine) if self._states else (0, {})
+        if self._states:
+            self.clock.saved(self._states.bytes_of(self._engine) / SAVING_BYTES_PER_SECOND)
+        return (step, Report(**found)) if step else (0, report)
+
+    def wishes(self) -> tuple[bool, bool]:
+        """Whether (to save, to stop) after the step that comes now."""
+        return self.clock.step() if self._states else (False, False)
+
+    def act(self, number: int, step: Step, report: Report) -> None:
+        """Save, and stop with TrainingPaused, if any process wanted it."""
+        if not self._states or not step.save:
+            return
+        start = time.time()
+        self._states.save(self._engine, number, asdict(report))
+        self.clock.saved(time.time() - start)
+        if step.stop:
+            raise TrainingPaused(
+                f"training stopped after step {number}, before its job's time was over; run the same command "
+                "again and it goes on from there"
+            )
+
+
+def finetune(
+    model_path: Path,
+    samples: Sequence[Sample],
+    settings: FinetuneSettings,
+    tokenizer: "PreTrainedTokenizerBase | None",
+    out_folder: Path,
+    seed: int,
+    progress: Callable[[int], object] = lambda steps: None,
+    resume: Resume | None = None,
+) -> Report:
+    """Fine-tune a model and write it, with its tokenizer, as a Hugging Face folder of `settings.dtype`.
+
+    Called by every process of the group that the environment describes (see `sftlens.runtime.launch`), or by one
+    process alone. With `resume` it goes on from the newest state that lies there, and ends with the same
+    bytes as if it had never stopped.
+
+    Args:
+        model_path: Hugging Face folder or base.json pointer.
+        samples: the training set, in the order of `training_sets.take`.
+        settings: the recipe.
+        tokenizer: saved beside the weights.
+        out_folder: written by rank 0, atomically, only when training succeeded.
+        seed: seed of the training order.
+        progress: called with the number of finished steps.
+        resume: where to keep a state; None: keep none.
+
+    Raises:
+        TrainingError: no samples, a sample without a supervised token or longer than the model's positions,
+            or a loss, gradient or weight becomes NaN or Inf.
+        TrainingPaused: the deadline came near, or SIGTERM came; the state was saved.
+        ModelError: the model cannot be loaded.
+        ConfigError: the file of DeepSpeed options cannot be used.
+    """
+    _refuse_unusable(samples)
+    _refuse_long(samples, model_path)
+    with deepspeed_engine.process_group() as process:
+        engine = _engine(model_path, settings, process)
+        keeper = Keeper(engine, settings, process, resume)
+        with heeding_termination(keeper.clock) if resume else nullcontext():
+            report = _train(engine, samples, settings, seed, process, progress, keeper)
+        export.write_model(engine, deepspeed_engine.DTYPES[settings.dtype], tokenizer, out_folder)
+        engine.destroy()
+        torch.distributed.barrier()  # nobody leaves before the checkpoint is there
+    return report
+
+
+def _refuse_unusable(samples: Sequence[Sample]) -> None:
+    if not samples:
+        raise TrainingError("the training set is empty; give at least one question with its answer")
+    for number, sample in enumerate(samples):
+        if sample.supervised == 0:
+            raise TrainingError(
+                f"sample {number} of the training set has no supervised token left after masking, so it "
+                "teaches nothing; take it out, or look at its answer and at the tokenizer"
+            )
+
+
+def _refuse_long(samples: Sequence[Sample], model_path: Path) -> None:
+    positions = getattr(checkpoints.read_config(model_path), "max_position_embeddings", None)
+    longest = max(len(sample.input_ids) for sample in samples)
+    if positions and longest > positions:
+        raise TrainingError(
+            f"the longest sample has {longest} tokens, but the model {model_path} has {positions} positions "
+            f"(max_position_embeddings); set max_length: {positions} and take longer questions out of the facts"
+        )
+
+
+def _engine(model_path: Path, settings: FinetuneSettings, process: Process) -> Any:
+    config = engine_config(settings, *micro_batch_plan(settings, process.world_size))
+    dtype = deepspeed_engine.DTYPES[settings.dtype]
+    if settings.zero_stage == 3:
+        model = load_partitioned(model_path, dtype, config, process.rank)
+    else:
+        model = checkpoints.load_model(model_path, dtype=dtype, device="cpu")
+    if settings.gradient_checkpointing:
+        model.activation_checkpointing_enable()
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=settings.learning_rate,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.epsilon,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+    return deepspeed_engine.initialize(model, optimizer, config)
+
+
+def _train(
+    engine: Any,
+    samples: Sequence[Sample],
+    settings: FinetuneSettings,
+    seed: int,
+    process: Process,
+    progress: Callable[[int], object],
+    keeper: Keeper,
+) -> Report:
+    plan = batches(len(samples), settings, seed)
+    done, report = keeper.restored(Report(examples=len(samples)))
+    progress(done)
+    start = time.perf_counter() - report.seconds
+    engine.train()
+    for number, batch in enumerate(plan[done:], start=done + 1):
+        chosen = [samples[i] for i in batch]
+        step = take_step(engine, chosen, number, len(plan), settings, process, keeper.wishes())
+        report.losses.append(step.loss)
+        report.learning_rates.append(step.learning_rate)
+        report.supervised_tokens.append(step.supervised_tokens)
+        if step.gradient_norm is not None:
+            report.gradient_norms.append(step.gradient_norm)
+        progress(1)
+        if number < len(plan):
+            keeper.act(number, step, replace(report, seconds=time.perf_counter() - start))
+    return replace(report, seconds=time.perf_counter() - start)

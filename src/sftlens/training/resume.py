@@ -1,0 +1,174 @@
+"""The state of a half-done training run on disk: saved by all processes, complete or not there at all.
+
+A state is a folder `step-N` with one safetensors file for each process (its part of the fp32 weights and of the
+optimiser's state, its random generators) and `state.json`. It is made under another name and renamed when
+every process has written its part. Its bytes are all that the steps after N depend on.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sftlens import files
+from sftlens.errors import DataError, TrainingError
+from sftlens.models.safetensors_reader import open_file
+from sftlens.models.safetensors_writer import TensorSpec, TensorWriter
+from sftlens.training.deepspeed_engine import Process
+
+RECORD = "state.json"
+STEP = re.compile(r"step-(\d+)")
+KEPT = 2
+MASTERS = ("single_partition_of_fp32_groups", "fp32_partitioned_groups_flat")
+"""What DeepSpeed 0.19 calls a process' part of the fp32 weights: at stages 1 and 2, at stage 3."""
+
+
+@dataclass(frozen=True)
+class States:
+    """The saved states of one training run."""
+
+    folder: Path
+    """Where they lie; only this run's."""
+    process: Process
+    """Who reads and writes."""
+    layout: dict[str, Any]
+    """What a state must have been made with to be of use: number of processes, ZeRO stage, type."""
+
+    def save(self, engine: Any, step: int, report: dict[str, Any]) -> None:
+        """Save the state after a step, with the report so far; every process must call it.
+
+        The newest two are kept. Raises OSError where the disk is full or read-only: the states that were
+        there before stay.
+        """
+        partial = self.folder / f"saving-{step}"
+        if self.process.rank == 0:
+            self._clear()
+            partial.mkdir(parents=True)
+        torch.distributed.barrier()
+        tensors = dict(_tensors(engine))
+        specs = [TensorSpec(name, tuple(t.shape), t.dtype) for name, t in tensors.items()]
+        with TensorWriter(partial / self._part(), specs) as writer:
+            for tensor in tensors.values():
+                writer.write(tensor)
+        torch.distributed.barrier()
+        if self.process.rank == 0:
+            sizes = {path.name: path.stat().st_size for path in sorted(partial.iterdir())}
+            record = {"step": step, "layout": self.layout, "files": sizes, "report": report}
+            files.write_json(partial / RECORD, record)
+            os.replace(partial, self.folder / f"step-{step}")
+        torch.distributed.barrier()
+
+    def restore(self, engine: Any) -> tuple[int, dict[str, Any]]:
+        """Bring an engine to the newest complete state; return its step and report, (0, {}) without one.
+
+        Every process must call it.
+        """
+        step = torch.tensor(self._newest() if self.process.rank == 0 else 0, device=self.process.device)
+        torch.distributed.broadcast(step, 0)
+        if not int(step):
+            return 0, {}
+        state = self.folder / f"step-{int(step)}"
+        _put_back(engine, state / self._part())
+        return int(step), files.read_json(state / RECORD)["report"]
+
+    def bytes_of(self, engine: Any) -> int:
+        """Return about how many bytes a process' part of a state has: weights and AdamW's two moments."""
+        return sum(3 * master.nbytes for master in _masters(engine))
+
+    def _part(self) -> str:
+        return f"rank-{self.process.rank}.safetensors"
+
+    def _steps(self) -> list[int]:
+        """Steps of the states that are there, newest first."""
+        found = [STEP.fullmatch(path.name) for path in self.folder.iterdir()] if self.folder.is_dir() else []
+        return sorted((int(match[1]) for match in found if match), reverse=True)
+
+    def _clear(self) -> None:
+        """Make room for another state; what a dead run left half-written goes, too."""
+        old = [self.folder / f"step-{step}" for step in self._steps()[KEPT - 1 :]]
+        for path in [*old, *self.folder.glob("saving-*")]:
+            shutil.rmtree(path)
+
+    def _newest(self) -> int:
+        """Return the step of the newest state of use, 0 without one; those of no use are removed."""
+        for step in self._steps():
+            state = self.folder / f"step-{step}"
+            fault = self._fault(state)
+            if not fault:
+                return step
+            print(f"{state}: {fault}, so it is not used", flush=True)
+            shutil.rmtree(state)
+        return 0
+
+    def _fault(self, state: Path) -> str:
+        try:
+            record = files.read_json(state / RECORD)
+        except DataError:
+            return "without a record"
+        sizes = {path.name: path.stat().st_size for path in state.iterdir() if path.name != RECORD}
+        if sizes != record["files"]:
+            return "incomplete"
+        return "" if record["layout"] == self.layout else f"made with {record['layout']}, not {self.layout}"
+
+
+def _masters(engine: Any) -> list[torch.Tensor]:
+    """Return this process' part of the fp32 weights: what the optimiser updates."""
+    for name in MASTERS:
+        if hasattr(engine.optimizer, name):
+            return list(getattr(engine.optimizer, name))
+    return list(engine.module.parameters())
+
+
+def _moments(engine: Any) -> Any:
+    """Return the optimiser's state by fp32 weight."""
+    return getattr(engine.optimizer, "optimizer", engine.optimizer).state
+
+
+def _tensors(engine: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    moments = _moments(engine)
+    for number, master in enumerate(_masters(engine)):
+        yield f"{number}.weights", master
+        for key, value in sorted(moments[master].items()):
+            yield f"{number}.optimizer.{key}", value
+    yield "random.cpu", torch.get_rng_state()
+    if torch.cuda.is_available():
+        yield "random.cuda", torch.cuda.get_rng_state()
+
+
+def _put_back(engine: Any, path: Path) -> None:
+    saved = open_file(path)
+    names = set(saved.keys())
+    moments = _moments(engine)
+    for number, master in enumerate(_masters(engine)):
+        weights = saved.get_tensor(f"{number}.weights")
+        if weights.shape != master.shape:
+            raise TrainingError(f"{path}: belongs to another model; remove its folder {path.parent}")
+        master.data.copy_(weights)
+        prefix = f"{number}.optimizer."
+        moments[master] = {
+            # As the optimiser itself has it: moments where the weights are, the number of steps on the CPU.
+            name.removeprefix(prefix): tensor.to(master.device) if (tensor := saved.get_tensor(name)).dim() else tensor
+            for name in names
+            if name.startswith(prefix)
+        }
+    torch.set_rng_state(saved.get_tensor("random.cpu"))
+    if "random.cuda" in names:
+        torch.cuda.set_rng_state(saved.get_tensor("random.cuda"))
+    _copy_to_weights(engine)
+
+
+def _copy_to_weights(engine: Any) -> None:
+    """Give the weights that compute the values of the fp32 weights, as DeepSpeed does at the end of a step."""
+    zero, stage = engine.optimizer, engine.zero_optimization_stage()
+    if stage in (1, 2):
+        zero.update_lp_params()
+    if stage == 3:
+        zero.checkpoint_event_prologue()
+        for group in range(len(_masters(engine))):
+            zero._reassign_or_swap_out_partitioned_parameters(group)
+        zero.checkpoint_event_epilogue()

@@ -1,0 +1,110 @@
+"""The shipped configurations load, and what describes the keys is in step with the model of a study."""
+
+import json
+import subprocess
+import sys
+
+import jsonschema
+import pytest
+import yaml
+
+from repository import ROOT
+from sftlens.config import documentation, loading
+from sftlens.config.study import SAMPLED, SYNTHETIC
+
+CONFIG = ROOT / "config"
+STUDIES = ("config", "all-keys", "own-model", "entityquestions-tiny", "paper")
+DEMO = loading.load_file(CONFIG / "config.yaml")
+
+
+@pytest.mark.parametrize("name", documentation.documents(DEMO))
+def test_generated_file_is_in_step_with_the_settings(name):
+    text = documentation.documents(DEMO)[name]
+    assert (CONFIG / name).read_text(encoding="utf-8") == text, "run `python scripts/config_docs.py`"
+
+
+def test_all_keys_is_the_demo():
+    assert loading.load_file(CONFIG / "all-keys.yaml") == DEMO
+
+
+def test_all_keys_loads_with_what_it_shows_as_comments():
+    lines = (CONFIG / "all-keys.yaml").read_text(encoding="utf-8").splitlines()
+    start = lines.index("  blocks: null")
+    shown = [line.replace("# ", "", 1) for line in lines[start + 1 :]]
+    study = loading.load(yaml.safe_load("\n".join(lines[:start] + shown)))
+    assert study.experiments.blocks.size == 4
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_shipped_study_loads_and_satisfies_the_schema(name, monkeypatch):
+    monkeypatch.delenv("ENTITY_QUESTIONS_DIR", raising=False)
+    path = CONFIG / f"{name}.yaml"
+    loading.load_file(path)
+    jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), json.loads(documentation.schema()))
+
+
+def test_every_study_of_the_folder_is_known_here():
+    tables = {"relations", "aliases"}
+    assert {path.stem for path in CONFIG.glob("*.yaml")} == {*STUDIES, *tables}
+
+
+def test_every_study_has_a_name_of_its_own():
+    names = [loading.load_file(CONFIG / f"{name}.yaml").study for name in STUDIES if name != "all-keys"]
+    assert len(set(names)) == len(names)
+
+
+def test_schema_refuses_an_unknown_key():
+    with pytest.raises(jsonschema.ValidationError, match="scale"):
+        values = yaml.safe_load((CONFIG / "config.yaml").read_text(encoding="utf-8"))
+        values["experiments"]["scaling"]["scale"] = [60]
+        jsonschema.validate(values, json.loads(documentation.schema()))
+
+
+def test_every_key_has_a_type_and_a_docstring():
+    keys = [key for section in documentation.sections() for key in section.keys]
+    names = [key.name for key in keys]
+    assert len(names) == len(set(names)) > 90
+    assert [key.name for key in keys if not (key.kind and key.default and key.meaning.endswith((".", ")")))] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "default"),
+    [
+        ("study", "text", "`demo`"),
+        ("models.<name>.geometry.layers", "whole number, ≥ 1", "*required*"),
+        ("models.<name>.revision", "text", "*unset*"),
+        ("finetuning.micro_batch_size", "whole number, ≥ 1", "*unset*"),
+        ("finetuning.beta1", "number, ≥ 0, < 1", "`0.9`"),
+        ("finetuning.learning_rate", "number, > 0", "`1.0e-05`"),
+        ("finetuning.dtype", "`bfloat16`, `float32`", "`bfloat16`"),
+        ("finetuning.allow_smaller", "`true` or `false`", "`false`"),
+        ("experiments.scaling.scales", "list of: whole number or `all`", "`[]`"),
+        ("experiments.concentration.orders", "list of: `relative`, `absolute`", "`[relative]`"),
+    ],
+)
+def test_key_is_described(name, kind, default):
+    keys = {key.name: key for section in documentation.sections() for key in section.keys}
+    assert (keys[name].kind, keys[name].default) == (kind, default)
+
+
+def test_generator_checks_and_writes(tmp_path):
+    for part in ("src", "scripts"):
+        (tmp_path / part).symlink_to(ROOT / part)
+    script = tmp_path / "copy" / "config_docs.py"
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "config.yaml").write_bytes((CONFIG / "config.yaml").read_bytes())
+    script.write_bytes((ROOT / "scripts" / "config_docs.py").read_bytes())
+    (tmp_path / "copy" / "_cli.py").write_bytes((ROOT / "scripts" / "_cli.py").read_bytes())
+    checked = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
+    assert checked.returncode == 1
+    assert "config/README.md" in checked.stderr and "config_docs.py" in checked.stderr
+    assert not (tmp_path / "config" / "README.md").exists()
+    subprocess.run([sys.executable, script], check=True)
+    assert subprocess.run([sys.executable, script, "--check"], capture_output=True).returncode == 0
+
+
+def test_every_figure_says_what_it_is_no_evidence_for():
+    assert DEMO.notice == SYNTHETIC
+    assert loading.load_file(CONFIG / "entityquestions-tiny.yaml").notice == SAMPLED
+    assert loading.load_file(CONFIG / "paper.yaml").notice == ""

@@ -1,0 +1,135 @@
+"""The configuration of a study is strict: what is refused, and the words that say so."""
+
+import pytest
+
+from demo_study import DEMO, changed
+from sftlens.config import loading
+from sftlens.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def no_data(monkeypatch):
+    monkeypatch.delenv("ENTITY_QUESTIONS_DIR", raising=False)
+
+
+def refusal(**changes: object) -> str:
+    with pytest.raises(ConfigError) as caught:
+        loading.load(changed(DEMO, **changes), "my.yaml")
+    message = str(caught.value)
+    assert message.startswith("my.yaml: ")
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("modles", "models"),
+        ("finetuning.learning_rat", "learning_rate"),
+        ("models.tiny.geometry.layer", "layers"),
+        ("models.path.pretraining.epoch", "epochs"),
+        ("models.tiny.launch.process", "processes"),
+        ("facts.sample.tests", "test"),
+        ("experiments.scaling.scale", "scales"),
+        ("experiments.restorations", "restoration"),
+    ],
+)
+def test_misspelt_key_names_the_nearest_one(key, nearest):
+    message = refusal(**{key.replace(".", "__"): 1})
+    assert f"unknown key '{key}'" in message
+    assert f"did you mean {nearest!r}?" in message
+
+
+def test_misspelt_key_is_named_even_where_the_right_one_is_required():
+    geometry = {**DEMO["models"]["tiny"]["geometry"]}
+    geometry["layer"] = geometry.pop("layers")
+    assert "did you mean 'layers'?" in refusal(models__tiny__geometry=geometry)
+
+
+def test_key_like_no_other_lists_the_known_ones():
+    assert "known keys here: samples, temperature" in refusal(probing__qqq=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"finetuning__epochs": "three"}, ["'finetuning.epochs'", "'three'", "valid integer"]),
+        ({"finetuning__learning_rate": -1}, ["'finetuning.learning_rate'", "greater than 0"]),
+        ({"finetuning__dtype": "fp16"}, ["'finetuning.dtype'", "'bfloat16' or 'float32'"]),
+        ({"finetuning": [1]}, ["'finetuning'", "dictionary"]),
+        ({"study": 7}, ["'study'", "string"]),
+        ({"experiments__scaling__scales": 60}, ["'experiments.scaling.scales'", "list"]),
+        ({"experiments__scaling__scales": ["alll"]}, ["scales.0'", "'alll'", "integer", "or", "'all'"]),
+        ({"experiments__scaling__train_sets": ["D5"]}, ["train_sets.0'", "'D5'", "'mixed'"]),
+        ({"experiments__scaling__seeds": [-1]}, ["seeds.0'", "greater than or equal to 0"]),
+        ({"experiments__restoration__orders": ["relativ"]}, ["orders.0'", "'relative'"]),
+        ({"experiments": None}, ["'experiments'", "None"]),
+        ({"models__tiny__geometry": {"layers": 2}}, ["'models.tiny.geometry.hidden_size' is missing"]),
+    ],
+)
+def test_wrong_type_names_the_key_and_the_value(changes, words):
+    message = refusal(**changes)
+    assert [word for word in words if word not in message] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"finetuning__dtype": "bfloat16"}, ["bfloat16 needs zero_stage 1", "dtype: float32"]),
+        ({"finetuning__micro_batch_size": 16}, ["micro_batch_size 16", "batch_size 8"]),
+        ({"finetuning__offload": "optimizer"}, ["'finetuning'", "needs zero_stage 1", "offload: none"]),
+        (
+            {"finetuning__offload": "parameters", "finetuning__zero_stage": 2},
+            ["'finetuning'", "needs zero_stage 3 (it is 2", "offload: optimizer"],
+        ),
+        ({"models__tiny__path": "models/mine"}, ["models.tiny", "takes no `path`"]),
+        ({"models__tiny__source": "path"}, ["models.tiny", "needs `path`"]),
+        ({"models__tiny__source": "hub", "models__tiny__path": "a/b"}, ["models.tiny", "needs `revision`"]),
+        (
+            {"models__tiny__source": "hub", "models__tiny__path": "a/b", "models__tiny__revision": "main"},
+            ["`revision`", "40 hexadecimal digits"],
+        ),
+        ({"models": {}}, ["at least one model"]),
+        ({"models__a b": DEMO["models"]["tiny"]}, ["'a b'", "letters, digits"]),
+        ({"models__figures": DEMO["models"]["tiny"]}, ["'figures'", "taken"]),
+        ({"study": "models"}, ["'study'", "taken"]),
+        ({"study": "facts"}, ["'study'", "taken"]),
+        ({"study": "../elsewhere"}, ["'study'", "letters, digits"]),
+        ({"experiments__scaling__models": ["big"]}, ["experiments.scaling.models", "'big'", "tiny"]),
+        ({"experiments__scaling__scales": [0]}, ["positive number"]),
+        ({"experiments__scaling__scales": [60, 240, 60]}, ["60 stands there twice"]),
+        ({"experiments__scaling__scales": ["60", 60]}, ["60 stands there twice"]),
+        ({"experiments__divergence__seeds": [1, 1]}, ["1 stands there twice"]),
+        ({"experiments__restoration__ratios": [0]}, ["above 0 and at most 100"]),
+        ({"experiments__restoration__ratios": [101]}, ["above 0 and at most 100"]),
+        ({"experiments__restoration__ratios": [20, 20.0]}, ["20.0 stands there twice"]),
+        ({"experiments__restoration__regions": ["head"]}, ["'head'", "transformer, attention, mlp"]),
+        ({"experiments__restoration__regions": ["layers1-0"]}, ["'layers1-0' is empty"]),
+        ({"experiments__concentration__regions": ["layers0-2"]}, ["'layers0-2' is beyond 'tiny'", "is 1"]),
+    ],
+)
+def test_contradicting_settings_are_refused(changes, words):
+    message = refusal(**changes)
+    assert [word for word in words if word not in message] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("study: [", ["not valid YAML"]),
+        ("- a\n- b\n", ["no mapping"]),
+        ("study: a\nstudy: b\n", ["repeated key 'study'"]),
+        ("finetuning: {epoch: 1}\n", ["did you mean 'epochs'?"]),
+    ],
+)
+def test_unreadable_configuration_names_the_file(tmp_path, text, words):
+    path = tmp_path / "my.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        loading.load_file(path)
+    assert [word for word in [str(path), *words] if word not in str(caught.value)] == []
+
+
+def test_missing_configuration_names_the_file(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.yaml.*correct the path"):
+        loading.load_file(tmp_path / "none.yaml")

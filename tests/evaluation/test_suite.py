@@ -1,0 +1,64 @@
+"""Asking a model: answers and, when wanted, the mastery of a fixed sample of the test facts once more."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from probe_tables import SENTENCES, facts_table
+from sftlens.config.evaluation import EvaluationSettings
+from sftlens.config.mastery import ProbingSettings
+from sftlens.evaluation import suite
+from sftlens.mastery import mastery_table, reprobing
+from sftlens.models import checkpoints
+from tiny import tiny_model, tiny_tokenizer
+
+PROBING = ProbingSettings(samples=5, max_new_tokens=4)
+
+
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory: pytest.TempPathFactory) -> tuple:
+    """A model, its tokenizer, and facts with the mastery that this very model has of them."""
+    facts = facts_table()
+    tokenizer = tiny_tokenizer([*facts["question"], *facts["subject"]])
+    folder = tmp_path_factory.mktemp("model") / "m"
+    tiny_model(folder)
+    model = checkpoints.load_model(folder)
+    return model, tokenizer, mastery_table.probe(model, tokenizer, facts, SENTENCES, PROBING)
+
+
+def test_the_sample_is_fixed_and_of_test_facts(probed: tuple) -> None:
+    facts = probed[2]
+    chosen = reprobing.subset(facts, 3)
+    assert len(chosen) == 3 and set(chosen["split"]) == {"test"}
+    shuffled = facts.sample(frac=1, random_state=1)
+    assert reprobing.subset(shuffled, 3)["fact_id"].tolist() == chosen["fact_id"].tolist()
+
+
+def test_a_model_probed_again_is_sampled_anew(probed: tuple) -> None:
+    model, tokenizer, facts = probed
+    table = reprobing.measure(model, tokenizer, facts, SENTENCES, PROBING, count=100, of="a")
+    again = reprobing.measure(model, tokenizer, facts, SENTENCES, PROBING, count=100, of="a")
+    other = reprobing.measure(model, tokenizer, facts, SENTENCES, PROBING, count=100, of="b")
+    assert table["mastery"].tolist() == again["mastery"].tolist() != table["base_mastery"].tolist()
+    assert table["mastery"].tolist() != other["mastery"].tolist()
+    assert table["base_mastery"].tolist() == reprobing.subset(facts, 100)["mastery"].tolist()
+    rows = pd.DataFrame(reprobing.metrics(table))
+    every = rows[rows["bucket"] == "all"].set_index("metric")["value"]
+    assert every["reprobed_mastery"] == pytest.approx(table["mastery"].mean())
+    assert every["base_mastery"] == pytest.approx(table["base_mastery"].mean())
+
+
+def test_answers_carry_the_new_mastery_of_the_sample(probed: tuple, tmp_path: Path) -> None:
+    model, tokenizer, facts = probed
+    settings = EvaluationSettings(max_new_tokens=4, reprobe=2)
+    how = suite.Reprobing(SENTENCES, PROBING, "a")
+    metrics = suite.measure(tmp_path, model, tokenizer, facts, None, settings, reprobing_as=how)
+    answers = pd.read_parquet(tmp_path / suite.ANSWERS)
+    found = answers.dropna(subset=["reprobed_mastery"]).set_index("fact_id")["reprobed_mastery"]
+    wanted = reprobing.measure(model, tokenizer, facts, SENTENCES, PROBING, count=2, of="a")
+    assert found.to_dict() == wanted.set_index("fact_id")["mastery"].to_dict()
+    assert "reprobed_mastery" in {row["metric"] for row in metrics}
+    plain = suite.measure(tmp_path / "plain", model, tokenizer, facts, None, settings)
+    assert "reprobed_mastery" not in {row["metric"] for row in plain}
+    assert "reprobed_mastery" not in pd.read_parquet(tmp_path / "plain" / suite.ANSWERS)

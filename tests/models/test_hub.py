@@ -1,0 +1,129 @@
+"""A model that cannot be had from the hub, by a real hub client: what to do about it, and no word of the token."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from repository import ROOT
+from script_calls import process
+from workflow.study import CONFIG, configure, copy_repository, snakemake
+
+SOURCE = ROOT / "src"
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+TOKEN = "hf_NobodyMaySeeThisTokenAnywhere"
+GEOMETRY = {"layers": 2, "hidden_size": 32, "intermediate_size": 48, "heads": 4, "kv_heads": 2, "vocab_size": 400}
+ANSWERS = {
+    "gated/model": (403, "GatedRepo"),
+    "unauthorised/model": (401, ""),
+    "forbidden/model": (403, ""),
+    "gone/model": (404, "RepoNotFound"),
+    "other/revision": (404, "RevisionNotFound"),
+    "busy/hub": (500, ""),
+}
+"""How the hub of these tests answers to a model id: status, and the header by which the real one says why."""
+FETCH = f"""
+import sys
+from sftlens import hub
+from sftlens.errors import ModelError
+for path in sys.argv[1:]:
+    try:
+        hub.fetch(path, "{REVISION}", "llama")
+    except ModelError as error:
+        print(path, error)
+"""
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Refuses everything, each model in its own way."""
+
+    seen: list[str] = []
+
+    def do_GET(self) -> None:
+        status, reason = next(answer for name, answer in ANSWERS.items() if name in self.path)
+        self.seen.append(self.headers.get("authorization", ""))
+        self.send_response(status)
+        if reason:
+            self.send_header("X-Error-Code", reason)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_HEAD = do_GET
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture
+def variables(tmp_path: Path) -> dict[str, str]:
+    return {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_TOKEN": TOKEN, "PYTHONPATH": str(SOURCE)}
+
+
+def refusals(variables: dict[str, str], *paths: str) -> dict[str, str]:
+    """Return what is said of each model id; nothing else may be said."""
+    command = [sys.executable, "-c", FETCH, *paths]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert TOKEN not in done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(paths), done.stdout
+    return dict(line.split(" ", 1) for line in lines)
+
+
+def test_a_refused_model_is_named_with_what_helps(hub: str, variables: dict[str, str]) -> None:
+    found = refusals({**variables, "HF_ENDPOINT": hub}, *ANSWERS, "no-model-id/a/b")
+    assert f"Bearer {TOKEN}" in Hub.seen  # it was sent, so it could have been printed
+    assert all(f"models.llama: {path} at {REVISION} cannot be fetched" in said for path, said in found.items())
+    for path in ("gated/model", "unauthorised/model", "forbidden/model"):
+        assert "accept its licence on the hub and log in" in found[path] and "`source: path`" in found[path]
+    assert "correct `path`" in found["gone/model"] and "correct `path`" in found["no-model-id/a/b"]
+    assert "correct `revision`" in found["other/revision"]
+    assert "try again" in found["busy/hub"]
+
+
+def test_without_a_connection_the_way_out_is_a_local_folder(variables: dict[str, str]) -> None:
+    offline = refusals({**variables, "HF_HUB_OFFLINE": "1"}, "gated/model")["gated/model"]
+    assert "unset HF_HUB_OFFLINE, or fetch the model where that works and name its folder" in offline
+    dead = refusals({**variables, "HF_ENDPOINT": "http://127.0.0.1:9"}, "gated/model")["gated/model"]
+    assert "the hub cannot be reached or is busy: try again" in dead
+
+
+def test_what_is_no_token_is_called_so(hub: str, variables: dict[str, str]) -> None:
+    said = refusals({**variables, "HF_ENDPOINT": hub, "HF_TOKEN": TOKEN + "é"}, "gated/model")["gated/model"]
+    assert "HF_TOKEN, or the token that is stored, is none" in said
+
+
+def test_by_hand_and_in_a_study_nothing_is_left_and_no_token_is_seen(
+    hub: str, variables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HF_HOME", "HF_TOKEN"):
+        monkeypatch.setenv(name, variables[name])
+    monkeypatch.setenv("HF_ENDPOINT", hub)
+    pointer = ["--source", "hub", "--path", "gated/model", "--revision", REVISION, "--geometry", json.dumps(GEOMETRY)]
+    done = process("base.py", *pointer, "--name", "llama", "--out", tmp_path / "base", cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr.startswith("error: models.llama: gated/model"), done.stderr
+    assert len(done.stderr.splitlines()) == 1 and not list((tmp_path / "base").rglob("*"))
+
+    folder = copy_repository(tmp_path / "repository")
+    model = {"source": "hub", "path": "gated/model", "revision": REVISION, "geometry": GEOMETRY}
+    configure(folder, {**CONFIG, "models": {"llama": model}})
+    run = snakemake(folder, "--until", "base", check=False)
+    said = run.stdout + run.stderr
+    assert run.returncode == 1 and "error: models.llama: gated/model" in said
+    assert not list((folder / "results").rglob("base.json"))
+    written = [path for path in (*folder.rglob("*"), *(folder / ".snakemake").rglob("*")) if path.is_file()]
+    assert TOKEN not in said and not [path for path in written if TOKEN.encode() in path.read_bytes()]

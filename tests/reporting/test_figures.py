@@ -1,0 +1,131 @@
+"""The figures: bands, gaps, references, the notice, and the same bytes every time."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from fake_results import NOTICE, fake_results
+from repository import ROOT
+from sftlens.errors import DataError
+from sftlens.reporting import figures
+
+
+def macro(results: pd.DataFrame, bucket: str, split: str = "test") -> pd.DataFrame:
+    rows = results[(results["stage"] == "evaluate") & (results["bucket"] == "macro")]
+    rows = rows[(rows["train_set"] == bucket) & (rows["split"] == split)]
+    return rows.groupby(rows["scale"].astype(int))["value"].agg(["mean", "std"]) * 100
+
+
+def line(figure: Figure, name: str, panel: int = 0) -> np.ndarray:
+    return next(np.asarray(x.get_ydata()) for x in figure.axes[panel].lines if x.get_label() == name)
+
+
+def words(figure: Figure) -> str:
+    return " ".join(" ".join(text.get_text() for text in reversed(figure.texts)).split())
+
+
+def test_unknown_figure_is_named_with_the_known_ones():
+    with pytest.raises(DataError, match=r"'fig99'.*fig2"):
+        figures.draw("fig99", fake_results())
+
+
+@pytest.mark.parametrize("panel", [0, 1])
+def test_line_is_the_mean_and_band_one_sd(panel):
+    results = fake_results()
+    figure = figures.draw("fig2", results)
+    expected = macro(results, "D0", ("test", "testood")[panel])
+    np.testing.assert_allclose(line(figure, "D0", panel), expected["mean"])
+    edge = figure.axes[panel].collections[0].get_paths()[0].vertices
+    for x, (mean, sd) in enumerate(expected.to_numpy()):
+        heights = edge[edge[:, 0] == x][:, 1]
+        assert heights.min() == pytest.approx(mean - sd)
+        assert heights.max() == pytest.approx(mean + sd)
+
+
+def test_base_model_is_a_dashed_and_its_five_shots_a_dotted_level():
+    levels = [x for x in figures.draw("fig2", fake_results()).axes[0].lines if x.get_linestyle() == "--"]
+    assert len(levels) == 2
+    assert [round(float(np.asarray(x.get_ydata())[0]), 1) for x in levels] == [37.4, 39.9]
+
+
+def test_a_missing_cell_is_a_gap():
+    results = fake_results()
+    part = results[~((results["train_set"] == "D1") & (results["scale"] == "240"))]
+    assert list(np.isnan(line(figures.draw("fig2", part), "D1"))) == [False, True, False]
+
+
+def test_one_seed_has_no_band_and_says_so():
+    results = fake_results()
+    figure = figures.draw("fig2", results[results["seed"] == 0])
+    assert all(len(band.get_paths()) == 0 for band in figure.axes[0].collections)
+    assert "no spread is shown" in words(figure)
+
+
+def test_a_set_smaller_than_n_is_hollow_and_explained():
+    assert "Hollow marker" in words(figures.draw("fig4", fake_results()))
+    results = fake_results()
+    assert "Hollow" not in words(figures.draw("fig4", results[results["train_set"] != "D2"]))
+
+
+def test_axis_holds_the_scales_in_order_and_all_last():
+    results = fake_results()
+    whole = results[(results["scale"] == "480") & (results["seed"] == 0)].assign(scale="all")
+    axes = figures.draw("fig2", pd.concat([whole, results])).axes[0]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["60", "240", "480", "All"]
+
+
+def test_panels_are_models_by_test_sets_on_one_axis():
+    results = pd.concat([fake_results().assign(model=m) for m in ("A-8B", "A-70B")])
+    figure = figures.draw("fig2", results)
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles[::2] == ["A-8B, in-domain (ID)", "A-70B, in-domain (ID)"]
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1
+    assert len(figures.draw("fig5", results).axes) == 2
+
+
+@pytest.mark.parametrize("name", figures.NAMES)
+@pytest.mark.parametrize("share", [0, 1, 200])
+def test_a_figure_of_nothing_or_little_still_draws_with_the_notice(name, share, tmp_path):
+    figure = figures.draw(name, fake_results().iloc[:share], NOTICE)
+    assert NOTICE in words(figure)
+    figures.save(figure, tmp_path / name)
+
+
+@pytest.mark.parametrize("name", figures.NAMES)
+def test_nothing_is_cut_off_and_no_word_lies_on_another(name):
+    figure = figures.draw(name, fake_results(), NOTICE * 3)
+    figure.draw_without_rendering()
+    page = figure.bbox
+    boxes = [text.get_window_extent() for text in figure.texts]
+    boxes += [axes.get_tightbbox() for axes in figure.axes]
+    assert all(box.x0 >= page.x0 and box.x1 <= page.x1 + 1 for box in boxes)
+    assert all(box.y0 >= page.y0 and box.y1 <= page.y1 for box in boxes)
+    panels, texts = boxes[len(figure.texts) :], boxes[: len(figure.texts)]
+    assert not any(a.overlaps(b) for a in texts for b in panels)
+
+
+def test_names_at_the_line_ends_keep_apart():
+    heights = figures._spread_out([1.0, 1.0, 1.1, 5.0], 0.5)
+    assert min(np.diff(heights)) > 0.45
+    assert heights[3] == 5.0
+
+
+def test_files_carry_the_notice_and_are_the_same_in_another_process(tmp_path):
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from pathlib import Path; from fake_results import *; from sftlens.reporting import figures\n"
+        "figures.save(figures.draw('fig2', fake_results(), NOTICE), Path(sys.argv[2]))"
+    )
+    for i in ("1", "2"):
+        environment = os.environ | {"PYTHONHASHSEED": i, "SOURCE_DATE_EPOCH": f"{i}000000"}
+        here = str(ROOT / "tests")
+        subprocess.run([sys.executable, "-c", code, here, str(tmp_path / i)], check=True, env=environment)
+    for suffix in figures.FORMATS:
+        data = (tmp_path / f"1.{suffix}").read_bytes()
+        assert data == (tmp_path / f"2.{suffix}").read_bytes()
+        assert NOTICE.encode() in data

@@ -1,0 +1,209 @@
+"""The tables: right numbers, gaps that stay gaps, and the same bytes every time."""
+
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from fake_results import MODEL, NOTICE, fake_results
+from sftlens.data.buckets import BUCKETS
+from sftlens.errors import DataError
+from sftlens.reporting import tables
+
+TARGETS = (*tables.NAMES, "fig2", "fig4", "fig5", "restoration", "heatmap")
+
+
+def without(results: pd.DataFrame, **cell: object) -> pd.DataFrame:
+    hit = pd.Series(True, results.index)
+    for axis, value in cell.items():
+        hit &= results[axis] == value
+    return results[~hit]
+
+
+def row(table: pd.DataFrame, **key: str) -> pd.Series:
+    for axis, value in key.items():
+        table = table[table[axis.replace("_", " ")] == value]
+    assert len(table) == 1
+    return table.iloc[0]
+
+
+def test_importing_tables_loads_neither_matplotlib_nor_torch():
+    code = "import sys, sftlens.reporting.tables; print({'matplotlib', 'torch', 'transformers'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+
+
+def test_unknown_target_is_named_with_the_known_ones():
+    with pytest.raises(DataError, match=r"'table99'.*table1"):
+        tables.build("table99", fake_results())
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_no_results_give_an_empty_table(name):
+    table = tables.build(name, fake_results().iloc[:0])
+    assert table.empty and "Model" in table
+    assert tables.seeds_note(table) == ""
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_any_half_of_the_results_builds(name):
+    results = fake_results()
+    for part in range(5):
+        tables.build(name, results.sample(frac=0.5, random_state=part))
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_order_of_the_rows_does_not_matter(name, tmp_path):
+    results = fake_results()
+    tables.write_csv(tables.build(name, results), tmp_path / "a.csv", NOTICE)
+    shuffled = results.sample(frac=1, random_state=7, ignore_index=True)
+    tables.write_csv(tables.build(name, shuffled), tmp_path / "b.csv", NOTICE)
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+def test_table1_counts():
+    train = row(tables.build("table1", fake_results()), Split="Train")
+    assert [train[b] for b in BUCKETS] == [700, 500, 378, 540, 384]
+    assert train["Total"] == 2502
+
+
+def test_table1_without_a_bucket_has_no_total():
+    part = without(fake_results(), stage="mastery", split="test", bucket="D3")
+    test = tables.as_text(tables.build("table1", part)).set_index("Split").loc["ID test"]
+    assert (test["D3"], test["Total"], test["D0"]) == ("-", "-", "310")
+
+
+def test_table2_is_mean_and_sd_at_the_largest_scale():
+    results = fake_results()
+    cell = row(tables.build("table2", results), Test_set="OOD test", Trained_on="D1")
+    values = results.query(
+        "stage == 'evaluate' and split == 'testood' and bucket == 'D3' and train_set == 'D1' and scale == '480'"
+    )["value"]
+    assert cell["n"] == "480" and cell["Seeds"] == 2
+    assert cell["D3"] == pytest.approx(values.mean() * 100)
+    assert cell["D3 SD"] == pytest.approx(values.std(ddof=1) * 100)
+
+
+def test_table2_names_the_base_and_the_real_size_of_a_set():
+    table = tables.build("table2", fake_results())
+    assert list(table["Trained on"][:3]) == [tables.BASE, tables.FEWSHOT, "D0"]
+    assert row(table, Test_set="ID test", Trained_on="D2")["Examples"] == 378
+
+
+def test_table2_keeps_a_row_for_a_set_that_did_not_finish():
+    text = tables.as_text(tables.build("table2", without(fake_results(), train_set="D3", scale="480")))
+    cell = row(text, Test_set="ID test", Trained_on="D3")
+    assert cell["Macro"] == cell["D0"] == cell["Macro SD"] == "-"
+
+
+def test_table3_is_in_percent_by_ratio():
+    table = tables.build("table3", fake_results())
+    cell = row(table, n="60", Trained_on="D0", Changes="as trained")
+    assert cell["Top 1 %"] == pytest.approx(71.0)
+    tops = [name for name in table if name.startswith("Top") and "SD" not in name]
+    assert tops == [f"Top {k} %" for k in (1, 5, 20, 40, 60)]
+
+
+def test_table4_gains_are_against_the_same_cells_unrestored():
+    results = fake_results()
+    table = tables.build("table4", results)
+    where = {"Test_set": "ID test", "Order": "relative", "Region": "transformer"}
+    start = row(table, **where, **{"Restored_(%)": "0"})
+    after = row(table, **where, **{"Restored_(%)": "20"})
+    plain = results.query(
+        "stage == 'evaluate' and split == 'test' and bucket == 'macro' "
+        "and scale == '480' and train_set == 'D0' and seed == 0"
+    )["value"].item()
+    assert start["D0"] == pytest.approx(plain * 100)  # seed 0 alone: seed 1 was not restored
+    assert after["D0 gain"] == pytest.approx(after["D0"] - start["D0"]) and after["D0 gain"] > 5
+    assert after["D3 gain"] < 0
+    assert pd.isna(start["D0 gain"])
+
+
+def test_places_are_summed_over_what_a_table_leaves_out():
+    layers, modules = (tables.build(name, fake_results()) for name in ("table9", "table10"))
+    cell = row(layers, Trained_on="D0", Layer="1")
+    assert cell["Parameters (%)"] == pytest.approx(50) and cell["Restored part (%)"] == pytest.approx(50)
+    assert cell["Unchanged (%)"] == pytest.approx(30)  # half of one module, a tenth of the other, equally large
+    cell = row(modules, Trained_on="D0", Module="q_proj")
+    assert cell["Restored part (%)"] == pytest.approx(80) and cell["Sum of d^2 (%)"] == pytest.approx(60)
+
+
+def test_table11_is_the_blocks_against_none():
+    table = tables.build("table11", fake_results())
+    assert list(dict.fromkeys(table["Block restored"])) == ["none", "layers 0-0", "layers 1-1"]
+    plain, block = (row(table, Test_set="ID test", Block_restored=name) for name in ("none", "layers 0-0"))
+    assert block["D2 gain"] == pytest.approx(block["D2"] - plain["D2"]) and block["D2 gain"] < -5
+
+
+def test_restorations_stand_beside_what_they_undo():
+    table = tables.build("restoration", fake_results())
+    where = {"Test_set": "ID test", "Trained_on": "D1", "Order": "shrink"}
+    cell = row(table, **where, **{"Restored_(%)": "20"})
+    assert cell["Undone of d^2 (%)"] == pytest.approx(100 * 20 / 110)
+    start = row(table, **where, **{"Restored_(%)": "0"})
+    assert start["Undone of d^2 (%)"] == 0 and start[tables.ACCURACY] < cell[tables.ACCURACY]
+
+
+def test_table4_without_the_unrestored_evaluation_has_no_gain():
+    part = without(fake_results(), stage="evaluate", train_set="D1", scale="480", seed=0)
+    text = tables.as_text(tables.build("table4", part))
+    assert set(text["D1 gain"]) == {"-"}
+    assert row(text, Test_set="ID test", Order="relative", **{"Restored_(%)": "5"})["D1"] != "-"
+
+
+def test_other_strategies_do_not_enter():
+    results = fake_results()
+    lora = results[results["strategy"] == "full"].assign(strategy="lora", value=0.0)
+    both = pd.concat([results, lora])
+    for name in TARGETS:
+        pd.testing.assert_frame_equal(tables.build(name, both), tables.build(name, results))
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_rows_of_single_relations_do_not_enter(name):
+    results = fake_results()
+    single = [results.assign(relation=relation, value=results["value"] / 3) for relation in ("P17", "P19")]
+    both = pd.concat([single[0], results, single[1]], ignore_index=True)
+    pd.testing.assert_frame_equal(tables.build(name, both), tables.build(name, results))
+
+
+def test_csv_is_plain_with_fixed_decimals(tmp_path):
+    tables.write_csv(tables.build("fig5", fake_results()), tmp_path / "fig5.csv")
+    lines = (tmp_path / "fig5.csv").read_text().splitlines()
+    assert lines[0] == "Model,Test set,Trained on,n,Examples,KL (nats),KL (nats) SD,Seeds"
+    assert lines[1] == f"{MODEL},ID test,Base model (n = 0),0,-,1.5200,-,1"
+
+
+def test_csv_carries_the_notice_in_every_row(tmp_path):
+    tables.write_csv(tables.build("table2", fake_results()), tmp_path / "t.csv", NOTICE)
+    table = pd.read_csv(tmp_path / "t.csv", na_values="-")
+    assert set(table["note"]) == {NOTICE}
+    assert table["Macro"].dtype == float
+
+
+def test_tiny_negative_gain_is_not_minus_zero():
+    assert tables.as_text(pd.DataFrame({"D0 gain": [-0.0004]}))["D0 gain"].item() == "0.00"
+
+
+def test_scales_and_models_are_in_reading_order():
+    assert tables.scales(["all", "1920", "60", "240", "60"]) == ["60", "240", "1920", "all"]
+    results = fake_results()
+    two = pd.concat([results.assign(model=m) for m in ("LLaMA-70B", "LLaMA-8B")])
+    assert list(dict.fromkeys(tables.build("fig2", two)["Model"])) == ["LLaMA-8B", "LLaMA-70B"]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "sentence"),
+    [
+        ([2, 2], "Mean ± SD over 2 seeds."),
+        ([3, 5, 1], "Mean ± SD over 3 to 5 seeds. Points from a single seed have no spread."),
+        ([1], "One seed each, so no spread is shown."),
+    ],
+)
+def test_the_sentence_about_seeds(seeds, sentence):
+    assert tables.seeds_note(pd.DataFrame({"Seeds": seeds, "D0 SD": 0.1})) == sentence
+
+
+def test_a_table_without_sd_does_not_speak_of_it():
+    assert tables.seeds_note(pd.DataFrame({"Seeds": [2, 1]})) == "Mean over up to 2 seeds."

@@ -1,0 +1,92 @@
+"""The benchmarks run on a small model and print what they are for; how fast anything is, is not tested."""
+
+import runpy
+import sys
+from unittest.mock import patch
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from probe_tables import SENTENCES, facts_table
+from repository import ROOT
+from sftlens import files
+from tiny import tiny_model
+
+BENCHMARKS = ROOT / "benchmarks"
+
+
+def printed(capsys: pytest.CaptureFixture[str], benchmark: str, *args: object) -> str:
+    """Run a benchmark in this process and return what it prints."""
+    path = [str(BENCHMARKS), *sys.path]
+    with patch.object(sys, "argv", [benchmark, *map(str, args)]), patch.object(sys, "path", path):
+        runpy.run_path(str(BENCHMARKS / benchmark), run_name="__main__")
+    return capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
+    """Return the options that name a tiny model, facts and templates."""
+    folder = tmp_path_factory.mktemp("inputs")
+    tiny_model(folder / "model", std=0.1)
+    files.write_parquet(folder / "facts.parquet", facts_table())
+    templates = {relation: {"templates": sentences} for relation, sentences in SENTENCES.items()}
+    (folder / "templates.yaml").write_text(yaml.safe_dump(templates), encoding="utf-8")
+    return ["--model", folder / "model", "--facts", folder / "facts.parquet", "--templates", folder / "templates.yaml"]
+
+
+def test_probing_prints_ratios_first_and_tests_that_mastery_is_equal(
+    capsys: pytest.CaptureFixture[str], inputs: list[object]
+) -> None:
+    lines = printed(capsys, "probing.py", *inputs, "--slices", 2, "--prompts", 8).splitlines()
+    assert lines[1].startswith("  CPU time, generate / ours: ") and "tokens computed: " in lines[1]
+    assert lines[2].startswith("  CPU time, loop / ours: ")
+    assert lines[-2].startswith("  equal mastery: mean R differs by ") and lines[-1].startswith("  equal per fact: ")
+
+
+def test_the_test_of_equal_mastery_sees_a_difference() -> None:
+    draw = np.random.default_rng(0)
+    rates = draw.uniform(size=(200, 7))
+
+    def table(rates: np.ndarray) -> pd.DataFrame:
+        return pd.DataFrame({"template_hits": draw.binomial(10, rates).tolist()})
+
+    with patch.object(sys, "path", [str(BENCHMARKS), *sys.path]):
+        test = runpy.run_path(str(BENCHMARKS / "probing.py"))["test_of_equality"]
+    first, same, other = table(rates), table(rates), table(np.clip(rates + 0.02, 0, 1))
+    swapped = table(np.clip(rates + np.where(np.arange(200) % 2, 0.15, -0.15)[:, None], 0, 1))
+
+    def p_values(text: str) -> list[float]:
+        return [float(part.split(")")[0]) for part in text.split("p = ")[1:]]
+
+    assert min(p_values(test(first, same, 10))) > 0.01
+    assert p_values(test(first, other, 10))[0] < 0.01
+    assert p_values(test(first, swapped, 10))[1] < 0.01
+
+
+@pytest.mark.parametrize("geometry", [[], ["--geometry", "1M"]])
+def test_greedy_prints_ratios_and_how_many_answers_are_equal(
+    capsys: pytest.CaptureFixture[str], inputs: list[object], geometry: list[str]
+) -> None:
+    lines = printed(capsys, "greedy.py", *inputs[:4], *geometry, "--slices", 1, "--questions", 4).splitlines()
+    assert lines[1].startswith("  CPU time, generate / ours: ") and "tokens computed: " in lines[1]
+    assert lines[-1].startswith("  equal token by token: ")
+
+
+@pytest.mark.parametrize("task", ["probing", "greedy"])
+def test_memory_of_one_case_is_a_number_of_bytes(
+    capsys: pytest.CaptureFixture[str], inputs: list[object], task: str
+) -> None:
+    assert int(printed(capsys, "probing_memory.py", *inputs, "--case", task, 6, 512)) >= 0
+
+
+def test_generation_on_a_gpu_runs_small_on_the_cpu(capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, "gpu_generation.py", "--tiny", "--prompts", 2, "--new-tokens", 2)
+    assert "probing: generate takes " in out and "greedy: generate takes " in out
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_nothing_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(capsys, "gpu_generation.py").startswith("no GPU here: ")

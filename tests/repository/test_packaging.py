@@ -1,0 +1,108 @@
+"""The pins of the environments agree, and the repository says what it is and how to run it."""
+
+import re
+import tomllib
+
+import pytest
+import yaml
+
+import sftlens
+from repository import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXACT = re.compile(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.]+)")
+
+
+def pins(requirements: list[str]) -> dict[str, str]:
+    """Return the version of each package; every requirement must be an exact one."""
+    found = {}
+    for requirement in requirements:
+        match = EXACT.fullmatch(requirement)
+        assert match, f"{requirement} is no exact pin"
+        found[re.sub(r"[-_.]+", "-", match[1]).lower()] = match[2]
+    return found
+
+
+DIRECT = pins(PROJECT["dependencies"])
+EXTRAS = {name: pins(listed) for name, listed in PROJECT["optional-dependencies"].items()}
+
+
+def constraints() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return pins([line for line in lines if line and not line.startswith("#")])
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "envs").glob("*.yaml")), ids=lambda path: path.name)
+def test_environment_has_the_pins_of_the_project(path):
+    environment = yaml.safe_load(path.read_text(encoding="utf-8"))
+    listed = next(part["pip"] for part in environment["dependencies"] if isinstance(part, dict))
+    found = pins(listed)
+    assert found
+    assert found == {name: DIRECT.get(name) for name in found}
+
+
+def test_environments_hold_all_that_the_jobs_need():
+    """Snakemake itself runs outside of them."""
+    listed: set[str] = set()
+    for path in (ROOT / "envs").glob("*.yaml"):
+        environment = yaml.safe_load(path.read_text(encoding="utf-8"))
+        listed |= set(pins(next(part["pip"] for part in environment["dependencies"] if isinstance(part, dict))))
+    assert set(DIRECT) - listed == {"snakemake"}
+
+
+def test_rules_name_environments_that_exist():
+    rules = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "workflow/rules").glob("*.smk"))
+    named = set(re.findall(r'"\.\./\.\./(envs/[\w-]+\.yaml)"', rules))
+    assert named == {f"envs/{path.name}" for path in (ROOT / "envs").glob("*.yaml")}
+
+
+@pytest.mark.parametrize("group", ["direct", *EXTRAS])
+def test_constraints_hold_the_same_versions(group):
+    wanted = DIRECT if group == "direct" else EXTRAS[group]
+    held = constraints()
+    assert {name: held.get(name) for name in wanted} == wanted
+
+
+def test_version_stands_in_one_voice():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert PROJECT["version"] == sftlens.__version__ == citation["version"]
+
+
+def test_licence_is_apache_2():
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert "Apache License" in text and "Version 2.0, January 2004" in text
+    assert PROJECT["license"] == "Apache-2.0"
+
+
+def test_citation_names_the_paper():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["license"] == "Apache-2.0"
+    paper = citation["preferred-citation"]
+    assert "Supervised Fine-Tuning" in paper["title"]
+    assert paper["identifiers"][0]["value"] == "arXiv:2509.16596"
+
+
+def test_default_profile_leaves_the_rest_to_the_user():
+    """A key that stood here would win over the user's own profile."""
+    profile = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text(encoding="utf-8"))
+    assert set(profile) == {"keep-going", "rerun-incomplete", "rerun-triggers"}
+    assert profile["rerun-triggers"] == ["mtime", "params", "input"]
+
+
+def test_the_slurm_profile_leaves_the_rest_to_the_user():
+    profile = yaml.safe_load((ROOT / "slurm" / "config.yaml").read_text(encoding="utf-8"))
+    default = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text(encoding="utf-8"))
+    # It stands in for profiles/default where it is given as --workflow-profile.
+    assert {key: profile[key] for key in default} == default
+    own = {"executor", "jobs", "retries", "slurm-status-command", "latency-wait"}
+    assert set(profile) - set(default) == own, "account, partition and default resources are the user's"
+
+
+def test_make_has_its_two_commands():
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {"demo", "test"} <= set(targets)
+
+
+def test_python_version_is_said_alike():
+    assert PROJECT["requires-python"] == ">=3.11"
+    assert "(3, 11)" in (ROOT / "Makefile").read_text(encoding="utf-8")

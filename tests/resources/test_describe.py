@@ -1,0 +1,116 @@
+"""What jobs ask a cluster for: the arithmetic, and what a configuration turns it into."""
+
+from repository import ROOT
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import yaml
+
+from sftlens.errors import ConfigError
+from sftlens.config import loading
+from sftlens.resources import memory, describe
+from sftlens.resources.requests import Resources
+from sftlens.synthetic.pretraining import make_model
+from sftlens.config.model import Geometry, PretrainingSettings
+from sftlens.config.training import FinetuneSettings
+
+DEMO = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+PAPER = loading.load_file(ROOT / "config/paper.yaml")
+LLAMA_3_8B = PAPER.models["llama-3-8b"].geometry
+
+
+def asked(
+    launch: dict, rule: str = "finetune", attempt: int = 1, probing: dict | None = None, **settings: object
+) -> dict:
+    """Return what a job of the demo's model asks for; keys that are left out are not there."""
+    values = {**DEMO, "models": {"tiny": {**DEMO["models"]["tiny"], "launch": launch}}}
+    values["finetuning"] = {**values.get("finetuning", {}), **settings}
+    values["probing"] = probing or {}
+    functions = getattr(Resources(loading.load(values)), rule)()
+    wildcards = SimpleNamespace(model="tiny", scale="60")
+    found = {}
+    for key, function in functions.items():
+        takes_attempt = "attempt" in function.__code__.co_varnames[: function.__code__.co_argcount]
+        found[key] = function(wildcards, attempt=attempt) if takes_attempt else function(wildcards)
+    return {key: value for key, value in found.items() if value is not None}
+
+
+@pytest.mark.parametrize("name", list(PAPER.models))
+def test_parameters_are_those_of_the_model(name: str):
+    geometry = PAPER.models[name].geometry
+    with torch.device("meta"):
+        model = make_model(geometry, PretrainingSettings())
+    assert memory.parameters(geometry) == sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(("stage", "total"), [(1, 2 + 2 + 16 / 8), (2, 2 + 2 / 8 + 16 / 8), (3, 20 / 8)])
+def test_zero_divides_what_it_says(stage: int, total: float):
+    need = memory.training(LLAMA_3_8B, FinetuneSettings(zero_stage=stage), processes=8)
+    held = need.weights + need.gradients + need.optimizer + need.step
+    assert held / memory.parameters(LLAMA_3_8B) == pytest.approx(total, rel=0.01)
+
+
+def test_offloading_moves_memory_from_the_gpus_to_the_node():
+    plain, moved = (
+        memory.training(LLAMA_3_8B, FinetuneSettings(zero_stage=3, offload=offload), 8)
+        for offload in ("none", "parameters")
+    )
+    assert plain.device - moved.device == pytest.approx(moved.host - plain.host)
+    assert moved.offloaded > 15e9
+
+
+def test_one_node_asks_for_what_one_node_needs():
+    found = asked({"gpus_per_node": 4, "cpus_per_process": 3})
+    assert found["nodes"] == 1 and found["gpu"] == 4 and found["cpus_per_task"] == 12
+    assert not found.keys() & {"mpi", "tasks", "gres", "tasks_per_gpu"}
+
+
+def test_several_nodes_ask_node_by_node():
+    found = asked({"nodes": 2, "gpus_per_node": 4})
+    assert (found["nodes"], found["tasks"], found["mpi"], found["gres"]) == (2, 2, "srun", "gpu:4")
+    assert found["tasks_per_gpu"] == 0 and found["gpu"] == 0
+    assert "gres" not in asked({"nodes": 2, "processes": 4})
+
+
+def test_only_memory_grows_with_each_try_of_a_training_up_to_a_cap():
+    tries = [asked({"processes": 2}, attempt=attempt) for attempt in (1, 2, 3, 9)]
+    first, second, third, ninth = (found.pop("mem_mb") for found in tries)
+    assert first < second < third == ninth == pytest.approx(2 * first, rel=0.01)
+    assert all(found == tries[0] for found in tries)
+
+
+def test_models_without_gpus_are_measured_without():
+    assert asked({}, "evaluate")["gpu"] == 0 and asked({"gpus_per_node": 2}, "evaluate")["gpu"] == 1
+    assert memory.measuring_gpus(PAPER.models["llama-3-70b"].geometry, 16384, 80) == 3
+
+
+def test_a_process_drives_one_gpu():
+    with pytest.raises(ConfigError, match="processes 2 and gpus_per_node 4 differ"):
+        asked({"gpus_per_node": 4, "processes": 2})
+
+
+def test_the_paper_s_models_fit_where_the_shipped_study_puts_them():
+    for model in PAPER.models.values():
+        need = memory.training(model.geometry, PAPER.finetuning, model.launch.world_size)
+        assert need.device < model.launch.gpu_memory_gb * memory.GB
+
+
+def test_the_tied_embedding_counts_once():
+    tied = Geometry(layers=1, hidden_size=8, intermediate_size=16, heads=2, kv_heads=1, vocab_size=100, tied=True)
+    untied = tied.model_copy(update={"tied": False})
+    assert memory.parameters(untied) - memory.parameters(tied) == 800
+
+
+def test_the_page_on_clusters_shows_what_the_command_prints():
+    page = (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
+    assert describe.describe(PAPER) in page
+
+
+def test_processes_that_probe_ask_for_what_each_of_them_needs():
+    one, four, many = (asked({"gpus_per_node": 4}, "mastery", probing={"processes": n}) for n in (1, 4, 64))
+    assert (one["gpu"], four["gpu"]) == (1, 4) and four["mem_mb"] > 2 * one["mem_mb"]
+    # One node has no more.
+    assert many == four
+    assert asked({}, "mastery", probing={"processes": 3})["gpu"] == 0

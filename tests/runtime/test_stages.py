@@ -1,0 +1,292 @@
+"""A stage computes once for each key, publishes whole outputs only, and survives twins, falls and damage."""
+
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from owner_files import by, owned
+from sftlens.runtime import stages
+from sftlens.runtime.stages import Stage
+
+DEPENDS = {"inputs": {"facts": "abc"}, "settings": {"epochs": 1}, "fingerprint": "f"}
+
+
+class Work:
+    """A computation that counts its calls and writes one file and one folder."""
+
+    def __init__(self, text: str = "result") -> None:
+        self.calls = 0
+        self.text = text
+
+    def __call__(self, folder: Path) -> None:
+        self.calls += 1
+        (folder / "table.txt").write_text(self.text)
+        (folder / "checkpoint" / "inner").mkdir(parents=True)
+        (folder / "checkpoint" / "inner" / "weights.bin").write_text(self.text * 2)
+
+
+@pytest.fixture
+def outputs(tmp_path) -> dict[str, Path]:
+    return {"table.txt": tmp_path / "out" / "table.txt", "checkpoint": tmp_path / "out" / "checkpoint"}
+
+
+@pytest.fixture
+def stage(tmp_path, outputs):
+    """Return the stage with a changed key where keys are given."""
+
+    def make(**depends: object) -> Stage:
+        return Stage("train", outputs, {**DEPENDS, **depends}, tmp_path / "state")
+
+    return make
+
+
+def check(outputs: dict[str, Path], text: str = "result") -> None:
+    """Assert that the outputs are whole and nothing else stands beside them."""
+    assert outputs["table.txt"].read_text() == text
+    assert (outputs["checkpoint"] / "inner" / "weights.bin").read_text() == text * 2
+    assert {path.name for path in outputs["table.txt"].parent.iterdir()} == {"table.txt", "checkpoint"}
+
+
+def folder_of(stage: Stage) -> Path:
+    assert stage.state
+    return stage.state / f"{stage.name}-{stage.key}"
+
+
+def test_files_and_folders_are_published(stage, outputs):
+    work = Work()
+    assert stages.run(stage(), work) is True
+    check(outputs)
+    assert {path.name for path in folder_of(stage()).iterdir()} == {"done", "done.json"}
+
+
+def test_finished_work_is_published_and_not_computed_again(stage, outputs):
+    work = Work()
+    stages.run(stage(), work)
+    assert stages.run(stage(), work) is False
+    outputs["table.txt"].unlink()
+    (outputs["checkpoint"] / "inner" / "weights.bin").unlink()
+    assert stages.run(stage(), work) is False
+    check(outputs)
+    assert work.calls == 1
+
+
+def test_published_again_is_newer_than_before(stage, outputs):
+    """Snakemake compares times: what is published again must not look older than the input that led to it."""
+    stages.run(stage(), Work())
+    for path in [outputs["table.txt"], outputs["checkpoint"]]:
+        os.utime(path, (1, 1))
+    before = time.time() - 1
+    stages.run(stage(), Work())
+    published = [outputs["table.txt"], outputs["checkpoint"], *outputs["checkpoint"].rglob("*")]
+    assert all(path.stat().st_mtime >= before for path in published)
+
+
+@pytest.mark.parametrize("change", [{"fingerprint": "g"}, {"settings": {"epochs": 2}}, {"inputs": {"facts": "abd"}}])
+def test_another_key_computes(stage, outputs, change):
+    stages.run(stage(), Work())
+    work = Work("another")
+    assert stages.run(stage(**change), work) is True
+    check(outputs, "another")
+    # The first result is still there for who comes back to it.
+    assert stages.run(stage(), work) is False
+    check(outputs)
+
+
+def test_key_does_not_follow_the_order_of_what_it_depends_on(stage):
+    assert stage().key == Stage("train", {}, dict(reversed(DEPENDS.items()))).key
+
+
+def test_editing_an_output_does_not_spoil_the_finished_work(stage, outputs):
+    stages.run(stage(), Work())
+    outputs["table.txt"].write_text("spoilt")
+    (outputs["checkpoint"] / "inner" / "weights.bin").write_text("spoilt")
+    stages.run(stage(), Work())
+    check(outputs)
+
+
+def test_large_files_share_their_bytes(stage, outputs, monkeypatch):
+    monkeypatch.setattr(stages, "COPY_LIMIT_BYTES", 8)
+    stages.run(stage(), Work())
+    weights = outputs["checkpoint"] / "inner" / "weights.bin"
+    assert weights.stat().st_nlink == 2
+    assert outputs["table.txt"].stat().st_nlink == 1
+
+
+def fail(folder: Path) -> None:
+    (folder / "table.txt").write_text("half")
+    raise RuntimeError("no")
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_failure_leaves_nothing(stage, outputs, tmp_path, kept):
+    failing = stage() if kept else Stage("train", outputs, DEPENDS)
+    with pytest.raises(RuntimeError):
+        stages.run(failing, fail)
+    assert [path for path in tmp_path.rglob("*") if path.is_file() or path.name.startswith(("done", "work"))] == []
+    assert stages.run(failing, Work()) is True
+    check(outputs)
+
+
+def test_failure_keeps_the_old_output(stage, outputs):
+    stages.run(stage(), Work())
+    with pytest.raises(RuntimeError):
+        stages.run(stage(fingerprint="g"), fail)
+    check(outputs)
+
+
+def test_without_state_nothing_is_kept(outputs, tmp_path):
+    work = Work()
+    stage = Stage("train", outputs, DEPENDS)
+    assert stages.run(stage, work) is True
+    assert stages.run(stage, work) is True
+    check(outputs)
+    assert {path.name for path in tmp_path.iterdir()} == {"out"}
+
+
+def truncate(folder: Path) -> None:
+    (folder / "done" / "checkpoint" / "inner" / "weights.bin").write_text("r")
+
+
+def lose(folder: Path) -> None:
+    (folder / "done" / "table.txt").unlink()
+
+
+def garble(folder: Path) -> None:
+    (folder / "done.json").write_text('{"table.')
+
+
+def forget(folder: Path) -> None:
+    (folder / "done.json").unlink()
+
+
+@pytest.mark.parametrize("damage", [truncate, lose, garble, forget])
+def test_damaged_finished_work_is_computed_again(stage, outputs, damage):
+    work = Work()
+    stages.run(stage(), work)
+    damage(folder_of(stage()))
+    assert stages.run(stage(), work) is True
+    check(outputs)
+    assert work.calls == 2
+
+
+def test_leavings_of_a_killed_computation_are_cleared(stage, outputs):
+    leavings = folder_of(stage()) / "work-0123"
+    leavings.mkdir(parents=True)
+    (leavings / "table.txt").write_text("half")
+    (leavings / "rest.txt").write_text("half")
+    stages.run(stage(), Work())
+    check(outputs)
+    assert {path.name for path in folder_of(stage()).iterdir()} == {"done", "done.json"}
+    assert not (folder_of(stage()) / "done" / "rest.txt").exists()
+
+
+def _twin(name: str, root: Path) -> None:
+    def compute(folder: Path) -> None:
+        (root / f"{name}.computed").touch()
+        # Only finish when the twin surely waits.
+        while len(list(root.glob("*.started"))) < 2:
+            time.sleep(0.02)
+        time.sleep(0.3)
+        (folder / "table.txt").write_text(f"by {name}")
+
+    stage = Stage("train", {"table.txt": root / name / "table.txt"}, DEPENDS, root / "state")
+    (root / f"{name}.started").touch()
+    stages.run(stage, compute)
+
+
+def test_twin_waits_and_publishes_the_result_of_the_first(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    twins = [context.Process(target=_twin, args=(name, tmp_path)) for name in ("a", "b")]
+    for twin in twins:
+        twin.start()
+    for twin in twins:
+        twin.join(timeout=60)
+    assert [twin.exitcode for twin in twins] == [0, 0]
+    computed = [path.stem for path in tmp_path.glob("*.computed")]
+    assert len(computed) == 1
+    assert [(tmp_path / name / "table.txt").read_text() for name in ("a", "b")] == [f"by {computed[0]}"] * 2
+
+
+def dead() -> int:
+    """Return the id of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_work_of_a_dead_owner_is_taken_over(stage, outputs):
+    owned(folder_of(stage()) / "owner", by(socket.gethostname(), dead()))
+    assert stages.run(stage(), Work()) is True
+    check(outputs)
+    assert not (folder_of(stage()) / "owner").exists()
+
+
+@pytest.mark.parametrize("end", ["finishes", "fails", "finds its folder gone"])
+def test_owner_that_was_taken_over_publishes_the_result_of_the_new_one(tmp_path, monkeypatch, end):
+    monkeypatch.setattr(stages, "POLL_SECONDS", 0.02)
+    first, second = (
+        Stage("train", {"table.txt": tmp_path / n / "table.txt"}, DEPENDS, tmp_path / "state") for n in "ab"
+    )
+    folder = folder_of(first)
+    stalled, taken, ended = (threading.Event() for _ in range(3))
+
+    def compute(work: Path) -> None:
+        os.utime(folder / "owner", (1, 1))
+        stalled.set()
+        taken.wait(10)
+        ended.set()
+        if end != "finds its folder gone":
+            work.mkdir()
+        (work / "table.txt").write_text("by the first")
+        if end == "fails":
+            raise RuntimeError("no")
+
+    def take_over(work: Path) -> None:
+        owner = (folder / "owner").read_text()
+        taken.set()
+        ended.wait(10)
+        time.sleep(0.3)
+        assert (folder / "owner").read_text() == owner
+        assert sorted(folder.iterdir()) == sorted([folder / "owner", work])
+        (work / "table.txt").write_text("by the second")
+
+    with ThreadPoolExecutor() as threads:
+        one = threads.submit(stages.run, first, compute)
+        assert stalled.wait(10)
+        assert stages.run(second, take_over) is True
+        assert one.result(timeout=10) is False
+    assert [(tmp_path / name / "table.txt").read_text() for name in "ab"] == ["by the second"] * 2
+    assert {path.name for path in folder.iterdir()} == {"done", "done.json"}
+
+
+def test_what_an_owner_leaves_to_resume_is_handed_on_until_the_work_is_done(stage, outputs):
+    def die(work: Path) -> None:
+        folder = stages.resume_folder(stage())
+        assert folder
+        (folder / "half").write_text("half")
+        raise RuntimeError("no")
+
+    def go_on(work: Path) -> None:
+        folder = stages.resume_folder(stage())
+        assert folder
+        Work((folder / "half").read_text())(work)
+
+    assert stages.finished(stage()) is None
+    with pytest.raises(RuntimeError):
+        stages.run(stage(), die)
+    assert not any(stages.resume_folder(stage(fingerprint="g")).iterdir())
+    assert stages.run(stage(), go_on) is True
+    check(outputs, "half")
+    assert stages.finished(stage()) == folder_of(stage()) / "done"
+    assert {path.name for path in folder_of(stage()).iterdir()} == {"done", "done.json"}
+    truncate(folder_of(stage()))
+    assert stages.finished(stage()) is None
+    assert stages.resume_folder(Stage("train", outputs, DEPENDS)) is None

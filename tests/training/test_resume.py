@@ -1,0 +1,106 @@
+"""A training run that is killed at any point goes on and ends with the bytes of a run that never was."""
+
+import random
+import signal
+import time
+
+import pytest
+
+import killed_runs
+from killed_runs import Job, Kill
+from sftlens.config.training import FinetuneSettings
+from sftlens.inference import prompts
+from tiny import tiny_model, tiny_tokenizer
+
+RECIPE = {"learning_rate": 1e-3, "batch_size": 4, "checkpoint_steps": 2}
+STEPS = 8
+KINDS = {
+    "stage 0": {"zero_stage": 0, "dtype": "float32"},
+    "stage 1": {"zero_stage": 1},
+    "stage 2": {"zero_stage": 2, "micro_batch_size": 1},
+    "stage 3": {"zero_stage": 3},
+    "offload": {"zero_stage": 3, "offload": "parameters"},
+}
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    """Return a maker of jobs on one tiny model and forty samples."""
+    folder = tmp_path_factory.mktemp("resuming")
+    tiny_model(folder / "base")
+    questions = [f"Where was Ada {i} Loren born?" for i in range(4 * STEPS - 1)]
+    samples = prompts.encode_samples(tiny_tokenizer(), questions, ["Port Vale"] * len(questions), 64)
+
+    def make(out, resume=None, deadline=None, **values):
+        return Job(folder / "base", samples, FinetuneSettings(**RECIPE | values), out, resume, deadline)
+
+    return make
+
+
+def contents(out):
+    """Bytes of everything that a run leaves: the model's folder and the report."""
+    model = {path.name: path.read_bytes() for path in out.iterdir()}
+    return model | {"report": out.with_suffix(".json").read_bytes()}
+
+
+@pytest.mark.parametrize(
+    ("kind", "processes"), [("stage 0", 2), ("stage 1", 1), ("stage 2", 2), ("stage 3", 2), ("offload", 1)]
+)
+def test_killed_at_random_points_it_ends_with_the_same_bytes(job, tmp_path, kind, processes):
+    values = KINDS[kind]
+    assert killed_runs.run(job(tmp_path / "whole", **values), processes) == [0] * processes
+    drawn = random.Random(f"{kind} {processes}")
+    killed = job(tmp_path / "killed", tmp_path / "resume", **values)
+    for _ in range(3):
+        kill = Kill(drawn.randrange(processes), drawn.randint(1, 4), drawn.randint(0, 12))
+        codes = killed_runs.run(killed, processes, kill)
+        assert codes[kill.rank] in (-signal.SIGKILL, 0) and None not in codes
+    assert killed_runs.run(killed, processes) == [0] * processes
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def test_it_goes_on_from_the_last_state_and_not_from_the_beginning(job, tmp_path):
+    killed = job(tmp_path / "out", tmp_path / "resume")
+    assert killed_runs.run(killed, 1, Kill(0, 7)) == [-signal.SIGKILL]
+    assert sorted(path.name for path in (tmp_path / "resume").iterdir()) == ["step-4", "step-6"]
+    # Two of eight steps are left, so that a third of its own is never made.
+    assert killed_runs.run(killed, 1, Kill(0, 3)) == [0]
+
+
+def test_a_state_counts_only_when_every_process_has_written_its_part(job, tmp_path):
+    killed = job(tmp_path / "out", tmp_path / "resume")
+    killed_runs.run(killed, 2, Kill(1, 5))
+    (tmp_path / "resume" / "step-4" / "rank-1.safetensors").write_bytes(b"half")
+    assert killed_runs.run(killed, 2, Kill(0, 7)) == [0, 0]  # six of eight steps were left
+    whole = job(tmp_path / "whole")
+    killed_runs.run(whole, 2)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_another_number_of_processes_begins_again(job, tmp_path):
+    killed_runs.run(job(tmp_path / "out", tmp_path / "resume"), 1, Kill(0, 5))
+    assert killed_runs.run(job(tmp_path / "out", tmp_path / "resume"), 2) == [0, 0]
+    assert all((state / "rank-1.safetensors").is_file() for state in (tmp_path / "resume").iterdir())
+    killed_runs.run(job(tmp_path / "whole"), 2)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_shortly_before_the_time_is_over_it_saves_and_stops(job, tmp_path, processes):
+    paused = [75] * processes
+    # Less than the reserve is left, so that every start makes one step.
+    hurried = job(tmp_path / "out", tmp_path / "resume", deadline=time.time() + 30, checkpoint_steps=None)
+    for step in (1, 2, 3):
+        assert killed_runs.run(hurried, processes) == paused
+        assert (tmp_path / "resume" / f"step-{step}").is_dir()
+    relaxed = job(tmp_path / "out", tmp_path / "resume", deadline=time.time() + 3600, checkpoint_steps=None)
+    assert killed_runs.run(relaxed, processes) == [0] * processes
+    killed_runs.run(job(tmp_path / "whole"), processes)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_told_to_end_it_finishes_the_step_saves_and_stops(job, tmp_path):
+    told = job(tmp_path / "out", tmp_path / "resume", checkpoint_steps=None)
+    assert killed_runs.run(told, 2, Kill(1, 3), signal.SIGTERM) == [75, 75]
+    assert [path.name for path in (tmp_path / "resume").iterdir()] == ["step-4"]
+    assert killed_runs.run(told, 2) == [0, 0]
