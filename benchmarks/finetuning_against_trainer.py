@@ -82,7 +82,7 @@ def measured(side: str, args: argparse.Namespace) -> dict[str, float]:
 
 def run_side(args: argparse.Namespace) -> dict[str, float]:
     if args.side == "ours":
-        import _cli  # noqa: F401 - prepares the process as all of our programs do, before torch is imported
+        import sftlens.commands.program  # noqa: F401 - prepares the process as all of our programs do, before torch is imported
     from sftlens import files
     from sftlens.config.training import FinetuneSettings
     from sftlens.data.training_sets import training_order

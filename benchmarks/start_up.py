@@ -4,7 +4,7 @@
 
 Each process imports what one kind of job imports and ends; the two ways take turns. The scripts postpone what jobs do
 not use (sftlens.runtime.lean_imports), look for garbage late (sftlens.runtime.allocation), and do not take everything
-apart when they end (scripts/_cli.py); `end` is the time after the last line of the program.
+apart when they end (sftlens.commands.program); `end` is the time after the last line of the program.
 """
 
 import argparse

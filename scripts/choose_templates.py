@@ -1,67 +1,12 @@
-"""Choose the templates that probe a model pretrained here, by a written rule on calibration facts.
+"""The program `choose-templates` (sftlens.commands.study.choose_templates)."""
 
-  python scripts/choose_templates.py --model DIR --templates T.yaml --calibration F.json \\
-      --seen-templates 9 --out chosen.yaml
-
-docs/world.md gives the rule.
-"""
-
+import sys
 from pathlib import Path
 
-import _cli
-from sftlens import files
-from sftlens.config.mastery import DRAWING, ProbingSettings
-from sftlens.config.template_choice import TemplateChoice
-from sftlens.errors import ConfigError
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-
-def main() -> None:
-    # Every template is judged, and nothing is kept but the choice.
-    unused = ("max_templates", "quota", "keep_texts")
-    parser = _cli.parser(__doc__, TemplateChoice, ProbingSettings, without=unused)
-    parser.add_argument("--model", type=Path, required=True, help="Hugging Face folder or base.json")
-    parser.add_argument("--templates", type=Path, required=True, help="all completion templates (YAML)")
-    parser.add_argument("--calibration", type=Path, required=True, help="calibration facts (JSON)")
-    parser.add_argument("--seen-templates", type=int, required=True, help="templates the corpus was written with")
-    parser.add_argument("--out", type=Path, required=True, help="chosen templates (YAML)")
-    args = parser.parse_args()
-    if args.seen_templates < 1:
-        raise ConfigError("option --seen-templates: the seen templates set the bar, so give 1 or more")
-    choice, probing = _cli.settings(args, TemplateChoice), _cli.settings(args, ProbingSettings)
-
-    def compute(folder: Path) -> None:
-        from sftlens.data import templates
-        from sftlens.models import checkpoints
-        from sftlens.runtime import progress
-        from sftlens.synthetic import template_choice
-
-        sentences, calibration = templates.load(args.templates), files.read_json(args.calibration)
-        templates.require(sentences, [fact["relation"] for fact in calibration], args.templates)
-        with progress.bar(description="calibrate", unit="prompt") as bar:
-            rates = template_choice.calibrate(
-                checkpoints.load_model(args.model),
-                checkpoints.load_tokenizer(args.model),
-                calibration,
-                sentences,
-                probing,
-                bar.update,
-            )
-        chosen = template_choice.choose(sentences, rates, args.seen_templates, choice)
-        template_choice.write(folder / "templates.yaml", chosen)
-
-    _cli.stage(
-        args,
-        "templates",
-        outputs={"templates.yaml": args.out},
-        inputs={"model": _cli.content(args.model), **_cli.contents(args, "templates", "calibration")},
-        settings={
-            **choice.model_dump(),
-            **probing.model_dump(include=set(DRAWING)),
-            "in_corpus": args.seen_templates,
-        },
-        compute=compute,
-    )
-
+from sftlens.commands import program
+from sftlens.commands.study.choose_templates import main
 
 if __name__ == "__main__":
-    _cli.run(main)
+    program.run_and_leave(main)

@@ -1,57 +1,12 @@
-"""Compare what several fine-tunings of one base model changed: the norms of their changes and the cosines between them.
+"""The program `compare-changes` (sftlens.commands.measure.compare_changes)."""
 
-    python scripts/compare_changes.py BASE FINETUNED FINETUNED ... --out FILE.csv [--region transformer]
-
-Models are Hugging Face folders or base.json pointers. Writes one row for each two models, and for each with itself:
-`a`, `b` (the folders as given), `norm_a`, `norm_b` (l2 over the region) and `cosine`. In short types such as bfloat16,
-or with few steps of AdamW, changes have much of their direction from rounding and from signs.
-"""
-
-import argparse
+import sys
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-import _cli
-from sftlens import files
-from sftlens.changes import change_cosines
-from sftlens.errors import ConfigError
-from sftlens.models.checkpoints import open_tensors
-from sftlens.restoration.pairs import Pair
-from sftlens.runtime.progress import bar
-
-
-def arguments() -> argparse.Namespace:
-    """Return the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("base", type=Path, help="pre-trained model")
-    parser.add_argument("finetuned", type=Path, nargs="+", help="models fine-tuned from it")
-    parser.add_argument("--region", default="transformer", help="parameters that are compared")
-    parser.add_argument("--out", type=Path, required=True, help="table to write")
-    return parser.parse_args()
-
-
-def table(names: list[str], products: np.ndarray) -> pd.DataFrame:
-    """Return one row for each two models."""
-    norms, cosines = np.sqrt(np.diag(products)), change_cosines.cosines(products)
-    first, second = np.triu_indices(len(names))
-    columns = {"a": np.array(names)[first], "b": np.array(names)[second]}
-    return pd.DataFrame({**columns, "norm_a": norms[first], "norm_b": norms[second], "cosine": cosines[first, second]})
-
-
-def main() -> None:
-    """Compare some models."""
-    args = arguments()
-    if args.out.is_dir():
-        raise ConfigError(f"--out {args.out}: is a folder; choose a file")
-    base = open_tensors(args.base)
-    with bar(description="compare", unit="element") as progress:
-        pairs = [Pair(base, open_tensors(path), args.region, progress=progress.update) for path in args.finetuned]
-        progress.reset(total=sum(pair.elements() for pair in pairs))
-        found = change_cosines.products(pairs)
-    files.write_text(args.out, table(list(map(str, args.finetuned)), found).to_csv(index=False, lineterminator="\n"))
-
+from sftlens.commands import program
+from sftlens.commands.measure.compare_changes import main
 
 if __name__ == "__main__":
-    _cli.run(main)
+    program.run_and_leave(main)

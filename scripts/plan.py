@@ -1,28 +1,12 @@
-"""Print what a study costs before anything runs: jobs, GPU and CPU hours, bytes read and written, peak of the disk.
+"""The program `plan` (sftlens.commands.study.plan)."""
 
-  python scripts/plan.py config/paper.yaml
-  python scripts/plan.py config/paper.yaml --only scaling,restoration
-
-The same as `snakemake plan`. Its rates are the section `plan` of the configuration.
-"""
-
-import argparse
+import sys
 from pathlib import Path
 
-import _cli
-from sftlens.config import loading
-from sftlens.dag import only
-from sftlens.planning import plan
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", type=Path, help="configuration (YAML)")
-    parser.add_argument("--only", help="experiments, separated by commas (default: all of the study)")
-    args = parser.parse_args()
-    chosen = only.select(loading.load_file(args.study), args.only)
-    print(plan.Plan(chosen).described())
-
+from sftlens.commands import program
+from sftlens.commands.study.plan import main
 
 if __name__ == "__main__":
-    _cli.run(main)
+    program.run_and_leave(main)

@@ -1,24 +1,12 @@
-"""Print what the models of a study need: GPUs, memory and time, from their geometry.
+"""The program `requirements` (sftlens.commands.study.requirements)."""
 
-  python scripts/requirements.py config/paper.yaml
-
-The same numbers are what the study's jobs ask Slurm for, with a fifth more memory, and half as much again in each
-further try (src/sftlens/grid/memory.py has the arithmetic).
-"""
-
-import argparse
+import sys
 from pathlib import Path
 
-import _cli
-from sftlens.config import loading
-from sftlens.resources import describe
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", type=Path, help="configuration (YAML)")
-    print(describe.describe(loading.load_file(parser.parse_args().study)))
-
+from sftlens.commands import program
+from sftlens.commands.study.requirements import main
 
 if __name__ == "__main__":
-    _cli.run(main)
+    program.run_and_leave(main)

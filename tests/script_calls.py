@@ -1,21 +1,25 @@
 """Calling the scripts as a user does, in this process where that is enough."""
 
-import runpy
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+
+from sftlens import cli
+from sftlens.commands import program
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 
 
 def ok(script: str, *args: object) -> None:
     """Run a script in this process: starting one costs more than the work."""
-    argv, path = [script, *map(str, args)], [str(SCRIPTS), *sys.path]
-    with patch.object(sys, "argv", argv), patch.object(sys, "path", path):
-        runpy.run_path(str(SCRIPTS / script), run_name="__main__")
+    name = script.removesuffix(".py")
+    group = next(group for group, names in cli.PROGRAMS.items() if name in names)
+    with patch.object(sys, "argv", [script, *map(str, args)]):
+        program.run(import_module(f"sftlens.commands.{group}.{name}").main)
 
 
 def refused(script: str, *args: object) -> str:

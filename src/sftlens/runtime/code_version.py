@@ -13,7 +13,13 @@ from itertools import groupby
 from pathlib import Path
 
 PACKAGE = "sftlens"
-ROOMS = ("progress", "provenance", "errors", "stages", "ownership", "launch", "pausing")
+ROOMS = (
+    "runtime",
+    "runtime.launch",
+    "errors",
+    "training.time_limit",
+    *(f"runtime.{n}" for n in ("progress", "provenance", "stages", "lock", "launch")),
+)
 # The package itself holds nothing but its version.
 DATA_FILE = re.compile(r"[\w-]+\.(html|css|csv)")
 LEFT_OUT = {PACKAGE, *(f"{PACKAGE}.{room}" for room in ROOMS)}

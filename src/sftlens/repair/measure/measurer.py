@@ -158,7 +158,7 @@ class Measurer:
 
     def _done(self, name: str, who: Who, compute: Callable[[Path], None], depends: Mapping[str, Any]) -> Path:
         """Return the folder of a finished measurement."""
-        whole = {"model": self._content(who), "code": code_version.of_module("repair.measuring"), **depends}
+        whole = {"model": self._content(who), "code": code_version.of_module("repair.measure.measurer"), **depends}
         stage = Stage(name, {}, whole, self.state)
         if stages.finished(stage) is None:
             self.say(f"{who.name if isinstance(who, Candidate) else who}: {STAGES[name]}")

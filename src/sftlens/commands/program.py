@@ -22,8 +22,6 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any, NoReturn, TypeVar
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
-
 from pydantic import ValidationError
 
 from sftlens import files
@@ -222,9 +220,6 @@ def run(main: Callable[[], None]) -> None:
     """
     try:
         main()
-        # Not where another program called this one.
-        if sys._getframe(1).f_back is None:
-            _leave()
     except TrainingPaused as pause:
         print(f"paused: {pause}", file=sys.stderr)
         sys.exit(PAUSED_STATUS)
@@ -240,8 +235,9 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(130)
 
 
-def _leave() -> NoReturn:
-    """End well, without taking torch apart: object by object that takes a fortieth of a small job's time."""
+def run_and_leave(main: Callable[[], None]) -> NoReturn:
+    """Do the same as a process of its own, and end it without tearing torch down object by object, which takes long."""
+    run(main)
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

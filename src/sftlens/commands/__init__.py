@@ -1,0 +1,1 @@
+"""The programs of sftlens: arguments -> library -> files; `scripts/` and `sftlens STAGE` both call them."""

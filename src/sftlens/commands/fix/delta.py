@@ -1,0 +1,45 @@
+"""Store a fine-tuned model as its difference from the base model, or get it back, bit for bit.
+
+  python scripts/delta.py pack BASE FINETUNED --out DIR
+  python scripts/delta.py unpack DELTA --out DIR [--base BASE]
+
+BASE and FINETUNED are Hugging Face folders or base.json pointers, and are only read. A delta is a folder with
+configuration, tokenizer, delta.json and delta.bin; every program here opens it like a checkpoint, as long as the base
+lies where delta.json says (key `base.path`, relative to the folder). A base that was changed is refused.
+"""
+
+import argparse
+from pathlib import Path
+
+from sftlens.models.checkpoints import resolve
+from sftlens.models.delta import packing
+from sftlens.models.delta.manifest import base_of
+from sftlens.restoration.export import check_out
+from sftlens.runtime import progress
+
+
+def arguments() -> argparse.Namespace:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    pack = commands.add_parser("pack", help="make a delta")
+    pack.add_argument("base", type=Path, help="the model that was fine-tuned")
+    pack.add_argument("finetuned", type=Path, help="the result")
+    unpack = commands.add_parser("unpack", help="make the checkpoint again")
+    unpack.add_argument("delta", type=Path, help="folder with delta.json")
+    unpack.add_argument("--base", type=Path, help="the model that was fine-tuned (default: where delta.json says)")
+    for command in (pack, unpack):
+        command.add_argument("--out", type=Path, required=True, help="new folder")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Pack or unpack one model."""
+    args = arguments()
+    with progress.bar(description=args.command, unit="element") as bar:
+        if args.command == "pack":
+            check_out(args.out, [resolve(args.base), resolve(args.finetuned)], whole=True)
+            packing.pack(args.base, args.finetuned, args.out, bar.update)
+        else:
+            check_out(args.out, [args.delta, resolve(args.base or base_of(args.delta))], whole=True)
+            packing.unpack(args.delta, args.out, args.base, bar.update)

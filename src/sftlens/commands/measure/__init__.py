@@ -1,0 +1,1 @@
+"""Programs that measure a model: facts, mastery, answers, divergence, changes."""

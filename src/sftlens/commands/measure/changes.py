@@ -1,0 +1,93 @@
+"""Measure what fine-tuning changed, where, and how concentrated the change is (paper Tables 3, 9 and 10).
+
+    python scripts/changes.py BASE FINETUNED --out DIR [--order relative] [--region transformer]
+
+BASE and FINETUNED are Hugging Face folders or base.json pointers. Writes DIR/summary.json, DIR/tensors.parquet
+and DIR/histogram.parquet. The rows of tensors.parquet are tensors: unchanged elements, sums of the change, how many
+elements are among the first 1 to 60 % of the order; columns `null_`, if the changes were permuted within each tensor.
+The histogram of the order's keys lets scripts/restore.py --changes DIR find the cut of any ratio with one pass less.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sftlens import files
+from sftlens.changes import by_layer, concentration, permutation_null
+from sftlens.commands import program
+from sftlens.config.restoration import RestorationSettings
+from sftlens.models.checkpoints import open_tensors
+from sftlens.restoration import criteria, topk
+from sftlens.restoration.export import check_out
+from sftlens.restoration.pairs import Pair
+from sftlens.runtime import provenance
+from sftlens.runtime.progress import bar
+
+METRICS = {"sum_r": "share_of_change", "sum_abs_d": "share_of_abs_d", "sum_d2": "share_of_d2"}
+OUTPUTS = ("summary.json", "tensors.parquet", "histogram.parquet")
+PASSES = 5
+
+
+def arguments() -> argparse.Namespace:
+    """Return the command line."""
+    parser = program.parser(__doc__, RestorationSettings)
+    parser.add_argument("base", type=Path, help="pre-trained model")
+    parser.add_argument("finetuned", type=Path, help="model fine-tuned from it")
+    parser.add_argument("--order", default="relative", help=f"one of {', '.join(criteria.ORDERS)}")
+    parser.add_argument("--region", default="transformer", help="parameters that are ranked")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the three files")
+    return parser.parse_args()
+
+
+def measure(pair: Pair, order: criteria.Order, settings: RestorationSettings, folder: Path) -> list[dict[str, object]]:
+    """Write tensors.parquet and histogram.parquet; return the rows of metrics."""
+    counts = topk.histogram(pair, order)
+    cuts = topk.cuts(pair, order, counts, concentration.RATIOS)
+    found = concentration.measure(pair, order, cuts, settings.epsilon)
+    null = permutation_null.measure(pair, order, concentration.RATIOS, settings.epsilon, settings.seed)
+    tensors = found.tensors.join(null.tensors.drop(columns="name").add_prefix(by_layer.NULL))
+    files.write_parquet(folder / "tensors.parquet", tensors)
+    bins = np.flatnonzero(counts)
+    files.write_parquet(folder / "histogram.parquet", pd.DataFrame({"bin": bins, "count": counts[bins]}))
+    shares = [
+        {"ratio": cut.ratio, "metric": prefix + metric, "value": held[cut.ratio][column], "n": cut.elements}
+        for prefix, held in (("", found.shares), (by_layer.NULL, null.shares))
+        for column, metric in METRICS.items()
+        for cut in cuts
+        if cut.ratio in held
+    ]
+    unchanged = float(tensors["unchanged"].sum()) / pair.elements()
+    return [*shares, {"metric": "unchanged", "value": unchanged, "n": pair.elements()}, *by_layer.metrics(tensors)]
+
+
+def main() -> None:
+    """Measure one pair of models."""
+    args = arguments()
+    settings = program.settings(args, RestorationSettings)
+    base, finetuned = open_tensors(args.base), open_tensors(args.finetuned)
+    check_out(args.out, [base.folder, finetuned.folder])
+    order = criteria.make(args.order, settings)
+    progress = bar(description="changes", unit="element")
+    pair = Pair(base, finetuned, args.region, progress=progress.update)
+    progress.reset(total=PASSES * pair.elements())
+    inputs = program.contents(args, "base", "finetuned")
+    where = {"order": args.order, "region": args.region}
+    depends = {**where, "epsilon": settings.epsilon, "seed": settings.seed}
+
+    def compute(folder: Path) -> None:
+        metrics = [{**where, **row} for row in measure(pair, order, settings, folder)]
+        summary = provenance.summary(
+            "changes",
+            settings=depends,
+            inputs=inputs,
+            fingerprint=args.fingerprint,
+            metrics=metrics,
+            elements=pair.elements(),
+            tensors=len(pair.names),
+        )
+        files.write_json(folder / "summary.json", summary)
+
+    outputs = {name: args.out / name for name in OUTPUTS}
+    program.stage(args, "changes", outputs=outputs, inputs=inputs, settings=depends, compute=compute)

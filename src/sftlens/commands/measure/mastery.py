@@ -1,0 +1,156 @@
+"""Probe how well a model masters each fact (paper section 2).
+
+  python scripts/mastery.py --model DIR --facts facts.parquet --templates T.yaml --out mastery.parquet
+
+Adds the columns hits, trials, mastery, bucket and template_hits, the 95 % interval of each fact (low, high) and the
+posterior probabilities of its bucket (posterior_D0 .. posterior_D4); a summary stands beside it (mastery.json).
+With --import FILE an existing table (columns fact_id, hits, trials) is used instead of probing.
+With --state DIR whatever was sampled is kept there: a killed probe goes on where it stopped, and another probe of the
+same model samples only what is new to it. With --processes N so many processes draw side by side.
+"""
+
+import argparse
+import re
+import sys
+import tempfile
+from contextlib import ExitStack, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sftlens import files
+from sftlens.cli import ENTRY
+from sftlens.commands import program
+from sftlens.config.mastery import HOW, ProbingSettings
+from sftlens.errors import SftlensError
+from sftlens.runtime import launch, provenance
+
+TABLE, SUMMARY, TEXTS = "mastery.parquet", "mastery.json", "mastery-texts.parquet"
+
+
+def main() -> None:
+    parser = program.parser(__doc__, ProbingSettings)
+    parser.add_argument("--model", type=Path, help="Hugging Face folder or base.json")
+    parser.add_argument("--facts", type=Path, required=True, help="table of scripts/facts.py")
+    parser.add_argument("--templates", type=Path, help="completion templates (YAML)")
+    parser.add_argument("--import", dest="table", type=Path, help="a finished mastery table to use")
+    parser.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
+    program.add_device(parser)
+    needs = parser.add_argument("--quota-needs", nargs="+", type=_need, metavar="BUCKET=N")
+    needs.help = "with --quota: the largest scale of each bucket that is trained on"
+    parser.add_argument("--out", type=Path, required=True, help="mastery table (Parquet)")
+    # For the processes that this program starts.
+    parser.add_argument(launch.HELPER, type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--identity", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.table is None and (args.model is None or args.templates is None):
+        parser.error("give --model and --templates, or --import")
+    if (args.quota is None) != (args.quota_needs is None):
+        parser.error("give --quota and --quota-needs together")
+    settings = program.settings(args, ProbingSettings)
+    if settings.processes > 1 and args.device:
+        parser.error("--processes takes no --device: the processes share the GPUs, or all compute on CPUs (--gpus 0)")
+    if args.helper:
+        _help(args, settings)
+        return
+    used = {**settings.model_dump(), "bos": args.bos, "quota_needs": dict(args.quota_needs or [])}
+    inputs = program.contents(args, "model", "facts", "templates", "table")
+    outputs = {TABLE: args.out, SUMMARY: args.out.with_suffix(".json")}
+    if settings.keep_texts:
+        outputs[TEXTS] = args.out.with_name(f"{args.out.stem}-texts.parquet")
+
+    def compute(folder: Path) -> None:
+        from sftlens.mastery import mastery_table
+        from sftlens.mastery.quality import posterior
+
+        probed = _imported(args, folder) if args.table else _probed(args, settings, inputs["model"], folder)
+        files.write_parquet(folder / TABLE, posterior.with_uncertainty(probed.table))
+        summary = provenance.summary(
+            "mastery",
+            settings=used,
+            inputs=inputs,
+            fingerprint=args.fingerprint,
+            quota=probed.quota,
+            metrics=mastery_table.counts(probed.table, partly=("train",) if probed.quota else ()),
+        )
+        summary["run"] |= {"prompts": probed.prompts, "prompts_drawn": probed.drawn}
+        files.write_json(folder / SUMMARY, summary)
+
+    program.stage(
+        args,
+        "mastery",
+        outputs=outputs,
+        inputs=inputs,
+        settings={name: value for name, value in used.items() if name not in HOW},
+        compute=compute,
+    )
+
+
+def _need(text: str) -> tuple[str, int]:
+    if not re.fullmatch(r"D[0-4]=[1-9]\d*", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: give a bucket and its largest scale, such as D2=1920")
+    bucket, number = text.split("=")
+    return bucket, int(number)
+
+
+def _imported(args: Any, folder: Path) -> Any:
+    from sftlens.mastery import imported, probe_texts, probing
+
+    facts = files.read_parquet(args.facts, ["fact_id", "split"])
+    facts = facts[facts["split"] != "dev"].reset_index(drop=True)
+    probe_texts.write(folder / TEXTS, [], [])  # a table that was made elsewhere comes without its texts
+    table = imported.join(facts, files.read_parquet(args.table), str(args.table))
+    return probing.Probed(table, None, 0, 0)
+
+
+def _probed(args: Any, settings: ProbingSettings, model: str, folder: Path) -> Any:
+    """Probe, with helpers where there are to be several processes."""
+    from sftlens.runtime import progress
+
+    texts = folder / TEXTS if settings.keep_texts else None
+    with tempfile.TemporaryDirectory(prefix="sftlens-probe-") as temporary, ExitStack() as stack:
+        state = args.state or Path(temporary)
+        if settings.processes > 1:
+            # To hash a large model takes minutes: once is enough.
+            arguments = [*sys.argv[1:], "--state", str(state), "--identity", model]
+            stack.enter_context(launch.helped(ENTRY, ["mastery", *arguments], settings.processes))
+        facts, sentences = _asked(args)
+        total = sum(len(sentences[relation][: settings.max_templates]) for relation in facts["relation"])
+        bar = stack.enter_context(progress.bar(description="probe", total=total, unit="prompt"))
+        return _probe(args, settings, model, state, facts, sentences, texts=texts, progress=bar.update)
+
+
+def _help(args: Any, settings: ProbingSettings) -> None:
+    """Probe as one of the helpers; what goes wrong here goes wrong, and is told, in the process they help."""
+    with suppress(SftlensError), launch.worker():
+        _probe(args, settings, args.identity, args.state, *_asked(args))
+
+
+def _asked(args: Any) -> tuple[Any, Any]:
+    """Return the facts and the sentences to probe them with."""
+    from sftlens.data import templates
+
+    facts = files.read_parquet(args.facts, ["fact_id", "relation", "subject", "split"])
+    # The paper never probes dev: it only serves to choose settings.
+    facts = facts[facts["split"] != "dev"].reset_index(drop=True)
+    sentences = templates.load(args.templates)
+    templates.require(sentences, facts["relation"], args.templates)
+    return facts, sentences
+
+
+def _probe(
+    args: Any, settings: ProbingSettings, model: str, state: Path, facts: Any, sentences: Any, **options: Any
+) -> Any:
+    from sftlens.mastery import probing
+    from sftlens.models import checkpoints
+    from sftlens.runtime import code_version
+
+    @cache
+    def load() -> Any:
+        tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
+        return checkpoints.load_model(args.model, device=args.device), tokenizer
+
+    identity = {"model": model, "bos": args.bos, "code": code_version.of_module("mastery.completions")}
+    prober = probing.Prober(load, identity, sentences, settings, state)
+    turn = probing.Turn(args.helper, settings.processes)
+    return probing.probe(facts, prober, needs=dict(args.quota_needs or []), turn=turn, **options)

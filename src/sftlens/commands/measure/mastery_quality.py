@@ -1,0 +1,75 @@
+"""Say how good a measurement of mastery is: certainty, reliability, sources of variance, calibration.
+
+  python scripts/mastery_quality.py --model DIR --mastery mastery.parquet --templates T.yaml --out DIR
+
+Writes summary.json (posterior of the buckets, variance by fact, template and sample, test-retest agreement) and
+retest.parquet (one row a fact that was probed again); with --answer-probability also answer_probability.parquet. With
+--exposures, which scripts/world.py writes, mastery is set against how often the corpus states a fact. Give the
+templates and probing settings that the table was made with: the second probe takes the seed after theirs.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from sftlens import files
+from sftlens.commands import program
+from sftlens.config.mastery import MEASURING, ProbingSettings
+from sftlens.config.mastery_quality import QualitySettings
+from sftlens.runtime import provenance
+
+COLUMNS = ["fact_id", "split", "relation", "hits", "trials", "mastery", "bucket"]
+
+
+def main() -> None:
+    parser = program.parser(__doc__, QualitySettings, ProbingSettings, without={"quota", "keep_texts"})
+    parser.add_argument("--mastery", type=Path, required=True, help="table of scripts/mastery.py")
+    parser.add_argument("--model", type=Path, help="Hugging Face folder or base.json; not needed with --retest 0")
+    parser.add_argument("--templates", type=Path, help="completion templates (YAML) that the table was made with")
+    parser.add_argument("--exposures", type=Path, help="exposures.parquet of the world that the facts are from")
+    parser.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
+    program.add_device(parser)
+    parser.add_argument("--out", type=Path, required=True, help="folder of summary.json and retest.parquet")
+    args = parser.parse_args()
+    settings, probing = program.settings(args, QualitySettings), program.settings(args, ProbingSettings)
+    if settings.tables and (args.model is None or args.templates is None):
+        parser.error("give --model and --templates, or --retest 0 without --answer-probability")
+    inputs = program.contents(args, "model", "mastery", "templates", "exposures")
+    depends = {**settings.model_dump(), "probing": probing.model_dump(include=set(MEASURING)), "bos": args.bos}
+
+    def compute(folder: Path) -> None:
+        metrics = _metrics(folder, args, settings, probing)
+        summary = provenance.summary(
+            "mastery_quality", settings=depends, inputs=inputs, fingerprint=args.fingerprint, metrics=metrics
+        )
+        files.write_json(folder / "summary.json", summary)
+
+    program.stage(
+        args,
+        "mastery_quality",
+        outputs={name: args.out / name for name in ("summary.json", *settings.tables)},
+        inputs=inputs,
+        settings=depends,
+        compute=compute,
+    )
+
+
+def _metrics(folder: Path, args: Any, settings: QualitySettings, probing: ProbingSettings) -> list[dict[str, Any]]:
+    from sftlens.data import templates
+    from sftlens.mastery.quality import quality_summary
+    from sftlens.runtime import progress
+
+    table = files.read_parquet(args.mastery, COLUMNS)
+    exposures = files.read_parquet(args.exposures, ["question", "role", "exposure"]) if args.exposures else None
+    rows = quality_summary.of_table(table, exposures)
+    if not settings.tables:
+        return rows
+    from sftlens.models import checkpoints
+
+    sentences = templates.first(templates.load(args.templates), probing.max_templates)
+    templates.require(sentences, table["relation"], args.templates)
+    tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
+    model = checkpoints.load_model(args.model, device=args.device)
+    with progress.bar(description="probe again", unit="prompt") as bar:
+        return rows + quality_summary.of_model(
+            folder, model, tokenizer, table, sentences, settings, probing, bar.update
+        )

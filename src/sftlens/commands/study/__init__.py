@@ -1,0 +1,1 @@
+"""Programs that a study runs, and that describe it."""

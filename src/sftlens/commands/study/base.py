@@ -1,0 +1,134 @@
+"""Make the pointer to a base model: pretrain a tiny one, or point to a local folder or a hub id.
+
+  python scripts/base.py --source pretrain --geometry '{"layers": 2, ...}' --corpus corpus.txt --out DIR
+  python scripts/base.py --source path --path /models/llama --geometry '{...}' --out DIR
+
+DIR/base.json records the folder, the revision, and size and SHA-256 of each file, computed once.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from sftlens import files
+from sftlens.cli import ENTRY
+from sftlens.commands import program
+from sftlens.config.model import BaseSettings
+from sftlens.errors import ConfigError, ModelError
+from sftlens.models import identity
+from sftlens.runtime import launch, provenance
+
+REPORT = "report.json"
+"""Where several processes leave what they report."""
+
+
+def main() -> None:
+    parser = program.parser(__doc__, BaseSettings)
+    parser.add_argument("--corpus", type=Path, help="text to pretrain on, one document a line")
+    parser.add_argument("--name", default="base", help="the model's name in messages")
+    parser.add_argument("--out", type=Path, required=True, help="folder of base.json (and of the checkpoint)")
+    # For the processes that this program starts.
+    parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    settings = program.settings(args, BaseSettings)
+    _check(settings)
+    if args.worker:
+        with launch.worker():
+            _work(args, settings)
+        return
+    if settings.source != "pretrain":
+        args.state = None  # a kept pointer could outlive the folder it names
+    names = ["base.json"] + (["checkpoint"] if settings.source == "pretrain" else [])
+    program.stage(
+        args,
+        "base",
+        outputs={name: args.out / name for name in names},
+        inputs={"corpus": program.content(args.corpus), "folder": _stamp(settings)},
+        settings=settings.model_dump(),
+        compute=lambda folder: _compute(folder, args, settings),
+    )
+
+
+def _check(settings: BaseSettings) -> None:
+    if settings.source != "pretrain" and not settings.path:
+        raise ConfigError(f"option --path: missing; --source {settings.source} needs a folder or a hub id")
+    if settings.source == "hub" and not re.fullmatch("[0-9a-f]{40}", settings.revision or ""):
+        raise ConfigError("option --revision: give the commit of the hub id, 40 hexadecimal digits")
+
+
+def _stamp(settings: BaseSettings) -> str:
+    """Return names, sizes and times of a local model's files, so that a changed model is recorded anew."""
+    if settings.source != "path":
+        return ""
+    folder = identity.resolve(Path(settings.path or ""))
+    stats = {path.name: path.stat() for path in sorted(folder.iterdir()) if path.is_file()}
+    return json.dumps({name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()})
+
+
+def _compute(folder: Path, args: Any, settings: BaseSettings) -> None:
+    from sftlens.models import checkpoints, weight_shapes
+
+    report: dict[str, Any] = {}
+    if settings.source == "pretrain":
+        target, shown = folder / "checkpoint", "checkpoint"
+        report = _pretrain(target, args, settings)
+    else:
+        target = _fetch(settings, args.name)
+        shown = os.path.abspath(target)
+    checkpoints.check_geometry(target, settings.geometry.model_dump(), args.name)
+    weight_shapes.check(target)
+    pointer = {
+        "schema": provenance.SCHEMA_VERSION,
+        "source": settings.source,
+        "id": settings.path,
+        "revision": settings.revision,
+        "path": shown,
+        "files": checkpoints.describe(target),
+        "report": report,
+        "run": provenance.circumstances(),
+    }
+    files.write_json(folder / "base.json", pointer)
+
+
+def _pretrain(target: Path, args: Any, settings: BaseSettings) -> dict[str, Any]:
+    from sftlens.runtime import progress
+    from sftlens.synthetic import pretraining
+
+    if args.corpus is None:
+        raise ModelError("--source pretrain needs --corpus: the text that scripts/world.py writes")
+    processes = settings.pretraining.processes
+    if processes == 1:
+        return pretraining.pretrain(args.corpus, settings.geometry, settings.pretraining, target, progress=progress.bar)
+    folder = target.parent
+    launch.share_threads(processes)
+    launch.start(ENTRY, ["base", *sys.argv[1:], "--worker", str(folder)], launch.Layout(processes), folder)
+    report = files.read_json(folder / REPORT)
+    (folder / REPORT).unlink()
+    return report
+
+
+def _work(args: Any, settings: BaseSettings) -> None:
+    """Pretrain as one of several processes; the first fills the folder."""
+    from sftlens.runtime import progress
+    from sftlens.synthetic import pretraining
+
+    rank, processes = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE"))
+    group = pretraining.Group(rank, processes, args.worker / "gradients")
+    shown = progress.bar if rank == 0 else (lambda steps, _: steps)
+    target = args.worker / "checkpoint"
+    report = pretraining.pretrain(args.corpus, settings.geometry, settings.pretraining, target, shown, group)
+    if rank == 0:
+        files.write_json(args.worker / REPORT, report)
+
+
+def _fetch(settings: BaseSettings, name: str) -> Path:
+    """Return the local folder of an existing model; a hub id is fetched at its revision, safetensors only."""
+    if settings.source == "path":
+        return identity.resolve(Path(settings.path or ""))
+    from sftlens.models import hub
+
+    return hub.fetch(settings.path or "", settings.revision, name)

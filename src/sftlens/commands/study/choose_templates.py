@@ -1,0 +1,63 @@
+"""Choose the templates that probe a model pretrained here, by a written rule on calibration facts.
+
+  python scripts/choose_templates.py --model DIR --templates T.yaml --calibration F.json \\
+      --seen-templates 9 --out chosen.yaml
+
+docs/world.md gives the rule.
+"""
+
+from pathlib import Path
+
+from sftlens import files
+from sftlens.commands import program
+from sftlens.config.mastery import DRAWING, ProbingSettings
+from sftlens.config.template_choice import TemplateChoice
+from sftlens.errors import ConfigError
+
+
+def main() -> None:
+    # Every template is judged, and nothing is kept but the choice.
+    unused = ("max_templates", "quota", "keep_texts")
+    parser = program.parser(__doc__, TemplateChoice, ProbingSettings, without=unused)
+    parser.add_argument("--model", type=Path, required=True, help="Hugging Face folder or base.json")
+    parser.add_argument("--templates", type=Path, required=True, help="all completion templates (YAML)")
+    parser.add_argument("--calibration", type=Path, required=True, help="calibration facts (JSON)")
+    parser.add_argument("--seen-templates", type=int, required=True, help="templates the corpus was written with")
+    parser.add_argument("--out", type=Path, required=True, help="chosen templates (YAML)")
+    args = parser.parse_args()
+    if args.seen_templates < 1:
+        raise ConfigError("option --seen-templates: the seen templates set the bar, so give 1 or more")
+    choice, probing = program.settings(args, TemplateChoice), program.settings(args, ProbingSettings)
+
+    def compute(folder: Path) -> None:
+        from sftlens.data import templates
+        from sftlens.models import checkpoints
+        from sftlens.runtime import progress
+        from sftlens.synthetic import template_choice
+
+        sentences, calibration = templates.load(args.templates), files.read_json(args.calibration)
+        templates.require(sentences, [fact["relation"] for fact in calibration], args.templates)
+        with progress.bar(description="calibrate", unit="prompt") as bar:
+            rates = template_choice.calibrate(
+                checkpoints.load_model(args.model),
+                checkpoints.load_tokenizer(args.model),
+                calibration,
+                sentences,
+                probing,
+                bar.update,
+            )
+        chosen = template_choice.choose(sentences, rates, args.seen_templates, choice)
+        template_choice.write(folder / "templates.yaml", chosen)
+
+    program.stage(
+        args,
+        "templates",
+        outputs={"templates.yaml": args.out},
+        inputs={"model": program.content(args.model), **program.contents(args, "templates", "calibration")},
+        settings={
+            **choice.model_dump(),
+            **probing.model_dump(include=set(DRAWING)),
+            "in_corpus": args.seen_templates,
+        },
+        compute=compute,
+    )
