@@ -1,0 +1,56 @@
+"""One list per axis: a package whose modules each register what they add to it."""
+
+import difflib
+import pkgutil
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any, Generic, Protocol, TypeVar
+
+from sftlens.errors import ConfigError
+
+
+class Named(Protocol):
+    """What can be registered."""
+
+    @property
+    def name(self) -> str: ...
+
+
+E = TypeVar("E", bound=Named)
+
+
+class Registry(Generic[E]):
+    """The entries of one axis; its package is imported, module by module, when they are first asked for."""
+
+    def __init__(self, axis: str, package: str, key: Callable[[E], Any] | None = None) -> None:
+        """Name an axis and its package; entries are in the order of `key`, else of their modules' names."""
+        self._axis, self._package, self._key = axis, package, key
+        self._entries: dict[str, E] = {}
+        self._complete = False
+
+    def add(self, entry: E) -> E:
+        """Register an entry and return it. Raises ValueError for a name that another one has."""
+        if self._entries.setdefault(entry.name, entry) is not entry:
+            raise ValueError(f"two entries of {self._package} are called {entry.name!r}")
+        return entry
+
+    def __iter__(self) -> Iterator[E]:
+        if not self._complete:
+            for module in pkgutil.iter_modules(import_module(self._package).__path__):
+                import_module(f"{self._package}.{module.name}")
+            self._complete = True
+        entries = list(self._entries.values())
+        return iter(sorted(entries, key=self._key) if self._key else entries)
+
+    def names(self) -> list[str]:
+        """Return the names of all entries, in their order."""
+        return [entry.name for entry in self]
+
+    def get(self, name: str) -> E:
+        """Return the entry of a name. Raises ConfigError, which names the nearest and lists all, for an unknown one."""
+        names = self.names()
+        if name in self._entries:
+            return self._entries[name]
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ConfigError(f"there is no {self._axis} {name!r}; {hint}choose one of: {', '.join(names)}")
