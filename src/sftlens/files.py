@@ -131,6 +131,13 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def table_sha256(table: "pd.DataFrame") -> str:
+    """Return the SHA-256 of a table's column names and values, row by row as they stand, however a file keeps them."""
+    values = {name: table[name].tolist() for name in table}
+    text = json.dumps(values, ensure_ascii=False, default=lambda cell: cell.tolist())
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def tree_sha256(folder: Path) -> str:
     """Return one SHA-256 for the names and bytes of all files below a folder."""
     digest = hashlib.sha256()

@@ -64,7 +64,7 @@ def test_blocks_cover_all_layers_of_each_model():
 
 def test_shrink_takes_its_measure_from_the_changes_of_the_papers_order():
     study = demo(experiments={"restoration": {"scales": [60], "ratios": [20], "orders": ["shrink"]}})
-    made = jobs.Jobs(study, ROOT)
+    made = jobs.Jobs(study)
     wildcards = SimpleNamespace(
         model="tiny", train_set="D0", scale="60", seed="0", strategy="full", order="shrink", region="transformer",
         ratio="20",

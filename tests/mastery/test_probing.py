@@ -18,6 +18,7 @@ from sftlens.data.scoring import contains
 from sftlens.files import read_json, sha256, write_parquet
 from sftlens.mastery import completions, mastery_table, probe_shards, probing
 from sftlens.models import checkpoints
+from sftlens.runtime.result_version import RESULT_VERSION
 
 PROBING = ProbingSettings(samples=4, max_new_tokens=3)
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerFast]
@@ -216,10 +217,15 @@ def test_two_models_and_two_studies_side_by_side(inputs: Path, loaded: Loaded, t
     assert one["prompts"] <= one["prompts_drawn"] + fewer["prompts_drawn"] <= one["prompts"] + 2 * 4 * 3
 
 
-def test_other_code_that_draws_alike_draws_nothing(inputs: Path, tmp_path: Path) -> None:
-    given = ["--state", tmp_path / "state", "--fingerprint"]
-    ok("mastery.py", *options(inputs, tmp_path / "one.parquet", *given, "one"))
-    ok("mastery.py", *options(inputs, tmp_path / "two.parquet", *given, "two"))
-    drawn = [read_json(tmp_path / name)["run"]["prompts_drawn"] for name in ("one.json", "two.json")]
-    assert drawn[0] > 0 and drawn[1] == 0
+def test_a_raised_version_of_mastery_draws_nothing_again(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, drawn = ["--state", tmp_path / "state"], []
+    for name, stage in (("one", None), ("two", "mastery"), ("three", "completions")):
+        if stage:
+            monkeypatch.setitem(RESULT_VERSION, stage, RESULT_VERSION[stage] + 1)
+            monkeypatch.setitem(RESULT_VERSION, "mastery", RESULT_VERSION["mastery"] + 1)
+        ok("mastery.py", *options(inputs, tmp_path / f"{name}.parquet", *given))
+        drawn.append(read_json(tmp_path / f"{name}.json")["run"]["prompts_drawn"])
+    assert drawn[0] == drawn[2] > 0 and drawn[1] == 0
     assert sha256(tmp_path / "one.parquet") == sha256(tmp_path / "two.parquet")

@@ -9,7 +9,6 @@ import pytest
 from demo_study import demo
 from probe_tables import SENTENCES, facts_table
 from probed_models import make, options
-from repository import ROOT
 from script_calls import ok
 from sftlens.config.mastery import ProbingSettings
 from sftlens.dag.jobs import Jobs
@@ -21,7 +20,6 @@ from sftlens.mastery.quota import Quota
 from sftlens.models import checkpoints
 
 BUCKETS = ("D1", "D2")
-REPOSITORY = ROOT
 
 
 @pytest.fixture(scope="module")
@@ -139,16 +137,16 @@ def test_the_grid_says_what_its_training_sets_need() -> None:
     restoration = {"scales": [480], "train_sets": ["D2"], "ratios": [1]}
     experiments = {"scaling": scaling, "restoration": restoration}
     study = demo(probing__quota=2, experiments=experiments)
-    given = Jobs(study, REPOSITORY).mastery_options(Tiny())
+    given = Jobs(study).mastery_options(Tiny())
     assert given[given.index("--quota") + 1] == "2.0"
     assert given[given.index("--quota-needs") + 1 :] == ["D0=240", "D2=480"]
-    plain = Jobs(demo(), REPOSITORY)
+    plain = Jobs(demo())
     assert not {"--quota", "--quota-needs"} & set(plain.mastery_options(Tiny()))
     larger = demo(probing__quota=2, experiments={**experiments, "scaling": {**scaling, "scales": [960]}})
-    folders = [Jobs(s, REPOSITORY).mastery(Tiny()) for s in (study, larger, demo())]
+    folders = [Jobs(s).mastery(Tiny()) for s in (study, larger, demo())]
     assert len(set(folders)) == 3
     # Neither the choice of templates nor probing a tuned model again depends on it.
-    assert Jobs(study, REPOSITORY).templates(Tiny()) == plain.templates(Tiny())
+    assert Jobs(study).templates(Tiny()) == plain.templates(Tiny())
 
 
 class Tiny:
@@ -162,7 +160,7 @@ def test_what_needs_every_fact_refuses_a_quota(key: str, value: str) -> None:
 
 
 def test_texts_are_an_output_only_where_they_are_asked_for() -> None:
-    with_texts, without = (Jobs(demo(probing__keep_texts=keep), REPOSITORY) for keep in (True, False))
+    with_texts, without = (Jobs(demo(probing__keep_texts=keep)) for keep in (True, False))
     assert with_texts.mastery_outputs().keys() - without.mastery_outputs().keys() == {"texts"}
     asked = [[Path(path).name for path in jobs.files()] for jobs in (with_texts, without)]
     assert ["mastery-texts.parquet" in names for names in asked] == [True, False]

@@ -16,7 +16,7 @@ from owner_files import by, owned
 from sftlens.runtime import stages
 from sftlens.runtime.stages import Stage
 
-DEPENDS = {"inputs": {"facts": "abc"}, "settings": {"epochs": 1}, "fingerprint": "f"}
+DEPENDS = {"inputs": {"facts": "abc"}, "settings": {"epochs": 1}, "version": 1}
 
 
 class Work:
@@ -89,7 +89,7 @@ def test_published_again_is_newer_than_before(stage, outputs):
     assert all(path.stat().st_mtime >= before for path in published)
 
 
-@pytest.mark.parametrize("change", [{"fingerprint": "g"}, {"settings": {"epochs": 2}}, {"inputs": {"facts": "abd"}}])
+@pytest.mark.parametrize("change", [{"version": 2}, {"settings": {"epochs": 2}}, {"inputs": {"facts": "abd"}}])
 def test_another_key_computes(stage, outputs, change):
     stages.run(stage(), Work())
     work = Work("another")
@@ -138,7 +138,7 @@ def test_failure_leaves_nothing(stage, outputs, tmp_path, kept):
 def test_failure_keeps_the_old_output(stage, outputs):
     stages.run(stage(), Work())
     with pytest.raises(RuntimeError):
-        stages.run(stage(fingerprint="g"), fail)
+        stages.run(stage(version=2), fail)
     check(outputs)
 
 
@@ -282,7 +282,7 @@ def test_what_an_owner_leaves_to_resume_is_handed_on_until_the_work_is_done(stag
     assert stages.finished(stage()) is None
     with pytest.raises(RuntimeError):
         stages.run(stage(), die)
-    assert not any(stages.resume_folder(stage(fingerprint="g")).iterdir())
+    assert not any(stages.resume_folder(stage(version=2)).iterdir())
     assert stages.run(stage(), go_on) is True
     check(outputs, "half")
     assert stages.finished(stage()) == folder_of(stage()) / "done"

@@ -18,10 +18,11 @@ rule base:
     params:
         options=JOBS.base_options,
         stamp=JOBS.base_stamp,
-        common=JOBS.common("base", shared=True),
+        version=RESULT_VERSION["base"],
+        state=PATHS.shared_state,
     shell:
         'python "$SCRIPTS"/base.py --out $(dirname {output:q})'
-        " {params.options:q} {params.common:q} > {log:q} 2>&1"
+        " {params.options:q} --state {params.state:q} > {log:q} 2>&1"
 
 
 if any(entry.source == "pretrain" for entry in STUDY.models.values()):
@@ -45,8 +46,9 @@ if any(entry.source == "pretrain" for entry in STUDY.models.values()):
             options=grid_paths.options(STUDY.template_choice)
             + grid_paths.options(STUDY.probing, [*probing.DRAWING, "batch_tokens"])
             + ["--seen-templates", str(STUDY.world.seen_templates)],
-            common=JOBS.common("choose_templates", shared=True),
+            version=RESULT_VERSION["templates"],
+            state=PATHS.shared_state,
         shell:
             'python "$SCRIPTS"/choose_templates.py --model {input.model:q} --templates {input.templates:q}'
             " --calibration {input.world:q}/calibration.json --out {output:q}"
-            " {params.options:q} {params.common:q} > {log:q} 2>&1"
+            " {params.options:q} --state {params.state:q} > {log:q} 2>&1"

@@ -11,6 +11,7 @@ from sftlens.dag import only, paths as grid_paths, repair_job
 from sftlens.dag.jobs import Jobs
 from sftlens.errors import SftlensError, explained
 from sftlens.planning import job_list, plan
+from sftlens.runtime.result_version import RESULT_VERSION
 from sftlens.training import deepspeed_config
 
 SOURCES = ", ".join(map(str, workflow.configfiles)) or "--config"
@@ -27,7 +28,7 @@ try:
 except SftlensError as error:
     sys.exit(f"error: {error}")
 
-JOBS = Jobs(STUDY, Path(workflow.basedir))
+JOBS = Jobs(STUDY)
 PATHS = JOBS.paths
 
 CONFLICT = grid_paths.conflict(STUDY, RECORDED) if RECORDED else None

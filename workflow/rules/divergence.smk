@@ -20,8 +20,9 @@ rule divergence:
         **JOBS.resources.divergence(),
     params:
         options=JOBS.divergence_options,
-        common=JOBS.common("divergence"),
+        version=RESULT_VERSION["divergence"],
+        state=PATHS.state,
     shell:
         'python "$SCRIPTS"/divergence.py --base {input.base:q} --finetuned {input.finetuned:q}'
         " --facts {input.facts:q} --templates {input.templates:q} --out $(dirname {output.summary:q})"
-        " {params.options:q} {params.common:q} --gpus {resources.gpu} > {log:q} 2>&1"
+        " {params.options:q} --state {params.state:q} --gpus {resources.gpu} > {log:q} 2>&1"

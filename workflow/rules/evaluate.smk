@@ -17,7 +17,8 @@ rule evaluate:
         **JOBS.resources.evaluate(),
     params:
         options=JOBS.evaluate_options,
-        common=JOBS.common("evaluate"),
+        version=RESULT_VERSION["evaluate"],
+        state=PATHS.state,
     shell:
         'python "$SCRIPTS"/evaluate.py --model {input.model:q} --facts {input.facts:q}'
-        " --out $(dirname {output.summary:q}) {params.options:q} {params.common:q} --gpus {resources.gpu} > {log:q} 2>&1"
+        " --out $(dirname {output.summary:q}) {params.options:q} --state {params.state:q} --gpus {resources.gpu} > {log:q} 2>&1"

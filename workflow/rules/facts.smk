@@ -18,10 +18,11 @@ if STUDY.facts.source == "world" or any(entry.source == "pretrain" for entry in 
         params:
             options=grid_paths.world_options(STUDY),
             stamp=JOBS.stamp(STUDY.facts.path),
-            common=JOBS.common("world", shared=True),
+            version=RESULT_VERSION["world"],
+            state=PATHS.shared_state,
         shell:
             'python "$SCRIPTS"/world.py --templates {input.templates:q} --out {output:q}'
-            " {params.options:q} {params.common:q} > {log:q} 2>&1"
+            " {params.options:q} --state {params.state:q} > {log:q} 2>&1"
 
 
 rule facts:
@@ -41,6 +42,7 @@ rule facts:
     params:
         options=grid_paths.fact_options(STUDY),
         stamp=JOBS.stamp(STUDY.facts.path),
-        common=JOBS.common("facts", shared=True),
+        version=RESULT_VERSION["facts"],
+        state=PATHS.shared_state,
     shell:
-        'python "$SCRIPTS"/facts.py --out {output:q} {params.options:q} {params.common:q} > {log:q} 2>&1'
+        'python "$SCRIPTS"/facts.py --out {output:q} {params.options:q} --state {params.state:q} > {log:q} 2>&1'

@@ -17,10 +17,11 @@ rule training_order:
     conda:
         "../../envs/data.yaml"
     params:
-        common=JOBS.common("training_set"),
+        version=RESULT_VERSION["training_set"],
+        state=PATHS.state,
     shell:
         'python "$SCRIPTS"/training_set.py --mastery {input:q} --train-set {wildcards.train_set}'
-        " --seed {wildcards.seed} --model-name {wildcards.model:q} --out {output:q} {params.common:q}"
+        " --seed {wildcards.seed} --model-name {wildcards.model:q} --out {output:q} --state {params.state:q}"
         " > {log:q} 2>&1"
 
 
@@ -49,9 +50,10 @@ rule finetune:
         **JOBS.resources.finetune(),
     params:
         options=JOBS.finetune_options,
-        common=JOBS.common("finetune"),
+        version=RESULT_VERSION["finetune"],
+        state=PATHS.state,
     shell:
         'python "$SCRIPTS"/finetune.py --model {input.model:q} --train {input.train:q}'
         " --scale {wildcards.scale} --seed {wildcards.seed} --out {output.checkpoint:q}"
         " --summary {output.summary:q} --nodes {resources.nodes} --cpus {resources.cpus_per_task}"
-        " {params.options:q} {params.common:q} > {log:q} 2>&1"
+        " {params.options:q} --state {params.state:q} > {log:q} 2>&1"

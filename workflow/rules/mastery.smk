@@ -18,7 +18,8 @@ rule mastery:
         **JOBS.resources.mastery(),
     params:
         options=JOBS.mastery_options,
-        common=JOBS.common("mastery", shared=True),
+        version=RESULT_VERSION["mastery"],
+        state=PATHS.shared_state,
     shell:
         'python "$SCRIPTS"/mastery.py --facts {input.facts:q} --out {output.table:q}'
-        " {params.options:q} {params.common:q} --gpus {resources.gpu} > {log:q} 2>&1"
+        " {params.options:q} --state {params.state:q} --gpus {resources.gpu} > {log:q} 2>&1"

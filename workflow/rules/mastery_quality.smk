@@ -19,7 +19,8 @@ if STUDY.experiments.mastery:
             **JOBS.resources.sampling(),
         params:
             options=JOBS.quality_options,
-            common=JOBS.common("mastery_quality", shared=True),
+            version=RESULT_VERSION["mastery_quality"],
+            state=PATHS.shared_state,
         shell:
             'python "$SCRIPTS"/mastery_quality.py --mastery {input.mastery:q} --out $(dirname {output.summary:q})'
-            " {params.options:q} {params.common:q} --gpus {resources.gpu} > {log:q} 2>&1"
+            " {params.options:q} --state {params.state:q} --gpus {resources.gpu} > {log:q} 2>&1"

@@ -23,7 +23,8 @@ if STUDY.repair:
             arguments=REPAIR.arguments,
             options=REPAIR.options,
             stamps=REPAIR.stamps(),
-            common=JOBS.common("repair"),
+            version=RESULT_VERSION["repair"],
+            state=PATHS.state,
         shell:
             'python "$SCRIPTS"/repair.py {params.arguments:q} --out $(dirname {output.report:q})'
-            " {params.options:q} {params.common:q} --gpus {resources.gpu} > {log:q} 2>&1"
+            " {params.options:q} --state {params.state:q} --gpus {resources.gpu} > {log:q} 2>&1"

@@ -21,9 +21,9 @@ rule results:
         "../../envs/data.yaml"
     params:
         study=STUDY.study,
-        common=JOBS.code("collect"),
+        version=RESULT_VERSION["collect"],
     shell:
-        'python "$SCRIPTS"/collect.py {params.study:q} --results {params.common:q} > {log:q} 2>&1'
+        'python "$SCRIPTS"/collect.py {params.study:q} --results > {log:q} 2>&1'
 
 
 rule figure:
@@ -39,9 +39,9 @@ rule figure:
         "../../envs/data.yaml"
     params:
         study=STUDY.study,
-        common=JOBS.code("collect"),
+        version=RESULT_VERSION["collect"],
     shell:
-        'python "$SCRIPTS"/collect.py {params.study:q} --figure {wildcards.figure} {params.common:q} > {log:q} 2>&1'
+        'python "$SCRIPTS"/collect.py {params.study:q} --figure {wildcards.figure} > {log:q} 2>&1'
 
 
 rule table:
@@ -57,9 +57,9 @@ rule table:
         "../../envs/data.yaml"
     params:
         study=STUDY.study,
-        common=JOBS.code("collect"),
+        version=RESULT_VERSION["collect"],
     shell:
-        'python "$SCRIPTS"/collect.py {params.study:q} --table {wildcards.table} {params.common:q} > {log:q} 2>&1'
+        'python "$SCRIPTS"/collect.py {params.study:q} --table {wildcards.table} > {log:q} 2>&1'
 
 
 rule report:
@@ -77,6 +77,6 @@ rule report:
         "../../envs/data.yaml"
     params:
         study=STUDY.study,
-        common=JOBS.code("collect"),
+        version=RESULT_VERSION["collect"],
     shell:
-        'python "$SCRIPTS"/collect.py {params.study:q} --report {params.common:q} > {log:q} 2>&1'
+        'python "$SCRIPTS"/collect.py {params.study:q} --report > {log:q} 2>&1'

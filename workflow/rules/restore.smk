@@ -21,11 +21,12 @@ rule changes:
         **JOBS.resources.changes(),
     params:
         options=JOBS.changes_options(),
-        common=JOBS.common("changes"),
+        version=RESULT_VERSION["changes"],
+        state=PATHS.state,
     shell:
         'python "$SCRIPTS"/changes.py {input.base:q} {input.finetuned:q} --order {wildcards.order}'
         " --region {wildcards.region:q} --out $(dirname {output.summary:q})"
-        " {params.options:q} {params.common:q} > {log:q} 2>&1"
+        " {params.options:q} --state {params.state:q} > {log:q} 2>&1"
 
 
 rule restore:
@@ -46,9 +47,10 @@ rule restore:
         **JOBS.resources.evaluate(),
     params:
         options=JOBS.restore_options,
-        common=JOBS.common("restore"),
+        version=RESULT_VERSION["restore"],
+        state=PATHS.state,
     shell:
         'python "$SCRIPTS"/restore.py {input.base:q} {input.finetuned:q} --ratio {wildcards.ratio}'
         " --order {wildcards.order} --region {wildcards.region:q}"
         " --facts {input.facts:q} --out $(dirname {output.summary:q})"
-        " {params.options:q} {params.common:q} --gpus {resources.gpu} > {log:q} 2>&1"
+        " {params.options:q} --state {params.state:q} --gpus {resources.gpu} > {log:q} 2>&1"

@@ -29,6 +29,7 @@ from sftlens.config.mastery import MEASURING, ProbingSettings
 from sftlens.errors import PAUSED_STATUS, ConfigError, SftlensError, TrainingPaused, explained
 from sftlens.models import identity
 from sftlens.runtime import allocation, launch, lean_imports, stages
+from sftlens.runtime.result_version import RESULT_VERSION
 from sftlens.settings import Settings
 
 lean_imports.install()
@@ -42,7 +43,6 @@ def parser(doc: str | None, *groups: type[Settings], without: Container[str] = (
     """Return an argument parser with one option for each field of each settings class, but for those in `without`."""
     made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--state", type=Path, help="folder that keeps finished work, so that it is never done twice")
-    made.add_argument("--fingerprint", default="", help="fingerprint of the code (given by the workflow)")
     for group in groups:
         options = made.add_argument_group((group.__doc__ or group.__name__).splitlines()[0])
         for name, field in group.model_fields.items():
@@ -105,14 +105,14 @@ def facts(path: Path, *columns: str) -> Any:
     return table
 
 
-def training_set(args: argparse.Namespace) -> Any:
-    """Return the rows of --train that the model was trained on; None without it."""
-    from sftlens.data import training_sets
+def asked(args: argparse.Namespace) -> tuple[Any, Any]:
+    """Return what an evaluation uses of --facts, and the rows of --train that the model was trained on; or None."""
+    from sftlens.data import used
 
-    if not args.train:
-        return None
-    ordered = facts(args.train, "object")
-    return training_sets.take(ordered, args.scale, allow_smaller=True)
+    if not args.facts:
+        return None, None
+    table = used.by_evaluation(facts(args.facts), reprobed=args.templates is not None)
+    return table, used.by_evaluation_of_training(facts(args.train, "object"), args.scale) if args.train else None
 
 
 def reprobing(args: argparse.Namespace, of: str) -> Any:
@@ -165,7 +165,7 @@ def described(
     settings: Mapping[str, Any],
 ) -> stages.Stage:
     """Return a stage: what it writes and what its result depends on."""
-    depends = {"inputs": dict(inputs), "settings": dict(settings), "fingerprint": args.fingerprint}
+    depends = {"inputs": dict(inputs), "settings": dict(settings), "version": RESULT_VERSION[name]}
     return stages.Stage(name, outputs, depends, args.state)
 
 
@@ -201,10 +201,11 @@ def content(path: Path | None) -> str:
     return files.sha256(path)
 
 
-def contents(args: argparse.Namespace, *names: str) -> dict[str, str]:
-    """Return the content hash of each named input that was given."""
+def contents(args: argparse.Namespace, *names: str, **tables: Any) -> dict[str, str]:
+    """Return the content hash of each named input that was given, and of the parts of `tables` that are used."""
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    return {name: _sentences(path) if name == "templates" else content(path) for name, path in given.items()}
+    hashes = {name: _sentences(path) if name == "templates" else content(path) for name, path in given.items()}
+    return hashes | {name: files.table_sha256(table) for name, table in tables.items() if table is not None}
 
 
 def _sentences(path: Path) -> str:

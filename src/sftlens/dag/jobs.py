@@ -13,7 +13,6 @@ from sftlens.dag.cells import FEWSHOT, FULL, SHRINK, Product, distinct, number, 
 from sftlens.dag.paths import BASE_FIELDS, RESULTS, Paths, options, short_hash
 from sftlens.dag.targets import FIGURES, INTERVALS, TABLES, wanted
 from sftlens.resources.requests import Resources, cpus
-from sftlens.runtime import code_version
 
 BESIDE = {
     "evaluate": ("answers.parquet",),
@@ -43,7 +42,7 @@ class Wildcards(Protocol):
 class Jobs:
     """Input functions and option functions of the rules; each takes the job's wildcards."""
 
-    def __init__(self, study: Study, repository: Path) -> None:
+    def __init__(self, study: Study) -> None:
         self.study = study
         self.paths = Paths(study)
         self.products = distinct(study)
@@ -51,16 +50,6 @@ class Jobs:
         self.resources = Resources(study)
         self.figures = [name for name in self.targets if name in FIGURES]
         self.tables = [name for name in self.targets if name not in FIGURES]
-        self._repository = repository
-
-    def code(self, script: str) -> list[str]:
-        """Options that say which code a job runs: the fingerprint of what its script reaches."""
-        path = self._repository / "scripts" / f"{script}.py"
-        return ["--fingerprint", code_version.of_script(path, self._repository / "src")]
-
-    def common(self, script: str, shared: bool = False) -> list[str]:
-        """Options of every stage: its code, and where its finished work is kept."""
-        return [*self.code(script), "--state", self.paths.shared_state if shared else self.paths.state]
 
     def constraints(self) -> dict[str, str]:
         """Wildcard constraints that admit exactly the values of this configuration."""

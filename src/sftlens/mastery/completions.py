@@ -1,8 +1,4 @@
-"""Sampled completions of the sentences about facts, and which of them hold the answer (arXiv 2509.16596, section 2).
-
-Everything that a completion depends on is reached from here: the fingerprint of this module stands for the code in
-the keys of finished draws, so that nothing else makes them be drawn again.
-"""
+"""Sampled completions of the sentences about facts, and which of them hold the answer (arXiv 2509.16596, section 2)."""
 
 import hashlib
 from collections import Counter

@@ -1,7 +1,7 @@
 """The shards of a probe: facts of one relation that are drawn together, kept on disk, and resumed where they stopped.
 
 A finished shard is a stage of its own, keyed by everything its completions depend on and by nothing else: another
-study, or the same one after an edit of other facts, relations or code, finds it finished. Inside a shard every
+study, or the same one after an edit of other facts or relations, finds it finished. Inside a shard every
 finished batch is in a journal.
 """
 
@@ -24,6 +24,7 @@ from sftlens.errors import DataError
 from sftlens.mastery import completions, journal, probe_texts
 from sftlens.mastery.completions import Drawn
 from sftlens.runtime import stages
+from sftlens.runtime.result_version import RESULT_VERSION
 from sftlens.runtime.stages import Stage
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Prober:
     load: Callable[[], tuple["PreTrainedModel", "PreTrainedTokenizerBase"]]
     """Called when something has to be drawn."""
     identity: Mapping[str, str]
-    """What completions depend on besides facts, sentences and settings: content of the model, BOS, code."""
+    """What completions depend on besides facts, sentences and settings: content of the model, BOS."""
     sentences: Mapping[str, Sequence[str]]
     """The completion templates of each relation; all of them are used."""
     settings: ProbingSettings
@@ -111,6 +112,7 @@ def measure(facts: pd.DataFrame, prober: Prober, progress: Progress) -> Measured
 def _stage(facts: pd.DataFrame, prober: Prober, *, texts: bool) -> Stage:
     depends = {
         **prober.identity,
+        "version": RESULT_VERSION["completions"],
         "settings": prober.settings.model_dump(include=set(DRAWING)),
         "sentences": list(prober.sentences[facts["relation"].iloc[0]]),
         "facts": list(zip(facts["fact_id"], facts["subject"], accepted(facts), strict=True)),

@@ -1,4 +1,4 @@
-"""What a stage's summary says about itself: settings, inputs, code, metrics, and the circumstances of the run."""
+"""What a stage's summary says about itself: settings, inputs, version, metrics, and the circumstances of the run."""
 
 import os
 import platform
@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-SCHEMA_VERSION = 1
+from sftlens.runtime.result_version import RESULT_VERSION
+
+SCHEMA_VERSION = 2
 PACKAGES = ("sftlens", "torch", "transformers", "deepspeed", "peft", "safetensors", "numpy", "pandas", "pyarrow")
 _STARTED = time.time()
 
@@ -19,7 +21,6 @@ def summary(
     *,
     settings: Mapping[str, Any],
     inputs: Mapping[str, str],
-    fingerprint: str,
     metrics: Sequence[Mapping[str, Any]],
     **details: Any,
 ) -> dict[str, Any]:
@@ -31,9 +32,9 @@ def summary(
     return {
         "schema": SCHEMA_VERSION,
         "stage": stage,
+        "result_version": RESULT_VERSION[stage],
         "settings": dict(settings),
         "inputs": dict(inputs),
-        "fingerprint": fingerprint,
         **details,
         "metrics": [dict(row) for row in metrics],
         "run": circumstances(),

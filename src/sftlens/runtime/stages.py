@@ -1,6 +1,6 @@
 """Running a stage: compute its outputs once for each key, publish them atomically, never compute them twice.
 
-The key is the content of what a result depends on: inputs, settings, the fingerprint of the code. A finished
+The key is the content of what a result depends on: inputs, settings, and the number in `result_version`. A finished
 result stays in `<state>/<stage>-<key>/done`, so that a rerun with an unchanged key republishes it. Each claim
 works in a folder of its own: an owner that stalled and was taken over cannot touch the new owner's work.
 """
@@ -33,7 +33,7 @@ class Stage:
     outputs: Mapping[str, Path]
     """Final path of each output by its name in the folder that `compute` fills."""
     depends: Mapping[str, Any] = field(default_factory=dict)
-    """JSON values that identify inputs (content hashes), settings and code."""
+    """JSON values: content hashes of the inputs, the settings, the version of the results."""
     state: Path | None = None
     """Folder for unfinished and finished work; None: compute and publish, keep nothing."""
 

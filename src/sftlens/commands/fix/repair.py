@@ -24,7 +24,8 @@ from sftlens.errors import ConfigError
 from sftlens.models import adapters, checkpoints, identity
 from sftlens.repair.inputs import fact_files, halves
 from sftlens.repair.report import output
-from sftlens.runtime import code_version, stages
+from sftlens.runtime import stages
+from sftlens.runtime.result_version import RESULT_VERSION
 from sftlens.runtime.stages import Stage
 
 
@@ -83,7 +84,7 @@ class Job:
         self.inputs["adapter"] = identity.identity(folder)
         depends = {
             **{name: self.inputs[name] for name in ("base", "adapter")},
-            "code": code_version.of_module("models.adapters"),
+            "version": RESULT_VERSION["merge"],
         }
         stage = Stage("merge", {}, depends, self.state)
         if stages.finished(stage) is None:
@@ -112,9 +113,7 @@ class Job:
             repair = search.find(measurer.Measurer(found, asked, identities, self.state, **how))
         _say("writing the report" + (" and the repaired model" if repair.chosen else ""))
         settings = {**self.settings.model_dump(), "template": self.template, "chat_template": self.args.chat_template}
-        output.write(
-            out, repair, found.methods, inputs=self.inputs, fingerprint=self.args.fingerprint, settings=settings
-        )
+        output.write(out, repair, found.methods, inputs=self.inputs, settings=settings)
 
     def run(self) -> None:
         """Measure, choose, write, and say what came out."""

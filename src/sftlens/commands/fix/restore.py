@@ -90,7 +90,8 @@ class Job:
         self.order = criteria.make(self.ranking, self.settings)
         self.progress = bar(description="restore", unit="element")
         self.pair = Pair(base, finetuned, args.region, progress=self.progress.update)
-        self.inputs = program.contents(args, "base", "finetuned", "facts", "train", "templates")
+        self.facts, self.train = program.asked(args)
+        self.inputs = program.contents(args, "base", "finetuned", "templates", facts=self.facts, train=self.train)
 
     def check(self, models: list[Path]) -> None:
         """Refuse ratios and places to write to before anything is read."""
@@ -137,18 +138,27 @@ class Job:
         if self.args.facts:
             model = load_model(self.args.finetuned, device=self.args.device, transform=method)
             tokenizer = load_tokenizer(self.args.finetuned, self.args.bos)
-            metrics = _evaluate(model, tokenizer, self.args, folder, of=self.content(ratio))
+            metrics = self.evaluate(model, tokenizer, folder, of=self.content(ratio))
             metrics += reverted.measure(method, self.settings.epsilon).metrics(self.pair.elements())
         where = {"order": self.args.order, "region": self.args.region, "ratio": ratio}
         summary = provenance.summary(
             "restore",
             settings=self.depends(ratio),
             inputs=self.inputs,
-            fingerprint=self.args.fingerprint,
             metrics=[{**where, **row} for row in metrics],
             **self.described(method, self.cuts[ratio]),
         )
         files.write_json(folder / "summary.json", summary)
+
+    def evaluate(
+        self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", out: Path, of: str
+    ) -> list[dict[str, object]]:
+        """Ask the restored model, whose content is `of`; write the tables into `out` and return the rows of metrics."""
+        from sftlens.evaluation import suite
+
+        with bar(description="evaluate", unit="question") as progress:
+            how = {"reprobing_as": program.reprobing(self.args, of), "progress": progress.update}
+            return suite.measure(out, model, tokenizer, self.facts, self.train, self.answering, **how)
 
     def content(self, ratio: float) -> str:
         """Return what stands for the content of the restored model."""
@@ -214,21 +224,6 @@ class Job:
                 settings=self.depends(ratio),
                 compute=partial(self.compute, ratio),
             )
-
-
-# The one place where restoration meets evaluation.
-def _evaluate(
-    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", args: argparse.Namespace, out: Path, of: str
-) -> list[dict[str, object]]:
-    """Ask the restored model, whose content is `of`; write the tables into `out` and return the rows of metrics."""
-    from sftlens.evaluation import suite
-
-    settings = program.settings(args, EvaluationSettings)
-    facts = program.facts(args.facts)
-    asked = (facts, program.training_set(args), settings)
-    with bar(description="evaluate", unit="question") as progress:
-        how = {"reprobing_as": program.reprobing(args, of), "progress": progress.update}
-        return suite.measure(out, model, tokenizer, *asked, **how)
 
 
 def main() -> None:

@@ -82,7 +82,6 @@ def main() -> None:
             "changes",
             settings=depends,
             inputs=inputs,
-            fingerprint=args.fingerprint,
             metrics=metrics,
             elements=pair.elements(),
             tensors=len(pair.names),

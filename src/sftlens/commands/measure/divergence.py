@@ -12,6 +12,7 @@ from pathlib import Path
 from sftlens import files
 from sftlens.commands import program
 from sftlens.config.divergence import DivergenceSettings
+from sftlens.data import used
 from sftlens.runtime import provenance
 
 
@@ -26,14 +27,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of kl.parquet and summary.json")
     args = parser.parse_args()
     settings = program.settings(args, DivergenceSettings)
-    inputs = program.contents(args, "base", "finetuned", "facts", "templates")
+    facts = used.by_divergence(program.facts(args.facts, "split", "relation", "subject", "bucket", "template_hits"))
+    inputs = program.contents(args, "base", "finetuned", "templates", facts=facts)
 
     def compute(folder: Path) -> None:
         from sftlens.data import templates
         from sftlens.evaluation import divergence
         from sftlens.models import checkpoints
 
-        facts = program.facts(args.facts, "split", "relation", "subject", "bucket", "template_hits")
         tokenizer = checkpoints.load_tokenizer(args.base, args.bos)
         base = finetuned = checkpoints.load_model(args.base, device=args.device)
         if not checkpoints.resolve(args.finetuned).samefile(checkpoints.resolve(args.base)):
@@ -45,7 +46,6 @@ def main() -> None:
             "divergence",
             settings=settings.model_dump(),
             inputs=inputs,
-            fingerprint=args.fingerprint,
             candidates=len(chosen),
             kept=len(table),
             metrics=divergence.metrics(table, len(chosen)),

@@ -26,7 +26,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of answers.parquet and summary.json")
     args = parser.parse_args()
     settings = program.settings(args, EvaluationSettings)
-    inputs = program.contents(args, "model", "facts", "train", "templates")
+    facts, train = program.asked(args)
+    inputs = program.contents(args, "model", "templates", facts=facts, train=train)
     depends = {**settings.model_dump(), **{name: getattr(args, name) for name in ("bos", "scale", "shots")}}
     depends |= program.reprobing_settings(args)
 
@@ -35,7 +36,6 @@ def main() -> None:
         from sftlens.models import checkpoints
         from sftlens.runtime import progress
 
-        facts = program.facts(args.facts)
         tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
         with progress.bar(description="evaluate", unit="question") as bar:
             metrics = suite.measure(
@@ -43,7 +43,7 @@ def main() -> None:
                 checkpoints.load_model(args.model, device=args.device),
                 tokenizer,
                 facts,
-                program.training_set(args),
+                train,
                 settings,
                 shots=args.shots,
                 reprobing_as=program.reprobing(args, inputs["model"]),
@@ -51,9 +51,7 @@ def main() -> None:
             )
         # It depends on the facts alone: once a model, at n = 0, is enough.
         metrics += [] if args.train or args.shots else baselines.rows(facts)
-        summary = provenance.summary(
-            "evaluate", settings=depends, inputs=inputs, fingerprint=args.fingerprint, metrics=metrics
-        )
+        summary = provenance.summary("evaluate", settings=depends, inputs=inputs, metrics=metrics)
         files.write_json(folder / "summary.json", summary)
 
     program.stage(

@@ -54,7 +54,7 @@ def main() -> None:
         _help(args, settings)
         return
     used = {**settings.model_dump(), "bos": args.bos, "quota_needs": dict(args.quota_needs or [])}
-    inputs = program.contents(args, "model", "facts", "templates", "table")
+    inputs = program.contents(args, "model", "templates", "table", facts=_facts(args))
     outputs = {TABLE: args.out, SUMMARY: args.out.with_suffix(".json")}
     if settings.keep_texts:
         outputs[TEXTS] = args.out.with_name(f"{args.out.stem}-texts.parquet")
@@ -69,7 +69,6 @@ def main() -> None:
             "mastery",
             settings=used,
             inputs=inputs,
-            fingerprint=args.fingerprint,
             quota=probed.quota,
             metrics=mastery_table.counts(probed.table, partly=("train",) if probed.quota else ()),
         )
@@ -96,8 +95,7 @@ def _need(text: str) -> tuple[str, int]:
 def _imported(args: Any, folder: Path) -> Any:
     from sftlens.mastery import imported, probe_texts, probing
 
-    facts = files.read_parquet(args.facts, ["fact_id", "split"])
-    facts = facts[facts["split"] != "dev"].reset_index(drop=True)
+    facts = _facts(args)
     probe_texts.write(folder / TEXTS, [], [])  # a table that was made elsewhere comes without its texts
     table = imported.join(facts, files.read_parquet(args.table), str(args.table))
     return probing.Probed(table, None, 0, 0)
@@ -126,13 +124,17 @@ def _help(args: Any, settings: ProbingSettings) -> None:
         _probe(args, settings, args.identity, args.state, *_asked(args))
 
 
+def _facts(args: Any) -> Any:
+    facts = files.read_parquet(args.facts, ["fact_id", "split", *([] if args.table else ["relation", "subject"])])
+    # The paper never probes dev: it only serves to choose settings.
+    return facts[facts["split"] != "dev"].reset_index(drop=True)
+
+
 def _asked(args: Any) -> tuple[Any, Any]:
     """Return the facts and the sentences to probe them with."""
     from sftlens.data import templates
 
-    facts = files.read_parquet(args.facts, ["fact_id", "relation", "subject", "split"])
-    # The paper never probes dev: it only serves to choose settings.
-    facts = facts[facts["split"] != "dev"].reset_index(drop=True)
+    facts = _facts(args)
     sentences = templates.load(args.templates)
     templates.require(sentences, facts["relation"], args.templates)
     return facts, sentences
@@ -143,14 +145,12 @@ def _probe(
 ) -> Any:
     from sftlens.mastery import probing
     from sftlens.models import checkpoints
-    from sftlens.runtime import code_version
 
     @cache
     def load() -> Any:
         tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
         return checkpoints.load_model(args.model, device=args.device), tokenizer
 
-    identity = {"model": model, "bos": args.bos, "code": code_version.of_module("mastery.completions")}
-    prober = probing.Prober(load, identity, sentences, settings, state)
+    prober = probing.Prober(load, {"model": model, "bos": args.bos}, sentences, settings, state)
     turn = probing.Turn(args.helper, settings.processes)
     return probing.probe(facts, prober, needs=dict(args.quota_needs or []), turn=turn, **options)

@@ -15,6 +15,7 @@ from sftlens import files
 from sftlens.commands import program
 from sftlens.config.mastery import MEASURING, ProbingSettings
 from sftlens.config.mastery_quality import QualitySettings
+from sftlens.data import used
 from sftlens.runtime import provenance
 
 COLUMNS = ["fact_id", "split", "relation", "hits", "trials", "mastery", "bucket"]
@@ -33,14 +34,13 @@ def main() -> None:
     settings, probing = program.settings(args, QualitySettings), program.settings(args, ProbingSettings)
     if settings.tables and (args.model is None or args.templates is None):
         parser.error("give --model and --templates, or --retest 0 without --answer-probability")
-    inputs = program.contents(args, "model", "mastery", "templates", "exposures")
+    table = used.by_quality(files.read_parquet(args.mastery, COLUMNS))
+    inputs = program.contents(args, "model", "templates", "exposures", mastery=table)
     depends = {**settings.model_dump(), "probing": probing.model_dump(include=set(MEASURING)), "bos": args.bos}
 
     def compute(folder: Path) -> None:
-        metrics = _metrics(folder, args, settings, probing)
-        summary = provenance.summary(
-            "mastery_quality", settings=depends, inputs=inputs, fingerprint=args.fingerprint, metrics=metrics
-        )
+        metrics = _metrics(folder, args, table, settings, probing)
+        summary = provenance.summary("mastery_quality", settings=depends, inputs=inputs, metrics=metrics)
         files.write_json(folder / "summary.json", summary)
 
     program.stage(
@@ -53,12 +53,13 @@ def main() -> None:
     )
 
 
-def _metrics(folder: Path, args: Any, settings: QualitySettings, probing: ProbingSettings) -> list[dict[str, Any]]:
+def _metrics(
+    folder: Path, args: Any, table: Any, settings: QualitySettings, probing: ProbingSettings
+) -> list[dict[str, Any]]:
     from sftlens.data import templates
     from sftlens.mastery.quality import quality_summary
     from sftlens.runtime import progress
 
-    table = files.read_parquet(args.mastery, COLUMNS)
     exposures = files.read_parquet(args.exposures, ["question", "role", "exposure"]) if args.exposures else None
     rows = quality_summary.of_table(table, exposures)
     if not settings.tables:

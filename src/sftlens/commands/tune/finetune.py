@@ -27,6 +27,7 @@ from sftlens import files
 from sftlens.cli import ENTRY
 from sftlens.commands import program
 from sftlens.config.training import SAME_RESULT, FinetuneSettings
+from sftlens.data import used
 from sftlens.models.delta import manifest
 from sftlens.runtime import launch, provenance, stages
 
@@ -39,7 +40,7 @@ def main() -> None:
             train(args, settings, args.worker)
         return
     args.deadline = _deadline(args.time_limit_minutes)
-    inputs = program.contents(args, "model", "train")
+    inputs = program.contents(args, "model", train=_rows(args, settings))
     if settings.deepspeed:
         inputs["deepspeed"] = program.content(Path(settings.deepspeed))
     identity = settings.model_dump(exclude={*SAME_RESULT, "deepspeed"})
@@ -58,7 +59,7 @@ def main() -> None:
             arguments = [*sys.argv[1:], "--worker", str(folder), *_handed_on(args)]
             launch.start(ENTRY, ["finetune", *arguments], layout, folder)
         report = files.read_json(folder / "report.json")
-        files.write_json(folder / "finetune.json", summary(report, identity, inputs, args.fingerprint))
+        files.write_json(folder / "finetune.json", summary(report, identity, inputs))
         if settings.keep == "deltas":
             from sftlens.models.delta import packing
 
@@ -124,6 +125,11 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _rows(args: argparse.Namespace, settings: FinetuneSettings) -> Any:
+    table = files.read_parquet(args.train, ["question", "object"])
+    return used.by_training(table, args.scale, settings.allow_smaller)
+
+
 def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) -> None:
     """Train as one of the processes; rank 0 fills `folder` with checkpoint/ and report.json."""
     from sftlens.data import training_sets
@@ -132,8 +138,7 @@ def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) ->
     from sftlens.runtime import progress
     from sftlens.training import batches, loop
 
-    table = files.read_parquet(args.train, ["question", "object"])
-    rows = training_sets.take(table, args.scale, settings.allow_smaller)
+    rows = _rows(args, settings)
     tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
     samples = prompts.encode_samples(tokenizer, rows["question"].tolist(), rows["object"].tolist(), settings.max_length)
     first = os.environ.get("RANK", "0") == "0"
@@ -156,9 +161,7 @@ def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) ->
         )
 
 
-def summary(
-    report: dict[str, Any], settings: dict[str, Any], inputs: dict[str, str], fingerprint: str
-) -> dict[str, Any]:
+def summary(report: dict[str, Any], settings: dict[str, Any], inputs: dict[str, str]) -> dict[str, Any]:
     """Return the stage's summary; what differs between two equal runs goes to its block `run`."""
     training = {
         "training_seconds": report.pop("seconds"),
@@ -170,8 +173,6 @@ def summary(
         {"metric": "loss_first", "value": losses[0], "n": tokens[0]},
         {"metric": "loss_last", "value": losses[-1], "n": tokens[-1]},
     ]
-    made = provenance.summary(
-        "finetune", settings=settings, inputs=inputs, fingerprint=fingerprint, metrics=metrics, **report
-    )
+    made = provenance.summary("finetune", settings=settings, inputs=inputs, metrics=metrics, **report)
     made["run"] |= training
     return made

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sftlens import files
 from sftlens.commands import program
-from sftlens.data import training_sets
+from sftlens.data import training_sets, used
 
 
 def main() -> None:
@@ -22,16 +22,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="Parquet file to write")
     args = parser.parse_args()
 
+    facts = files.read_parquet(args.mastery, ["fact_id", "split", "relation", "question", "object", "bucket"])
+    facts = used.by_order(facts, args.train_set)
+
     def compute(folder: Path) -> None:
-        facts = files.read_parquet(args.mastery, ["fact_id", "split", "relation", "question", "object", "bucket"])
         order = training_sets.order(facts, args.train_set, args.seed, args.model_name)
-        files.write_parquet(folder / "order.parquet", order)
+        files.write_parquet(folder / "order.parquet", order.drop(columns="split"))
 
     program.stage(
         args,
         "training_set",
         outputs={"order.parquet": args.out},
-        inputs=program.contents(args, "mastery"),
+        inputs=program.contents(args, mastery=facts),
         settings={name: getattr(args, name) for name in ("train_set", "seed", "model_name")},
         compute=compute,
     )

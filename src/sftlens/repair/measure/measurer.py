@@ -19,7 +19,8 @@ from sftlens.repair.inputs.chat import Prompting
 from sftlens.repair.inputs.halves import CHOOSING
 from sftlens.repair.measure import answers, fewshot_mastery, first_token_kl
 from sftlens.repair.measure.models import BASE, FINETUNED, Models, Who
-from sftlens.runtime import code_version, stages
+from sftlens.runtime import stages
+from sftlens.runtime.result_version import RESULT_VERSION
 from sftlens.runtime.stages import Stage
 
 FACTS, TASK, UNDONE, MASTERY, FIRST, KL = (
@@ -158,7 +159,7 @@ class Measurer:
 
     def _done(self, name: str, who: Who, compute: Callable[[Path], None], depends: Mapping[str, Any]) -> Path:
         """Return the folder of a finished measurement."""
-        whole = {"model": self._content(who), "code": code_version.of_module("repair.measure.measurer"), **depends}
+        whole = {"model": self._content(who), "version": RESULT_VERSION["repair"], **depends}
         stage = Stage(name, {}, whole, self.state)
         if stages.finished(stage) is None:
             self.say(f"{who.name if isinstance(who, Candidate) else who}: {STAGES[name]}")

@@ -51,7 +51,6 @@ def write(
     methods: Methods,
     *,
     inputs: Mapping[str, str],
-    fingerprint: str,
     settings: Mapping[str, Any],
 ) -> None:
     """Write OUTPUTS into an existing folder.
@@ -76,7 +75,6 @@ def write(
         STAGE,
         settings=settings,
         inputs=inputs,
-        fingerprint=fingerprint,
         metrics=rows,
         outcome={
             "written": chosen is not None,
