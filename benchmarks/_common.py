@@ -29,9 +29,7 @@ from sftlens.dag import paths
 from sftlens.data import templates
 from sftlens.errors import DataError, SftlensError
 from sftlens.models import checkpoints
-from sftlens.runtime import allocation, provenance
-
-allocation.keep_freed()  # as in the scripts, and for what is compared as well
+from sftlens.runtime import provenance
 
 COLUMNS = ["fact_id", "split", "relation", "subject", "object", "question", "aliases"]
 

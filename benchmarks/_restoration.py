@@ -20,7 +20,6 @@ from safetensors.torch import save_file
 
 from sftlens.models.checkpoints import INDEX, open_tensors
 from sftlens.restoration.pairs import Pair
-from sftlens.runtime import allocation
 
 RATIOS = (1.0, 3.0, 5.0, 10.0, 20.0, 40.0, 60.0)
 GEOMETRY = {"hidden_size": 2048, "intermediate_size": 5632, "kv_size": 512, "vocab_size": 32000}
@@ -48,7 +47,6 @@ def run(doc: str | None, layers: list[int], parts: Parts, compare: Callable[[Pat
     parser.add_argument("--watched", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.part:
-        allocation.keep_freed()  # as the scripts do
         name, place = args.part[0], Path(args.part[1])
         (watched if args.watched else timed)(lambda: parts[name](place))
         shutil.rmtree(place / "out", ignore_errors=True)

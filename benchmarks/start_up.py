@@ -1,10 +1,9 @@
-"""What starting a job costs in CPU seconds, as the scripts do it and as Python does, in processes of their own.
+"""What starting a job costs in CPU seconds, as the programs do it and as Python does, in processes of their own.
 
   python benchmarks/start_up.py [--repeats N]
 
-Each process imports what one kind of job imports and ends; the two ways take turns. The scripts postpone what jobs do
-not use (sftlens.runtime.lean_imports), look for garbage late (sftlens.runtime.allocation), and do not take everything
-apart when they end (sftlens.commands.program); `end` is the time after the last line of the program.
+Each process imports what one kind of job imports and ends; the two ways take turns. The programs look for garbage late
+and do not take everything apart when they end (sftlens.commands.program); `end` is the time after the last line.
 """
 
 import argparse
@@ -24,20 +23,18 @@ JOBS = {
 PROGRAM = """
 import os, sys, time
 sys.path.insert(0, {source!r})
-if {lean}:
-    from sftlens import allocation, lean_imports
-    assert lean_imports.install(), "the installed versions are others than sftlens.runtime.lean_imports.VERSIONS"
-    allocation.collect_late()
+{first}
 {imports}
 print(time.process_time(), len(sys.modules), flush=True)
-if {lean}:
-    os._exit(0)
+{last}
 """
+WAYS = {"usual": ("", ""), "sftlens": ("import sftlens.commands.program", "os._exit(0)")}
 
 
-def measure(imports: str, lean: bool) -> tuple[float, float, int]:
+def measure(imports: str, way: str) -> tuple[float, float, int]:
     """Return the CPU seconds of one process until its last line and after it, and its number of modules."""
-    program = PROGRAM.format(source=str(SOURCE), lean=lean, imports=imports)
+    first, last = WAYS[way]
+    program = PROGRAM.format(source=str(SOURCE), first=first, imports=imports, last=last)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         [sys.executable, "-c", program],
@@ -62,16 +59,15 @@ def main() -> None:
         f"{'jobs':<32}{'imports':>9}{'CPU s':>8}{'end':>7}{'all':>7}{'modules':>9}{'ratio':>7}   medians of {repeats}"
     )
     for job, imports in JOBS.items():
-        found: dict[bool, list[tuple[float, float, int]]] = {False: [], True: []}
+        found: dict[str, list[tuple[float, float, int]]] = {way: [] for way in WAYS}
         for _ in range(repeats):
-            for lean, results in found.items():
-                results.append(measure(imports, lean))
-        usual = statistics.median(start + end for start, end, _ in found[False])
-        for lean, results in found.items():
+            for way, results in found.items():
+                results.append(measure(imports, way))
+        usual = statistics.median(start + end for start, end, _ in found["usual"])
+        for way, results in found.items():
             start, end, modules = (statistics.median(column) for column in zip(*results, strict=True))
             whole = statistics.median(start + end for start, end, _ in results)
-            name = "lean" if lean else "usual"
-            print(f"{job:<32}{name:>9}{start:>8.2f}{end:>7.2f}{whole:>7.2f}{modules:>9.0f}{whole / usual:>7.2f}")
+            print(f"{job:<32}{way:>9}{start:>8.2f}{end:>7.2f}{whole:>7.2f}{modules:>9.0f}{whole / usual:>7.2f}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import argparse
 import atexit
+import gc
 import json
 import sys
 from collections.abc import Callable, Container, Mapping
@@ -28,13 +29,13 @@ from sftlens import files
 from sftlens.config.mastery import MEASURING, ProbingSettings
 from sftlens.errors import PAUSED_STATUS, ConfigError, SftlensError, TrainingPaused, explained
 from sftlens.models import identity
-from sftlens.runtime import allocation, launch, lean_imports, stages
+from sftlens.runtime import launch, stages
 from sftlens.runtime.result_version import RESULT_VERSION
 from sftlens.settings import Settings
 
-lean_imports.install()
-allocation.keep_freed()
-allocation.collect_late()
+# Importing torch and transformers makes half a million objects that last. Looking through them for garbage again and
+# again took half of a small job's start; one look at every million new objects is enough.
+gc.set_threshold(1_000_000, 20, 50)
 
 S = TypeVar("S", bound=Settings)
 

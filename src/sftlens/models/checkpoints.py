@@ -13,7 +13,6 @@ from sftlens.models.delta.reader import open_tensors
 from sftlens.models.identity import declared_geometry, describe, identity, make_readable, resolve, write_manifest
 from sftlens.models.placement import place
 from sftlens.models.safetensors_reader import INDEX, SINGLE, TensorFolder, weight_files
-from sftlens.runtime.lean_imports import with_meta_kernels
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -93,15 +92,13 @@ def load_model(
     source = open_tensors(folder)
     tensors = _checked_tensors(source, transform)
     kind, stored = architecture(folder, config), next(iter(tensors.values())).dtype
-    model, info = with_meta_kernels(
-        lambda: kind.from_pretrained(
-            None,
-            config=config,
-            state_dict=tensors,
-            dtype=dtype or stored,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-        )
+    model, info = kind.from_pretrained(
+        None,
+        config=config,
+        state_dict=tensors,
+        dtype=dtype or stored,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
     )
     refuse_mismatch(source, info)
     # transformers leaves the two apart when a checkpoint stores different values for what config.json ties.

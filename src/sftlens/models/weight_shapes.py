@@ -8,7 +8,6 @@ import torch
 
 from sftlens.models import checkpoints
 from sftlens.models.safetensors_reader import TensorFolder
-from sftlens.runtime.lean_imports import with_meta_kernels
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -22,7 +21,7 @@ def check(folder: Path) -> None:
     config = checkpoints.read_config(folder)
     kind = checkpoints.architecture(folder, config)
     with torch.device("meta"):
-        model: PreTrainedModel = with_meta_kernels(lambda: kind(config))
+        model: PreTrainedModel = kind(config)
     model.tie_weights()
     compare(checkpoints.open_tensors(folder), model)
 

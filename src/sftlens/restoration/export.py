@@ -2,12 +2,11 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sftlens import files
 from sftlens.errors import ConfigError
-from sftlens.models import write_behind
 from sftlens.models.checkpoints import INDEX, make_readable
 from sftlens.models.safetensors_reader import header_of, raw_bytes
 from sftlens.restoration.apply import Method
@@ -59,13 +58,11 @@ def write_weights(restorer: Method, file: str, target: Path) -> None:
     finetuned = restorer.pair.finetuned
     header = finetuned.header(file)
 
-    def parts() -> Iterator[bytes | memoryview]:
-        yield header.raw
+    with target.open("wb") as out:
+        out.write(header.raw)
         for name in header.names:
             tensor = finetuned.get(name)
-            yield from map(raw_bytes, restorer.pieces(name, tensor) if restorer.changes(name) else [tensor])
-
-    write_behind.write(target, parts())
+            out.writelines(map(raw_bytes, restorer.pieces(name, tensor) if restorer.changes(name) else [tensor]))
 
 
 def save_levels(pair: Pair, order: Order, cuts: Sequence[Cut], metadata: Mapping[str, str], target: Path) -> None:
@@ -84,14 +81,11 @@ def save_levels(pair: Pair, order: Order, cuts: Sequence[Cut], metadata: Mapping
     ratios = json.dumps([cut.ratio for cut in cuts])
     header = header_of({name: pair.finetuned.shape(name) for name in pair.names}, "U8", {"ratios": ratios, **metadata})
 
-    def parts() -> Iterator[bytes | memoryview]:
-        yield header
+    with files.atomic_path(target) as partial, partial.open("wb") as out:
+        out.write(header)
         for piece in pair.pieces():
             level = levels(cuts, piece.name, keys_of(order, piece), piece.start)
-            yield raw_bytes(level.masked_fill_(level == len(cuts), NOT_RESTORED).cpu())
-
-    with files.atomic_path(target) as partial:
-        write_behind.write(partial, parts())
+            out.write(raw_bytes(level.masked_fill_(level == len(cuts), NOT_RESTORED).cpu()))
 
 
 def check_levels(ratios: Sequence[float]) -> None:

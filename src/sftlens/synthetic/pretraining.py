@@ -17,7 +17,6 @@ from sftlens.config.model import Geometry, PretrainingSettings
 from sftlens.errors import DataError, TrainingError
 from sftlens.models.checkpoints import save_model
 from sftlens.runtime.progress import bar
-from sftlens.synthetic.shared_sums import SharedSum
 
 PAD, BOS, EOS = "<pad>", "<s>", "</s>"
 PAD_ID, BOS_ID, EOS_ID = 0, 1, 2
@@ -36,12 +35,10 @@ REPORTED_STEPS = 100
 
 @dataclass(frozen=True)
 class Group:
-    """The processes of one machine that train a model together, seen from one of them."""
+    """The processes that train a model together (torch's default process group, gloo), seen from one of them."""
 
     rank: int
     processes: int
-    path: Path
-    """Where they share their gradients (`SharedSum`)."""
 
 
 def pretrain(
@@ -203,7 +200,6 @@ def train(
         )
     parameters = list(model.parameters())
     total = _flat_gradients(parameters)
-    shared = SharedSum(group.path, rank, processes, len(total)) if group else None
     optimizer = torch.optim.AdamW(parameters, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True)
     model.train()
     losses = []
@@ -214,8 +210,8 @@ def train(
             loss = _loss(model, batch[rank::processes]) * len(batch[rank::processes]) / len(batch)
             loss.backward()
             total[-1] = loss.detach()
-        if shared:
-            shared.add(total)
+        if group:
+            torch.distributed.all_reduce(total)
         losses.append(total[-1].item())
         if not math.isfinite(losses[-1]):
             raise TrainingError(

@@ -113,14 +113,17 @@ def _pretrain(target: Path, args: Any, settings: BaseSettings) -> dict[str, Any]
 
 def _work(args: Any, settings: BaseSettings) -> None:
     """Pretrain as one of several processes; the first fills the folder."""
+    import torch
+
     from sftlens.runtime import progress
     from sftlens.synthetic import pretraining
 
     rank, processes = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE"))
-    group = pretraining.Group(rank, processes, args.worker / "gradients")
     shown = progress.bar if rank == 0 else (lambda steps, _: steps)
-    target = args.worker / "checkpoint"
+    target, group = args.worker / "checkpoint", pretraining.Group(rank, processes)
+    torch.distributed.init_process_group("gloo")
     report = pretraining.pretrain(args.corpus, settings.geometry, settings.pretraining, target, shown, group)
+    torch.distributed.destroy_process_group()
     if rank == 0:
         files.write_json(args.worker / REPORT, report)
 
