@@ -52,8 +52,8 @@ class CpuRates(DeviceRates):
     """Bytes a second between the processes of a node (gloo). Assumption."""
     exchange_nodes: float = Field(1e8, gt=0)
     """Bytes a second of a node's network. Assumption: Ethernet of 1 Gb/s."""
-    start_seconds: float = Field(1.5, ge=0)
-    """Seconds until a job computes. Measured: benchmarks/start_up.py, 0.9 to 1.8 CPU seconds."""
+    start_seconds: float = Field(2.5, ge=0)
+    """Seconds until a job computes. Measured: benchmarks/start_up.py, 1 to 3 CPU seconds."""
 
 
 class PlanSettings(Settings):
