@@ -103,6 +103,18 @@ def test_missing_column_names_the_file_and_what_there_is(tmp_path):
         files.read_parquet(path, ["fact_id", "bucket"])
 
 
+def test_only_the_columns_that_are_used_are_read(tmp_path, monkeypatch):
+    """A table of answers is mostly texts, of which the intervals read none."""
+    path = tmp_path / "answers.parquet"
+    files.write_parquet(path, TABLE.assign(output="a long text", bucket="D1"))
+    asked = []
+    read = pd.read_parquet
+    monkeypatch.setattr(pd, "read_parquet", lambda path, columns: asked.append(columns) or read(path, columns=columns))
+    assert list(files.read_parquet(path, ["bucket", "fact_id"], ["value", "gone"])) == ["fact_id", "value", "bucket"]
+    assert list(files.read_parquet(path, ["bucket"], rest=True)) == ["fact_id", "value", "output", "bucket"]
+    assert asked == [["fact_id", "value", "bucket"], None]
+
+
 @pytest.mark.parametrize("text", ["", '{"metrics": [', '{"metrics": 1}}', "\udcff"])
 def test_damaged_json_is_named(tmp_path, text):
     path = tmp_path / "summary.json"

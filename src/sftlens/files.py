@@ -102,25 +102,55 @@ def write_parquet(path: Path, table: "pd.DataFrame") -> None:
         table.to_parquet(partial, index=False, compression="zstd")
 
 
-def read_parquet(path: Path, columns: Sequence[str] | None = None) -> "pd.DataFrame":
-    """Return a Parquet table. Raises DataError when it is missing, damaged or lacks one of `columns`."""
-    import pandas as pd
-    import pyarrow
+def read_parquet(
+    path: Path, columns: Sequence[str] | None = None, optional: Sequence[str] = (), *, rest: bool = False
+) -> "pd.DataFrame":
+    """Return columns of a Parquet table: `columns`, those of `optional` that are there, and nothing else is read.
 
+    None, or `rest`: the others too. The columns stand in the file's order. Raises DataError when the file is missing
+    or damaged, or lacks one of `columns`.
+    """
+    import pandas as pd
+
+    there = parquet_columns(path)
+    require_columns(path, there, columns or [])
+    wanted = None if columns is None or rest else [name for name in there if name in (*columns, *optional)]
+    with _damage_named(path):
+        return pd.read_parquet(path, columns=wanted)
+
+
+def parquet_columns(path: Path) -> list[str]:
+    """Return the names of the columns of a Parquet table. Raises DataError when it is missing or damaged."""
     if not path.is_file():
         raise DataError(f"{path}: no such file; make it first or correct the path")
+    with _damage_named(path):
+        from pyarrow import parquet
+
+        return list(map(str, parquet.read_schema(path).names))
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    import pyarrow
+
     try:
-        table = pd.read_parquet(path)
+        yield
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise DataError(f"{path}: not a readable Parquet file ({reason}); make it again") from None
-    missing = [name for name in columns or [] if name not in table]
-    if missing:
         raise DataError(
-            f"{path}: column {missing[0]!r} is missing (there are: {', '.join(table)}); "
-            "give the file that the stage before this one wrote"
-        )
-    return table
+            f"{path}: not a readable Parquet file ({reason}); make it again, or give a CSV or JSON lines file with "
+            "that ending"
+        ) from None
+
+
+def require_columns(path: Path, there: Sequence[str], columns: Sequence[str]) -> None:
+    """Raise DataError, naming the file and what there is, unless a table has `columns`."""
+    for name in columns:
+        if name not in there:
+            raise DataError(
+                f"{path}: column {name!r} is missing (there are: {', '.join(map(str, there))}); add it, or give the "
+                "file that the stage before this one wrote"
+            )
 
 
 def sha256(path: Path) -> str:

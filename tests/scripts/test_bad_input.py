@@ -87,8 +87,12 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_found_before_the_weights
     [
         ("aliases", [""], "column 'aliases' holds"),
         ("aliases", ["Port Vale", "  "], "column 'aliases' holds"),
-        ("aliases", [], "column 'aliases' holds"),
-        ("object", "", "column 'object' holds '', no non-empty text"),
+        ("question", None, "column 'question' holds"),
+        ("question", " ", "column 'question' holds ' ', no text"),
+        ("fact_id", "train/P17/00000", "the fact_id 'train/P17/00000' stands there twice"),
+        ("bucket", "D9", "column 'bucket' holds 'D9', no bucket; write one of D0, D1"),
+        ("relation", None, "column 'relation' holds"),
+        ("object", "", "column 'object' holds '', no text"),
     ],
 )
 def test_a_fact_without_an_answer_is_named_with_its_file(
@@ -99,11 +103,13 @@ def test_a_fact_without_an_answer_is_named_with_its_file(
     facts.at[facts.index[-1], column] = value
     write_parquet(tmp_path / "bad.parquet", facts)
     model = ["--model", inputs / "model"]
+    place = "row 24" if column == "fact_id" else f"fact {facts['fact_id'].iloc[-1]!r}"
     message = refused("evaluate.py", *model, "--facts", tmp_path / "bad.parquet", "--out", out)
-    assert f"bad.parquet: fact {facts['fact_id'].iloc[-1]!r}: {words}" in message
-    assert "take the fact out" in message
+    assert f"bad.parquet, {place}: {words}" in message
+    assert "delete" in message
     given = [*model, "--facts", inputs / "facts.parquet", "--train", tmp_path / "bad.parquet"]
-    assert "bad.parquet: fact" in refused("evaluate.py", *given, "--out", out)
+    if column != "fact_id":
+        assert "bad.parquet, fact" in refused("evaluate.py", *given, "--out", out)
     assert not list(out.rglob("*"))
 
 

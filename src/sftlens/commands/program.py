@@ -97,13 +97,11 @@ def add_gpus(made: argparse.ArgumentParser) -> None:
     made.add_argument("--gpus", type=int, help="GPUs of this machine that no other job has; 0: none (default: all)")
 
 
-def facts(path: Path, *columns: str) -> Any:
-    """Return a table of facts with at least fact_id, question and `columns`; DataError for a fact without answer."""
-    from sftlens.data import scoring
+def facts(path: Path, *columns: str, unique: bool = True) -> Any:
+    """Return a table of facts with `columns` and what an evaluation may use; see `data.tables.facts`."""
+    from sftlens.data import tables
 
-    table = files.read_parquet(path, ["fact_id", "question", *columns])
-    scoring.accepted(table, path)
-    return table
+    return tables.facts(path, columns, ["split", "relation", "subject", "bucket", "mastery"], unique=unique)
 
 
 def asked(args: argparse.Namespace) -> tuple[Any, Any]:
@@ -113,7 +111,7 @@ def asked(args: argparse.Namespace) -> tuple[Any, Any]:
     if not args.facts:
         return None, None
     table = used.by_evaluation(facts(args.facts), reprobed=args.templates is not None)
-    return table, used.by_evaluation_of_training(facts(args.train, "object"), args.scale) if args.train else None
+    return table, used.by_evaluation_of_training(facts(args.train, unique=False), args.scale) if args.train else None
 
 
 def reprobing(args: argparse.Namespace, of: str) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sftlens.config.data import FactsSettings
 from sftlens.config.mastery import DRAWING, HOW
 from sftlens.config.study import Study
 from sftlens.dag.cells import Product, number, quota_needs
@@ -13,6 +14,8 @@ from sftlens.settings import Settings
 
 RESULTS = "results"
 SNAPSHOT = "study.json"
+PREPARING = set(FactsSettings.model_fields) - {"source", "path"}
+"""Settings of how the facts are prepared, wherever they come from."""
 BASE_FIELDS = ("source", "path", "revision", "geometry", "pretraining")
 
 
@@ -166,7 +169,7 @@ def fact_options(study: Study) -> list[str]:
     where = ["--world", paths.world] if facts.source == "world" else []
     if facts.source == "entity_questions" and facts.path:
         where = ["--entity-questions", facts.path]
-    return where + options(facts, ["aliases", "remove_train_from_test", "sample"])
+    return where + options(facts, PREPARING)
 
 
 def world_options(study: Study) -> list[str]:
@@ -175,7 +178,7 @@ def world_options(study: Study) -> list[str]:
     if study.facts.source == "world":
         return own
     where = ["--entity-questions", study.facts.path] if study.facts.path else ["--entity-questions"]
-    return own + where + options(study.facts, ["aliases", "remove_train_from_test", "sample"])
+    return own + where + options(study.facts, PREPARING)
 
 
 def record(study: Study) -> None:

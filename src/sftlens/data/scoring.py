@@ -5,7 +5,6 @@ import string
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sftlens.errors import DataError
@@ -55,15 +54,13 @@ JUDGEMENTS: dict[str, Callable[[str, Sequence[str]], bool | float]] = {
 """What is asked of one output, by the name of its column; `contains` is the paper's."""
 
 
-def accepted(facts: "pd.DataFrame", source: Path | None = None) -> list[list[str]]:
+def accepted(facts: "pd.DataFrame") -> list[list[str]]:
     """Return the accepted strings of each fact: its aliases, or its object alone in a table without aliases.
 
-    Raises DataError where there is none, or a blank one, which nearly any output would contain; the message names the
-    fact, and `source` where the table's file is known.
+    Raises DataError, naming the fact, where there is none, or a blank one, which nearly any output would contain.
     """
-    where = f"{source}: " if source else ""
     if "aliases" not in facts and "object" not in facts:
-        raise DataError(f"{where}the facts have no column 'aliases' or 'object'; make them with scripts/facts.py")
+        raise DataError("the facts have no column 'aliases' or 'object'; make them with scripts/facts.py")
     objects = [[name] for name in facts["object"]] if "object" in facts else []
     aliases = [_listed(value) for value in facts["aliases"]] if "aliases" in facts else []
     for column, answers in (("aliases", aliases), ("object", objects)):
@@ -72,7 +69,7 @@ def accepted(facts: "pd.DataFrame", source: Path | None = None) -> list[list[str
             fact_id, value = facts["fact_id"].tolist()[bad[0]], facts[column].iloc[bad[0]]
             wanted = "list of non-empty texts" if column == "aliases" else "non-empty text"
             raise DataError(
-                f"{where}fact {fact_id!r}: column {column!r} holds {value!r}, no {wanted}; take the fact out, or "
+                f"fact {fact_id!r}: column {column!r} holds {value!r}, no {wanted}; take the fact out, or "
                 "make the facts again with scripts/facts.py"
             )
     return aliases or objects

@@ -79,7 +79,7 @@ class Answers:
 
     def _questions(self, model: str, split: str) -> Questions:
         path = Path(self._paths.mastery(model))
-        table = files.read_parquet(path, ["fact_id", "split", "relation", "bucket"])
+        table = files.read_parquet(path, ["fact_id", "split", "relation", "bucket"], POSTERIOR)
         table = table[table["split"] == split]
         posterior = table[POSTERIOR].to_numpy("float64") if set(POSTERIOR) <= set(table) else None
         codes = pd.Categorical(table["bucket"], categories=list(BUCKETS)).codes.astype(np.int64)

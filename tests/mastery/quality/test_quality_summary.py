@@ -100,5 +100,5 @@ def test_what_does_not_belong_together_is_refused(here: Path, tmp_path: Path) ->
     assert "has no exposure" in message and "exposures.parquet" in message
     files.write_parquet(tmp_path / "bare.parquet", exposures)
     message = refused("mastery_quality.py", "--mastery", tmp_path / "bare.parquet", "--retest", 0, "--out", tmp_path)
-    assert "column 'fact_id' is missing" in message
+    assert "column 'split' is missing" in message
     assert not (tmp_path / "out").exists()

@@ -44,8 +44,12 @@ def refusal(inputs: Path, tmp_path: Path, *options: object, finetuned: str = "tu
 @pytest.mark.parametrize(
     ("name", "lines", "words"),
     [
-        ("f.csv", ["question,reply", "Who?,Ada"], ["no column 'answers' or 'answer'", "question, reply", "write {"]),
-        ("f.csv", ["ask,answer", "Who?,Ada"], ["no column 'question'"]),
+        (
+            "f.csv",
+            ["question,reply", "Who?,Ada"],
+            ["no column 'object' or 'answers' or 'answer'", "question, reply", "write {"],
+        ),
+        ("f.csv", ["ask,answer", "Who?,Ada"], ["column 'question' is missing"]),
         ("f.csv", ["question,answers", "Who?,"], ["line 2: column 'answers' holds ''", "or delete the row"]),
         ("f.csv", ["question,answers", "Who?,Ada||Bo"], ["'Ada||Bo', no answer or a blank one"]),
         ("f.csv", ["question,answers", ",Ada"], ["line 2: column 'question' holds ''"]),
@@ -58,7 +62,7 @@ def refusal(inputs: Path, tmp_path: Path, *options: object, finetuned: str = "tu
         ("f.jsonl", ['{"question": "Who?", "answers": [3]}'], ["column 'answers' holds [3]"]),
         ("f.jsonl", ['{"question": "Who?", '], ["line 1: no JSON"]),
         ("f.jsonl", ['[{"question": "Who?"}]'], ["line 1: is no JSON object"]),
-        ("f.txt", ["Who?"], ["ends in '.txt'; give a .csv file"]),
+        ("f.txt", ["Who?"], ["ends in '.txt'; give a Parquet (.parquet), CSV"]),
     ],
 )
 def test_facts(inputs: Path, tmp_path: Path, name: str, lines: list[str], words: list[str]) -> None:

@@ -93,11 +93,14 @@ def _need(text: str) -> tuple[str, int]:
 
 
 def _imported(args: Any, folder: Path) -> Any:
+    from sftlens.data import tables
     from sftlens.mastery import imported, probe_texts, probing
 
     facts = _facts(args)
     probe_texts.write(folder / TEXTS, [], [])  # a table that was made elsewhere comes without its texts
-    table = imported.join(facts, files.read_parquet(args.table), str(args.table))
+    table = imported.join(
+        facts, tables.read(args.table, ["fact_id", "hits", "trials"], ["template_hits"]), str(args.table)
+    )
     return probing.Probed(table, None, 0, 0)
 
 
@@ -125,8 +128,11 @@ def _help(args: Any, settings: ProbingSettings) -> None:
 
 
 def _facts(args: Any) -> Any:
-    facts = files.read_parquet(args.facts, ["fact_id", "split", *([] if args.table else ["relation", "subject"])])
-    # The paper never probes dev: it only serves to choose settings.
+    """Return the facts but for dev: the paper never probes it, it only serves to choose settings."""
+    from sftlens.data import tables
+
+    facts = tables.facts(args.facts, [] if args.table else ["relation", "subject"], ["split"], rest=True)
+    facts = facts if "split" in facts else facts.assign(split="test")
     return facts[facts["split"] != "dev"].reset_index(drop=True)
 
 

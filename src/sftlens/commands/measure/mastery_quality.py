@@ -15,10 +15,10 @@ from sftlens import files
 from sftlens.commands import program
 from sftlens.config.mastery import MEASURING, ProbingSettings
 from sftlens.config.mastery_quality import QualitySettings
-from sftlens.data import used
+from sftlens.data import tables, used
 from sftlens.runtime import provenance
 
-COLUMNS = ["fact_id", "split", "relation", "hits", "trials", "mastery", "bucket"]
+COLUMNS = ["split", "relation", "hits", "trials", "mastery", "bucket"]
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     settings, probing = program.settings(args, QualitySettings), program.settings(args, ProbingSettings)
     if settings.tables and (args.model is None or args.templates is None):
         parser.error("give --model and --templates, or --retest 0 without --answer-probability")
-    table = used.by_quality(files.read_parquet(args.mastery, COLUMNS))
+    table = used.by_quality(tables.facts(args.mastery, COLUMNS, ["subject", "template_hits"]))
     inputs = program.contents(args, "model", "templates", "exposures", mastery=table)
     depends = {**settings.model_dump(), "probing": probing.model_dump(include=set(MEASURING)), "bos": args.bos}
 
@@ -60,7 +60,7 @@ def _metrics(
     from sftlens.mastery.quality import quality_summary
     from sftlens.runtime import progress
 
-    exposures = files.read_parquet(args.exposures, ["question", "role", "exposure"]) if args.exposures else None
+    exposures = tables.read(args.exposures, ["question", "role", "exposure"]) if args.exposures else None
     rows = quality_summary.of_table(table, exposures)
     if not settings.tables:
         return rows

@@ -5,8 +5,8 @@
 
 Writes a Hugging Face folder and, beside it, a summary with the relations' shares and the loss of every step.
 With --processes N it starts itself N times on this node, or on the --nodes M of a Slurm job, N/M times on each
-of them; --gpus and --cpus are of each node. Any number trains the same batches. The training set is any Parquet
-file with the columns question and object; its order is that of scripts/training_set.py.
+of them; --gpus and --cpus are of each node. Any number trains the same batches. The training set is any Parquet,
+CSV, TSV or JSON lines file with the columns question and object (or answer); scripts/training_set.py makes one.
 With --keep deltas the folder holds the difference from the base model (see scripts/delta.py).
 
 With --state DIR a killed run goes on where it last saved its state (--checkpoint-minutes), and ends with the
@@ -27,7 +27,7 @@ from sftlens import files
 from sftlens.cli import ENTRY
 from sftlens.commands import program
 from sftlens.config.training import SAME_RESULT, FinetuneSettings
-from sftlens.data import used
+from sftlens.data import tables, used
 from sftlens.models.delta import manifest
 from sftlens.runtime import launch, provenance, stages
 
@@ -126,7 +126,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _rows(args: argparse.Namespace, settings: FinetuneSettings) -> Any:
-    table = files.read_parquet(args.train, ["question", "object"])
+    table = tables.facts(args.train, optional=["relation", "bucket"], unique=False)
     return used.by_training(table, args.scale, settings.allow_smaller)
 
 

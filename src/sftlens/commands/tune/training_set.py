@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sftlens import files
 from sftlens.commands import program
-from sftlens.data import training_sets, used
+from sftlens.data import tables, training_sets, used
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="Parquet file to write")
     args = parser.parse_args()
 
-    facts = files.read_parquet(args.mastery, ["fact_id", "split", "relation", "question", "object", "bucket"])
+    facts = tables.facts(args.mastery, ["split", "relation", "bucket"], ["subject"])
     facts = used.by_order(facts, args.train_set)
 
     def compute(folder: Path) -> None:

@@ -8,15 +8,15 @@ from typing import Any
 
 import pandas as pd
 
+from sftlens.data import tables
 from sftlens.errors import DataError
-from sftlens.repair.inputs import rows
 
 EXAMPLE = '{"prompt": "...", "target": "..."} or {"messages": [..., {"role": "assistant", "content": "..."}]}'
 _WORD = re.compile(r"\w+")
 
 
 def read(path: Path) -> pd.DataFrame:
-    """Return the examples of a JSON lines (or CSV) file, in its order.
+    """Return the examples of a JSON lines, CSV, TSV or Parquet file, in its order.
 
     A row has `prompt` and `target`, or `messages`, of which the last is the assistant's and the target.
 
@@ -26,7 +26,7 @@ def read(path: Path) -> pd.DataFrame:
     Raises:
         DataError: the file is empty, a column is missing or blank, or an example stands there twice.
     """
-    examples = [_example(path, line, row) for line, row in rows.read(path)]
+    examples = [_example(path, place, row) for place, row in tables.rows(path)]
     table = pd.DataFrame(examples)
     twice = table["task_id"].duplicated()
     if twice.any():
@@ -35,24 +35,25 @@ def read(path: Path) -> pd.DataFrame:
     return table
 
 
-def _example(path: Path, line: int, row: rows.Row) -> dict[str, Any]:
+def _example(path: Path, place: str, row: tables.Row) -> dict[str, Any]:
     prompt: Any
     if "messages" in row:
-        prompt, target = _messages(path, line, row["messages"])
+        prompt, target = _messages(path, place, row["messages"])
     elif {"prompt", "target"} <= set(row):
-        prompt, target = (rows.text(path, line, row, name) for name in ("prompt", "target"))
+        prompt, target = (tables.text(path, place, row, name) for name in ("prompt", "target"))
     else:
-        raise rows.missing(path, row, "'prompt' and 'target', or 'messages'", EXAMPLE)
+        there = ", ".join(row)
+        raise DataError(f"{path}: no column 'prompt' and 'target', or 'messages' (there are: {there}); write {EXAMPLE}")
     task_id = hashlib.sha256(f"{prompt}\0{target}".encode()).hexdigest()[:16]
     return {"task_id": task_id, "prompt": prompt, "target": target.strip()}
 
 
-def _messages(path: Path, line: int, messages: Any) -> tuple[list[dict[str, str]], str]:
+def _messages(path: Path, place: str, messages: Any) -> tuple[list[dict[str, str]], str]:
     fits = isinstance(messages, list) and len(messages) > 1
     fits = fits and all(isinstance(m, dict) and isinstance(m.get("content"), str) and m.get("role") for m in messages)
     if not fits or messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
         raise DataError(
-            f"{path}, line {line}: 'messages' is no list of {{role, content}} that ends with the assistant's; write "
+            f"{path}, {place}: 'messages' is no list of {{role, content}} that ends with the assistant's; write "
             f"{EXAMPLE}"
         )
     return messages[:-1], messages[-1]["content"]
