@@ -40,9 +40,9 @@ def in_memory(place: Path) -> None:
 
 def streaming(place: Path) -> None:
     """Restore seven ratios with a stream."""
-    pair, order = common.pair(place), criteria.make("relative", RestorationSettings())
-    for cut in topk.select(pair, order, common.RATIOS):
-        save_restored(Restorer(pair, order, cut), place / "out", "")
+    pair, criterion = common.pair(place), criteria.make("relative", RestorationSettings())
+    for cut in topk.select(pair, criterion, common.RATIOS):
+        save_restored(Restorer(pair, criterion, cut), place / "out", "")
         shutil.rmtree(place / "out")
 
 

@@ -39,8 +39,8 @@ def copy_mapped(place: Path) -> None:
 def restore(place: Path) -> None:
     """Write the restored model."""
     cut = Cut(**json.loads((place / "cut.json").read_text()))
-    pair, order = common.pair(place), criteria.make("relative", RestorationSettings())
-    save_restored(Restorer(pair, order, cut), place / "out", "")
+    pair, criterion = common.pair(place), criteria.make("relative", RestorationSettings())
+    save_restored(Restorer(pair, criterion, cut), place / "out", "")
     flushed(place / "out")
 
 
@@ -56,8 +56,8 @@ PARTS = {"copy in the kernel": copy_in_kernel, "copy of mapped files": copy_mapp
 
 def compare(place: Path, repeats: int) -> None:
     """Print the ratios for one pair of models."""
-    pair, order = common.pair(place), criteria.make("relative", RestorationSettings())
-    (place / "cut.json").write_text(json.dumps(vars(topk.select(pair, order, [20.0])[0])))
+    pair, criterion = common.pair(place), criteria.make("relative", RestorationSettings())
+    (place / "cut.json").write_text(json.dumps(vars(topk.select(pair, criterion, [20.0])[0])))
     found = common.measured(PARTS, place, repeats)
     restored = found["restore"]
     for part in list(PARTS)[:2]:

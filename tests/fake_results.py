@@ -16,7 +16,7 @@ _GAIN = {"D0": 0.0040, "D1": 0.0006, "D2": 0.0001, "D3": -0.0008, "D4": -0.0005}
 
 
 def _row(stage: str, metric: str, value: float, **axes: object) -> dict[str, object]:
-    empty = {"train_set": "", "scale": "", "seed": 0, "strategy": "", "order": "", "region": "", "split": ""}
+    empty = {"train_set": "", "scale": "", "seed": 0, "strategy": "", "criterion": "", "region": "", "split": ""}
     row = {"study": "layout", "model": MODEL, **empty, "ratio": float("nan"), "bucket": "", "relation": ""}
     return row | {"layer": "", "module": "", "stage": stage, "metric": metric, "value": value, "n": 100} | axes
 
@@ -38,7 +38,7 @@ def _cell(bucket: str, step: int, scale: str, seed: int) -> list[dict[str, objec
     rows.append(_row("divergence", "kl", kl, split="test", bucket="D4", **axes))
     size = 378 if (bucket, scale) == ("D2", "480") else int(scale)
     rows.append(_row("finetune", "examples", size, **axes))
-    where = {"order": "relative", "region": "transformer"}
+    where = {"criterion": "relative", "region": "transformer"}
     for ratio in RATIOS:
         share = 0.62 + 0.09 * ratio**0.35
         rows.append(_row("changes", "share_of_change", share, ratio=ratio, **where, **axes))
@@ -50,15 +50,15 @@ def _cell(bucket: str, step: int, scale: str, seed: int) -> list[dict[str, objec
 
 def _restored(bucket: str, shift: float, ratio: float, axes: dict[str, object]) -> list[dict[str, object]]:
     rows = []
-    for order, much in (("relative", 1.0), ("shrink", 0.9)):
-        where = {"order": order, "region": "transformer", "ratio": ratio}
+    for criterion, much in (("relative", 1.0), ("interpolation", 0.9)):
+        where = {"criterion": criterion, "region": "transformer", "ratio": ratio}
         rows += _accuracies("restore", shift + much * _GAIN[bucket] * ratio, **where, **axes)
-        rows.append(_row("restore", "undone_d2", ratio / 110, **where, **axes))
+        rows.append(_row("restore", "reverted_d2", ratio / 110, **where, **axes))
     return rows
 
 
 def _places(axes: dict[str, object]) -> list[dict[str, object]]:
-    where = {"order": "relative", "region": "transformer", **axes}
+    where = {"criterion": "relative", "region": "transformer", **axes}
     shares = {"place_elements": (0.25, 0.25), "place_restored": (0.4, 0.1), "place_sum_d2": (0.3, 0.2)}
     shares["place_unchanged"] = (0.5, 0.1)
     places = [(layer, module, i) for layer in ("0", "1") for i, module in enumerate(("q_proj", "up_proj"))]
@@ -70,7 +70,7 @@ def _places(axes: dict[str, object]) -> list[dict[str, object]]:
 
 
 def _blocks(shift: float, axes: dict[str, object]) -> list[dict[str, object]]:
-    first, second = ({"order": "relative", "region": f"layers{i}-{i}", "ratio": 100.0, **axes} for i in (0, 1))
+    first, second = ({"criterion": "relative", "region": f"layers{i}-{i}", "ratio": 100.0, **axes} for i in (0, 1))
     return _accuracies("restore", shift - 0.1, **first) + _accuracies("restore", shift - 0.02, **second)
 
 

@@ -56,6 +56,6 @@ def pair_of(tmp_path: Path, base: Tensors, finetuned: Tensors, region: str = "tr
     return Pair(saved(tmp_path / "base", base), saved(tmp_path / "ft", finetuned), region, piece)
 
 
-def cuts_of(pair: Pair, order: str, ratios: list[float]) -> list[topk.Cut]:
-    ranked = criteria.make(order, SETTINGS)
+def cuts_of(pair: Pair, criterion: str, ratios: list[float]) -> list[topk.Cut]:
+    ranked = criteria.make(criterion, SETTINGS)
     return topk.select(pair, ranked, ratios)

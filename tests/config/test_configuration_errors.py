@@ -62,7 +62,7 @@ def test_key_like_no_other_lists_the_known_ones():
         ({"experiments__scaling__scales": ["alll"]}, ["scales.0'", "'alll'", "integer", "or", "'all'"]),
         ({"experiments__scaling__train_sets": ["D5"]}, ["train_sets.0'", "'D5'", "'mixed'"]),
         ({"experiments__scaling__seeds": [-1]}, ["seeds.0'", "greater than or equal to 0"]),
-        ({"experiments__restoration__orders": ["relativ"]}, ["orders.0'", "'relative'"]),
+        ({"experiments__restoration__criteria": ["relativ"]}, ["criteria.0'", "'relative'"]),
         ({"experiments": None}, ["'experiments'", "None"]),
         ({"models__tiny__geometry": {"layers": 2}}, ["'models.tiny.geometry.hidden_size' is missing"]),
     ],
@@ -133,3 +133,19 @@ def test_unreadable_configuration_names_the_file(tmp_path, text, words):
 def test_missing_configuration_names_the_file(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.yaml.*correct the path"):
         loading.load_file(tmp_path / "none.yaml")
+
+
+def test_names_of_an_earlier_version_are_accepted_and_named_anew(capsys: pytest.CaptureFixture[str]) -> None:
+    old = {"restoration": {"orders": ["relative", "shrink"]}, "concentration": {"orders": ["absolute"]}}
+    study = loading.load({**DEMO, "experiments": old}, "old.yaml")
+    assert study.experiments.restoration and study.experiments.restoration.criteria == ["relative", "interpolation"]
+    assert study.experiments.concentration and study.experiments.concentration.criteria == ["absolute"]
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "notice: old.yaml: key 'experiments.restoration.orders' is now called 'criteria'; rename it",
+        "notice: old.yaml: key 'experiments.concentration.orders' is now called 'criteria'; rename it",
+        "notice: old.yaml: 'experiments.restoration.criteria': 'shrink' is now called 'interpolation'; rename it",
+    ]
+    assert old["concentration"] == {"orders": ["absolute"]}
+    with pytest.raises(ConfigError, match="both are there; take 'orders' out"):
+        loading.load({**DEMO, "experiments": {"restoration": {"orders": [], "criteria": []}}})

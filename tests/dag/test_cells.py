@@ -62,20 +62,22 @@ def test_blocks_cover_all_layers_of_each_model():
     }  # fmt: skip
 
 
-def test_shrink_takes_its_measure_from_the_changes_of_the_papers_order():
-    study = demo(experiments={"restoration": {"scales": [60], "ratios": [20], "orders": ["shrink"]}})
+def test_interpolation_takes_its_measure_from_the_changes_of_the_papers_order():
+    study = demo(experiments={"restoration": {"scales": [60], "ratios": [20], "criteria": ["interpolation"]}})
     made = jobs.Jobs(study)
     wildcards = SimpleNamespace(
-        model="tiny", train_set="D0", scale="60", seed="0", strategy="full", order="shrink", region="transformer",
-        ratio="20",
+        model="tiny", train_set="D0", scale="60", seed="0", strategy="full", criterion="interpolation",
+        region="transformer", ratio="20",
     )  # fmt: skip
     histogram = made.restore_inputs(wildcards)["histogram"]
     assert histogram == "results/demo/tiny/D0/n60/seed0/full/changes/relative-transformer/histogram.parquet"
-    assert {"relative", "shrink"} == set(made.constraints()["order"].split("|"))
-    both = demo(experiments={"restoration": {"scales": [60], "ratios": [20], "orders": ["relative", "shrink"]}})
+    assert {"relative", "interpolation"} == set(made.constraints()["criterion"].split("|"))
+    both = demo(
+        experiments={"restoration": {"scales": [60], "ratios": [20], "criteria": ["relative", "interpolation"]}}
+    )
     assert job_list.jobs(select(both))["changes"] == job_list.jobs(select(study))["changes"] == 5
     against = [c.against for c in contrasts.contrasts(contrasts.conditions(cells.distinct(both)))]
-    assert sum(text.startswith("shrink") for text in against) == 5
+    assert sum(text.startswith("interpolation") for text in against) == 5
 
 
 def test_experiment_may_leave_out_the_base_model():

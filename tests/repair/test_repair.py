@@ -26,7 +26,7 @@ from sftlens.repair.report import output
 
 QUICK = ["--max-new-tokens", 6, "--task-max-new-tokens", 6, "--reprobe", 20]
 QUICK += ["--few-shot", '{"prompts": 2, "shots": 2, "samples": 2, "max_new_tokens": 6}']
-SWEEP = ["--ratio", 1, "--ratio", 60, "--order", "absolute", "--order", "shrink"]
+SWEEP = ["--ratio", 1, "--ratio", 60, "--criterion", "absolute", "--criterion", "interpolation"]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_damage_in_few_elements_is_found_and_undone(
     before, out = files_below(models), tmp_path / "out"
     report = call(models, out, *SWEEP)
     assert report["outcome"]["written"] and report["outcome"]["confirmed"]
-    assert (report["outcome"]["order"], report["outcome"]["ratio"]) == ("absolute", 1)
+    assert (report["outcome"]["criterion"], report["outcome"]["ratio"]) == ("absolute", 1)
     assert report["outcome"]["sentence"] in capsys.readouterr().out
     rows = pd.DataFrame(report["metrics"])
     gain = rows[(rows["metric"] == "gain") & (rows["bucket"] == "all")].iloc[0]
@@ -62,18 +62,28 @@ def test_damage_in_few_elements_is_found_and_undone(
     assert cost["high"] < -0.1 and cost["n"] == repair_models.COUNT
     assert {"kl", "reprobed_mastery", "well_formed", "task_score"} <= set(rows["metric"])
     # Without 60 %: there the task is lost, though all facts are back.
-    curve = pd.read_csv(out / "tradeoff.csv").set_index(["order", "ratio", "half"])
+    curve = pd.read_csv(out / "tradeoff.csv").set_index(["criterion", "ratio", "half"])
     assert (
         curve.loc[("absolute", 60, "choosing"), "gains"] and not curve.loc[("absolute", 60, "choosing"), "keeps_task"]
     )
     assert len(curve) == 2 * (4 + 1)
     # The model is the fine-tuned one, with exactly the elements of the cut set back.
-    ok("restore.py", models / "base", models / "tuned", "--ratio", 1, "--order", "absolute", "--out", tmp_path / "same")
+    ok(
+        "restore.py",
+        models / "base",
+        models / "tuned",
+        "--ratio",
+        1,
+        "--criterion",
+        "absolute",
+        "--out",
+        tmp_path / "same",
+    )
     found, wanted = (load_file(folder / "model.safetensors") for folder in (out / "model", tmp_path / "same"))
     assert all(torch.equal(found[name], tensor) for name, tensor in wanted.items())
     load_model(out / "model"), load_tokenizer(out / "model")
     card = (out / "model" / "README.md").read_text()
-    assert "order `absolute`" in card and report["outcome"]["sentence"] in card and report["rule"] in card
+    assert "criterion `absolute`" in card and report["outcome"]["sentence"] in card and report["rule"] in card
     page = (out / "report.html").read_text()
     assert "data:image/png;base64," in page and "few-shot QA sampling" in page and "both models read" in page
     assert files_below(models) == before
@@ -87,11 +97,11 @@ def test_answers_are_listed_and_halves_are_kept_apart(models: Path, tmp_path: Pa
     assert all(row["half"] == halves.of(row["question"]) for row in rows)
     chosen = [row for row in rows if row["half"] == "choosing"]
     assert report["examples"]["facts"] == {"choosing": len(chosen), "reporting": len(rows) - len(chosen)}
-    order, ratio = (report["outcome"][key] for key in ("order", "ratio"))
-    name = f"{order} {ratio:g} %"
-    curve = pd.read_csv(tmp_path / "out" / "tradeoff.csv").set_index(["order", "ratio", "half"])
+    criterion, ratio = (report["outcome"][key] for key in ("criterion", "ratio"))
+    name = f"{criterion} {ratio:g} %"
+    curve = pd.read_csv(tmp_path / "out" / "tradeoff.csv").set_index(["criterion", "ratio", "half"])
     right = [row[f"{name}: right"] == "True" for row in chosen]
-    assert curve.loc[(order, ratio, "choosing"), "facts"] == pytest.approx(sum(right) / len(right), rel=1e-5)
+    assert curve.loc[(criterion, ratio, "choosing"), "facts"] == pytest.approx(sum(right) / len(right), rel=1e-5)
     known = [row["base: right"] == "True" for row in chosen]
     base = curve.xs("choosing", level="half").loc["base", "facts"].item()
     assert base == pytest.approx(sum(known) / len(known), rel=1e-5)
@@ -104,7 +114,7 @@ def test_a_model_that_lost_nothing_is_left_alone(
 ) -> None:
     shutil.copytree(models / "base", models / "same")
     report = call(models, tmp_path / "out", *SWEEP, finetuned="same")
-    assert report["outcome"] == {**report["outcome"], "written": False, "order": None, "confirmed": False}
+    assert report["outcome"] == {**report["outcome"], "written": False, "criterion": None, "confirmed": False}
     assert "Nothing was repaired: no setting beats leaving the fine-tuned model alone" in capsys.readouterr().out
     assert [path.name for path in (tmp_path / "out" / "model").iterdir()] == ["README.md"]
     assert "No model was written" in (tmp_path / "out" / "model" / "README.md").read_text()
@@ -129,7 +139,7 @@ def test_a_new_ratio_measures_nothing_again(
     call(models, tmp_path / "out", *SWEEP, "--ratio", 5, "--state", tmp_path / "state")
     assert len(loaded) == 2
     again = re.findall(r"repair: ([\w-]+ \d+ %|base|fine-tuned)", capsys.readouterr().err)
-    assert set(again) == {"absolute 5 %", "shrink 5 %"}
+    assert set(again) == {"absolute 5 %", "interpolation 5 %"}
 
 
 def test_a_killed_run_goes_on_where_it_stopped(
@@ -140,14 +150,14 @@ def test_a_killed_run_goes_on_where_it_stopped(
     with subprocess.Popen([*map(str, command)], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as running:
         assert running.stderr
         for line in running.stderr:
-            if "shrink 1 %" in line:
+            if "interpolation 1 %" in line:
                 running.send_signal(signal.SIGKILL)
                 break
     assert not (tmp_path / "out" / "report.json").exists()
     report = call(models, tmp_path / "out", *SWEEP, "--state", tmp_path / ".out.state")
     measured = capsys.readouterr().err
     assert "fine-tuned: " not in measured and "base: " not in measured and "absolute 1 %: answers" not in measured
-    assert "shrink 60 %: answers" in measured
+    assert "interpolation 60 %: answers" in measured
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(output.OUTPUTS)
     whole = call(models, tmp_path / "other", *SWEEP)
     assert [report[key] for key in ("metrics", "trade_off", "outcome")] == [
@@ -172,10 +182,10 @@ def test_chat_models_are_asked_by_their_template(models: Path, tmp_path: Path) -
     report = call(models, tmp_path / "out", *given, finetuned="chat", task=False)
     # By this template the prompts are those the model learnt.
     plain = call(models, tmp_path / "plain", *SWEEP, task=False)
-    shares = [{(r["order"], r["ratio"], r["half"]): r["facts"] for r in x["trade_off"]} for x in (report, plain)]
+    shares = [{(r["criterion"], r["ratio"], r["half"]): r["facts"] for r in x["trade_off"]} for x in (report, plain)]
     assert shares[0] == shares[1]
     assert "chat template" in report["measured"]["questions were asked with"]
-    assert min(r["task"] for r in report["trade_off"] if r["order"] == "base") > 0.9
+    assert min(r["task"] for r in report["trade_off"] if r["criterion"] == "base") > 0.9
 
 
 def test_an_adapter_is_merged_and_repaired(models: Path, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_most_facts_win_among_those_that_keep_the_task() -> None:
 
 
 def test_ties_go_to_the_smaller_ratio_then_to_the_first_order() -> None:
-    settings = RepairSettings(ratios=[20, 5], orders=["absolute", "relative"])
+    settings = RepairSettings(ratios=[20, 5], criteria=["absolute", "relative"])
     found = {candidate: seen(0.6, 0.1, 0.0) for candidate in listed(settings)}
     assert choice_rule.choose(found, TOLERANCE) == Candidate("absolute", 5)
 

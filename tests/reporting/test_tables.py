@@ -107,7 +107,7 @@ def test_table3_is_in_percent_by_ratio():
 def test_table4_gains_are_against_the_same_cells_unrestored():
     results = fake_results()
     table = tables.build("table4", results)
-    where = {"Test_set": "ID test", "Order": "relative", "Region": "transformer"}
+    where = {"Test_set": "ID test", "Criterion": "relative", "Region": "transformer"}
     start = row(table, **where, **{"Restored_(%)": "0"})
     after = row(table, **where, **{"Restored_(%)": "20"})
     plain = results.query(
@@ -136,20 +136,20 @@ def test_table11_is_the_blocks_against_none():
     assert block["D2 gain"] == pytest.approx(block["D2"] - plain["D2"]) and block["D2 gain"] < -5
 
 
-def test_restorations_stand_beside_what_they_undo():
+def test_restorations_stand_beside_what_they_revert():
     table = tables.build("restoration", fake_results())
-    where = {"Test_set": "ID test", "Trained_on": "D1", "Order": "shrink"}
+    where = {"Test_set": "ID test", "Trained_on": "D1", "Criterion": "interpolation"}
     cell = row(table, **where, **{"Restored_(%)": "20"})
-    assert cell["Undone of d^2 (%)"] == pytest.approx(100 * 20 / 110)
+    assert cell["d^2 reverted (%)"] == pytest.approx(100 * 20 / 110)
     start = row(table, **where, **{"Restored_(%)": "0"})
-    assert start["Undone of d^2 (%)"] == 0 and start[tables.ACCURACY] < cell[tables.ACCURACY]
+    assert start["d^2 reverted (%)"] == 0 and start[tables.ACCURACY] < cell[tables.ACCURACY]
 
 
 def test_table4_without_the_unrestored_evaluation_has_no_gain():
     part = without(fake_results(), stage="evaluate", train_set="D1", scale="480", seed=0)
     text = tables.as_text(tables.build("table4", part))
     assert set(text["D1 gain"]) == {"-"}
-    assert row(text, Test_set="ID test", Order="relative", **{"Restored_(%)": "5"})["D1"] != "-"
+    assert row(text, Test_set="ID test", Criterion="relative", **{"Restored_(%)": "5"})["D1"] != "-"
 
 
 def test_other_strategies_do_not_enter():

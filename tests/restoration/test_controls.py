@@ -1,4 +1,4 @@
-"""The controls: the null model, shrinking, and what each restoration undoes, against flat vectors in numpy."""
+"""The controls: the null model, interpolation, and what each restoration reverts, against flat vectors in numpy."""
 
 from pathlib import Path
 
@@ -44,68 +44,72 @@ def sums(p: np.ndarray, s: np.ndarray) -> list[float]:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("order", ["relative", "absolute", "random"])
-def test_undone_is_what_a_comparison_of_the_models_gives(tmp_path: Path, dtype: torch.dtype, order: str) -> None:
+@pytest.mark.parametrize("criterion", ["relative", "absolute", "random"])
+def test_reverted_is_what_a_comparison_of_the_models_gives(tmp_path: Path, dtype: torch.dtype, criterion: str) -> None:
     pair = pair_of(tmp_path, *gaussian(1, dtype))
-    method = Restorer(pair, criteria.make(order, SETTINGS), cuts_of(pair, order, [30])[0])
+    method = Restorer(pair, criteria.make(criterion, SETTINGS), cuts_of(pair, criterion, [30])[0])
     found = reverted.measure(method, 1e-8)
     p, s, made = (flat(method, which) for which in ("base", "finetuned", "made"))
     shares = 1 - np.array(sums(p, made)) / sums(p, s)
     np.testing.assert_allclose([found.sum_r, found.sum_abs_d, found.sum_d2], shares, rtol=1e-12)
     assert found.elements == np.mean(made != s)
     assert found.distance == pytest.approx(np.linalg.norm(made - p), rel=1e-12)
-    held = concentration.measure(pair, method.order, [method.cut], 1e-8).shares[30]
+    held = concentration.measure(pair, method.criterion, [method.cut], 1e-8).shares[30]
     assert found.sum_d2 == pytest.approx(held["sum_d2"], rel=1e-12)
 
 
-def test_nothing_is_undone_of_no_change(tmp_path: Path) -> None:
+def test_nothing_is_reverted_of_no_change(tmp_path: Path) -> None:
     base, _ = gaussian(1, torch.float32)
     pair = pair_of(tmp_path, base, base)
     restorer = Restorer(pair, RELATIVE, cuts_of(pair, "relative", [40])[0])
-    assert reverted.measure(restorer, 1e-8) == reverted.Undone(0, 0, 0, 0, 0)
+    assert reverted.measure(restorer, 1e-8) == reverted.Reverted(0, 0, 0, 0, 0)
     assert interpolation.factor(pair, reverted.measure(restorer, 1e-8)) == 1
 
 
 @pytest.mark.parametrize("ratio", [5, 20, 60])
-def test_shrinking_undoes_as_much_of_the_squared_change_as_the_order_it_is_equal_to(tmp_path: Path, ratio: int) -> None:
+def test_interpolation_reverts_as_much_of_the_squared_change_as_the_criterion_it_is_equal_to(
+    tmp_path: Path, ratio: int
+) -> None:
     pair = pair_of(tmp_path, *models(2, follows=False), piece=1000)
     restorer = Restorer(pair, RELATIVE, cuts_of(pair, "relative", [ratio])[0])
     wanted = reverted.measure(restorer, 1e-8)
-    shrinker = interpolation.Shrinker(pair, interpolation.factor(pair, wanted))
-    found = reverted.measure(shrinker, 1e-8)
+    interpolated = interpolation.Interpolation(pair, interpolation.factor(pair, wanted))
+    found = reverted.measure(interpolated, 1e-8)
     assert found.sum_d2 == pytest.approx(wanted.sum_d2, rel=1e-4) and 0 < wanted.sum_d2 < 1
-    p, s, made = (flat(shrinker, which) for which in ("base", "finetuned", "made"))
+    p, s, made = (flat(interpolated, which) for which in ("base", "finetuned", "made"))
     left = np.sqrt(1 - wanted.sum_d2)
     np.testing.assert_allclose(made, p + left * (s - p), atol=5e-7)
     assert found.elements > 0.99
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_shrinking_of_changes_of_one_unit_in_the_last_place(tmp_path: Path, dtype: torch.dtype) -> None:
+def test_interpolation_of_changes_of_one_unit_in_the_last_place(tmp_path: Path, dtype: torch.dtype) -> None:
     """Rounded to the nearest, most of them would not move at all."""
     base, finetuned = ({n: t.to(dtype) for n, t in m.items()} for m in models(10, follows=False))
     pair = pair_of(tmp_path, base, finetuned, piece=1000)
     restorer = Restorer(pair, RELATIVE, cuts_of(pair, "relative", [20])[0])
     wanted = reverted.measure(restorer, 1e-8)
-    shrinker = interpolation.Shrinker(pair, interpolation.factor(pair, wanted), seed=1)
-    assert reverted.measure(shrinker, 1e-8).sum_d2 == pytest.approx(wanted.sum_d2, rel=0.05)
-    p, s, made = (flat(shrinker, which) for which in ("base", "finetuned", "made"))
+    interpolated = interpolation.Interpolation(pair, interpolation.factor(pair, wanted), seed=1)
+    assert reverted.measure(interpolated, 1e-8).sum_d2 == pytest.approx(wanted.sum_d2, rel=0.05)
+    p, s, made = (flat(interpolated, which) for which in ("base", "finetuned", "made"))
     assert ((made >= np.minimum(p, s)) & (made <= np.maximum(p, s))).all()
     d = s - p
-    assert (d * (made - p)).sum() / (d * d).sum() == pytest.approx(shrinker.alpha, abs=0.02)  # unbiased
-    other = interpolation.Shrinker(Pair(pair.base, pair.finetuned, pair.region, piece=77), shrinker.alpha, seed=1)
+    assert (d * (made - p)).sum() / (d * d).sum() == pytest.approx(interpolated.alpha, abs=0.02)  # unbiased
+    other = interpolation.Interpolation(
+        Pair(pair.base, pair.finetuned, pair.region, piece=77), interpolated.alpha, seed=1
+    )
     np.testing.assert_array_equal(flat(other, "made"), made)
-    assert (flat(interpolation.Shrinker(pair, shrinker.alpha, seed=2), "made") != made).any()
+    assert (flat(interpolation.Interpolation(pair, interpolated.alpha, seed=2), "made") != made).any()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_shrinking_ends_at_the_models_themselves_bit_for_bit(tmp_path: Path, dtype: torch.dtype) -> None:
+def test_interpolation_ends_at_the_models_themselves_bit_for_bit(tmp_path: Path, dtype: torch.dtype) -> None:
     base, finetuned = gaussian(3, dtype)
     base["model.layers.10.mlp.up_proj.weight"][0] = -0.0
     pair = pair_of(tmp_path, base, finetuned)
     bits = torch.int32 if dtype == torch.float32 else torch.int16
     for alpha, wanted in ((0.0, base), (1.0, finetuned)):
-        made = dict(interpolation.Shrinker(pair, alpha))
+        made = dict(interpolation.Interpolation(pair, alpha))
         assert set(made) == set(SHAPES)
         for name, tensor in made.items():
             own = wanted if name in pair.names else finetuned

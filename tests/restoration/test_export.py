@@ -56,7 +56,7 @@ def test_nothing_restored_is_the_finetuned_model_byte_for_byte(models: Path, tmp
 
 
 def test_the_card_says_what_the_model_is_and_names_no_path(models: Path, tmp_path: Path) -> None:
-    ok("restore.py", models / "base", models / "ft", "--ratio", 20, "--order", "random", "--out", tmp_path / "out")
+    ok("restore.py", models / "base", models / "ft", "--ratio", 20, "--criterion", "random", "--out", tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
     summary = read_json(tmp_path / "out" / "summary.json")
     cut = summary["cut"]
@@ -73,7 +73,7 @@ def test_level_map_gives_every_ratio_at_once(models: Path, tmp_path: Path) -> No
     with safe_open(tmp_path / "levels.safetensors", framework="pt") as file:
         metadata = file.metadata()
     levels = load_file(tmp_path / "levels.safetensors")
-    assert (metadata["ratios"], metadata["order"]) == ("[5.0, 40.0, 60.0]", "relative")
+    assert (metadata["ratios"], metadata["criterion"]) == ("[5.0, 40.0, 60.0]", "relative")
     base, tuned = (dict(TensorFolder(models / name)) for name in ("base", "ft"))
     for index, ratio in enumerate((5, 40, 60)):
         for name, restored in TensorFolder(tmp_path / "out" / f"k{ratio}"):
@@ -169,13 +169,13 @@ def test_a_misleading_sample_changes_no_selection(tmp_path: Path) -> None:
     change.view(20, PERIOD)[:, : PERIOD // 2] += 100
     base = {"layers.0.w": torch.ones(len(change))}
     pair = pair_of(tmp_path, base, {"layers.0.w": 1 + change}, piece=5000)
-    order = criteria.make("relative", SETTINGS)
+    criterion = criteria.make("relative", SETTINGS)
     ratios = [1, 20, 60, 99]
-    cuts = topk.select(pair, order, ratios)
-    assert cuts == topk.cuts(pair, order, topk.histogram(pair, order), ratios)
+    cuts = topk.select(pair, criterion, ratios)
+    assert cuts == topk.cuts(pair, criterion, topk.histogram(pair, criterion), ratios)
     change = (1 + change) - 1
     for cut in cuts:
-        mask = torch.cat([cut.mask(p.name, topk.keys_of(order, p), p.start) for p in pair.pieces()]).numpy()
+        mask = torch.cat([cut.mask(p.name, topk.keys_of(criterion, p), p.start) for p in pair.pieces()]).numpy()
         first = np.argsort(-change.numpy(), kind="stable")[: cut.elements]
         assert mask.sum() == cut.elements and mask[first].all()
 
@@ -185,9 +185,9 @@ def test_more_ratios_than_one_pass_can_find(tmp_path: Path) -> None:
     found = cuts_of(pair, "random", list(range(101)))
     elements = pair.elements()
     assert [cut.elements for cut in found] == [elements * k // 100 for k in range(101)]
-    order = criteria.make("random", SETTINGS)
+    criterion = criteria.make("random", SETTINGS)
     for cut in found:
-        chosen = [cut.mask(p.name, topk.keys_of(order, p), p.start).sum() for p in pair.pieces()]
+        chosen = [cut.mask(p.name, topk.keys_of(criterion, p), p.start).sum() for p in pair.pieces()]
         assert sum(chosen) == cut.elements
 
 
@@ -209,10 +209,10 @@ def test_memory_for_keys_near_a_cut_changes_no_result(keys: list[int]) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("order", list(criteria.ORDERS))
-def test_a_gpu_selects_the_same(tmp_path: Path, order: str) -> None:
+@pytest.mark.parametrize("criterion", list(criteria.CRITERIA))
+def test_a_gpu_selects_the_same(tmp_path: Path, criterion: str) -> None:
     pair = pair_of(tmp_path, *drawn(5, torch.bfloat16))
-    ranked, ratios = criteria.make(order, SETTINGS), [0.3, 5, 20, 60]
+    ranked, ratios = criteria.make(criterion, SETTINGS), [0.3, 5, 20, 60]
     wanted = topk.select(pair, ranked, ratios)
     pair.device = "cuda"
     assert topk.select(pair, ranked, ratios) == wanted
@@ -228,8 +228,8 @@ def test_values_beyond_fp32_are_refused(tmp_path: Path) -> None:
 
 def test_histogram_with_another_number_of_elements_is_refused(tmp_path: Path) -> None:
     pair = pair_of(tmp_path, *drawn(3, torch.float32))
-    order = criteria.make("relative", SETTINGS)
-    counts = topk.histogram(pair, order)
+    criterion = criteria.make("relative", SETTINGS)
+    counts = topk.histogram(pair, criterion)
     counts[0] += 1
-    with pytest.raises(DataError, match="other weights, order or region"):
-        topk.cuts(pair, order, counts, [0, 100])
+    with pytest.raises(DataError, match="other weights, criterion or region"):
+        topk.cuts(pair, criterion, counts, [0, 100])

@@ -1,4 +1,4 @@
-"""Regions, and the models, orders and names that restoration refuses."""
+"""Regions, and the models, criteria and names that restoration refuses."""
 
 from pathlib import Path
 

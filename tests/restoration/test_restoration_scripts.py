@@ -93,9 +93,9 @@ def test_sharded_model_and_pointer_give_the_same_tensors(models: Path, tmp_path:
 
 def test_loading_with_the_restorer_equals_the_written_model(models: Path) -> None:
     pair = Pair(open_tensors(models / "base"), open_tensors(models / "sharded"), "transformer")
-    order = criteria.make("relative", RestorationSettings())
-    cut = topk.cuts(pair, order, topk.histogram(pair, order), [20])[0]
-    state = load_model(models / "sharded", transform=Restorer(pair, order, cut)).state_dict()
+    criterion = criteria.make("relative", RestorationSettings())
+    cut = topk.cuts(pair, criterion, topk.histogram(pair, criterion), [20])[0]
+    state = load_model(models / "sharded", transform=Restorer(pair, criterion, cut)).state_dict()
     for name, tensor in expected(models, 20).items():
         assert torch.equal(state[name], tensor), name
 
@@ -109,7 +109,7 @@ def test_several_ratios_with_changes_share_one_call(models: Path, tmp_path: Path
     assert_same(tmp_path / "out" / "k2.5", expected(models, 2.5, "all"))
     assert_same(tmp_path / "out" / "k100", load_file(models / "base" / "model.safetensors"))
     again = ["restore.py", models / "base", models / "ft", "--ratio", 5, *given[:-1], tmp_path / "new"]
-    assert "other weights, order or region" in refused(*map(str, again), "--order", "absolute")
+    assert "other weights, criterion or region" in refused(*map(str, again), "--criterion", "absolute")
     (tmp_path / "changes" / "histogram.parquet").write_bytes(b"PAR1")
     assert "histogram.parquet" in refused(*map(str, again))
     assert not (tmp_path / "new").exists()
@@ -154,29 +154,37 @@ def test_evaluation_in_memory_writes_answers_and_no_model(models: Path, tmp_path
         ["test", "a"], ["testood", "b"], ["train", "a"]
     ]  # fmt: skip
     rows = read_json(tmp_path / "out" / "summary.json")["metrics"]
-    assert {(row["order"], row["region"], row["ratio"]) for row in rows} == {("relative", "transformer", 20)}
-    undone = {row["metric"]: row["value"] for row in rows}
+    assert {(row["criterion"], row["region"], row["ratio"]) for row in rows} == {("relative", "transformer", 20)}
+    reverted = {row["metric"]: row["value"] for row in rows}
     p, s, made = (flat_region(x) for x in (folders(models, "base"), folders(models, "ft"), expected(models, 20)))
-    assert undone["undone_d2"] == pytest.approx(1 - ((made - p) ** 2).sum() / ((s - p) ** 2).sum(), rel=1e-9)
-    assert undone["undone_elements"] == pytest.approx((made != s).mean())
+    assert reverted["reverted_d2"] == pytest.approx(1 - ((made - p) ** 2).sum() / ((s - p) ** 2).sum(), rel=1e-9)
+    assert reverted["reverted_elements"] == pytest.approx((made != s).mean())
 
 
-def test_shrink_moves_every_parameter_by_the_same_factor(models: Path, tmp_path: Path) -> None:
+def test_interpolation_moves_every_parameter_by_the_same_factor(models: Path, tmp_path: Path) -> None:
     base, finetuned, out = models / "base", models / "ft", tmp_path / "out"
     ok("changes.py", base, finetuned, "--out", tmp_path / "changes")
-    given = ["--order", "shrink", "--changes", tmp_path / "changes", "--out", out]
+    given = ["--criterion", "interpolation", "--changes", tmp_path / "changes", "--out", out]
     ok("restore.py", base, finetuned, "--ratio", 20, *given)
     p, s, found = (flat_region(folders(place, name)) for place, name in ((models, "base"), (models, "ft"), (out, "")))
     left = 1 - ((flat_region(expected(models, 20)) - s) ** 2).sum() / ((s - p) ** 2).sum()
     assert ((found - p) ** 2).sum() / ((s - p) ** 2).sum() == pytest.approx(left, rel=0.02)
-    alpha = read_json(out / "summary.json")["shrink"]["alpha"]
+    alpha = read_json(out / "summary.json")["interpolation"]["alpha"]
     assert 0.5 < alpha < np.sqrt(left)  # rounding at random adds to the sum
     np.testing.assert_allclose(found, p + alpha * (s - p), atol=2 * 2**-8 * np.abs(s).max())
     assert load_model(out).dtype == torch.bfloat16
     card = (out / "README.md").read_text()
-    assert f"{alpha:.6f}" in card and "20 % of the order `relative`" in card
+    assert f"{alpha:.6f}" in card and "20 % by `relative`" in card
     assert "restores no single parameter" in refused(
-        "restore.py", base, finetuned, "--ratio", 5, "--order", "shrink", "--level-map", str(tmp_path / "levels")
+        "restore.py",
+        base,
+        finetuned,
+        "--ratio",
+        5,
+        "--criterion",
+        "interpolation",
+        "--level-map",
+        str(tmp_path / "levels"),
     )
 
 
@@ -207,7 +215,7 @@ def test_a_script_runs_by_itself_and_fails_in_one_line(models: Path, tmp_path: P
     ("options", "message"),
     [
         (["--ratio", "120"], "not in [0, 100]"),
-        (["--ratio", "5", "--order", "best"], "choose one of: relative"),
+        (["--ratio", "5", "--criterion", "best"], "choose one of: relative"),
         (["--ratio", "5", "--region", "head"], "choose one of: transformer"),
         (["--ratio", "5", "--region", "re:h[.]"], "model.layers.N.self_attn.q_proj.weight"),
         (["--ratio", "5", "--region", "layers0-7"], "layers0-1"),
@@ -237,3 +245,16 @@ def test_inputs_and_foreign_folders_are_never_overwritten(models: Path, tmp_path
     (tmp_path / "mine.txt").write_text("precious")
     assert "not made here" in refused(*given, tmp_path)  # type: ignore[arg-type]
     assert "is a file" in refused(*given, tmp_path / "mine.txt")  # type: ignore[arg-type]
+
+
+def test_the_option_of_an_earlier_version_works_and_is_named_anew(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = (models / "base", models / "ft")
+    ok("changes.py", *pair, "--order", "relative", "--out", tmp_path / "changes")
+    ok("restore.py", *pair, "--ratio", 20, "--order=shrink", "--out", tmp_path / "old")
+    said = capsys.readouterr().err
+    assert said.count("notice: option --order is now called --criterion") == 2
+    assert "notice: --criterion shrink is now called interpolation" in said
+    ok("restore.py", *pair, "--ratio", 20, "--criterion", "interpolation", "--out", tmp_path / "new")
+    assert_same(tmp_path / "old", load_file(tmp_path / "new" / "model.safetensors"))

@@ -23,20 +23,20 @@ def flat(tensors: Tensors, names: list[str]) -> np.ndarray:
     return np.concatenate([tensors[name].float().flatten().numpy() for name in names])
 
 
-def values(order: str, p: np.ndarray, s: np.ndarray) -> np.ndarray:
-    """Return the values of an order, the largest first, computed by numpy."""
+def values(criterion: str, p: np.ndarray, s: np.ndarray) -> np.ndarray:
+    """Return the values of a criterion, the largest first, computed by numpy."""
     change = np.abs(s - p) / (np.abs(p) + np.float32(1e-8))
-    return {"relative": change, "bottom": -change, "absolute": np.abs(s - p), "smallest": -np.abs(p)}[order]
+    return {"relative": change, "bottom": -change, "absolute": np.abs(s - p), "smallest": -np.abs(p)}[criterion]
 
 
-def brute_force(order: str, base: Tensors, finetuned: Tensors, names: list[str]) -> np.ndarray:
+def brute_force(criterion: str, base: Tensors, finetuned: Tensors, names: list[str]) -> np.ndarray:
     """Return the indices of all elements, first to restore first, ties in the order of names and elements."""
-    return np.argsort(-values(order, flat(base, names), flat(finetuned, names)), kind="stable")
+    return np.argsort(-values(criterion, flat(base, names), flat(finetuned, names)), kind="stable")
 
 
-def selected(pair: Pair, order: str, cut: topk.Cut) -> np.ndarray:
+def selected(pair: Pair, criterion: str, cut: topk.Cut) -> np.ndarray:
     """Return the selected elements of the region, bool, tensors in the order of ties."""
-    ranked = criteria.make(order, SETTINGS)
+    ranked = criteria.make(criterion, SETTINGS)
     keys = ((piece, topk.keys_of(ranked, piece)) for piece in pair.pieces())
     return np.concatenate([cut.mask(piece.name, ranks, piece.start).numpy() for piece, ranks in keys])
 
@@ -46,29 +46,29 @@ def bits(tensor: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("order", ["relative", "absolute", "bottom", "smallest"])
+@pytest.mark.parametrize("criterion", ["relative", "absolute", "bottom", "smallest"])
 @pytest.mark.parametrize("seed", range(3))
-def test_selection_equals_a_stable_sort(tmp_path: Path, order: str, seed: int, dtype: torch.dtype) -> None:
+def test_selection_equals_a_stable_sort(tmp_path: Path, criterion: str, seed: int, dtype: torch.dtype) -> None:
     base, finetuned = (finite(tensors) for tensors in drawn(seed, dtype))
     pair = pair_of(tmp_path, base, finetuned)
-    ranking = brute_force(order, base, finetuned, pair.names)
-    for ratio, cut in zip(RATIOS, cuts_of(pair, order, RATIOS), strict=True):
+    ranking = brute_force(criterion, base, finetuned, pair.names)
+    for ratio, cut in zip(RATIOS, cuts_of(pair, criterion, RATIOS), strict=True):
         wanted = np.zeros(len(ranking), dtype=bool)
         wanted[ranking[: int(len(ranking) * ratio / 100 + 1e-9)]] = True
         assert cut.elements == wanted.sum()
-        np.testing.assert_array_equal(selected(pair, order, cut), wanted, err_msg=f"{order} {ratio}")
+        np.testing.assert_array_equal(selected(pair, criterion, cut), wanted, err_msg=f"{criterion} {ratio}")
 
 
 def finite(tensors: Tensors) -> Tensors:
     return {name: tensor.nan_to_num(posinf=2.0, neginf=-2.0) for name, tensor in tensors.items()}
 
 
-@pytest.mark.parametrize("order", list(criteria.ORDERS))
-def test_selections_are_nested_and_do_not_depend_on_pieces(tmp_path: Path, order: str) -> None:
+@pytest.mark.parametrize("criterion", list(criteria.CRITERIA))
+def test_selections_are_nested_and_do_not_depend_on_pieces(tmp_path: Path, criterion: str) -> None:
     base, finetuned = drawn(5, torch.bfloat16)
     small, large = (pair_of(tmp_path, base, finetuned, piece=piece) for piece in (1, 1 << 20))
-    assert cuts_of(small, order, RATIOS) == cuts_of(large, order, RATIOS)
-    masks = [selected(small, order, cut) for cut in cuts_of(small, order, RATIOS)]
+    assert cuts_of(small, criterion, RATIOS) == cuts_of(large, criterion, RATIOS)
+    masks = [selected(small, criterion, cut) for cut in cuts_of(small, criterion, RATIOS)]
     assert all((less <= more).all() for less, more in pairwise(masks))
     assert not masks[0].any() and masks[-1].all()
 
@@ -93,17 +93,17 @@ def test_restored_model_equals_brute_force_bit_for_bit(tmp_path: Path, dtype: to
 
 
 @pytest.mark.parametrize("stored", [torch.float32, torch.float16])
-@pytest.mark.parametrize("order", ["relative", "random"])
-def test_a_base_of_another_type_is_restored_as_cast(tmp_path: Path, order: str, stored: torch.dtype) -> None:
+@pytest.mark.parametrize("criterion", ["relative", "random"])
+def test_a_base_of_another_type_is_restored_as_cast(tmp_path: Path, criterion: str, stored: torch.dtype) -> None:
     """Training in bf16 starts from the cast base, so that is what an element is ranked by and set back to."""
     generator = torch.Generator().manual_seed(0)
     base = {name: torch.randn(shape, generator=generator).to(stored) for name, shape in SHAPES.items()}
     cast = {name: tensor.bfloat16() for name, tensor in base.items()}
     tuned = {name: (t + torch.randn(t.shape, generator=generator) / 8).bfloat16() for name, t in cast.items()}
     pair, wanted = pair_of(tmp_path / "stored", base, tuned, "all"), pair_of(tmp_path / "cast", cast, tuned, "all")
-    assert cuts_of(pair, order, RATIOS) == cuts_of(wanted, order, RATIOS)
+    assert cuts_of(pair, criterion, RATIOS) == cuts_of(wanted, criterion, RATIOS)
     for ratio, source in ((0, tuned), (100, cast)):
-        restorer = Restorer(pair, criteria.make(order, SETTINGS), cuts_of(pair, order, [ratio])[0])
+        restorer = Restorer(pair, criteria.make(criterion, SETTINGS), cuts_of(pair, criterion, [ratio])[0])
         for name, tensor in tuned.items():
             assert torch.equal(bits(restorer(name, tensor)), bits(source[name])), name
 
@@ -129,8 +129,8 @@ def test_ties_go_to_the_first_tensor_by_name_then_to_the_first_elements(tmp_path
 def test_negative_zero_ranks_as_zero(tmp_path: Path) -> None:
     base = {"layers.0.w": torch.tensor([-0.0, 0.0, -0.0, 1.0])}
     pair = pair_of(tmp_path, base, {"layers.0.w": torch.tensor([0.0, -0.0, -0.0, 1.0])})
-    for order in ("relative", "absolute", "smallest"):
-        assert selected(pair, order, cuts_of(pair, order, [50])[0]).tolist() == [True, True, False, False]
+    for criterion in ("relative", "absolute", "smallest"):
+        assert selected(pair, criterion, cuts_of(pair, criterion, [50])[0]).tolist() == [True, True, False, False]
 
 
 @pytest.mark.parametrize(("elements", "ratio", "wanted"), [(1000, 0.3, 3), (100, 29, 29), (99, 1, 0), (7, 100, 7)])
@@ -148,11 +148,11 @@ def test_random_order_is_the_published_generator_and_depends_on_seed_and_name() 
     state = torch.tensor([signed(1234567 + INCREMENT), signed(1234567 + 2 * INCREMENT)])
     assert [value % 2**64 for value in mixed_(state).tolist()] == [6457827717110365317, 3203168211198807973]
     zeros = torch.zeros(1000)
-    order = criteria.make("random", SETTINGS)
-    keys = order("a", zeros, zeros)
-    assert torch.equal(keys[400:], order("a", zeros[400:], zeros[400:], start=400))
+    criterion = criteria.make("random", SETTINGS)
+    keys = criterion("a", zeros, zeros)
+    assert torch.equal(keys[400:], criterion("a", zeros[400:], zeros[400:], start=400))
     assert (keys >= 0).all() and len(keys.unique()) == 1000
-    assert not torch.equal(keys, order("b", zeros, zeros))
+    assert not torch.equal(keys, criterion("b", zeros, zeros))
     assert not torch.equal(keys, criteria.make("random", RestorationSettings(seed=1))("a", zeros, zeros))
     assert abs(float(keys.double().mean()) / 2**30 - 1) < 0.1
 
@@ -161,7 +161,7 @@ def test_histogram_of_other_weights_is_refused(tmp_path: Path) -> None:
     base, finetuned = drawn(3, torch.float32)
     pair = pair_of(tmp_path, base, finetuned)
     counts = topk.histogram(pair, criteria.make("absolute", SETTINGS))
-    with pytest.raises(DataError, match=r"other weights, order or region.*changes\.py"):
+    with pytest.raises(DataError, match=r"other weights, criterion or region.*changes\.py"):
         topk.cuts(pair, criteria.make("relative", SETTINGS), counts, [20])
 
 
@@ -170,21 +170,23 @@ def test_the_histogram_finds_cuts_among_unchanged_elements_and_in_neighbouring_b
     base = {"layers.0.w": torch.ones(1000)}
     steps = torch.zeros(1000).index_copy_(0, torch.arange(300), torch.linspace(0.5, 0.6, 300))
     pair = pair_of(tmp_path, base, {"layers.0.w": base["layers.0.w"] + steps})
-    order = criteria.make("absolute", SETTINGS)
+    criterion = criteria.make("absolute", SETTINGS)
     ratios = [1, 5, 10, 15, 20, 25, 29, 40, 60]
-    counts = topk.histogram(pair, order)
+    counts = topk.histogram(pair, criterion)
     assert counts[0] == 700 and (np.diff(np.flatnonzero(counts)[1:]) == 1).any()
-    assert list(topk.cuts(pair, order, counts, ratios)) == cuts_of(pair, "absolute", ratios)
+    assert list(topk.cuts(pair, criterion, counts, ratios)) == cuts_of(pair, "absolute", ratios)
 
 
-@pytest.mark.parametrize("order", ["relative", "absolute"])
+@pytest.mark.parametrize("criterion", ["relative", "absolute"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_concentration_equals_brute_force(tmp_path: Path, dtype: torch.dtype, order: str) -> None:
+def test_concentration_equals_brute_force(tmp_path: Path, dtype: torch.dtype, criterion: str) -> None:
     base, finetuned = gaussian(4, dtype)
     pair = pair_of(tmp_path, base, finetuned)
-    found = concentration.measure(pair, criteria.make(order, SETTINGS), cuts_of(pair, order, [1, 5, 20, 60]), 1e-8)
+    found = concentration.measure(
+        pair, criteria.make(criterion, SETTINGS), cuts_of(pair, criterion, [1, 5, 20, 60]), 1e-8
+    )
     p, s = flat(base, pair.names), flat(finetuned, pair.names)
-    ranking = brute_force(order, base, finetuned, pair.names)
+    ranking = brute_force(criterion, base, finetuned, pair.names)
     d = s.astype(np.float64) - p.astype(np.float64)
     columns = {"sum_r": values("relative", p, s).astype(np.float64), "sum_abs_d": np.abs(d), "sum_d2": d**2}
     for ratio, shares in found.shares.items():
@@ -200,8 +202,8 @@ def test_concentration_equals_brute_force(tmp_path: Path, dtype: torch.dtype, or
 def test_table_of_tensors_names_layers_and_modules(tmp_path: Path) -> None:
     base, finetuned = drawn(6, torch.float32)
     pair = pair_of(tmp_path, base, finetuned, "all")
-    order = criteria.make("relative", SETTINGS)
-    rows = concentration.measure(pair, order, cuts_of(pair, "relative", [1]), 1e-8).tensors.set_index("name")
+    criterion = criteria.make("relative", SETTINGS)
+    rows = concentration.measure(pair, criterion, cuts_of(pair, "relative", [1]), 1e-8).tensors.set_index("name")
     assert list(rows.reset_index().columns) == [*concentration.COLUMNS, "top_1"]
     assert rows.loc["model.layers.10.mlp.up_proj.weight", ["layer", "module", "elements"]].tolist() == [
         10,

@@ -15,7 +15,7 @@ def test_a_study_that_only_repairs(tmp_path: Path) -> None:
     section = {
         "base": str(models / "base"), "finetuned": str(models / "tuned"), "facts": str(models / "facts.csv"),
         "task": str(models / "task.jsonl"), "prompt_template": "Question: {question}\nAnswer:",
-        "ratios": [1, 60], "orders": ["absolute"], "max_new_tokens": 6, "task_max_new_tokens": 6, "reprobe": 20,
+        "ratios": [1, 60], "criteria": ["absolute"], "max_new_tokens": 6, "task_max_new_tokens": 6, "reprobe": 20,
         "few_shot": {"prompts": 2, "shots": 2, "samples": 2, "max_new_tokens": 6},
     }  # fmt: skip
     configure(folder, {"study": "mine", "repair": section})

@@ -1,6 +1,6 @@
 """What fine-tuning changed, and the accuracy after setting the most-changed parameters back."""
 
-MEASURE = "{order}-{region}"
+MEASURE = "{criterion}-{region}"
 
 
 rule changes:
@@ -24,7 +24,7 @@ rule changes:
         version=RESULT_VERSION["changes"],
         state=PATHS.state,
     shell:
-        'python "$SCRIPTS"/changes.py {input.base:q} {input.finetuned:q} --order {wildcards.order}'
+        'python "$SCRIPTS"/changes.py {input.base:q} {input.finetuned:q} --criterion {wildcards.criterion}'
         " --region {wildcards.region:q} --out $(dirname {output.summary:q})"
         " {params.options:q} --state {params.state:q} > {log:q} 2>&1"
 
@@ -51,6 +51,6 @@ rule restore:
         state=PATHS.state,
     shell:
         'python "$SCRIPTS"/restore.py {input.base:q} {input.finetuned:q} --ratio {wildcards.ratio}'
-        " --order {wildcards.order} --region {wildcards.region:q}"
+        " --criterion {wildcards.criterion} --region {wildcards.region:q}"
         " --facts {input.facts:q} --out $(dirname {output.summary:q})"
         " {params.options:q} --state {params.state:q} --gpus {resources.gpu} > {log:q} 2>&1"

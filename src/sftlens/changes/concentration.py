@@ -1,4 +1,4 @@
-"""What fine-tuning changed, by tensor, and how much of it the first elements of an order hold (Table 3)."""
+"""What fine-tuning changed, by tensor, and how much of it the elements that a criterion ranks first hold (Table 3)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sftlens.errors import ModelError
-from sftlens.restoration.criteria import Order
+from sftlens.restoration.criteria import Criterion
 from sftlens.restoration.criteria.relative import relative_change
 from sftlens.restoration.cuts import Cut, levels
 from sftlens.restoration.pairs import Pair
@@ -39,12 +39,12 @@ class Concentration:
     """Share (0..1) of each of SUMS held by each ratio's elements; empty where nothing changed at all."""
 
 
-def measure(pair: Pair, order: Order, cuts: Sequence[Cut], epsilon: float) -> Concentration:
+def measure(pair: Pair, criterion: Criterion, cuts: Sequence[Cut], epsilon: float) -> Concentration:
     """Return how the change in `pair` is spread (one pass).
 
     Args:
         pair: the parameters of the region.
-        order: the order that made `cuts`.
+        criterion: the one that made `cuts`.
         cuts: by increasing ratio.
         epsilon: of the relative change.
 
@@ -54,7 +54,7 @@ def measure(pair: Pair, order: Order, cuts: Sequence[Cut], epsilon: float) -> Co
     ratios = [cut.ratio for cut in cuts]
     rows, levels = [], np.zeros((len(cuts) + 1, len(SUMS)))
     for name in pair.names:
-        sums, counts, unchanged = of_tensor(pair, order, cuts, epsilon, name)
+        sums, counts, unchanged = of_tensor(pair, criterion, cuts, epsilon, name)
         if not np.isfinite(sums).all():
             raise ModelError(f"{pair.finetuned.folder}: the change of {name!r} overflows; fetch the model again")
         own = (name, layer_of(name), module_of(name), pair.size(name), unchanged, *sums.sum(axis=0))
@@ -65,13 +65,13 @@ def measure(pair: Pair, order: Order, cuts: Sequence[Cut], epsilon: float) -> Co
 
 
 def of_tensor(
-    pair: Pair, order: Order, cuts: Sequence[Cut], epsilon: float, name: str
+    pair: Pair, criterion: Criterion, cuts: Sequence[Cut], epsilon: float, name: str
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Return one tensor's sums, float64 [len(cuts) + 1, len(SUMS)], and elements, both by level; and the unchanged."""
     number = len(cuts) + 1
     sums, counts, unchanged = np.zeros((number, len(SUMS))), np.zeros(number, dtype=np.int64), 0
     for piece in pair.of(name, pair.finetuned.get(name)):
-        level = levels(cuts, name, keys_of(order, piece), piece.start)
+        level = levels(cuts, name, keys_of(criterion, piece), piece.start)
         for column, values in enumerate(changes(piece.base, piece.finetuned, epsilon)):
             sums[:, column] += torch.bincount(level, values, minlength=number).cpu().numpy()
         counts += torch.bincount(level, minlength=number).cpu().numpy()

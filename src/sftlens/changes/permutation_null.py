@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sftlens.changes.concentration import SUMS, Concentration, shares, top
-from sftlens.restoration.criteria import Order
+from sftlens.restoration.criteria import Criterion
 from sftlens.restoration.criteria.random import stream
 from sftlens.restoration.cuts import count
 from sftlens.restoration.key_counts import BINS, LOW_BITS
@@ -28,7 +28,7 @@ Sparse = tuple[np.ndarray, np.ndarray]
 """The bins that one tensor's keys fall into, and how many fall into each."""
 
 
-def measure(pair: Pair, order: Order, ratios: Sequence[float], epsilon: float, seed: int) -> Concentration:
+def measure(pair: Pair, criterion: Criterion, ratios: Sequence[float], epsilon: float, seed: int) -> Concentration:
     """Return how the change would be spread under the null model: two passes.
 
     Cuts lie within a range of 2^14 keys, in which r differs by 0.2 %; of the elements in it each counts as taken in
@@ -36,7 +36,7 @@ def measure(pair: Pair, order: Order, ratios: Sequence[float], epsilon: float, s
 
     Args:
         pair: the parameters of the region; 12 bytes of memory for each element of its largest tensor.
-        order: how elements are ranked, once their changes are dealt out.
+        criterion: how elements are ranked, once their changes are dealt out.
         ratios: ascending percentages.
         epsilon: of the relative change.
         seed: of the permutations; every tensor has its own.
@@ -48,7 +48,7 @@ def measure(pair: Pair, order: Order, ratios: Sequence[float], epsilon: float, s
     tensors: list[Sparse] = []
     for name in pair.names:
         own = np.zeros(BINS)
-        for keys, values in dealt(pair, order, epsilon, seed, name):
+        for keys, values in dealt(pair, criterion, epsilon, seed, name):
             bins = keys >> LOW_BITS
             own += torch.bincount(bins, minlength=BINS).cpu().numpy()
             for column, value in enumerate(values):
@@ -63,7 +63,7 @@ def measure(pair: Pair, order: Order, ratios: Sequence[float], epsilon: float, s
 
 
 def dealt(
-    pair: Pair, order: Order, epsilon: float, seed: int, name: str
+    pair: Pair, criterion: Criterion, epsilon: float, seed: int, name: str
 ) -> Iterator[tuple[Tensor, tuple[Tensor, ...]]]:
     """Yield the keys, int32, and r, |d| and d^2, float64, of one tensor's pieces with their changes dealt out anew."""
     d = shuffled(changes_of(pair, name), stream(seed, f"null {name}"))
@@ -71,7 +71,7 @@ def dealt(
         here = d[piece.start : piece.start + len(piece.p)]
         exact = here.double()
         r = here.abs().div_(piece.p.abs().add_(epsilon)).double()
-        keys = order(name, piece.p, piece.p + here, piece.start)
+        keys = criterion(name, piece.p, piece.p + here, piece.start)
         yield keys, (r, exact.abs(), exact.square())
 
 

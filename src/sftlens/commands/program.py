@@ -40,9 +40,35 @@ gc.set_threshold(1_000_000, 20, 50)
 S = TypeVar("S", bound=Settings)
 
 
+RENAMED_OPTIONS = {"--order": "--criterion"}
+"""Options of an earlier version -> the option that has taken their place; accepted for one version."""
+RENAMED_VALUES = {"--criterion": {"shrink": "interpolation"}}
+"""Option -> values of an earlier version -> the value that has taken their place."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Accepts options and values of an earlier version, with a line on stderr that names the new ones."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Do what argparse does, on the command line as it would be written today."""
+        given = list(sys.argv[1:] if args is None else args)
+        for place, word in enumerate(given):
+            flag, equals, value = word.partition("=")
+            new = RENAMED_OPTIONS.get(flag, flag)
+            if new != flag and new in self._option_string_actions and flag not in self._option_string_actions:
+                print(f"notice: option {flag} is now called {new}; use that", file=sys.stderr)
+                flag, given[place] = new, f"{new}{equals}{value}"
+            at = place if equals else place + 1
+            value = value if equals else "".join(given[at : at + 1])
+            if today := RENAMED_VALUES.get(flag, {}).get(value):
+                print(f"notice: {flag} {value} is now called {today}; use that", file=sys.stderr)
+                given[at] = f"{flag}={today}" if equals else today
+        return super().parse_known_args(given, namespace)
+
+
 def parser(doc: str | None, *groups: type[Settings], without: Container[str] = ()) -> argparse.ArgumentParser:
     """Return an argument parser with one option for each field of each settings class, but for those in `without`."""
-    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--state", type=Path, help="folder that keeps finished work, so that it is never done twice")
     for group in groups:
         options = made.add_argument_group((group.__doc__ or group.__name__).splitlines()[0])

@@ -1,7 +1,9 @@
 """Reading a configuration: errors name the file, the key and the remedy."""
 
+import copy
 import difflib
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -11,11 +13,26 @@ from pydantic import BaseModel, ValidationError
 from sftlens.config.study import Study
 from sftlens.errors import ConfigError
 
+RENAMED_KEYS = {
+    "experiments.restoration.orders": "criteria",
+    "experiments.concentration.orders": "criteria",
+    "repair.orders": "criteria",
+}
+"""Keys of an earlier version -> the key that has taken their place; accepted for one version."""
+RENAMED_VALUES = {
+    "experiments.restoration.criteria": {"shrink": "interpolation"},
+    "repair.criteria": {"shrink": "interpolation"},
+}
+"""Key -> values of an earlier version, in lists too -> the value that has taken their place."""
+
 
 def load(values: Mapping[str, Any], source: str = "the configuration") -> Study:
-    """Return the study that the values of a configuration describe. Raises ConfigError for a fault."""
+    """Return the study that the values of a configuration describe. Raises ConfigError for a fault.
+
+    Names of an earlier version are accepted, with a line on stderr that names the new one.
+    """
     try:
-        return Study.model_validate(_expanded(dict(values)))
+        return Study.model_validate(_expanded(_modern(values, source)))
     except ValidationError as error:
         faults = error.errors()
         # A misspelt key is also a missing one: the spelling is what helps.
@@ -29,6 +46,37 @@ def load_file(path: Path) -> Study:
     from sftlens.yaml_file import read_mapping
 
     return load(read_mapping(path, ConfigError), str(path))
+
+
+def _modern(values: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return a copy of the values of a configuration under the names of this version."""
+    found = copy.deepcopy(dict(values))
+
+    def holder(key: str) -> tuple[Any, str]:
+        *place, name = key.split(".")
+        at: Any = found
+        for part in place:
+            at = at.get(part) if isinstance(at, dict) else None
+        return (at if isinstance(at, dict) else {}), name
+
+    for key, new in RENAMED_KEYS.items():
+        at, old = holder(key)
+        if old in at:
+            if new in at:
+                raise ConfigError(f"{source}: key '{key}' is now called '{new}', and both are there; take '{old}' out")
+            print(f"notice: {source}: key '{key}' is now called '{new}'; rename it", file=sys.stderr)
+            at[new] = at.pop(old)
+    for key, renamed in RENAMED_VALUES.items():
+        at, name = holder(key)
+        given = at.get(name)
+        for old in given if isinstance(given, list) else [given]:
+            if isinstance(old, str) and old in renamed:
+                print(f"notice: {source}: '{key}': {old!r} is now called {renamed[old]!r}; rename it", file=sys.stderr)
+        if isinstance(given, list):
+            at[name] = [renamed.get(v, v) if isinstance(v, str) else v for v in given]
+        elif isinstance(given, str):
+            at[name] = renamed.get(given, given)
+    return found
 
 
 def _expanded(values: dict[str, Any]) -> dict[str, Any]:

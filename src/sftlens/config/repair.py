@@ -28,9 +28,9 @@ class RepairSettings(Settings):
     """What is tried to get knowledge back, how it is measured, and what it may cost."""
 
     ratios: list[float] = [1, 5, 20, 40, 60]
-    """Percent of the region's parameters that are set back, each with every order."""
-    orders: list[Literal["relative", "absolute", "shrink"]] = ["relative", "absolute", "shrink"]
-    """How parameters are ranked; `shrink` moves all of them towards the base instead: the control of `relative`."""
+    """Percent of the region's parameters that are set back, each with every criterion."""
+    criteria: list[Literal["relative", "absolute", "interpolation"]] = ["relative", "absolute", "interpolation"]
+    """How parameters are ranked; `interpolation` moves all of them towards the base, the control of `relative`."""
     region: str = "transformer"
     """Which parameters are ranked and restored: transformer, attention, mlp, embedding, all or layersA-B."""
     score: Literal["exact", "contains", "rouge_l"] = "exact"
@@ -48,11 +48,11 @@ class RepairSettings(Settings):
     epsilon: float = Field(1e-8, gt=0)
     """Added to |p| in the relative change |s - p| / (|p| + epsilon)."""
     seed: int = 0
-    """Seed of the rounding of `shrink`."""
+    """Seed of the rounding of `interpolation`."""
     batch_tokens: int = Field(16384, ge=1)
     """Tokens of prompts and answers held side by side; speed and memory only."""
 
-    @field_validator("ratios", "orders")
+    @field_validator("ratios", "criteria")
     @classmethod
     def _distinct(cls, values: list[object]) -> list[object]:
         if not values or len(set(values)) < len(values):

@@ -11,4 +11,4 @@ class RestorationSettings(Settings):
     epsilon: float = Field(1e-8, gt=0)
     """Added to |p| in the relative change |s - p| / (|p| + epsilon)."""
     seed: int = 0
-    """Seed of the order `random`, of the rounding of `shrink`, and of the permutations of the null model."""
+    """Seed of the criterion `random`, of the rounding of `interpolation`, and of the permutations of the null model."""

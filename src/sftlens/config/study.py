@@ -26,7 +26,6 @@ RESERVED = {"models", "facts"}
 RESERVED_MODELS = {"figures", "tables", "logs", "partial", "repair"}
 Seed = Annotated[int, Field(ge=0)]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-ORDERS = ("relative", "absolute", "bottom", "random", "smallest")
 REGION = re.compile(r"transformer|attention|mlp|embedding|all|layers\d+-\d+|re:[^/\s{}]+")
 
 SYNTHETIC = (
@@ -119,9 +118,9 @@ class Restoration(_Axes):
 
     ratios: list[float] = []
     """Percent of the region's parameters that are set back."""
-    orders: list[Literal["relative", "absolute", "bottom", "random", "smallest", "shrink"]] = ["relative"]
-    """How parameters are ranked; `relative` is the paper's. `shrink` moves all of them towards the base instead, so
-    that as much of the sum of squared changes is undone as by `relative`."""
+    criteria: list[Literal["relative", "absolute", "bottom", "random", "smallest", "interpolation"]] = ["relative"]
+    """How parameters are ranked; `relative` is the paper's. `interpolation` moves all of them towards the base instead,
+    so that as much of the sum of squared changes is reverted as by `relative`."""
     regions: list[str] = ["transformer"]
     """Which parameters are ranked and restored: transformer, attention, mlp, embedding, all or layersA-B."""
 
@@ -149,7 +148,7 @@ class Restoration(_Axes):
 class Concentration(_Axes):
     """Share of the total relative change that few parameters hold (Table 3)."""
 
-    orders: list[Literal["relative", "absolute"]] = ["relative"]
+    criteria: list[Literal["relative", "absolute"]] = ["relative"]
     """Measures of change."""
     regions: list[str] = ["transformer"]
     """Which parameters are counted: the same names."""

@@ -9,8 +9,8 @@ from sftlens.config.study import Study, _Axes
 BASE = "base"
 FEWSHOT = "fewshot"
 FULL = "full"
-SHRINK = "shrink"
-"""Restores no first elements, but undoes as much as `relative` does (see restoration.shrinking)."""
+INTERPOLATION = "interpolation"
+"""Moves all parameters towards the base, as far as reverts as much as `relative` does (restoration.interpolation)."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,14 @@ class Product:
     stage: str
     """mastery, mastery_quality, finetune, evaluate, divergence, changes or restore."""
     cell: Cell
-    order: str = ""
+    criterion: str = ""
     region: str = ""
     ratio: float | None = None
 
     @property
     def path(self) -> str:
         """Summary below the study's folder (mastery and its quality lie elsewhere: see paths)."""
-        measure = f"{self.order}-{self.region}"
+        measure = f"{self.criterion}-{self.region}"
         part = {
             "finetune": "finetune.json",
             "evaluate": "evaluate/summary.json",
@@ -67,7 +67,7 @@ class Product:
         cell = self.cell
         return {
             "model": cell.model, "train_set": cell.train_set, "scale": cell.scale, "seed": cell.seed,
-            "strategy": cell.strategy, "stage": self.stage, "order": self.order, "region": self.region,
+            "strategy": cell.strategy, "stage": self.stage, "criterion": self.criterion, "region": self.region,
             "ratio": self.ratio,
         }  # fmt: skip
 
@@ -77,9 +77,9 @@ def number(value: float) -> str:
     return f"{value:g}"
 
 
-def ranking(order: str) -> str:
-    """Return the order whose ranking a restoration rests on."""
-    return "relative" if order == SHRINK else order
+def ranking(criterion: str) -> str:
+    """Return the criterion whose ranking a restoration rests on."""
+    return "relative" if criterion == INTERPOLATION else criterion
 
 
 def base_cell(model: str, strategy: str = BASE) -> Cell:
@@ -160,16 +160,18 @@ def _restoration(study: Study) -> Iterator[Product]:
     assert axes
     for cell in _cells(study, axes):
         yield Product("evaluate", cell)
-        for order in axes.orders:
+        for criterion in axes.criteria:
             for region in axes.regions:
-                yield from (Product("restore", cell, order, region, ratio) for ratio in axes.ratios)
+                yield from (Product("restore", cell, criterion, region, ratio) for ratio in axes.ratios)
 
 
 def _concentration(study: Study) -> Iterator[Product]:
     axes = study.experiments.concentration
     assert axes
     for cell in _cells(study, axes):
-        yield from (Product("changes", cell, order, region) for order in axes.orders for region in axes.regions)
+        yield from (
+            Product("changes", cell, criterion, region) for criterion in axes.criteria for region in axes.regions
+        )
 
 
 def _blocks(study: Study) -> Iterator[Product]:

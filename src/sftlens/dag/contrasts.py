@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal, get_args
 
-from sftlens.dag.cells import BASE, SHRINK, Product, number, ranking
+from sftlens.dag.cells import BASE, INTERPOLATION, Product, number, ranking
 
 ANSWERED = ("evaluate", "restore")
 """Stages that leave one answer per question."""
@@ -21,7 +21,7 @@ class Condition:
     train_set: str
     scale: str
     strategy: str
-    order: str = ""
+    criterion: str = ""
     region: str = ""
     ratio: float | None = None
 
@@ -50,7 +50,7 @@ def conditions(products: Iterable[Product]) -> dict[Condition, dict[int, Product
     for product in products:
         if product.stage in ANSWERED:
             cell = product.cell
-            place = (cell.model, cell.train_set, cell.scale, cell.strategy, product.order, product.region)
+            place = (cell.model, cell.train_set, cell.scale, cell.strategy, product.criterion, product.region)
             found.setdefault(Condition(*place, product.ratio), {})[cell.seed] = product
     return found
 
@@ -59,8 +59,8 @@ def contrasts(grid: Iterable[Condition]) -> list[Contrast]:
     """Return the contrasts of a grid by kind: a function of its conditions and of nothing measured.
 
     Every trained model against its base, against the smallest n of its training set and strategy, and against the one
-    trained as much on D0; every restored model against the same unrestored, the paper's order also against
-    `shrink`; and every two base models, and every two trained alike at the largest numbered n that both have.
+    trained as much on D0; every restored model against the same unrestored, the paper's criterion also against
+    `interpolation`; and every two base models, and every two trained alike at the largest numbered n that both have.
     """
     known = dict.fromkeys(grid)
     smallest: dict[Condition, str] = {}
@@ -77,11 +77,16 @@ def contrasts(grid: Iterable[Condition]) -> list[Contrast]:
 
 
 def _within(condition: Condition, smallest: Mapping[Condition, str]) -> Iterator[Contrast]:
-    plain = replace(condition, order="", region="", ratio=None)
+    plain = replace(condition, criterion="", region="", ratio=None)
     if condition != plain:
         yield Contrast(condition, plain, "k = 0", "seeds")
-        if condition.order == ranking(SHRINK):
-            yield Contrast(condition, replace(condition, order=SHRINK), "shrink, as much of sum d^2 undone", "seeds")
+        if condition.criterion == ranking(INTERPOLATION):
+            yield Contrast(
+                condition,
+                replace(condition, criterion=INTERPOLATION),
+                "interpolation, as much of sum d^2 reverted",
+                "seeds",
+            )
         return
     if condition.trained:
         yield Contrast(condition, Condition(condition.model, BASE, "0", BASE), "Base model (n = 0)", "fixed")

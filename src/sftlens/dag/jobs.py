@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from sftlens.config.mastery import MEASURING, ProbingSettings
 from sftlens.config.mastery_quality import QualitySettings
 from sftlens.config.study import Study
-from sftlens.dag.cells import FEWSHOT, FULL, SHRINK, Product, distinct, number, quota_needs, ranking
+from sftlens.dag.cells import FEWSHOT, FULL, INTERPOLATION, Product, distinct, number, quota_needs, ranking
 from sftlens.dag.paths import BASE_FIELDS, RESULTS, Paths, options, short_hash
 from sftlens.dag.targets import FIGURES, INTERVALS, TABLES, wanted
 from sftlens.resources.requests import Resources, cpus
@@ -34,7 +34,7 @@ class Wildcards(Protocol):
     scale: str
     seed: str
     strategy: str
-    order: str
+    criterion: str
     region: str
     ratio: str
 
@@ -60,7 +60,7 @@ class Jobs:
                 name: _alternatives(str(getattr(cell, name)) for cell in cells)
                 for name in ("train_set", "scale", "seed", "strategy")
             },
-            "order": _alternatives(o for p in self.products for o in (p.order, ranking(p.order))),
+            "criterion": _alternatives(o for p in self.products for o in (p.criterion, ranking(p.criterion))),
             "region": _alternatives(product.region for product in self.products),
             "ratio": _alternatives(number(p.ratio) for p in self.products if p.ratio is not None),
             "figure": _alternatives(FIGURES),
@@ -229,7 +229,7 @@ class Jobs:
     def restore_options(self, wildcards: Wildcards) -> list[str]:
         """Options of scripts/restore.py."""
         given = ["--changes", self._changes(wildcards)] if ranks(wildcards) else []
-        seeded = ["seed"] if wildcards.order in ("random", SHRINK) else []
+        seeded = ["seed"] if wildcards.criterion in ("random", INTERPOLATION) else []
         given += options(self.study.restoration, ["epsilon", *seeded])
         return [*given, *self.training_set(wildcards), *self._asking(wildcards)]
 
@@ -256,7 +256,9 @@ class Jobs:
         return [*BESIDE.get(stage, ()), *texts]
 
     def _changes(self, wildcards: Wildcards) -> str:
-        return str(Path(self.model(wildcards)).with_name("changes") / f"{ranking(wildcards.order)}-{wildcards.region}")
+        return str(
+            Path(self.model(wildcards)).with_name("changes") / f"{ranking(wildcards.criterion)}-{wildcards.region}"
+        )
 
     def _asking(self, wildcards: Wildcards) -> list[str]:
         asking = [*self.bos(wildcards), *options(self.study.evaluation)]

@@ -132,7 +132,7 @@ class Paths:
 
     def log(self, product: Product) -> str:
         """Log of the job that makes one product."""
-        cell, measure = product.cell, f"{product.order}-{product.region}"
+        cell, measure = product.cell, f"{product.criterion}-{product.region}"
         if product.stage == "mastery":
             return f"{self.root}/logs/{cell.model}/{Path(self.mastery_folder(cell.model)).name}.log"
         if product.stage == "mastery_quality":

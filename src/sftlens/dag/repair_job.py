@@ -47,11 +47,11 @@ class Repairing:
     def options(self, wildcards: object) -> list[str]:
         """All other options; a function, so that braces in a prompt are no wildcards."""
         wanted = self.settings
-        listed: dict[str, list[Any]] = {"--ratio": wanted.ratios, "--order": wanted.orders}
+        listed: dict[str, list[Any]] = {"--ratio": wanted.ratios, "--criterion": wanted.criteria}
         given = [word for flag, values in listed.items() for value in values for word in (flag, str(value))]
         given += ["--chat-template"] if wanted.chat_template else []
         given += ["--prompt-template", wanted.prompt_template] if wanted.prompt_template else []
-        return given + options(wanted, set(RepairSettings.model_fields) - {"ratios", "orders"})
+        return given + options(wanted, set(RepairSettings.model_fields) - {"ratios", "criteria"})
 
     def stamps(self) -> list[str]:
         """What shows that a model's files have changed."""

@@ -8,7 +8,7 @@ from math import ceil, log
 
 from sftlens.config.rates import DeviceRates
 from sftlens.config.study import Model, Study
-from sftlens.dag.cells import SHRINK, Cell
+from sftlens.dag.cells import INTERPOLATION, Cell
 from sftlens.data.buckets import BUCKETS
 from sftlens.planning.job_list import Job
 from sftlens.resources import amounts
@@ -144,7 +144,7 @@ class Costs:
             return Work(CHANGES_PASSES * (decoding + passing), CHANGES_PASSES * pair)
         if job.rule == "divergence":
             return Work(decoding + self._comparing(model), pair)
-        passes = RESTORE_PASSES + (job.product.order == SHRINK) if job.rule == "restore" else 0
+        passes = RESTORE_PASSES + (job.product.criterion == INTERPOLATION) if job.rule == "restore" else 0
         written = self.answers(cell) * self._rates.answer_bytes
         seconds = self._answering(model, cell) + (passes or 1) * decoding + passes * passing
         return Work(seconds, passes * pair if passes else one, written)

@@ -117,7 +117,7 @@ def _needed(experiment: str, product: Product) -> Iterator[tuple[object, Job]]:
         yield order, Job("training_order", experiment, cell.model, training)
         yield training, Job("finetune", experiment, cell.model, training)
     if product.stage == "changes" or (product.ratio is not None and product.ratio < 100):
-        measured = Product("changes", cell, ranking(product.order), product.region)
+        measured = Product("changes", cell, ranking(product.criterion), product.region)
         yield measured, Job("changes", experiment, cell.model, measured)
     if product.stage != "changes":
         yield product, Job(product.stage, experiment, cell.model, product)

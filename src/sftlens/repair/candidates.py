@@ -1,4 +1,4 @@
-"""The settings that are tried: each order at each ratio, and `shrink` as their control."""
+"""The settings that are tried: each criterion at each ratio, and `interpolation` as their control."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,27 +10,27 @@ from sftlens.restoration import criteria, interpolation, reverted, topk
 from sftlens.restoration.apply import Method, Restorer
 from sftlens.restoration.cuts import Cut
 from sftlens.restoration.pairs import Pair
-from sftlens.restoration.reverted import Undone
+from sftlens.restoration.reverted import Reverted
 
 
 @dataclass(frozen=True)
 class Candidate:
     """One setting."""
 
-    order: str
-    """`relative`, `absolute` or `shrink`."""
+    criterion: str
+    """`relative`, `absolute` or `interpolation`."""
     ratio: float
-    """Percent of the region's parameters; of `shrink`: whose sum of squared changes is undone."""
+    """Percent of the region's parameters; of `interpolation`: whose sum of squared changes is reverted."""
 
     @property
     def name(self) -> str:
         """What it is called in files and on pages."""
-        return f"{self.order} {self.ratio:g} %"
+        return f"{self.criterion} {self.ratio:g} %"
 
 
 def listed(settings: RepairSettings) -> list[Candidate]:
-    """Return all settings, by ratio, then in the sequence of the orders: what ties go by."""
-    return [Candidate(order, ratio) for ratio in sorted(settings.ratios) for order in settings.orders]
+    """Return all settings, by ratio, then in the sequence of `criteria`: what ties go by."""
+    return [Candidate(criterion, ratio) for ratio in sorted(settings.ratios) for criterion in settings.criteria]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Methods:
     pair: Pair
     settings: RepairSettings
     _cuts: dict[str, dict[float, Cut]] = field(default_factory=dict)
-    _undone: dict[Candidate, Undone] = field(default_factory=dict)
+    _reverted: dict[Candidate, Reverted] = field(default_factory=dict)
 
     @cached_property
     def restoration(self) -> RestorationSettings:
@@ -49,23 +49,23 @@ class Methods:
 
     def of(self, candidate: Candidate) -> Method:
         """Return the restored model as a stream. Raises ModelError on NaN or Inf in the weights."""
-        if candidate.order != interpolation.NAME:
-            return self._restorer(candidate.order, candidate.ratio)
-        equal = self.undone(Candidate(interpolation.EQUAL_TO, candidate.ratio))
-        return interpolation.Shrinker(self.pair, interpolation.factor(self.pair, equal), self.settings.seed)
+        if candidate.criterion != interpolation.NAME:
+            return self._restorer(candidate.criterion, candidate.ratio)
+        equal = self.reverted(Candidate(interpolation.EQUAL_TO, candidate.ratio))
+        return interpolation.Interpolation(self.pair, interpolation.factor(self.pair, equal), self.settings.seed)
 
-    def undone(self, candidate: Candidate) -> Undone:
-        """Return how much of the change a setting undoes. Raises ModelError on NaN or Inf in the weights."""
-        if candidate not in self._undone:
-            self._undone[candidate] = reverted.measure(self.of(candidate), self.settings.epsilon)
-        return self._undone[candidate]
+    def reverted(self, candidate: Candidate) -> Reverted:
+        """Return how much of the change a setting reverts. Raises ModelError on NaN or Inf in the weights."""
+        if candidate not in self._reverted:
+            self._reverted[candidate] = reverted.measure(self.of(candidate), self.settings.epsilon)
+        return self._reverted[candidate]
 
-    def _restorer(self, order: str, ratio: float) -> Restorer:
-        ranking = criteria.make(order, self.restoration)
-        if order not in self._cuts:
-            self._cuts[order] = _selected(self.pair, ranking, self.settings.ratios)
-        return Restorer(self.pair, ranking, self._cuts[order][ratio])
+    def _restorer(self, criterion: str, ratio: float) -> Restorer:
+        ranking = criteria.make(criterion, self.restoration)
+        if criterion not in self._cuts:
+            self._cuts[criterion] = _selected(self.pair, ranking, self.settings.ratios)
+        return Restorer(self.pair, ranking, self._cuts[criterion][ratio])
 
 
-def _selected(pair: Pair, ranking: criteria.Order, ratios: Sequence[float]) -> dict[float, Cut]:
+def _selected(pair: Pair, ranking: criteria.Criterion, ratios: Sequence[float]) -> dict[float, Cut]:
     return {cut.ratio: cut for cut in topk.select(pair, ranking, ratios)}

@@ -6,10 +6,10 @@ is, example by example, with a 95 % t interval of the mean difference. A setting
 1. the interval of its change of the task's score lies above minus the tolerance, and
 2. the interval of its gain in facts answered lies above zero.
 
-Of those the one with the most facts answered is taken; ties go to the smaller ratio, then to the order named first. If
-there is none, nothing is written. Where no task is given, the share of well-formed answers to the facts takes the place
-of the task's score. Several settings are tried, so that one of no use passes 2 more often than once in forty times:
-what the chosen one does is therefore read off the reporting half, which has no part in the choice.
+Of those the one with the most facts answered is taken; ties go to the smaller ratio, then to the criterion named first.
+If there is none, nothing is written. Where no task is given, the share of well-formed answers to the facts takes the
+place of the task's score. Several settings are tried, so that one of no use passes 2 more often than once in forty
+times: what the chosen one does is therefore read off the reporting half, which has no part in the choice.
 """
 
 from collections.abc import Mapping
@@ -26,8 +26,8 @@ Floats = NDArray[np.float64]
 RULE = (
     "On the choosing half, among the settings whose change of the task's score against the fine-tuned model has a "
     "paired 95 % interval above -{tolerance:g} points, and whose gain in facts answered has one above 0, the one with "
-    "the most facts answered is taken; ties go to the smaller ratio, then to the order named first. If there is none, "
-    "no model is written."
+    "the most facts answered is taken; ties go to the smaller ratio, then to the criterion named first. If there is "
+    "none, no model is written."
 )
 STAND_IN = " No task was given: the share of well-formed answers to the facts takes the place of its score."
 

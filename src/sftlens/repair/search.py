@@ -30,7 +30,7 @@ class Found:
     again: Mapping[Who, pd.DataFrame]
     """Mastery measured again, of BASE, FINETUNED and the chosen setting; empty where it was not asked for."""
     divergence: pd.DataFrame
-    undone: Mapping[Candidate, Mapping[str, float]]
+    reverted: Mapping[Candidate, Mapping[str, float]]
     chosen: Candidate | None
 
     @property
@@ -62,16 +62,16 @@ def find(measurer: Measurer) -> Found:
     divergence = measurer.divergence(known)
     if asked.settings.reprobe:
         again[BASE] = measurer.again(BASE)
-    undone = {}
+    reverted = {}
     for candidate in listed(asked.settings):
-        undone[candidate] = measurer.undone(candidate)
+        reverted[candidate] = measurer.reverted(candidate)
         answers[candidate] = measurer.answers(candidate)
     compared = {half: _compared(asked, answers, half) for half in (CHOOSING, REPORTING)}
     settings = {who: seen for who, seen in compared[CHOOSING].items() if isinstance(who, Candidate)}
     chosen = choice_rule.choose(settings, asked.settings.tolerance)
     if chosen and asked.settings.reprobe:
         again[chosen] = measurer.again(chosen)
-    return Found(asked, known, answers, compared, again, divergence, undone, chosen)
+    return Found(asked, known, answers, compared, again, divergence, reverted, chosen)
 
 
 def _compared(asked: Asked, answers: Mapping[Who, Answers], half: str) -> dict[Who, Comparison]:

@@ -73,11 +73,11 @@ CAPTIONS = {
     ),
     "restoration": (
         "Which parameters are restored, or how many",
-        "Macro accuracy after setting the k % of the elements that rank first in an order back to their pre-trained "
-        "values: against k, and against the share of the sum of squared changes that this undid. Shrink restores no "
-        "element in particular: all are moved towards the base, so far that as much of that sum is undone as by "
-        "relative, the paper's order. Where the lines of the second row lie upon each other, it matters how much was "
-        "undone and not which elements.",
+        "Macro accuracy after setting the k % of the elements that rank first by a criterion back to their pre-trained "
+        "values: against k, and against the share of the sum of squared changes that this reverted. Interpolation "
+        "restores no element in particular: all are moved towards the base, as far as reverts as much of that sum as "
+        "relative, the paper's criterion. Where the lines of the second row lie upon each other, it matters how much "
+        "was reverted and not which elements.",
     ),
     "concentration": (
         "How concentrated the change is, and how much of that is arithmetic",

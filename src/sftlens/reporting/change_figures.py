@@ -1,4 +1,4 @@
-"""The figures of what fine-tuning changed and what restoring undoes; drawn from the frames of change_tables."""
+"""The figures of what fine-tuning changed and what restoring reverts; drawn from the frames of change_tables."""
 
 import textwrap
 from collections.abc import Callable
@@ -11,15 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from sftlens.reporting import tables
-from sftlens.reporting.change_tables import SUMS, UNDONE, WEIGHTS
+from sftlens.reporting.change_tables import REVERTED, SUMS, WEIGHTS
 
-ORDERS = {
+CRITERIA = {
     "relative": ("#0d0887", "o"),
     "absolute": ("#cc4778", "D"),
     "random": ("#6e6e6e", "s"),
     "smallest": ("#ee7b51", "^"),
     "bottom": ("#7e03a8", "v"),
-    "shrink": ("#cfa000", "X"),
+    "interpolation": ("#cfa000", "X"),
 }
 SETS = {"D0": "#0d0887", "D1": "#7e03a8", "D2": "#cc4778", "D3": "#ee7b51", "D4": "#cfa000"}
 PARAMETERS = "Parameters (%)"
@@ -30,7 +30,7 @@ _EDGE: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.5, "ma
 
 
 def restoration(numbers: pd.DataFrame, notice: str) -> Figure:
-    """Return accuracy against k and against the undone share of d^2: one column a training set, one line an order."""
+    """Return accuracy against k and against the reverted share of d^2: columns are training sets, lines criteria."""
     groups = [g for _, g in numbers.groupby(["Model", "Region", "n", "Test set"], sort=False)]
     sets = list(dict.fromkeys(numbers["Trained on"])) or [""]
     title = "Accuracy after restoring parameters"
@@ -42,28 +42,28 @@ def restoration(numbers: pd.DataFrame, notice: str) -> Figure:
         for column, trained in enumerate(sets):
             own = group[group["Trained on"] == trained]
             _curves(rows[0][column], own, "Restored (%)", "k (% of elements)")
-            _curves(rows[1][column], own, UNDONE["undone_d2"], "undone of Σ d² (%)")
+            _curves(rows[1][column], own, REVERTED["reverted_d2"], "reverted of Σ d² (%)")
             rows[0][column].set_title(trained, loc="left")
         first = group.iloc[0]
         rows[0][0].set_ylabel(f"{first['Model']}, n = {first['n']}\n{first['Test set']}, {first['Region']}")
         rows[1][0].set_ylabel(tables.ACCURACY)
-    lines = [_key(name, *ORDERS.get(name, (_GREY, "P"))) for name in ORDERS if (numbers["Order"] == name).any()]
+    lines = [_key(name, *CRITERIA.get(name, (_GREY, "P"))) for name in CRITERIA if (numbers["Criterion"] == name).any()]
     return page.done(lines)
 
 
 def _curves(axes: Axes, numbers: pd.DataFrame, x: str, label: str) -> None:
-    for order, rows in numbers.groupby("Order", sort=False):
-        colour, marker = ORDERS.get(str(order), (_GREY, "P"))
+    for criterion, rows in numbers.groupby("Criterion", sort=False):
+        colour, marker = CRITERIA.get(str(criterion), (_GREY, "P"))
         rows = rows.assign(x=rows[x].astype("float64")).sort_values("x", kind="stable").dropna(subset=["x"])
         mean, sd = rows[tables.ACCURACY], rows[f"{tables.ACCURACY} SD"]
         axes.fill_between(rows["x"], mean - sd, mean + sd, color=colour, alpha=0.14, linewidth=0)
-        axes.plot(rows["x"], mean, color=colour, marker=marker, label=str(order), **_EDGE)
+        axes.plot(rows["x"], mean, color=colour, marker=marker, label=str(criterion), **_EDGE)
     axes.set_xlabel(label)
 
 
 def concentration(numbers: pd.DataFrame, notice: str) -> Figure:
     """Return the share of each sum held by the top k %, one line a training set, solid as trained, dashed permuted."""
-    groups = [g for _, g in numbers.groupby(["Model", "Order", "Region", "n"], sort=False)]
+    groups = [g for _, g in numbers.groupby(["Model", "Criterion", "Region", "n"], sort=False)]
     kinds = list(SUMS.values())
     title = "How concentrated the change is"
     page = Page(title, max(1, len(groups)), len(kinds), (3.1, 2.7), tables.seeds_note(numbers), notice)
@@ -87,14 +87,14 @@ def _shares(axes: Axes, numbers: pd.DataFrame, tops: list[str]) -> None:
         dashed = row["Changes"] != WEIGHTS[""]
         colour = SETS.get(row["Trained on"], _GREY)
         axes.plot(x, row[tops].astype("float64"), color=colour, ls="--" if dashed else "-", marker=".", lw=1.1)
-    axes.set(xscale="log", xlabel=f"Top k % by {numbers['Order'].iloc[0]}" if len(numbers) else "", ylim=(0, 102))
+    axes.set(xscale="log", xlabel=f"Top k % by {numbers['Criterion'].iloc[0]}" if len(numbers) else "", ylim=(0, 102))
     axes.set_xticks(x, [f"{value:g}" for value in x])
     axes.minorticks_off()
 
 
 def heatmap(numbers: pd.DataFrame, notice: str) -> Figure:
     """Return maps of layer by module: shares of the restored part and of the sum of d^2 by shares of parameters."""
-    groups = [g for _, g in numbers.groupby(["Model", "Order", "Region", "n"], sort=False)]
+    groups = [g for _, g in numbers.groupby(["Model", "Criterion", "Region", "n"], sort=False)]
     sets = list(dict.fromkeys(numbers["Trained on"])) or [""]
     layers = numbers["Layer"].nunique() if groups else 1
     size = (1.9, min(6.0, 1.4 + 0.16 * layers))

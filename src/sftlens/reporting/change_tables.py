@@ -1,4 +1,4 @@
-"""What fine-tuning changed and what restoring undoes, as readable frames made from results.parquet."""
+"""What fine-tuning changed and what restoring reverts, as readable frames made from results.parquet."""
 
 from collections.abc import Callable
 
@@ -18,15 +18,15 @@ PLACES = {
     "place_sum_d2": "Sum of d^2 (%)",
 }
 UNCHANGED = "Unchanged (%)"
-UNDONE = {
-    "undone_elements": "Elements changed (%)",
-    "undone_change": "Undone of r (%)",
-    "undone_abs_d": "Undone of |d| (%)",
-    "undone_d2": "Undone of d^2 (%)",
+REVERTED = {
+    "reverted_elements": "Elements changed (%)",
+    "reverted_change": "r reverted (%)",
+    "reverted_abs_d": "|d| reverted (%)",
+    "reverted_d2": "d^2 reverted (%)",
 }
 WHOLE = "none"
 _PLACE = {"layer": "Layer", "module": "Module"}
-_KEYS = ["Model", "Order", "Region", "n", "Trained on"]
+_KEYS = ["Model", "Criterion", "Region", "n", "Trained on"]
 
 
 def concentration(results: pd.DataFrame) -> pd.DataFrame:
@@ -45,7 +45,7 @@ def places(results: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     rows = results[(results["stage"] == "changes") & results["metric"].str.startswith("place_")]
     rows = rows[rows["module"] != ""].assign(layer=rows["layer"].replace("", "outside the blocks"))
     rows["held"] = (rows["value"] * rows["n"]).where(rows["metric"] == "place_unchanged")
-    cell = ["model", "train_set", "scale", "seed", "strategy", "order", "region"]
+    cell = ["model", "train_set", "scale", "seed", "strategy", "criterion", "region"]
     groups = rows.sort_values(["layer", "module"]).groupby([*cell, *by, "metric"], sort=True)
     table = groups.agg({"value": "sum", "held": "sum", "n": "sum"}).reset_index()
     table["value"] = (table["held"] / table["n"]).where(table["metric"] == "place_unchanged", table["value"]) * 100
@@ -55,20 +55,22 @@ def places(results: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 
 def restoration(results: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy after each restoration beside the share of the change that it undid."""
+    """Accuracy after each restoration beside the share of the change that it reverted."""
     accuracies = frames.restored(results).assign(what=frames.ACCURACY)
-    cell = ["model", "train_set", "scale", "seed", "strategy", "order", "region", "ratio"]
-    undone = results[(results["stage"] == "restore") & results["metric"].isin(list(UNDONE))]
-    undone = undone.assign(value=undone["value"] * 100, what=undone["metric"].map(UNDONE))
+    cell = ["model", "train_set", "scale", "seed", "strategy", "criterion", "region", "ratio"]
+    reverted = results[(results["stage"] == "restore") & results["metric"].isin(list(REVERTED))]
+    reverted = reverted.assign(value=reverted["value"] * 100, what=reverted["metric"].map(REVERTED))
     plain = (
-        accuracies.loc[accuracies["ratio"] == 0, cell].drop_duplicates().merge(pd.DataFrame({"what": UNDONE}), "cross")
+        accuracies.loc[accuracies["ratio"] == 0, cell]
+        .drop_duplicates()
+        .merge(pd.DataFrame({"what": REVERTED}), "cross")
     )
-    undone = pd.concat([undone[[*cell, "what", "value"]], plain.assign(value=0.0)])
-    undone = undone.merge(accuracies[[*cell, "split"]].drop_duplicates(), on=cell)
-    rows = frames.named(pd.concat([accuracies[list(undone)], undone]).sort_values("seed", kind="stable"))
+    reverted = pd.concat([reverted[[*cell, "what", "value"]], plain.assign(value=0.0)])
+    reverted = reverted.merge(accuracies[[*cell, "split"]].drop_duplicates(), on=cell)
+    rows = frames.named(pd.concat([accuracies[list(reverted)], reverted]).sort_values("seed", kind="stable"))
     rows["Restored (%)"] = [f"{ratio:g}" for ratio in rows["ratio"]]
-    keys = ["Model", "Region", "n", "Test set", "Trained on", "Order", "Restored (%)"]
-    return frames.pivot(rows, keys, "what", [frames.ACCURACY, *UNDONE.values()])
+    keys = ["Model", "Region", "n", "Test set", "Trained on", "Criterion", "Restored (%)"]
+    return frames.pivot(rows, keys, "what", [frames.ACCURACY, *REVERTED.values()])
 
 
 def blocks(results: pd.DataFrame) -> pd.DataFrame:

@@ -53,7 +53,7 @@ def named(rows: pd.DataFrame) -> pd.DataFrame:
     trained = rows["train_set"].mask(rows["scale"] == "0", BASE)
     trained = trained.mask((rows["scale"] == "0") & (rows["strategy"] == "fewshot"), FEWSHOT)
     return rows.assign(**{"Model": rows["model"], "Trained on": trained, "n": rows["scale"],
-                          "Test set": rows["split"].map(SPLITS), "Order": rows["order"],
+                          "Test set": rows["split"].map(SPLITS), "Criterion": rows["criterion"],
                           "Region": rows["region"]})  # fmt: skip
 
 
@@ -98,7 +98,7 @@ def restored(results: pd.DataFrame) -> pd.DataFrame:
     cell = [*_CELL, "split"]
     plain = rows[rows["stage"] == "evaluate"][[*cell, "value"]]
     restored = rows[(rows["stage"] == "restore") & (rows["ratio"] > 0)]
-    start = restored[[*cell, "order", "region"]].drop_duplicates().merge(plain, on=cell).assign(ratio=0.0)
+    start = restored[[*cell, "criterion", "region"]].drop_duplicates().merge(plain, on=cell).assign(ratio=0.0)
     both = pd.concat([start, restored[start.columns]])
     both = both.merge(plain.rename(columns={"value": "plain"}), how="left", on=cell)
     gain = (both["value"] - both["plain"]).where(both["ratio"] > 0)

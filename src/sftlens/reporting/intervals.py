@@ -15,7 +15,7 @@ from sftlens.statistics import crossed
 
 ACCURACY = "Accuracy (%)"
 DIFFERENCE = "Difference (points)"
-_PLACE = ["Model", "Strategy", "Trained on", "n", "Order", "Region", "Restored (%)", "Test set"]
+_PLACE = ["Model", "Strategy", "Trained on", "n", "Criterion", "Region", "Restored (%)", "Test set"]
 _INTERVAL = ["Low", "High", "SE", "df", "Seeds", "Facts", "Scope", "Low by relation", "High by relation",
              "By posterior"]  # fmt: skip
 _TEXT = dict.fromkeys([*_PLACE, "Against", "Scope"], "str")
@@ -109,5 +109,5 @@ def _estimate(sides: Sequence[np.ndarray], buckets: np.ndarray, relations: np.nd
 def _place(condition: Condition, split: str) -> dict[str, str]:
     trained_on = condition.train_set if condition.trained else _SETS[condition.strategy]
     names = (condition.model, condition.strategy, trained_on, condition.scale)
-    where = (condition.order, condition.region, restored(condition), _TESTS[split])
+    where = (condition.criterion, condition.region, restored(condition), _TESTS[split])
     return dict(zip(_PLACE, (*names, *where), strict=True))

@@ -15,7 +15,7 @@ from sftlens.files import write_text
 from sftlens.reporting import tables
 from sftlens.reporting.captions import CAPTIONS, FOLDED
 
-_PLAIN = ("Model", "Strategy", "Order", "Region")
+_PLAIN = ("Model", "Strategy", "Criterion", "Region")
 
 
 def write(

@@ -170,7 +170,7 @@ def _table4(results: pd.DataFrame) -> pd.DataFrame:
     """Accuracy after restoring k %, one column per training set, with the gain on k = 0 (paper Table 4)."""
     rows = named(restored(results))
     rows["Restored (%)"] = [f"{ratio:g}" for ratio in rows["ratio"]]
-    return with_gains(rows, ["Model", "Order", "Region", "n", "Test set", "Restored (%)"])
+    return with_gains(rows, ["Model", "Criterion", "Region", "n", "Test set", "Restored (%)"])
 
 
 _BUILDERS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sftlens.errors import ModelError
-from sftlens.restoration.criteria import Order
+from sftlens.restoration.criteria import Criterion
 from sftlens.restoration.cuts import EVERYTHING, Cut
 from sftlens.restoration.masks import merged
 from sftlens.restoration.pairs import Pair, Piece
@@ -61,9 +61,9 @@ class Method(ABC):
 class Restorer(Method):
     """Sets the elements of a cut to p."""
 
-    def __init__(self, pair: Pair, order: Order, cut: Cut) -> None:
+    def __init__(self, pair: Pair, criterion: Criterion, cut: Cut) -> None:
         super().__init__(pair)
-        self.order = order
+        self.criterion = criterion
         self.cut = cut
 
     def changes(self, name: str) -> bool:
@@ -74,5 +74,5 @@ class Restorer(Method):
         """Return the piece with its elements of the cut set to p."""
         if self.cut.threshold == EVERYTHING:
             return piece.base
-        mask = self.cut.mask(piece.name, keys_of(self.order, piece), piece.start)
+        mask = self.cut.mask(piece.name, keys_of(self.criterion, piece), piece.start)
         return merged(mask, piece.base, piece.finetuned)

@@ -13,15 +13,15 @@ tags:
 ---
 # A fine-tuned model with {ratio:g} % of a region's parameters set back to their pre-trained values
 
-Of the {elements:,} parameters of the region `{region}`, the first {restored:,} of the order `{order}` have the value
-of the base model, bit for bit (in the type of the fine-tuned model). Everything else is the fine-tuned model's.
+Of the {elements:,} parameters of the region `{region}`, the first {restored:,} by the criterion `{criterion}` have the
+value of the base model, bit for bit (in the type of the fine-tuned model). Everything else is the fine-tuned model's.
 Nothing was trained afterwards.
 
 | | |
 |---|---|
 | base model | `{base}` |
 | fine-tuned model | `{finetuned}` |
-| order | `{order}`: {description} |
+| criterion | `{criterion}`: {description} |
 | region | `{region}` |
 | ratio | {ratio:g} % |
 | parameters of the region | {elements:,} |
@@ -33,7 +33,7 @@ The method is that of "Analyzing the Effects of Supervised Fine-Tuning on Model 
 Levels" (arXiv 2509.16596, section 6); the model was made with sftlens, `scripts/restore.py`.
 """
 
-SHRUNK = """\
+INTERPOLATED = """\
 ---
 library_name: transformers
 tags:
@@ -51,33 +51,33 @@ was trained afterwards.
 | fine-tuned model | `{finetuned}` |
 | region | `{region}` |
 | alpha | {alpha:.6f} |
-| chosen so that | as much of sum (s - p)^2 is undone as by restoring the first {ratio:g} % of the order `{order}` |
+| chosen so that | as much of sum (s - p)^2 is reverted as by restoring {ratio:g} % by `{criterion}` |
 {settings}
 A model's identity is the SHA-256 over the names and SHA-256 of its files. The model was made with sftlens,
-`scripts/restore.py --order shrink`.
+`scripts/restore.py --criterion interpolation`.
 """
 
 
-def shrunk(
+def interpolated(
     alpha: float,
     ratio: float,
     elements: int,
     *,
-    order: str,
+    criterion: str,
     region: str,
     inputs: Mapping[str, str],
     settings: Mapping[str, object],
 ) -> str:
     """Return the text of README.md in the folder of a model moved towards its base; arguments as of `card`."""
-    given = {"alpha": alpha, "ratio": ratio, "elements": elements, "order": order, "region": region}
-    return SHRUNK.format(**given, base=inputs["base"], finetuned=inputs["finetuned"], settings=_rows(settings))
+    given = {"alpha": alpha, "ratio": ratio, "elements": elements, "criterion": criterion, "region": region}
+    return INTERPOLATED.format(**given, base=inputs["base"], finetuned=inputs["finetuned"], settings=_rows(settings))
 
 
 def card(
     cut: Cut,
     elements: int,
     *,
-    order: str,
+    criterion: str,
     region: str,
     inputs: Mapping[str, str],
     settings: Mapping[str, object],
@@ -87,18 +87,18 @@ def card(
     Args:
         cut: what was restored.
         elements: parameters of the region.
-        order: name of the order.
+        criterion: name of the criterion.
         region: name of the region.
         inputs: content hash of `base` and of `finetuned`.
-        settings: what else the order depends on.
+        settings: what else the criterion depends on.
     """
     return CARD.format(
         ratio=cut.ratio,
         elements=elements,
         restored=cut.elements,
         region=region,
-        order=order,
-        description=criteria.description(order),
+        criterion=criterion,
+        description=criteria.description(criterion),
         base=inputs["base"],
         finetuned=inputs["finetuned"],
         threshold=cut.threshold,

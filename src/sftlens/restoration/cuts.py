@@ -19,7 +19,7 @@ EVERYTHING = -1
 
 @dataclass(frozen=True)
 class Cut:
-    """The first floor(n k / 100) elements of an order: all with a larger key, and the first of those tied.
+    """The first floor(n k / 100) elements by a criterion: all with a larger key, and the first of those tied.
 
     Ties go by (tensor name, flat index). Nothing but this is needed to tell, for any piece of any tensor in any
     sequence, which elements are selected.

@@ -10,7 +10,7 @@ from sftlens.errors import ConfigError
 from sftlens.models.checkpoints import INDEX, make_readable
 from sftlens.models.safetensors_reader import header_of, raw_bytes
 from sftlens.restoration.apply import Method
-from sftlens.restoration.criteria import Order
+from sftlens.restoration.criteria import Criterion
 from sftlens.restoration.cuts import Cut, levels
 from sftlens.restoration.pairs import Pair
 from sftlens.restoration.scan import keys_of
@@ -65,7 +65,9 @@ def write_weights(restorer: Method, file: str, target: Path) -> None:
             out.writelines(map(raw_bytes, restorer.pieces(name, tensor) if restorer.changes(name) else [tensor]))
 
 
-def save_levels(pair: Pair, order: Order, cuts: Sequence[Cut], metadata: Mapping[str, str], target: Path) -> None:
+def save_levels(
+    pair: Pair, criterion: Criterion, cuts: Sequence[Cut], metadata: Mapping[str, str], target: Path
+) -> None:
     """Write the level of each element of the region: the index of the smallest ratio that restores it.
 
     The safetensors file holds one uint8 tensor per tensor of the region, of its shape; NOT_RESTORED where no ratio
@@ -73,7 +75,7 @@ def save_levels(pair: Pair, order: Order, cuts: Sequence[Cut], metadata: Mapping
 
     Args:
         pair: the parameters of the region.
-        order: the order that made `cuts`.
+        criterion: the one that made `cuts`.
         cuts: at most MOST_LEVELS, by increasing ratio.
         metadata: what else the file says about itself.
         target: file to write.
@@ -84,7 +86,7 @@ def save_levels(pair: Pair, order: Order, cuts: Sequence[Cut], metadata: Mapping
     with files.atomic_path(target) as partial, partial.open("wb") as out:
         out.write(header)
         for piece in pair.pieces():
-            level = levels(cuts, piece.name, keys_of(order, piece), piece.start)
+            level = levels(cuts, piece.name, keys_of(criterion, piece), piece.start)
             out.write(raw_bytes(level.masked_fill_(level == len(cuts), NOT_RESTORED).cpu()))
 
 

@@ -1,7 +1,7 @@
 """Uniform interpolation towards the base, a control: whether it matters which elements are restored, or how much.
 
-s' = p + alpha (s - p) over the whole region. Restoring the first k % of an order undoes a share of sum (s - p)^2, and
-alpha is such that as much of it is undone here: sqrt(1 - share) where numbers are not rounded, for
+s' = p + alpha (s - p) over the whole region. Restoring the first k % by a criterion reverts a share of sum (s - p)^2,
+and alpha is such that as much of it is reverted here: sqrt(1 - share) where numbers are not rounded, for
 sum (s' - p)^2 = alpha^2 sum (s - p)^2. Interpolating between a fine-tuned model and its base is WiSE-FT (Wortsman et
 al., CVPR 2022, arXiv 2109.01903).
 
@@ -18,12 +18,14 @@ from torch import Tensor
 from sftlens.restoration.apply import Method
 from sftlens.restoration.criteria.random import KEY_BITS, hashed
 from sftlens.restoration.pairs import Pair, Piece
-from sftlens.restoration.reverted import Undone
+from sftlens.restoration.reverted import Reverted
 
-NAME = "shrink"
-"""What stands in the place of an order."""
+NAME = "interpolation"
+"""What stands in the place of a criterion."""
+STREAM = "shrink"
+"""First word of the seeds of random numbers: an earlier name of the method, so that its results stay."""
 EQUAL_TO = "relative"
-"""The order whose share of sum (s - p)^2 is undone at each ratio: the paper's."""
+"""The criterion whose share of sum (s - p)^2 is reverted at each ratio: the paper's."""
 SHORT = (torch.bfloat16, torch.float16)
 """Types that are rounded to at random."""
 LARGE = 1 << 28
@@ -31,8 +33,8 @@ LARGE = 1 << 28
 HALVINGS = 16
 
 
-class Shrinker(Method):
-    """Moves every element towards p. How much was undone is to be measured (`undone.measure`)."""
+class Interpolation(Method):
+    """Moves every element towards p. How much was reverted is to be measured (`reverted.measure`)."""
 
     def __init__(self, pair: Pair, alpha: float, seed: int = 0) -> None:
         """`alpha` in [0, 1]: 1 gives the fine-tuned model, 0 the base in the region, both bit for bit.
@@ -51,7 +53,7 @@ class Shrinker(Method):
         if piece.finetuned.dtype not in SHORT:
             return values.to(piece.finetuned.dtype)
         near, far, chance = neighbours(values, piece.finetuned.dtype)
-        drawn = hashed(self.seed, f"{NAME} {piece.name}", piece.start, len(values), values.device)
+        drawn = hashed(self.seed, f"{STREAM} {piece.name}", piece.start, len(values), values.device)
         return torch.where(drawn.double() / 2**KEY_BITS < chance, far, near)
 
 
@@ -67,14 +69,14 @@ def neighbours(values: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tens
     return near, far, (beyond / (far.double() - near.double())).nan_to_num_(0)
 
 
-def factor(pair: Pair, undone: Undone) -> float:
-    """Return the alpha that undoes the share `undone.sum_d2` of sum (s - p)^2, as its sample shows; 1 for no change."""
-    if not 0 < undone.sum_d2 < 1:
-        return float(1 - undone.sum_d2)
+def factor(pair: Pair, reverted: Reverted) -> float:
+    """Return the alpha that reverts the share `reverted.sum_d2` of sum (s - p)^2, from a sample; 1 for no change."""
+    if not 0 < reverted.sum_d2 < 1:
+        return float(1 - reverted.sum_d2)
     pieces = list(sampled(pair))
     if all(s.dtype not in SHORT for _, s in pieces):
-        return (1 - undone.sum_d2) ** 0.5
-    wanted = (1 - undone.sum_d2) * sum(remaining(piece, 1.0) for piece in pieces)
+        return (1 - reverted.sum_d2) ** 0.5
+    wanted = (1 - reverted.sum_d2) * sum(remaining(piece, 1.0) for piece in pieces)
     low, high = 0.0, 1.0
     for _ in range(HALVINGS):
         middle = (low + high) / 2

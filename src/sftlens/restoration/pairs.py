@@ -22,7 +22,7 @@ class Piece(NamedTuple):
     """Elements start, start + 1, ... of one flattened tensor; `base` and `finetuned` are 1-D, of one dtype.
 
     `finetuned` is as stored, `base` as cast to the dtype of `finetuned` (see `Pair`). `p` and `s` are copies of them
-    in fp32, finite, for an order to work in: it may overwrite them, and the next piece does.
+    in fp32, finite, for a criterion to work in: it may overwrite them, and the next piece does.
     """
 
     name: str

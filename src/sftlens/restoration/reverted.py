@@ -1,4 +1,4 @@
-"""How much of the change a restoration undoes."""
+"""How much of the change a restoration reverts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from sftlens.restoration.apply import Method
 
 
 @dataclass(frozen=True)
-class Undone:
-    """Shares (0..1) of the region, sums in fp64; of a change that is zero nothing is undone."""
+class Reverted:
+    """Shares (0..1) of the region, sums in fp64; of a change that is zero nothing is reverted."""
 
     elements: float
     """Elements whose value is another than in the fine-tuned model: an element of a cut that training left alone
@@ -30,17 +30,17 @@ class Undone:
     def metrics(self, elements: int) -> Iterator[dict[str, object]]:
         """Yield rows of metrics, of a region of `elements` elements."""
         for metric, value in (
-            ("undone_elements", self.elements),
-            ("undone_change", self.sum_r),
-            ("undone_abs_d", self.sum_abs_d),
-            ("undone_d2", self.sum_d2),
+            ("reverted_elements", self.elements),
+            ("reverted_change", self.sum_r),
+            ("reverted_abs_d", self.sum_abs_d),
+            ("reverted_d2", self.sum_d2),
             ("distance_to_base", self.distance),
         ):
             yield {"metric": metric, "value": value, "n": elements}
 
 
-def measure(method: Method, epsilon: float) -> Undone:
-    """Return what `method` undoes: one pass over both models.
+def measure(method: Method, epsilon: float) -> Reverted:
+    """Return what `method` reverts: one pass over both models.
 
     Raises:
         ModelError: NaN or Inf in the weights, or a sum too large for a number.
@@ -56,4 +56,4 @@ def measure(method: Method, epsilon: float) -> Undone:
         raise ModelError(f"{pair.finetuned.folder}: the change overflows; fetch the model again")
     shares = 1 - np.divide(after, before, out=np.ones(len(SUMS)), where=before > 0)
     sum_r, sum_abs_d, sum_d2 = map(float, shares)
-    return Undone(moved / pair.elements(), sum_r, sum_abs_d, sum_d2, sqrt(after[-1]))
+    return Reverted(moved / pair.elements(), sum_r, sum_abs_d, sum_d2, sqrt(after[-1]))

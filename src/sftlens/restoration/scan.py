@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sftlens.restoration.criteria import Order
+from sftlens.restoration.criteria import Criterion
 from sftlens.restoration.key_counts import BINS, LOW_BITS, Counts, Found, Stretches, classes
 from sftlens.restoration.masks import picked
 from sftlens.restoration.pairs import Pair, Piece
@@ -45,16 +45,16 @@ class Tally:
         self._filled = 0
 
 
-def keys_of(order: Order, piece: Piece) -> Tensor:
+def keys_of(criterion: Criterion, piece: Piece) -> Tensor:
     """Return the keys of a piece, int32, 1-D."""
-    return order(piece.name, piece.p, piece.s, piece.start)
+    return criterion(piece.name, piece.p, piece.s, piece.start)
 
 
-def counted(order: Order, pieces: Iterable[Piece], device: str) -> Counts:
+def counted(criterion: Criterion, pieces: Iterable[Piece], device: str) -> Counts:
     """Return the number of keys in each of BINS ranges of keys."""
     tally = Tally(np.zeros(BINS, dtype=np.int64), device=device)
     for piece in pieces:
-        keys = keys_of(order, piece)
+        keys = keys_of(criterion, piece)
         torch.bitwise_right_shift(keys, LOW_BITS, out=tally.room(len(keys)))
     tally.flush()
     return tally.counts
@@ -83,11 +83,11 @@ class Scan:
         return None
 
 
-def scan(pair: Pair, order: Order, windows: Sequence[range]) -> Scan:
+def scan(pair: Pair, criterion: Criterion, windows: Sequence[range]) -> Scan:
     """Return what lies in and between `windows`, disjoint ascending ranges of bins, at most MOST_WINDOWS."""
     sizes, inside = Sizes(windows, pair.device), Stretches(windows)
     for piece in pair.pieces():
-        keys = keys_of(order, piece)
+        keys = keys_of(criterion, piece)
         inside.add(piece.name, piece.start, len(keys), picked(keys, sizes.add(keys)))
     return Scan(windows, sizes.result(), inside)
 

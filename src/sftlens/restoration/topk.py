@@ -12,7 +12,7 @@ from math import sqrt
 import numpy as np
 
 from sftlens.errors import DataError
-from sftlens.restoration.criteria import Order
+from sftlens.restoration.criteria import Criterion
 from sftlens.restoration.cuts import EVERYTHING, NOTHING, Cut, count
 from sftlens.restoration.key_counts import BINS, Counts, Found
 from sftlens.restoration.masks import above, indices
@@ -25,17 +25,17 @@ MARGIN = 0.7
 """Width of a window by each side of a sample's quantile, in standard deviations of wholly correlated blocks."""
 
 
-def histogram(pair: Pair, order: Order) -> Counts:
+def histogram(pair: Pair, criterion: Criterion) -> Counts:
     """Return the coarse histogram of the whole region, int64 [BINS]: one pass. Raises ModelError on NaN or Inf."""
-    return counted(order, pair.pieces(), pair.device)
+    return counted(criterion, pair.pieces(), pair.device)
 
 
-def select(pair: Pair, order: Order, ratios: Sequence[float]) -> list[Cut]:
+def select(pair: Pair, criterion: Criterion, ratios: Sequence[float]) -> list[Cut]:
     """Return the exact cut of each ratio: one pass and a sample of it, rarely three passes.
 
     Args:
         pair: the parameters of the region.
-        order: how they are ranked.
+        criterion: how they are ranked.
         ratios: percentages, any sequence.
 
     Raises:
@@ -43,28 +43,28 @@ def select(pair: Pair, order: Order, ratios: Sequence[float]) -> list[Cut]:
         ModelError: NaN or Inf in the weights.
     """
     numbers = to_find(pair, ratios)
-    sample = counted(order, pair.sample(), pair.device) if numbers else np.zeros(BINS, dtype=np.int64)
+    sample = counted(criterion, pair.sample(), pair.device) if numbers else np.zeros(BINS, dtype=np.int64)
     ends: dict[int, Cut | None] = {}
     for some in parts(numbers):
-        found = scan(pair, order, guessed(sample, some, pair.elements()))
-        ends |= {number: end_of(pair, order, found, number) for number in some}
+        found = scan(pair, criterion, guessed(sample, some, pair.elements()))
+        ends |= {number: end_of(pair, criterion, found, number) for number in some}
     if None in ends.values():
-        return cuts(pair, order, histogram(pair, order), ratios)
+        return cuts(pair, criterion, histogram(pair, criterion), ratios)
     return list(named(pair, ratios, ends))
 
 
-def cuts(pair: Pair, order: Order, counts: Counts, ratios: Sequence[float]) -> list[Cut]:
+def cuts(pair: Pair, criterion: Criterion, counts: Counts, ratios: Sequence[float]) -> list[Cut]:
     """Return the exact cut of each ratio: one pass.
 
     Args:
         pair: the parameters of the region.
-        order: the order that made `counts`.
-        counts: `histogram(pair, order)`, perhaps read from a file.
+        criterion: the one that made `counts`.
+        counts: `histogram(pair, criterion)`, perhaps read from a file.
         ratios: percentages, any sequence.
 
     Raises:
         ConfigError: a ratio outside [0, 100].
-        DataError: `counts` is of other weights, another order or another region.
+        DataError: `counts` is of other weights, another criterion or another region.
     """
     numbers = to_find(pair, ratios)
     check(pair, int(counts.sum()) == pair.elements())
@@ -73,10 +73,10 @@ def cuts(pair: Pair, order: Order, counts: Counts, ratios: Sequence[float]) -> l
     ends: dict[int, Cut | None] = {}
     for some in parts(numbers):
         bins = sorted({int(np.flatnonzero(above_or_in >= number)[-1]) for number in some})
-        found = scan(pair, order, [range(b, b + 1) for b in bins])
+        found = scan(pair, criterion, [range(b, b + 1) for b in bins])
         edges = [0, *(edge for b in bins for edge in (b, b + 1)), len(counts)]
         check(pair, np.array_equal(found.sizes, np.diff(below[edges])))
-        ends |= {number: end_of(pair, order, found, number) for number in some}
+        ends |= {number: end_of(pair, criterion, found, number) for number in some}
     return list(named(pair, ratios, ends))
 
 
@@ -84,7 +84,7 @@ def check(pair: Pair, fits: bool) -> None:
     """Raise DataError unless the histogram at hand fits the weights."""
     if not fits:
         raise DataError(
-            f"the histogram given for {pair.finetuned.folder} was made of other weights, order or region; "
+            f"the histogram given for {pair.finetuned.folder} was made of other weights, criterion or region; "
             "make it again with scripts/changes.py"
         )
 
@@ -125,20 +125,20 @@ def last_at_least(reached: np.ndarray, share: float) -> int:
     return int(places[-1]) if len(places) else 0
 
 
-def end_of(pair: Pair, order: Order, found: Scan, number: int) -> Cut | None:
+def end_of(pair: Pair, criterion: Criterion, found: Scan, number: int) -> Cut | None:
     """Return the cut of the `number` first elements, its ratio left open; None when no window holds it."""
     end = found.find(number)
     if end is None:
         return None
-    last = (pair.names[-1], pair.size(pair.names[-1])) if end.all_ties else last_tie(pair, order, end)
+    last = (pair.names[-1], pair.size(pair.names[-1])) if end.all_ties else last_tie(pair, criterion, end)
     return Cut(0, number, end.threshold, end.ties, *last)
 
 
-def last_tie(pair: Pair, order: Order, found: Found) -> tuple[str, int]:
+def last_tie(pair: Pair, criterion: Criterion, found: Found) -> tuple[str, int]:
     """Return where the selected ties end: a tensor, and the flat index in it behind the last of them."""
     wanted = found.ties_there
     for piece in pair.pieces(found.stretch.name, found.stretch.start):
-        keys = keys_of(order, piece)
+        keys = keys_of(criterion, piece)
         places = indices(above(keys, found.threshold - 1) ^ above(keys, found.threshold))
         if len(places) >= wanted:
             return piece.name, piece.start + int(places[wanted - 1]) + 1

@@ -13,7 +13,7 @@ from sftlens.config.study import Study
 
 COLUMNS = {
     "study": "str", "model": "str", "train_set": "str", "scale": "str", "seed": "int64", "strategy": "str",
-    "stage": "str", "order": "str", "region": "str", "ratio": "float64", "split": "str", "bucket": "str",
+    "stage": "str", "criterion": "str", "region": "str", "ratio": "float64", "split": "str", "bucket": "str",
     "relation": "str", "layer": "str", "module": "str",
     "metric": "str", "value": "float64", "n": "int64", "low": "float64", "high": "float64",
 }  # fmt: skip
@@ -89,7 +89,7 @@ def unfinished(study: Study, missing: Iterable[Product]) -> list[dict[str, str]]
     ]
     for product in missing:
         cell = product.cell.path if product.cell.train_set else product.cell.model
-        measure = f" {product.order} {product.region}" if product.order else ""
+        measure = f" {product.criterion} {product.region}" if product.criterion else ""
         ratio = f" k={product.ratio:g}" if product.ratio is not None else ""
         entry = _entry(cell, product.stage + measure + ratio, Path(paths.log(product)))
         if _outdated(study, product):  # its log, if there is one, tells of an earlier model

@@ -5,8 +5,8 @@
 
 BASE and FINETUNED are Hugging Face folders, FINETUNED may be a LoRA adapter; they are only read. The facts are
 questions with answers (columns question, and answers or answer; .csv or .jsonl), the task is examples of what the model
-was fine-tuned for (lines of JSON: prompt and target, or messages). Every --ratio is tried with every --order; a setting
-is chosen on one half of the facts and of the examples and reported on the other.
+was fine-tuned for (lines of JSON: prompt and target, or messages). Every --ratio is tried with every --criterion; a
+setting is chosen on one half of the facts and of the examples and reported on the other.
 
 DIR gets report.html, report.json, tradeoff.csv, tradeoff.png, answers.csv, and model/: the repaired model with its
 card, or only a README.md that says that no setting beats leaving the fine-tuned model alone. Finished measurements are
@@ -31,7 +31,7 @@ from sftlens.runtime.stages import Stage
 
 def arguments() -> argparse.Namespace:
     """Return the command line."""
-    parser = program.parser(__doc__, RepairSettings, without={"ratios", "orders"})
+    parser = program.parser(__doc__, RepairSettings, without={"ratios", "criteria"})
     parser.add_argument("base", type=Path, help="pre-trained model")
     parser.add_argument("finetuned", type=Path, help="model fine-tuned from it, or a LoRA adapter of it")
     parser.add_argument("--facts", type=Path, required=True, help="questions and answers, .csv or .jsonl")
@@ -40,9 +40,9 @@ def arguments() -> argparse.Namespace:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--chat-template", action="store_true", help="ask with the fine-tuned tokenizer's chat template")
     how.add_argument("--prompt-template", help=r"ask with this text (default: 'Question: {question}\nAnswer:')")
-    for name, kind in (("ratio", float), ("order", str)):
-        text = f"repeatable (default: {', '.join(map(str, RepairSettings.model_fields[f'{name}s'].default))})"
-        parser.add_argument(f"--{name}", dest=f"{name}s", type=kind, action="append", metavar=name.upper(), help=text)
+    for name, key, kind in (("ratio", "ratios", float), ("criterion", "criteria", str)):
+        text = f"repeatable (default: {', '.join(map(str, RepairSettings.model_fields[key].default))})"
+        parser.add_argument(f"--{name}", dest=key, type=kind, action="append", metavar=name.upper(), help=text)
     program.add_device(parser)
     parser.add_argument("--out", type=Path, required=True, help="new or empty folder")
     return parser.parse_args()

@@ -10,9 +10,9 @@ and the model is written only with --save-model. --level-map FILE writes, with o
 restores each parameter: a safetensors file with one byte per parameter of the region, the place (from 0) of the
 smallest such ratio in the metadata's list `ratios`, 255 for none.
 
---order shrink is no order but its control: the whole region is interpolated towards the base, so far that as much of
-the sum of squared changes is undone as by restoring --ratio percent in the order `relative` (whose --changes it takes).
-With --facts, summary.json says how much of the change was undone: of elements, of the sums of |s - p| / |p|, |s - p|
+--criterion interpolation is the control: the whole region moves towards the base (WiSE-FT), as far as reverts as much
+of the sum of squared changes as restoring --ratio percent by `relative` does (whose --changes it takes).
+With --facts, summary.json says how much of the change was reverted: of elements, of the sums of |s - p| / |p|, |s - p|
 and (s - p)^2, and the distance to the base that remains.
 """
 
@@ -31,7 +31,7 @@ from sftlens.errors import ConfigError, DataError
 from sftlens.models.checkpoints import load_model, load_tokenizer, open_tensors
 from sftlens.restoration import criteria, interpolation, reverted, topk
 from sftlens.restoration.apply import Method, Restorer
-from sftlens.restoration.card import card, shrunk
+from sftlens.restoration.card import card, interpolated
 from sftlens.restoration.export import check_file, check_levels, check_out, save_levels, save_restored
 from sftlens.restoration.pairs import Pair
 from sftlens.runtime import provenance
@@ -40,8 +40,8 @@ from sftlens.runtime.progress import bar
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-USED = {"relative": {"epsilon"}, "bottom": {"epsilon"}, "random": {"seed"}, "shrink": {"epsilon", "seed"}}
-"""Settings that an order depends on."""
+USED = {"relative": {"epsilon"}, "bottom": {"epsilon"}, "random": {"seed"}, "interpolation": {"epsilon", "seed"}}
+"""Settings that a criterion depends on."""
 
 
 def arguments() -> argparse.Namespace:
@@ -50,8 +50,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("base", type=Path, help="pre-trained model")
     parser.add_argument("finetuned", type=Path, help="model fine-tuned from it")
     parser.add_argument("--ratio", type=float, action="append", required=True, help="k in percent; repeatable")
-    known = ", ".join([*criteria.ORDERS, interpolation.NAME])
-    parser.add_argument("--order", default="relative", help=f"one of {known}")
+    known = ", ".join([*criteria.CRITERIA, interpolation.NAME])
+    parser.add_argument("--criterion", default="relative", help=f"one of {known}")
     parser.add_argument("--region", default="transformer", help="parameters that are ranked and restored")
     parser.add_argument("--changes", type=Path, help="folder made by scripts/changes.py: saves one pass")
     parser.add_argument("--facts", type=Path, help="facts with buckets (mastery.parquet): evaluate on them")
@@ -85,9 +85,9 @@ class Job:
         self.saves = args.save_model or args.facts is None
         base, finetuned = open_tensors(args.base), open_tensors(args.finetuned)
         self.check([base.folder, finetuned.folder])
-        self.shrinks = args.order == interpolation.NAME
-        self.ranking = interpolation.EQUAL_TO if self.shrinks else args.order
-        self.order = criteria.make(self.ranking, self.settings)
+        self.interpolates = args.criterion == interpolation.NAME
+        self.ranking = interpolation.EQUAL_TO if self.interpolates else args.criterion
+        self.criterion = criteria.make(self.ranking, self.settings)
         self.progress = bar(description="restore", unit="element")
         self.pair = Pair(base, finetuned, args.region, progress=self.progress.update)
         self.facts, self.train = program.asked(args)
@@ -100,8 +100,8 @@ class Job:
             if self.args.out:
                 check_out(self.out(ratio), models, whole=self.saves)
         if self.args.level_map:
-            if self.args.order == interpolation.NAME:
-                raise ConfigError(f"--level-map: --order {interpolation.NAME} restores no single parameter")
+            if self.args.criterion == interpolation.NAME:
+                raise ConfigError(f"--level-map: --criterion {interpolation.NAME} restores no single parameter")
             check_levels(self.ratios)
             check_file(self.args.level_map, models)
         if not (self.args.out or self.args.level_map):
@@ -115,18 +115,18 @@ class Job:
     def cuts(self) -> dict[float, topk.Cut]:
         """The cut of each ratio."""
         if given := self.args.changes:
-            found = topk.cuts(self.pair, self.order, read_histogram(given), self.ratios)
+            found = topk.cuts(self.pair, self.criterion, read_histogram(given), self.ratios)
         else:
-            found = topk.select(self.pair, self.order, self.ratios)
+            found = topk.select(self.pair, self.criterion, self.ratios)
         return {cut.ratio: cut for cut in found}
 
     def method(self, ratio: float) -> Method:
         """Return what is done at one ratio."""
-        restorer = Restorer(self.pair, self.order, self.cuts[ratio])
-        if not self.shrinks:
+        restorer = Restorer(self.pair, self.criterion, self.cuts[ratio])
+        if not self.interpolates:
             return restorer
         alpha = interpolation.factor(self.pair, reverted.measure(restorer, self.settings.epsilon))
-        return interpolation.Shrinker(self.pair, alpha, self.settings.seed)
+        return interpolation.Interpolation(self.pair, alpha, self.settings.seed)
 
     def compute(self, ratio: float, folder: Path) -> None:
         """Fill `folder` with the results of one ratio: `model/`, or answers.parquet and summary.json."""
@@ -140,7 +140,7 @@ class Job:
             tokenizer = load_tokenizer(self.args.finetuned, self.args.bos)
             metrics = self.evaluate(model, tokenizer, folder, of=self.content(ratio))
             metrics += reverted.measure(method, self.settings.epsilon).metrics(self.pair.elements())
-        where = {"order": self.args.order, "region": self.args.region, "ratio": ratio}
+        where = {"criterion": self.args.criterion, "region": self.args.region, "ratio": ratio}
         summary = provenance.summary(
             "restore",
             settings=self.depends(ratio),
@@ -162,28 +162,29 @@ class Job:
 
     def content(self, ratio: float) -> str:
         """Return what stands for the content of the restored model."""
-        names = (self.inputs["base"], self.inputs["finetuned"], self.args.order, self.args.region)
+        named = interpolation.STREAM if self.interpolates else self.args.criterion
+        names = (self.inputs["base"], self.inputs["finetuned"], named, self.args.region)
         return " ".join([*names, f"{ratio:g}", str(self.settings.seed)])
 
     def card(self, method: Method, ratio: float) -> str:
         """Return the model card of one ratio."""
-        used = self.settings.model_dump(include=USED.get(self.args.order, set()))
-        where = {"order": self.ranking, "region": self.args.region}
-        if isinstance(method, interpolation.Shrinker):
-            return shrunk(method.alpha, ratio, self.pair.elements(), **where, inputs=self.inputs, settings=used)
+        used = self.settings.model_dump(include=USED.get(self.args.criterion, set()))
+        where = {"criterion": self.ranking, "region": self.args.region}
+        if isinstance(method, interpolation.Interpolation):
+            return interpolated(method.alpha, ratio, self.pair.elements(), **where, inputs=self.inputs, settings=used)
         return card(self.cuts[ratio], self.pair.elements(), **where, inputs=self.inputs, settings=used)
 
     def save_levels(self, folder: Path) -> None:
         """Write the level map into `folder`."""
-        metadata = {"order": self.args.order, "region": self.args.region, "format": "pt"}
+        metadata = {"criterion": self.args.criterion, "region": self.args.region, "format": "pt"}
         metadata |= {name: self.inputs[name] for name in ("base", "finetuned")}
         ascending = [self.cuts[ratio] for ratio in self.ratios]
-        save_levels(self.pair, self.order, ascending, metadata, folder / "levels")
+        save_levels(self.pair, self.criterion, ascending, metadata, folder / "levels")
 
     def described(self, method: Method, cut: topk.Cut) -> dict[str, object]:
         """Return what a method did, for the summary."""
-        if isinstance(method, interpolation.Shrinker):
-            return {"shrink": {"elements": self.pair.elements(), "alpha": method.alpha}}
+        if isinstance(method, interpolation.Interpolation):
+            return {"interpolation": {"elements": self.pair.elements(), "alpha": method.alpha}}
         found = {
             "elements": self.pair.elements(),
             "restored": cut.elements,
@@ -194,7 +195,7 @@ class Job:
 
     def depends(self, ratio: float) -> dict[str, object]:
         """Return the settings that the result of one ratio depends on."""
-        axes = {"order": self.args.order, "region": self.args.region, "ratio": ratio}
+        axes = {"criterion": self.args.criterion, "region": self.args.region, "ratio": ratio}
         asked = {"bos": self.args.bos, "scale": self.args.scale, "model": self.saves}
         answering = self.answering.model_dump(exclude={"batch_tokens"})
         return {**axes, **asked, **self.settings.model_dump(), **answering, **program.reprobing_settings(self.args)}
@@ -202,7 +203,7 @@ class Job:
     def run(self) -> None:
         """Make the results of each ratio, and the level map."""
         if self.args.level_map:
-            axes = {"order": self.args.order, "region": self.args.region, "ratios": self.ratios}
+            axes = {"criterion": self.args.criterion, "region": self.args.region, "ratios": self.ratios}
             program.stage(
                 self.args,
                 "levels",

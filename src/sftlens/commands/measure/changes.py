@@ -1,11 +1,12 @@
 """Measure what fine-tuning changed, where, and how concentrated the change is (paper Tables 3, 9 and 10).
 
-    python scripts/changes.py BASE FINETUNED --out DIR [--order relative] [--region transformer]
+    python scripts/changes.py BASE FINETUNED --out DIR [--criterion relative] [--region transformer]
 
 BASE and FINETUNED are Hugging Face folders or base.json pointers. Writes DIR/summary.json, DIR/tensors.parquet
 and DIR/histogram.parquet. The rows of tensors.parquet are tensors: unchanged elements, sums of the change, how many
-elements are among the first 1 to 60 % of the order; columns `null_`, if the changes were permuted within each tensor.
-The histogram of the order's keys lets scripts/restore.py --changes DIR find the cut of any ratio with one pass less.
+elements are among the first 1 to 60 % by the criterion; columns `null_`, if the changes were permuted within each
+tensor.
+The histogram of the criterion's keys saves scripts/restore.py --changes DIR one pass over the models.
 """
 
 import argparse
@@ -35,18 +36,20 @@ def arguments() -> argparse.Namespace:
     parser = program.parser(__doc__, RestorationSettings)
     parser.add_argument("base", type=Path, help="pre-trained model")
     parser.add_argument("finetuned", type=Path, help="model fine-tuned from it")
-    parser.add_argument("--order", default="relative", help=f"one of {', '.join(criteria.ORDERS)}")
+    parser.add_argument("--criterion", default="relative", help=f"one of {', '.join(criteria.CRITERIA)}")
     parser.add_argument("--region", default="transformer", help="parameters that are ranked")
     parser.add_argument("--out", type=Path, required=True, help="folder for the three files")
     return parser.parse_args()
 
 
-def measure(pair: Pair, order: criteria.Order, settings: RestorationSettings, folder: Path) -> list[dict[str, object]]:
+def measure(
+    pair: Pair, criterion: criteria.Criterion, settings: RestorationSettings, folder: Path
+) -> list[dict[str, object]]:
     """Write tensors.parquet and histogram.parquet; return the rows of metrics."""
-    counts = topk.histogram(pair, order)
-    cuts = topk.cuts(pair, order, counts, concentration.RATIOS)
-    found = concentration.measure(pair, order, cuts, settings.epsilon)
-    null = permutation_null.measure(pair, order, concentration.RATIOS, settings.epsilon, settings.seed)
+    counts = topk.histogram(pair, criterion)
+    cuts = topk.cuts(pair, criterion, counts, concentration.RATIOS)
+    found = concentration.measure(pair, criterion, cuts, settings.epsilon)
+    null = permutation_null.measure(pair, criterion, concentration.RATIOS, settings.epsilon, settings.seed)
     tensors = found.tensors.join(null.tensors.drop(columns="name").add_prefix(by_layer.NULL))
     files.write_parquet(folder / "tensors.parquet", tensors)
     bins = np.flatnonzero(counts)
@@ -68,16 +71,16 @@ def main() -> None:
     settings = program.settings(args, RestorationSettings)
     base, finetuned = open_tensors(args.base), open_tensors(args.finetuned)
     check_out(args.out, [base.folder, finetuned.folder])
-    order = criteria.make(args.order, settings)
+    criterion = criteria.make(args.criterion, settings)
     progress = bar(description="changes", unit="element")
     pair = Pair(base, finetuned, args.region, progress=progress.update)
     progress.reset(total=PASSES * pair.elements())
     inputs = program.contents(args, "base", "finetuned")
-    where = {"order": args.order, "region": args.region}
+    where = {"criterion": args.criterion, "region": args.region}
     depends = {**where, "epsilon": settings.epsilon, "seed": settings.seed}
 
     def compute(folder: Path) -> None:
-        metrics = [{**where, **row} for row in measure(pair, order, settings, folder)]
+        metrics = [{**where, **row} for row in measure(pair, criterion, settings, folder)]
         summary = provenance.summary(
             "changes",
             settings=depends,

@@ -19,18 +19,19 @@ from sftlens.repair.inputs.chat import Prompting
 from sftlens.repair.inputs.halves import CHOOSING
 from sftlens.repair.measure import answers, fewshot_mastery, first_token_kl
 from sftlens.repair.measure.models import BASE, FINETUNED, Models, Who
+from sftlens.restoration.interpolation import NAME, STREAM
 from sftlens.runtime import stages
 from sftlens.runtime.result_version import RESULT_VERSION
 from sftlens.runtime.stages import Stage
 
-FACTS, TASK, UNDONE, MASTERY, FIRST, KL = (
-    "facts.parquet", "task.parquet", "undone.json", "mastery.parquet", "first.parquet", "kl.parquet"
+FACTS, TASK, REVERTED, MASTERY, FIRST, KL = (
+    "facts.parquet", "task.parquet", "reverted.json", "mastery.parquet", "first.parquet", "kl.parquet"
 )  # fmt: skip
 STAGES = {
     "mastery": "mastery of every fact",
     "again": "mastery of a sample, measured again",
     "answers": "answers to the questions, and the task",
-    "undone": "how much of the change it undoes",
+    "reverted": "how much of the change it reverts",
     "first": "first tokens of the answers",
     "kl": "divergence at the first token",
 }
@@ -85,13 +86,13 @@ class Measurer:
         table = None if self.asked.tasks is None else files.read_parquet(done / TASK)
         return files.read_parquet(done / FACTS), table
 
-    def undone(self, candidate: Candidate) -> dict[str, float]:
-        """Return which shares of the change a setting undoes (`undone.Undone`)."""
+    def reverted(self, candidate: Candidate) -> dict[str, float]:
+        """Return which shares of the change a setting reverts (`reverted.Reverted`)."""
 
         def compute(folder: Path) -> None:
-            files.write_json(folder / UNDONE, asdict(self.models.methods.undone(candidate)))
+            files.write_json(folder / REVERTED, asdict(self.models.methods.reverted(candidate)))
 
-        shares: dict[str, float] = files.read_json(self._done("undone", candidate, compute, {}) / UNDONE)
+        shares: dict[str, float] = files.read_json(self._done("reverted", candidate, compute, {}) / REVERTED)
         return shares
 
     def first(self) -> pd.DataFrame:
@@ -173,7 +174,8 @@ class Measurer:
         if not isinstance(who, Candidate):
             return self.identities[who]
         settings = self.asked.settings
-        how = f"{who.order} {settings.region} {who.ratio:g} {settings.epsilon} {settings.seed}"
+        named = STREAM if who.criterion == NAME else who.criterion
+        how = f"{named} {settings.region} {who.ratio:g} {settings.epsilon} {settings.seed}"
         return f"{self.identities[BASE]} {self.identities[FINETUNED]} {how}"
 
     def _questions(self) -> dict[str, Any]:

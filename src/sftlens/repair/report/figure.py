@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from sftlens.files import atomic_path
 
-_ORDERS = {"relative": ("#0072b2", "o"), "absolute": ("#d55e00", "s"), "shrink": ("#6e6e6e", "^")}
+_CRITERIA = {"relative": ("#0072b2", "o"), "absolute": ("#d55e00", "s"), "interpolation": ("#6e6e6e", "^")}
 _NARROWEST = 2.0
 """Points that the horizontal axis reaches to either side at least."""
 _STYLE: dict[Any, Any] = {
@@ -28,15 +28,15 @@ def draw(trade_off: pd.DataFrame, half: str, tolerance: float, task: str) -> Fig
         tolerance: what the task's score may cost, a share.
         task: what the horizontal axis measures.
     """
-    table = trade_off[(trade_off["half"] == half) & trade_off["order"].isin(list(_ORDERS))]
+    table = trade_off[(trade_off["half"] == half) & trade_off["criterion"].isin(list(_CRITERIA))]
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(6.4, 4.6), layout="constrained")
         axes = figure.add_subplot()
         axes.axhline(0, color="#bbbbbb", linewidth=0.8)
         axes.axvline(0, color="#bbbbbb", linewidth=0.8)
         axes.plot(0, 0, "*", color="black", markersize=13, zorder=6, label="fine-tuned model, left alone")
-        for order, part in table.groupby("order", sort=False):
-            _line(axes, str(order), part.sort_values("ratio"))
+        for criterion, part in table.groupby("criterion", sort=False):
+            _line(axes, str(criterion), part.sort_values("ratio"))
         for _, row in table[table["chosen"]].iterrows():
             axes.plot(100 * row["change"], 100 * row["gain"], "o", markersize=17, markerfacecolor="none",
                       markeredgecolor="#009e73", markeredgewidth=2.2, zorder=7, label="chosen")  # fmt: skip
@@ -48,8 +48,8 @@ def draw(trade_off: pd.DataFrame, half: str, tolerance: float, task: str) -> Fig
     return figure
 
 
-def _line(axes: Axes, order: str, part: pd.DataFrame) -> None:
-    colour, marker = _ORDERS[order]
+def _line(axes: Axes, criterion: str, part: pd.DataFrame) -> None:
+    colour, marker = _CRITERIA[criterion]
     x, y = 100 * part["change"], 100 * part["gain"]
     axes.plot([0, *x], [0, *y], color=colour, linewidth=1, alpha=0.45, zorder=2)
     errors: dict[str, Any] = {
@@ -57,7 +57,7 @@ def _line(axes: Axes, order: str, part: pd.DataFrame) -> None:
         for name, value in (("xerr", "change"), ("yerr", "gain"))
     }
     axes.errorbar(x, y, **errors, fmt="none", ecolor=colour, elinewidth=0.9, alpha=0.3, zorder=3)
-    axes.plot(x, y, marker, color=colour, markeredgecolor="white", markersize=7, zorder=5, label=order)
+    axes.plot(x, y, marker, color=colour, markeredgecolor="white", markersize=7, zorder=5, label=criterion)
     for _, row in part.iterrows():
         place = (100 * row["change"], 100 * row["gain"])
         axes.annotate(f"{row['ratio']:g} %", place, (6, 5), textcoords="offset points", fontsize=7, color=colour)

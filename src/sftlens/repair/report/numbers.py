@@ -27,24 +27,24 @@ def label(who: Who) -> str:
 def trade_off(found: Found) -> pd.DataFrame:
     """Return one row for each setting and half: means, paired differences from the fine-tuned model, and the verdict.
 
-    `facts`, `task` are shares; `gain` and `change` their differences with 95 % intervals; `undone_d2` the share of the
-    sum of squared changes undone. The base is there too, as `order` base.
+    `facts`, `task` are shares; `gain` and `change` their differences with 95 % intervals; `reverted_d2` the share of
+    the sum of squared changes reverted. The base is there too, as `criterion` base.
     """
     return pd.DataFrame([_setting(found, half, who) for half in found.compared for who in found.compared[half]])
 
 
 def _setting(found: Found, half: str, who: Who) -> dict[str, Any]:
     seen, settings = found.compared[half][who], found.asked.settings
-    order, ratio, undone = who, np.nan, 1.0
+    criterion, ratio, reverted = who, np.nan, 1.0
     if isinstance(who, Candidate):
-        order, ratio, undone = who.order, who.ratio, found.undone[who]["sum_d2"]
+        criterion, ratio, reverted = who.criterion, who.ratio, found.reverted[who]["sum_d2"]
     return {
-        "order": order, "ratio": ratio, "half": half,
+        "criterion": criterion, "ratio": ratio, "half": half,
         "facts": seen.facts.mean, "gain": seen.facts.value, "gain_low": seen.facts.low, "gain_high": seen.facts.high,
         "facts_n": seen.facts.n,
         "task": seen.task.mean, "change": seen.task.value, "change_low": seen.task.low, "change_high": seen.task.high,
         "task_n": seen.task.n,
-        "undone_d2": undone,
+        "reverted_d2": reverted,
         "gains": seen.gains(), "keeps_task": seen.keeps_task(settings.tolerance), "chosen": who == found.chosen,
     }  # fmt: skip
 

@@ -78,7 +78,7 @@ def write(
         metrics=rows,
         outcome={
             "written": chosen is not None,
-            "order": chosen.order if chosen else None,
+            "criterion": chosen.criterion if chosen else None,
             "ratio": chosen.ratio if chosen else None,
             "confirmed": found.confirmed,
             "sentence": wording.outcome(found),

@@ -115,15 +115,15 @@ def _points(row: pd.Series) -> str:
 
 def _trade_off(found: Found) -> str:
     table = numbers.trade_off(found)
-    halves = [table[table["half"] == half].set_index(["order", "ratio"]) for half in (CHOOSING, REPORTING)]
-    order = [key for key in halves[0].index if key[0] != BASE] + [key for key in halves[0].index if key[0] == BASE]
+    halves = [table[table["half"] == half].set_index(["criterion", "ratio"]) for half in (CHOOSING, REPORTING)]
+    rows = [key for key in halves[0].index if key[0] != BASE] + [key for key in halves[0].index if key[0] == BASE]
     body = []
-    for name, ratio in order:
+    for name, ratio in rows:
         places = [half.loc[[(name, ratio)]].iloc[0] for half in halves]
         label = name if pd.isna(ratio) else f"{name} {ratio:g} %"
         cells = [_signed(row, what) for row in places for what in ("gain", "change")]
         body.append(
-            ([escape(label), f"{100 * places[0]['undone_d2']:.1f}", *cells], "chosen" if places[0]["chosen"] else "")
+            ([escape(label), f"{100 * places[0]['reverted_d2']:.1f}", *cells], "chosen" if places[0]["chosen"] else "")
         )
     heads = ("setting", "sum d² %", "facts, choosing", "task, choosing", "facts, reporting", "task, reporting")
     return _grid(heads, body)

@@ -11,8 +11,8 @@ from sftlens.repair.measure.fewshot_mastery import LABEL
 from sftlens.repair.report import numbers
 from sftlens.repair.search import Found
 from sftlens.restoration.apply import Restorer
-from sftlens.restoration.card import card, shrunk
-from sftlens.restoration.interpolation import EQUAL_TO, Shrinker
+from sftlens.restoration.card import card, interpolated
+from sftlens.restoration.interpolation import EQUAL_TO, Interpolation
 
 NOTHING = "Nothing was repaired: no setting beats leaving the fine-tuned model alone."
 NO_TASK = "No task was given, so nothing here says whether what the model was fine-tuned for survives."
@@ -91,16 +91,23 @@ def model_card(found: Found, methods: Methods, inputs: Mapping[str, str]) -> str
         return EMPTY.format(**said)
     method, settings = methods.of(found.chosen), found.asked.settings
     elements, where = methods.pair.elements(), {"region": settings.region}
-    if isinstance(method, Shrinker):
+    if isinstance(method, Interpolation):
         used = {"epsilon": settings.epsilon, "seed": settings.seed}
-        text = shrunk(method.alpha, found.chosen.ratio, elements, order=EQUAL_TO, **where, inputs=inputs, settings=used)
+        text = interpolated(
+            method.alpha, found.chosen.ratio, elements, criterion=EQUAL_TO, **where, inputs=inputs, settings=used
+        )
     else:
         assert isinstance(method, Restorer)
         text = card(
-            method.cut, elements, order=found.chosen.order, **where, inputs=inputs, settings=_used(found, settings)
+            method.cut,
+            elements,
+            criterion=found.chosen.criterion,
+            **where,
+            inputs=inputs,
+            settings=_used(found, settings),
         )
     return text + CHOICE.format(**said)
 
 
 def _used(found: Found, settings: RepairSettings) -> dict[str, object]:
-    return {"epsilon": settings.epsilon} if found.chosen and found.chosen.order == EQUAL_TO else {}
+    return {"epsilon": settings.epsilon} if found.chosen and found.chosen.criterion == EQUAL_TO else {}

@@ -6,28 +6,28 @@ from collections.abc import Callable
 from sftlens.config.restoration import RestorationSettings
 from sftlens.errors import ConfigError
 from sftlens.restoration.criteria import absolute, bottom, random, relative, smallest
-from sftlens.restoration.criteria.base import Order
+from sftlens.restoration.criteria.base import Criterion
 
-__all__ = ["ORDERS", "Order", "description", "make"]
+__all__ = ["CRITERIA", "Criterion", "description", "make"]
 
-ORDERS: dict[str, Callable[[RestorationSettings], Order]] = {
+CRITERIA: dict[str, Callable[[RestorationSettings], Criterion]] = {
     "relative": relative.make,
     "absolute": absolute.make,
     "random": random.make,
     "bottom": bottom.make,
     "smallest": smallest.make,
 }
-"""Every order by its name: settings -> order."""
+"""Every criterion by its name: settings -> criterion."""
 
 
-def make(name: str, settings: RestorationSettings) -> Order:
-    """Return the order called `name`. Raises ConfigError, with the list of orders, for any other name."""
-    if name not in ORDERS:
-        raise ConfigError(f"order {name!r} is unknown; choose one of: {', '.join(ORDERS)}")
-    return ORDERS[name](settings)
+def make(name: str, settings: RestorationSettings) -> Criterion:
+    """Return the criterion called `name`. Raises ConfigError, with the list of criteria, for any other name."""
+    if name not in CRITERIA:
+        raise ConfigError(f"criterion {name!r} is unknown; choose one of: {', '.join(CRITERIA)}")
+    return CRITERIA[name](settings)
 
 
 def description(name: str) -> str:
-    """Return what the order called `name` is, in one sentence: the first of its file."""
-    module = inspect.getmodule(ORDERS[name])
+    """Return what the criterion called `name` is, in one sentence: the first of its file."""
+    module = inspect.getmodule(CRITERIA[name])
     return (inspect.getdoc(module) or "").split("\n\n")[0].replace("\n", " ").rstrip(".")

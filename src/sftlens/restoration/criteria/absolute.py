@@ -6,13 +6,13 @@ What is kept of a fine-tuned model is chosen by it in TIES-merging (Yadav et al.
 from torch import Tensor
 
 from sftlens.config.restoration import RestorationSettings
-from sftlens.restoration.criteria.base import Order, descending
+from sftlens.restoration.criteria.base import Criterion, descending
 
 
-def make(settings: RestorationSettings) -> Order:
-    """Return the order `absolute`."""
+def make(settings: RestorationSettings) -> Criterion:
+    """Return the criterion `absolute`."""
 
-    def order(name: str, p: Tensor, s: Tensor, start: int = 0) -> Tensor:
+    def keys(name: str, p: Tensor, s: Tensor, start: int = 0) -> Tensor:
         return descending(s.sub_(p))
 
-    return order
+    return keys

@@ -1,4 +1,4 @@
-"""What an order is: one non-negative integer per element, the largest restored first."""
+"""What a criterion is: one non-negative integer per element, the largest restored first."""
 
 from typing import Protocol
 
@@ -9,7 +9,7 @@ ALL_BITS = 0x7FFFFFFF
 """Every bit but the sign: the keys exclusive-or this are in reverse order."""
 
 
-class Order(Protocol):
+class Criterion(Protocol):
     """Ranks elements without seeing the others, so that tensors can be read one piece at a time."""
 
     def __call__(self, name: str, p: Tensor, s: Tensor, start: int = 0) -> Tensor:

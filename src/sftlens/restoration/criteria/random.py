@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sftlens.config.restoration import RestorationSettings
-from sftlens.restoration.criteria.base import Order
+from sftlens.restoration.criteria.base import Criterion
 
 KEY_BITS = 31
 
@@ -53,10 +53,10 @@ def hashed(seed: int, name: str, start: int, number: int, device: torch.device) 
     return shifted(state, 64 - KEY_BITS, state).to(torch.int32)
 
 
-def make(settings: RestorationSettings) -> Order:
-    """Return the order `random` of `settings.seed`."""
+def make(settings: RestorationSettings) -> Criterion:
+    """Return the criterion `random` of `settings.seed`."""
 
-    def order(name: str, p: Tensor, s: Tensor, start: int = 0) -> Tensor:
+    def keys(name: str, p: Tensor, s: Tensor, start: int = 0) -> Tensor:
         return hashed(settings.seed, name, start, p.numel(), p.device)
 
-    return order
+    return keys

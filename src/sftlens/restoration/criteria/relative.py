@@ -1,10 +1,10 @@
-"""Largest relative change |s - p| / (|p| + epsilon) first: the paper's order (arXiv 2509.16596, section 6)."""
+"""Largest relative change |s - p| / (|p| + epsilon) first: the paper's criterion (arXiv 2509.16596, section 6)."""
 
 import torch
 from torch import Tensor
 
 from sftlens.config.restoration import RestorationSettings
-from sftlens.restoration.criteria.base import Order, descending
+from sftlens.restoration.criteria.base import Criterion, descending
 
 
 def relative_change(base: Tensor, finetuned: Tensor, epsilon: float) -> Tensor:
@@ -21,10 +21,10 @@ def _signed(p: Tensor, s: Tensor, epsilon: float) -> Tensor:
     return s.sub_(p).div_(p.abs_().add_(epsilon))
 
 
-def make(settings: RestorationSettings) -> Order:
-    """Return the order `relative`."""
+def make(settings: RestorationSettings) -> Criterion:
+    """Return the criterion `relative`."""
 
-    def order(name: str, p: Tensor, s: Tensor, start: int = 0) -> Tensor:
+    def keys(name: str, p: Tensor, s: Tensor, start: int = 0) -> Tensor:
         return descending(_signed(p, s, settings.epsilon))
 
-    return order
+    return keys
