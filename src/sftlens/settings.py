@@ -1,6 +1,24 @@
-"""The settings of each stage, one small file a stage, so that a job is given no others than its own."""
+"""The base of all settings, and how a path that a user gives is understood."""
 
-from pydantic import BaseModel, ConfigDict
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+SHIPPED = (Path(__file__).parent / "shipped" / "Snakefile").resolve().parent
+"""The folder of Snakefile, config/, profiles/, scripts/: in a clone its root, else inside of the installed package."""
+
+
+def found(path: str) -> str:
+    """Return a path with `~` expanded; one that exists only among the files that come with sftlens, with its place."""
+    path = os.path.expanduser(path)
+    shipped = path.startswith(("config/", "profiles/")) and not os.path.exists(path) and (SHIPPED / path).exists()
+    return str(SHIPPED / path) if shipped else path
+
+
+Location = Annotated[str, AfterValidator(found)]
+"""The type of a field that holds a path."""
 
 
 class Settings(BaseModel):

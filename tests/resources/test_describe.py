@@ -1,20 +1,19 @@
 """What jobs ask a cluster for: the arithmetic, and what a configuration turns it into."""
 
-from repository import ROOT
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 
-from sftlens.errors import ConfigError
+from repository import ROOT
 from sftlens.config import loading
-from sftlens.resources import memory, describe
-from sftlens.resources.requests import Resources
-from sftlens.synthetic.pretraining import make_model
 from sftlens.config.model import Geometry, PretrainingSettings
 from sftlens.config.training import FinetuneSettings
+from sftlens.errors import ConfigError
+from sftlens.resources import describe, memory
+from sftlens.resources.requests import Resources
+from sftlens.synthetic.pretraining import make_model
 
 DEMO = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
 PAPER = loading.load_file(ROOT / "config/paper.yaml")

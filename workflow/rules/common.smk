@@ -4,7 +4,9 @@ import shlex
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(workflow.basedir) / "src"))
+# This file's own place: the Snakefile that runs may be another, which uses this one as a module.
+ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))
 
 from sftlens.config import loading, mastery as probing
 from sftlens.dag import only, paths as grid_paths, repair_job
@@ -38,11 +40,15 @@ if CONFLICT:
         f"give this study another name (`study:`), or move {PATHS.root} away"
     )
 
+# Of a workflow that another one uses as a module, Snakemake runs no `onstart`.
+if Path(workflow.basedir).resolve() not in (ROOT, ROOT / "workflow"):
+    grid_paths.record(STUDY)
+
 CONDA = "conda" in str(workflow.deployment_settings.deployment_method).lower()
 # Through the environment, not the command lines: where a clone lies must not enter what a job depends on.
 # The interpreter that runs Snakemake also runs the jobs, unless they have environments of their own.
 PYTHON = "" if CONDA else f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
-SCRIPTS = shlex.quote(str(Path(workflow.basedir) / "scripts"))
+SCRIPTS = shlex.quote(str(ROOT / "scripts"))
 shell.prefix(f"set -euo pipefail; {PYTHON}export SCRIPTS={SCRIPTS}; ")
 
 CELL = f"{PATHS.root}/{{model}}/{{train_set}}/n{{scale}}/seed{{seed}}/{{strategy}}"

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from sftlens.settings import Settings
+from sftlens.settings import Location, Settings
 
 
 class Sample(Settings):
@@ -27,9 +27,9 @@ class FactsSettings(Settings):
 
     source: Literal["world", "entity_questions"] = "world"
     """`world` is the embedded invented world; `entity_questions` reads the published data set."""
-    path: str | None = None
+    path: Location | None = None
     """Folder or zip of EntityQuestions; unset: the environment variable ENTITY_QUESTIONS_DIR."""
-    aliases: str | None = None
+    aliases: Location | None = None
     """YAML file that maps an object to its other accepted names; unset: no aliases."""
     allow_unknown_aliases: bool = False
     """Accept aliases of names that answer no question of the data set (a file made for other questions too)."""

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from sftlens.settings import Settings
+from sftlens.settings import Location, Settings
 
 
 class Geometry(Settings):
@@ -48,7 +48,7 @@ class BaseSettings(Settings):
 
     source: Literal["pretrain", "path", "hub"] = "pretrain"
     """`pretrain` makes a tiny LLaMA here; `path` a Hugging Face folder, `hub` a model id and revision."""
-    path: str | None = None
+    path: Location | None = None
     """Folder (`source: path`) or model id (`source: hub`)."""
     revision: str | None = None
     """Commit of the hub id: 40 hexadecimal digits, so that a study never changes under your feet."""

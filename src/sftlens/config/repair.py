@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from sftlens.settings import Settings
+from sftlens.settings import Location, Settings
 
 
 class FewShotSettings(Settings):
@@ -70,15 +70,15 @@ class RepairSettings(Settings):
 class RepairStudy(RepairSettings):
     """A model that was fine-tuned elsewhere: where it lies, and what it is asked."""
 
-    base: str = "models/base"
+    base: Location = "models/base"
     """The pre-trained model: a Hugging Face folder."""
-    finetuned: str = "models/finetuned"
+    finetuned: Location = "models/finetuned"
     """The model fine-tuned from it, or a LoRA adapter of it (a folder with adapter_config.json)."""
-    facts: str = "facts.csv"
+    facts: Location = "facts.csv"
     """Questions and answers, CSV or JSON lines (docs/repair.md gives the columns)."""
-    task: str | None = None
+    task: Location | None = None
     """Examples of what it was fine-tuned for, JSON lines; unset: well-formed answers stand in for the task."""
-    templates: str | None = None
+    templates: Location | None = None
     """Completion templates (as config/relations.yaml) for facts with relation and subject; unset: few-shot mastery."""
     chat_template: bool = False
     """Ask with the fine-tuned tokenizer's own chat template."""

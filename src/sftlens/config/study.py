@@ -18,7 +18,7 @@ from sftlens.config.restoration import RestorationSettings
 from sftlens.config.template_choice import TemplateChoice
 from sftlens.config.training import FinetuneSettings
 from sftlens.config.world import WorldSettings
-from sftlens.settings import Settings
+from sftlens.settings import Location, Settings
 
 TrainSet = Literal["D0", "D1", "D2", "D3", "D4", "mixed"]
 Scale = int | Literal["all"]
@@ -45,9 +45,9 @@ class Model(BaseSettings):
 
     bos: Literal["require", "none"] = "require"
     """`require` refuses a tokenizer without BOS; `none` runs without one (Qwen)."""
-    templates: str | None = None
+    templates: Location | None = None
     """Completion templates for probing; unset: those of the study."""
-    mastery: str | None = None
+    mastery: Location | None = None
     """A finished mastery table (Parquet) to use instead of probing."""
     launch: Launch = Launch()
     """Nodes, GPUs and processes of its jobs."""
@@ -194,7 +194,7 @@ class Study(Settings):
     """The questions."""
     world: WorldSettings = WorldSettings()
     """The embedded world, and the corpus of a model that is pretrained here."""
-    templates: str = "config/relations.yaml"
+    templates: Location = Field("config/relations.yaml", validate_default=True)
     """Completion templates of every relation; any file of the same form."""
     template_choice: TemplateChoice = TemplateChoice()
     """Which of them probe a model that is pretrained here."""

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from sftlens.settings import Settings
+from sftlens.settings import Location, Settings
 
 
 class FinetuneSettings(Settings):
@@ -42,7 +42,7 @@ class FinetuneSettings(Settings):
     """Recompute activations in the backward pass to save memory."""
     offload: Literal["none", "optimizer", "parameters"] = "none"
     """What a GPU keeps in the main memory: optimiser and fp32 weights (ZeRO 1-3), also the weights (ZeRO 3)."""
-    deepspeed: str | None = None
+    deepspeed: Location | None = None
     """JSON file with further DeepSpeed options (config/deepspeed has some); what this table sets stays with it."""
     keep: Literal["checkpoints", "deltas", "none"] = "checkpoints"
     """Keep models whole, as lossless `deltas` from the base, or `none` once measured (later ratios train again)."""
