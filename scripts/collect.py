@@ -1,12 +1,10 @@
-"""The program `collect` (sftlens.commands.study.collect)."""
+"""`sftlens collect` from a clone that is not installed (sftlens.commands.study.collect)."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from sftlens.commands import program
-from sftlens.commands.study.collect import main
+from sftlens.cli import main
 
-if __name__ == "__main__":
-    program.run_and_leave(main)
+main("collect")

@@ -1,12 +1,10 @@
-"""The program `config-docs` (sftlens.commands.study.config_docs)."""
+"""`sftlens config-docs` from a clone that is not installed (sftlens.commands.study.config_docs)."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from sftlens.commands import program
-from sftlens.commands.study.config_docs import main
+from sftlens.cli import main
 
-if __name__ == "__main__":
-    program.run_and_leave(main)
+main("config_docs")

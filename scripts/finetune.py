@@ -1,12 +1,10 @@
-"""The program `finetune` (sftlens.commands.tune.finetune)."""
+"""`sftlens finetune` from a clone that is not installed (sftlens.commands.tune.finetune)."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from sftlens.commands import program
-from sftlens.commands.tune.finetune import main
+from sftlens.cli import main
 
-if __name__ == "__main__":
-    program.run_and_leave(main)
+main("finetune")

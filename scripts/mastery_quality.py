@@ -1,12 +1,10 @@
-"""The program `mastery-quality` (sftlens.commands.measure.mastery_quality)."""
+"""`sftlens mastery-quality` from a clone that is not installed (sftlens.commands.measure.mastery_quality)."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from sftlens.commands import program
-from sftlens.commands.measure.mastery_quality import main
+from sftlens.cli import main
 
-if __name__ == "__main__":
-    program.run_and_leave(main)
+main("mastery_quality")

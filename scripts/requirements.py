@@ -1,12 +1,10 @@
-"""The program `requirements` (sftlens.commands.study.requirements)."""
+"""`sftlens requirements` from a clone that is not installed (sftlens.commands.study.requirements)."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from sftlens.commands import program
-from sftlens.commands.study.requirements import main
+from sftlens.cli import main
 
-if __name__ == "__main__":
-    program.run_and_leave(main)
+main("requirements")

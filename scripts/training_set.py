@@ -1,12 +1,10 @@
-"""The program `training-set` (sftlens.commands.tune.training_set)."""
+"""`sftlens training-set` from a clone that is not installed (sftlens.commands.tune.training_set)."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from sftlens.commands import program
-from sftlens.commands.tune.training_set import main
+from sftlens.cli import main
 
-if __name__ == "__main__":
-    program.run_and_leave(main)
+main("training_set")

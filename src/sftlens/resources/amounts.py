@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 
-from sftlens.resources.memory import STORED, parameters
 from sftlens.config.study import Model, Study
 from sftlens.config.training import FinetuneSettings
+from sftlens.resources.memory import STORED, parameters
 
 TEMPLATES = 21
 """Completion templates of a relation."""

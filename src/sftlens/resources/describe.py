@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from sftlens.resources import time_limits, memory
-from sftlens.resources.requests import Resources
 from sftlens.config.study import Model, Study
+from sftlens.resources import memory, time_limits
+from sftlens.resources.requests import Resources
 
 HEADS = {
     "training": (

@@ -7,11 +7,11 @@ rule serves one node and many. All of it is overridden with `--set-resources RUL
 from collections.abc import Callable
 from typing import Any
 
-from sftlens.resources import time_limits, memory
-from sftlens.config.study import Model, Study
-from sftlens.config.model import Geometry
 from sftlens.config.launch import Launch
+from sftlens.config.model import Geometry
 from sftlens.config.repair import RepairStudy
+from sftlens.config.study import Model, Study
+from sftlens.resources import memory, time_limits
 
 Resource = Callable[..., Any]
 SMALL = 1.0 * memory.GB

@@ -6,11 +6,11 @@ is only a limit: Slurm starts short jobs earlier. `--set-resources RULE:runtime=
 
 from math import ceil
 
+from sftlens.config.study import Model, Study
+from sftlens.config.training import FinetuneSettings
 from sftlens.resources import amounts
 from sftlens.resources.amounts import TEMPLATES, questions
 from sftlens.resources.memory import STORED, parameters
-from sftlens.config.study import Model, Study
-from sftlens.config.training import FinetuneSettings
 
 READ, WRITTEN, DOWNLOADED = 0.5e9, 0.2e9, 0.05e9
 """Bytes a second of a shared file system, and of a download."""

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from sftlens import files
-from sftlens.errors import DataError
+from sftlens.config.study import Study
 from sftlens.dag.cells import Product
-from sftlens.results.collect import made
 from sftlens.dag.contrasts import Condition, conditions
 from sftlens.dag.paths import Paths
-from sftlens.config.study import Study
 from sftlens.data.buckets import BUCKETS
+from sftlens.errors import DataError
+from sftlens.results.collect import made
 
 ANSWERS = "answers.parquet"
 SPLITS = ("test", "testood")

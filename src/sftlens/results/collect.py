@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from sftlens.files import read_json
+from sftlens.config.study import Study
 from sftlens.dag.cells import Cell, Product, distinct
 from sftlens.dag.paths import Paths
-from sftlens.config.study import Study
+from sftlens.files import read_json
 
 COLUMNS = {
     "study": "str", "model": "str", "train_set": "str", "scale": "str", "seed": "int64", "strategy": "str",
