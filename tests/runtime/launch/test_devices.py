@@ -15,7 +15,7 @@ from sftlens.runtime.launch import lease
 
 JOB = """
 import sys, time
-from sftlens.launch import devices
+from sftlens.runtime.launch import devices
 held = devices.lease(int(sys.argv[1]))
 import os
 print(os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
