@@ -1,0 +1,150 @@
+"""The rooms of src/sftlens and the arrows between them, read off the imports.
+
+python docs/rooms.py          draw the rooms anew in docs/architecture.md
+python docs/rooms.py --check  exit 1 where the drawing is out of step, an arrow points upward, or a folder is too full
+"""
+
+import ast
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "src" / "sftlens"
+PAGE = ROOT / "docs" / "architecture.md"
+FROM, TO = "<!-- rooms -->", "<!-- end of rooms -->"
+MOST_FILES = 12
+
+LEVELS = (
+    ("errors", "settings", "registry", "files", "yaml_file"),
+    ("runtime", "statistics", "data"),
+    ("models",),
+    ("inference", "restoration", "synthetic"),
+    ("mastery", "strategies", "tasks"),
+    ("training", "evaluation", "changes"),
+    ("config",),
+    ("resources",),
+    ("dag",),
+    ("planning", "results"),
+    ("reporting",),
+    ("repair",),
+    ("commands", "cli", "__main__"),
+)
+"""The rooms from the bottom up: a room may import from its own level and below."""
+
+
+def arrows() -> Counter[tuple[str, str]]:
+    """Return how many imports lead from each module to each other one of sftlens, TYPE_CHECKING ones included."""
+    found: Counter[tuple[str, str]] = Counter()
+    for path in sorted(SOURCE.rglob("*.py")):
+        here = module_of(path)
+        for name in _imported(ast.parse(path.read_text(encoding="utf-8"))):
+            if (target := _module(name)) and target != here:
+                found[here, target] += 1
+    return found
+
+
+def module_of(path: Path) -> str:
+    """Return the dotted name of a file of the package, without `sftlens`."""
+    return ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+
+
+def room(module: str) -> str:
+    """Return the folder at the top that a module lies in, or the module itself."""
+    return module.partition(".")[0]
+
+
+def level(module: str) -> int:
+    """Return how high up the room of a module is. Raises KeyError for a room that no level names."""
+    return {name: i for i, names in enumerate(LEVELS) for name in names}[room(module)]
+
+
+def upward() -> list[tuple[str, str]]:
+    """Return the imports that lead from a lower room to a higher one."""
+    return [(here, there) for here, there in arrows() if level(there) > level(here)]
+
+
+def circles() -> list[list[str]]:
+    """Return the groups of modules that import one another in a circle."""
+    graph: dict[str, set[str]] = {}
+    for here, there in arrows():
+        graph.setdefault(here, set()).add(there)
+    reach = {name: _reached(graph, name) for name in graph}
+    return sorted({tuple(sorted(b for b in reach[a] if a in reach.get(b, ()))) for a in graph if a in reach[a]})  # type: ignore[arg-type]
+
+
+def too_full() -> list[str]:
+    """Return the folders of the package with more than MOST_FILES modules."""
+    folders = [SOURCE, *(path for path in SOURCE.rglob("*") if path.is_dir())]
+    return [str(folder) for folder in folders if len(list(folder.glob("*.py"))) > MOST_FILES]
+
+
+def drawing() -> str:
+    """Return the rooms and the arrows between them as a Mermaid diagram."""
+    between = Counter({(room(a), room(b)): 0 for a, b in arrows() if room(a) != room(b)})
+    for (a, b), count in arrows().items():
+        if room(a) != room(b):
+            between[room(a), room(b)] += count
+    folders = sorted({name for pair in between for name in pair if (SOURCE / name).is_dir()}, key=level)
+    lines = [f"    {name}[{name}: {len(list((SOURCE / name).rglob('*.py')))} files]" for name in folders]
+    lines += [f"    {a} --> {b}" for a, b in sorted(between) if a in folders and b in folders and not _implied(a, b, between)]
+    return "\n".join(["```mermaid", "flowchart BT", *lines, "```"])
+
+
+def _implied(a: str, b: str, between: Counter[tuple[str, str]]) -> bool:
+    """Whether a way through other rooms leads from `a` to `b` too: the drawing leaves such an arrow out."""
+    graph: dict[str, set[str]] = {}
+    for here, there in between:
+        if (here, there) != (a, b):
+            graph.setdefault(here, set()).add(there)
+    return b in _reached(graph, a)
+
+
+def _reached(graph: dict[str, set[str]], start: str) -> set[str]:
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        for name in graph.get(waiting.pop(), ()):
+            if name not in found:
+                found.add(name)
+                waiting.append(name)
+    return found
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _module(name: str) -> str | None:
+    """Return the module of sftlens that a dotted name lies in; None for other packages."""
+    parts = name.split(".")
+    if parts[0] != "sftlens":
+        return None
+    for count in range(len(parts), 1, -1):
+        path = SOURCE.joinpath(*parts[1:count])
+        if path.with_suffix(".py").is_file() or (path / "__init__.py").is_file():
+            return ".".join(parts[1:count])
+    return None
+
+
+def main() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    before, rest = page.split(FROM)
+    drawn = before + FROM + "\n" + drawing() + "\n" + TO + rest.split(TO)[1]
+    if "--check" not in sys.argv:
+        PAGE.write_text(drawn, encoding="utf-8")
+        return
+    faults = [f"{a} imports {b}, which is above it" for a, b in upward()]
+    faults += [f"imports in a circle: {', '.join(group)}" for group in circles()]
+    faults += [f"{folder} holds more than {MOST_FILES} modules" for folder in too_full()]
+    faults += ["docs/architecture.md is out of step: python docs/rooms.py"] if drawn != page else []
+    sys.exit("\n".join(faults) or None)
+
+
+if __name__ == "__main__":
+    main()
