@@ -30,7 +30,7 @@ ANSWERS = {
 """How the hub of these tests answers to a model id: status, and the header by which the real one says why."""
 FETCH = f"""
 import sys
-from sftlens import hub
+from sftlens.models import hub
 from sftlens.errors import ModelError
 for path in sys.argv[1:]:
     try:

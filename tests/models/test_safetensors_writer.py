@@ -65,7 +65,7 @@ def test_a_full_disk_is_named_and_leaves_no_half_file(tmp_path):
     code = f"""
 import resource, torch
 from pathlib import Path
-from sftlens.tensor_writing import TensorSpec, TensorWriter
+from sftlens.models.safetensors_writer import TensorSpec, TensorWriter
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
     with TensorWriter(Path({str(tmp_path / "file")!r}), [TensorSpec("x", (COUNT,), torch.uint8)]) as writer:
