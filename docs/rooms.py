@@ -88,7 +88,8 @@ def drawing() -> str:
             between[room(a), room(b)] += count
     folders = sorted({name for pair in between for name in pair if (SOURCE / name).is_dir()}, key=level)
     lines = [f"    {name}[{name}: {len(list((SOURCE / name).rglob('*.py')))} files]" for name in folders]
-    lines += [f"    {a} --> {b}" for a, b in sorted(between) if a in folders and b in folders and not _implied(a, b, between)]
+    drawn = [(a, b) for a, b in sorted(between) if a in folders and b in folders and not _implied(a, b, between)]
+    lines += [f"    {a} --> {b}" for a, b in drawn]
     return "\n".join(["```mermaid", "flowchart BT", *lines, "```"])
 
 
