@@ -9,9 +9,10 @@ import yaml
 from demo_study import DEMO, ROOT, changed, demo
 from dry_runs import planned, stats
 from sftlens.config import loading
-from sftlens.dag import cells, contrasts, jobs, paths, targets
+from sftlens.dag import cells, contrasts, jobs, recorded, targets
 from sftlens.dag.cells import Cell, Product
 from sftlens.dag.only import select
+from sftlens.dag.paths import Paths, options
 from sftlens.planning import job_list
 
 
@@ -106,13 +107,13 @@ def test_experiment_may_leave_out_the_base_model():
 )
 def test_path_of_a_product(product, path):
     study = demo()
-    assert paths.Paths(study).summary(product) == f"results/demo/{path}"
-    assert paths.Paths(study).log(product).startswith(f"results/demo/logs/{product.cell.path}/")
+    assert Paths(study).summary(product) == f"results/demo/{path}"
+    assert Paths(study).log(product).startswith(f"results/demo/logs/{product.cell.path}/")
 
 
 def test_products_have_paths_of_their_own(paper):
     found = cells.distinct(paper)
-    where = paths.Paths(paper)
+    where = Paths(paper)
     assert len({where.summary(product) for product in found}) == len(found)
     assert len({where.log(product) for product in found}) == len(found)
 
@@ -131,7 +132,7 @@ def test_products_have_paths_of_their_own(paper):
     ],
 )
 def test_studies_share_the_mastery_of_equal_settings(changes, same):
-    equal = paths.Paths(demo(**changes)).mastery("tiny") == paths.Paths(demo()).mastery("tiny")
+    equal = Paths(demo(**changes)).mastery("tiny") == Paths(demo()).mastery("tiny")
     assert equal is same
 
 
@@ -145,7 +146,7 @@ def test_studies_share_the_mastery_of_equal_settings(changes, same):
     ],
 )
 def test_quality_of_mastery_is_shared_and_its_settings_leave_mastery_alone(changes, same):
-    old, new = paths.Paths(demo()), paths.Paths(demo(**changes))
+    old, new = Paths(demo()), Paths(demo(**changes))
     product = Product("mastery_quality", Cell("tiny", "", "", 0, ""))
     assert (new.summary(product) == old.summary(product)) is same
     assert new.summary(product).startswith(new.mastery_folder("tiny") + "/quality-")
@@ -171,7 +172,7 @@ def test_exposure_is_drawn_only_where_the_text_was_written_here():
     ],
 )
 def test_study_may_grow(changes):
-    assert paths.conflict(demo(**changes), paths.snapshot(demo())) is None
+    assert recorded.conflict(demo(**changes), recorded.snapshot(demo())) is None
 
 
 @pytest.mark.parametrize(
@@ -189,19 +190,8 @@ def test_study_may_grow(changes):
     ],
 )
 def test_other_configuration_of_the_same_name_is_a_conflict(changes, place):
-    found = paths.conflict(demo(**changes), paths.snapshot(demo()))
+    found = recorded.conflict(demo(**changes), recorded.snapshot(demo()))
     assert found is not None and place in found
-
-
-def test_questions_named_later_are_no_conflict(monkeypatch, tmp_path):
-    monkeypatch.delenv("ENTITY_QUESTIONS_DIR", raising=False)
-    recorded = paths.snapshot(loading.load_file(ROOT / "config" / "paper.yaml"))
-    monkeypatch.setenv("ENTITY_QUESTIONS_DIR", str(tmp_path))
-    named = loading.load_file(ROOT / "config" / "paper.yaml")
-    assert paths.conflict(named, recorded) is None
-    monkeypatch.setenv("ENTITY_QUESTIONS_DIR", str(tmp_path / "other"))
-    other = loading.load_file(ROOT / "config" / "paper.yaml")
-    assert "facts.path" in (paths.conflict(other, paths.snapshot(named)) or "")
 
 
 def test_figures_and_tables_follow_the_experiments():
@@ -213,9 +203,9 @@ def test_figures_and_tables_follow_the_experiments():
 
 def test_options_of_a_script():
     study = demo(finetuning__gradient_checkpointing=True)
-    options = paths.options(study.finetuning, ["epochs", "gradient_checkpointing", "allow_smaller", "micro_batch_size"])
-    assert options == ["--epochs", "1", "--allow-smaller", "--gradient-checkpointing"]
-    assert paths.options(study.facts, ["remove_train_from_test"]) == ["--no-remove-train-from-test"]
+    given = options(study.finetuning, ["epochs", "gradient_checkpointing", "allow_smaller", "micro_batch_size"])
+    assert given == ["--epochs", "1", "--allow-smaller", "--gradient-checkpointing"]
+    assert options(study.facts, ["remove_train_from_test"]) == ["--no-remove-train-from-test"]
 
 
 @pytest.mark.parametrize("name", ["config", "paper"])

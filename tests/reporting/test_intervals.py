@@ -10,8 +10,9 @@ import pytest
 
 from script_calls import ok, refused
 from sftlens.config import loading
-from sftlens.dag import cells, contrasts, paths
+from sftlens.dag import cells, contrasts, recorded
 from sftlens.dag.contrasts import Condition
+from sftlens.dag.paths import Paths
 from sftlens.data.buckets import BUCKETS
 from sftlens.files import read_parquet, write_json, write_parquet
 from sftlens.reporting import intervals, report
@@ -29,7 +30,7 @@ CONFIG = {
     },
 }
 STUDY = loading.load(CONFIG)
-PATHS = paths.Paths(STUDY)
+PATHS = Paths(STUDY)
 
 
 def mastery(model: str) -> pd.DataFrame:
@@ -57,7 +58,7 @@ def answered(product: cells.Product) -> pd.DataFrame:
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a finished study."""
     monkeypatch.chdir(tmp_path)
-    paths.record(STUDY)
+    recorded.record(STUDY)
     for product in cells.distinct(STUDY):
         summary = Path(PATHS.summary(product))
         write_json(summary, {"metrics": []})

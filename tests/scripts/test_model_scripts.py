@@ -265,7 +265,9 @@ def test_a_pointer_names_an_existing_model_of_the_declared_shape(inputs: Path, t
     assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_changed_model_is_recorded_and_probed_anew(inputs: Path, tmp_path: Path) -> None:
+def test_a_changed_model_is_named_recorded_and_probed_anew(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shutil.copytree(inputs / "base", tmp_path / "model")
     pointer = ["--source", "path", "--path", tmp_path / "model", "--geometry", json.dumps(GEOMETRY)]
 
@@ -276,15 +278,19 @@ def test_a_changed_model_is_recorded_and_probed_anew(inputs: Path, tmp_path: Pat
         return read_json(tmp_path / "m.json")["inputs"], pd.read_parquet(tmp_path / "m.parquet")["hits"].sum()
 
     first = probe()
+    (tmp_path / "model").rename(tmp_path / "moved")
+    pointer[3] = tmp_path / "moved"
     assert probe() == first
     assert len(list((tmp_path / "state").glob("mastery-*"))) == 1
-    weights = tmp_path / "model" / "model.safetensors"
+    assert "another model" not in capsys.readouterr().err
+    weights = tmp_path / "moved" / "model.safetensors"
     tensors = load_file(weights)
     tensors["lm_head.weight"] = torch.zeros_like(tensors["lm_head.weight"])
     save_file(tensors, weights, {"format": "pt"})
     later = weights.stat().st_mtime + 60
     os.utime(weights, (later, later))
     assert probe()[0] != first[0]
+    assert f"base at {tmp_path / 'moved'} is another model" in capsys.readouterr().err
     assert len(list((tmp_path / "state").glob("mastery-*"))) == 2
     recorded = read_json(tmp_path / "base" / "base.json")["files"]
     assert recorded["model.safetensors"]["sha256"] == sha256(weights)

@@ -5,7 +5,7 @@ rule base:
     input:
         JOBS.corpus,
     output:
-        f"{grid_paths.RESULTS}/models/{{model}}/base-{{key}}/base.json",
+        f"{recorded.RESULTS}/models/{{model}}/base-{{key}}/base.json",
     log:
         f"{LOGS}/{{model}}/base-{{key}}.log",
     benchmark:
@@ -33,7 +33,7 @@ if any(entry.source == "pretrain" for entry in STUDY.models.values()):
             templates=STUDY.templates,
             world=PATHS.world,
         output:
-            f"{grid_paths.RESULTS}/models/{{model}}/base-{{key}}/templates-{{choice}}.yaml",
+            f"{recorded.RESULTS}/models/{{model}}/base-{{key}}/templates-{{choice}}.yaml",
         log:
             f"{LOGS}/{{model}}/templates-{{key}}-{{choice}}.log",
         benchmark:

@@ -9,7 +9,7 @@ ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).resolve(
 sys.path.insert(0, str(ROOT / "src"))
 
 from sftlens.config import loading, mastery as probing
-from sftlens.dag import only, paths as grid_paths, repair_job
+from sftlens.dag import only, paths as grid_paths, recorded, repair_job
 from sftlens.dag.jobs import Jobs
 from sftlens.errors import SftlensError, explained
 from sftlens.planning import job_list, plan
@@ -26,14 +26,14 @@ try:
     STUDY = loading.load(config, SOURCES)
     ASKED = only.select(STUDY, ONLY)
     deepspeed_config.check(STUDY.finetuning)
-    RECORDED = grid_paths.read_snapshot(Path(grid_paths.Paths(STUDY).root))
+    RECORDED = recorded.read_snapshot(Path(grid_paths.Paths(STUDY).root))
 except SftlensError as error:
     sys.exit(f"error: {error}")
 
 JOBS = Jobs(STUDY)
 PATHS = JOBS.paths
 
-CONFLICT = grid_paths.conflict(STUDY, RECORDED) if RECORDED else None
+CONFLICT = recorded.conflict(STUDY, RECORDED, recorded.read_data(Path(PATHS.root))) if RECORDED else None
 if CONFLICT:
     sys.exit(
         f"error: {PATHS.root} was made by another configuration: {CONFLICT} (in {SOURCES}); "
@@ -42,14 +42,15 @@ if CONFLICT:
 
 # Of a workflow that another one uses as a module, Snakemake runs no `onstart`.
 if Path(workflow.basedir).resolve() not in (ROOT, ROOT / "workflow"):
-    grid_paths.record(STUDY)
+    recorded.record(STUDY)
 
 CONDA = "conda" in str(workflow.deployment_settings.deployment_method).lower()
-# Through the environment, not the command lines: where a clone lies must not enter what a job depends on.
+# Through the environment, not the command lines: where a clone or its data lie must not enter what a job depends on.
 # The interpreter that runs Snakemake also runs the jobs, unless they have environments of their own.
 PYTHON = "" if CONDA else f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
 SCRIPTS = shlex.quote(str(ROOT / "scripts"))
-shell.prefix(f"set -euo pipefail; {PYTHON}export SCRIPTS={SCRIPTS}; ")
+DATA = f"export ENTITY_QUESTIONS_DIR={shlex.quote(STUDY.facts.path)}; " if STUDY.facts.path else ""
+shell.prefix(f"set -euo pipefail; {PYTHON}{DATA}export SCRIPTS={SCRIPTS}; ")
 
 CELL = f"{PATHS.root}/{{model}}/{{train_set}}/n{{scale}}/seed{{seed}}/{{strategy}}"
 LOGS = f"{PATHS.root}/logs"
@@ -68,7 +69,7 @@ onstart:
         workflow.scheduler.job_rate_limiter = None
     if set(workflow.dag_settings.targets) not in ({"cells"}, {"plan"}):
         try:
-            grid_paths.record(STUDY)
+            recorded.record(STUDY)
         except OSError as error:
             sys.exit(f"error: {explained(error) or error}")
 

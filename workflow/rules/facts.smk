@@ -17,7 +17,6 @@ if STUDY.facts.source == "world" or any(entry.source == "pretrain" for entry in 
             **JOBS.resources.small(),
         params:
             options=grid_paths.world_options(STUDY),
-            stamp=JOBS.stamp(STUDY.facts.path),
             version=RESULT_VERSION["world"],
             state=PATHS.shared_state,
         shell:
@@ -41,7 +40,6 @@ rule facts:
         **JOBS.resources.small(),
     params:
         options=grid_paths.fact_options(STUDY),
-        stamp=JOBS.stamp(STUDY.facts.path),
         version=RESULT_VERSION["facts"],
         state=PATHS.shared_state,
     shell:

@@ -1,7 +1,7 @@
 """How good the measurement of mastery is."""
 
 if STUDY.experiments.mastery:
-    QUALITY = f"{grid_paths.RESULTS}/models/{{model}}/mastery-{{key}}/quality-{{choice}}"
+    QUALITY = f"{recorded.RESULTS}/models/{{model}}/mastery-{{key}}/quality-{{choice}}"
 
     rule mastery_quality:
         input:

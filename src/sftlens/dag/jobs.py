@@ -10,7 +10,8 @@ from sftlens.config.mastery import MEASURING, ProbingSettings
 from sftlens.config.mastery_quality import QualitySettings
 from sftlens.config.study import Study
 from sftlens.dag.cells import FEWSHOT, FULL, INTERPOLATION, Product, distinct, number, quota_needs, ranking
-from sftlens.dag.paths import BASE_FIELDS, RESULTS, Paths, options, short_hash
+from sftlens.dag.paths import Paths, options
+from sftlens.dag.recorded import BASE_FIELDS, RESULTS, short_hash
 from sftlens.dag.targets import FIGURES, INTERVALS, TABLES, wanted
 from sftlens.resources.requests import Resources, cpus
 

@@ -1,8 +1,7 @@
 """Where the files of a study lie, and the options that its jobs are given."""
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +9,27 @@ from sftlens.config.data import FactsSettings
 from sftlens.config.mastery import DRAWING, HOW
 from sftlens.config.study import Study
 from sftlens.dag.cells import Product, number, quota_needs
+from sftlens.dag.recorded import LOCATIONS, RESULTS, content, data, identifying, short_hash
 from sftlens.settings import Settings
 
-RESULTS = "results"
-SNAPSHOT = "study.json"
 PREPARING = set(FactsSettings.model_fields) - {"source", "path"}
 """Settings of how the facts are prepared, wherever they come from."""
-BASE_FIELDS = ("source", "path", "revision", "geometry", "pretraining")
 
 
 class Paths:
     """Paths of one study, relative to the working directory.
 
     Facts, base models and mastery lie outside the study's folder, under a hash of the settings they depend
-    on, so that several studies share them.
+    on and of the content of files from outside, wherever those lie, so that several studies share them.
     """
 
     def __init__(self, study: Study) -> None:
         self._study = study
-        facts: dict[str, Any] = {"facts": study.facts.model_dump()}
+        facts: dict[str, Any] = {"facts": study.facts.model_dump(exclude=set(LOCATIONS)), "data": data(study)}
         if study.facts.source == "world":
             facts["world"] = study.world.model_dump()
         self.facts_key = short_hash(facts)
-        corpus = {"facts": facts, "world": study.world.model_dump(), "templates": study.templates}
+        corpus = {"facts": facts, "world": study.world.model_dump(), "templates": content(study.templates)}
         self.corpus_key = short_hash(corpus)
 
     @property
@@ -80,9 +77,11 @@ class Paths:
     def mastery_folder(self, model: str) -> str:
         """Folder of a model's mastery table."""
         entry, probing = self._study.models[model], self._study.probing
+        # Templates that are chosen here lie under a hash of what they depend on.
+        templates = self.templates(model)
         key = {
-            "base": self._base_key(model), "facts": self.facts_key, "templates": self.templates(model),
-            "probing": probing.model_dump(exclude=HOW), "bos": entry.bos, "import": entry.mastery,
+            "base": self._base_key(model), "facts": self.facts_key, "templates": content(templates) or templates,
+            "probing": probing.model_dump(exclude=HOW), "bos": entry.bos, "import": content(entry.mastery),
             "needs": quota_needs(self._study, model),
         }  # fmt: skip
         return f"{RESULTS}/models/{model}/mastery-{short_hash(key)}"
@@ -107,7 +106,8 @@ class Paths:
 
     def _base_key(self, model: str) -> str:
         entry = self._study.models[model]
-        key: dict[str, Any] = entry.model_dump(include=set(BASE_FIELDS) - {"pretraining"})
+        # A hub id says what it is; where a folder lies says nothing, and its name here is that of the model.
+        key: dict[str, Any] = entry.model_dump(include=identifying(entry.source) - {"pretraining"})
         if entry.source == "pretrain":
             key |= {"pretraining": entry.pretraining.model_dump(), "corpus": self.corpus_key}
         return short_hash(key)
@@ -144,11 +144,6 @@ class Paths:
         return f"{self.root}/logs/{cell.path}/{name}.log"
 
 
-def short_hash(value: Any) -> str:
-    """Return ten hexadecimal digits that stand for a JSON value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:10]
-
-
 def options(settings: Settings, only: Iterable[str] | None = None) -> list[str]:
     """Return settings as the command-line options of a script; unset ones left out, nested ones as JSON."""
     arguments: list[str] = []
@@ -164,11 +159,12 @@ def options(settings: Settings, only: Iterable[str] | None = None) -> list[str]:
 
 
 def fact_options(study: Study) -> list[str]:
-    """Return the options of scripts/facts.py: where the questions are and how they are prepared."""
+    """Return the options of scripts/facts.py: how the questions are prepared.
+
+    Where EntityQuestions lies is told by the environment (`common.smk`), so that moving it reruns nothing.
+    """
     paths, facts = Paths(study), study.facts
     where = ["--world", paths.world] if facts.source == "world" else []
-    if facts.source == "entity_questions" and facts.path:
-        where = ["--entity-questions", facts.path]
     return where + options(facts, PREPARING)
 
 
@@ -177,62 +173,4 @@ def world_options(study: Study) -> list[str]:
     own = options(study.world)
     if study.facts.source == "world":
         return own
-    where = ["--entity-questions", study.facts.path] if study.facts.path else ["--entity-questions"]
-    return own + where + options(study.facts, PREPARING)
-
-
-def record(study: Study) -> None:
-    """Write the study's configuration into its results folder, for reports and for `conflict`."""
-    from sftlens.files import write_json
-
-    write_json(Path(Paths(study).root) / SNAPSHOT, snapshot(study))
-
-
-def snapshot(study: Study) -> dict[str, Any]:
-    """Return the study's configuration as a JSON value."""
-    return study.model_dump(mode="json")
-
-
-def conflict(study: Study, recorded: Mapping[str, Any]) -> str | None:
-    """Return the key that shows that existing results are another study's of the same name, with both values.
-
-    A study may grow (models, scales, seeds, ratios, experiments) and its stages may change; the facts it asks
-    and what a model's name stands for may not: comparing across them would mix two studies in one table.
-    """
-    present = snapshot(study)
-    pretrained = any(model.source == "pretrain" for model in study.models.values())
-    names: list[tuple[str, ...]] = [
-        ("facts",),
-        *([("world",)] if pretrained or study.facts.source == "world" else []),
-    ]
-    names += [("models", m, k) for m in study.models for k in BASE_FIELDS]
-    for place in names:
-        old, new = _at(recorded, place), _at(present, place)
-        if place == ("facts",) and old and not (old["path"] and new["path"]):
-            # Unset is the environment variable, which may have been set since.
-            old, new = {**old, "path": None}, {**new, "path": None}
-        if old is not None and old != new:
-            return _difference(".".join(place), old, new)
-    return None
-
-
-def _at(value: Any, place: tuple[str, ...]) -> Any:
-    for part in place:
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
-
-
-def _difference(place: str, old: Any, new: Any) -> str:
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in {**old, **new}:
-            if old.get(key) != new.get(key):
-                return _difference(f"{place}.{key}", old.get(key), new.get(key))
-    return f"{place} was {old!r} and is {new!r}"
-
-
-def read_snapshot(root: Path) -> dict[str, Any] | None:
-    """Return the configuration that made an existing results folder; None where there is none."""
-    from sftlens.files import read_json
-
-    path = root / SNAPSHOT
-    return read_json(path) if path.is_file() else None
+    return [*own, "--entity-questions", *options(study.facts, PREPARING)]

@@ -40,6 +40,7 @@ def main() -> None:
         with launch.worker():
             _work(args, settings)
         return
+    seen = args.state and args.state / f"{args.out.resolve().name}-{args.name}.json"
     if settings.source != "pretrain":
         args.state = None  # a kept pointer could outlive the folder it names
     names = ["base.json"] + (["checkpoint"] if settings.source == "pretrain" else [])
@@ -51,6 +52,20 @@ def main() -> None:
         settings=settings.model_dump(),
         compute=lambda folder: _compute(folder, args, settings),
     )
+    if seen and settings.source != "pretrain":
+        _say_if_changed(args, seen)
+
+
+def _say_if_changed(args: Any, seen: Path) -> None:
+    """Record what the model holds; say so where the same name stood for another model before."""
+    now = identity.identity(args.out / "base.json")
+    if seen.is_file() and files.read_json(seen)["identity"] != now:
+        print(
+            f"base: {args.name} at {args.path} is another model than the results there are were made with; they are "
+            "made again (to keep both, give this model a name of its own)",
+            file=sys.stderr,
+        )
+    files.write_json(seen, {"identity": now, "path": args.path})
 
 
 def _check(settings: BaseSettings) -> None:

@@ -20,7 +20,8 @@ from sftlens.config import loading
 from sftlens.config.study import Study
 from sftlens.dag import targets
 from sftlens.dag.cells import Product
-from sftlens.dag.paths import RESULTS, SNAPSHOT, Paths
+from sftlens.dag.paths import Paths
+from sftlens.dag.recorded import RESULTS, SNAPSHOT
 from sftlens.errors import DataError
 from sftlens.results import collect
 
