@@ -1,9 +1,11 @@
 """The configuration of a study is strict: what is refused, and the words that say so."""
 
 import pytest
+from transformers import LlamaConfig
 
 from demo_study import DEMO, changed
 from sftlens.config import loading
+from sftlens.config.model import Geometry
 from sftlens.errors import ConfigError
 
 
@@ -149,3 +151,38 @@ def test_names_of_an_earlier_version_are_accepted_and_named_anew(capsys: pytest.
     assert old["concentration"] == {"orders": ["absolute"]}
     with pytest.raises(ConfigError, match="both are there; take 'orders' out"):
         loading.load({**DEMO, "experiments": {"restoration": {"orders": [], "criteria": []}}})
+
+
+def described(folder, **changes):
+    """Return a configuration's entry for a model whose folder holds a config.json."""
+    config = LlamaConfig(num_hidden_layers=3, hidden_size=64, num_attention_heads=4, vocab_size=300, **changes)
+    config.save_pretrained(folder)
+    return {"source": "path", "path": str(folder)}
+
+
+def test_geometry_is_read_where_config_json_is_there(tmp_path):
+    study = loading.load(changed(DEMO, models={"mine": described(tmp_path, head_dim=32)}))
+    assert study.models["mine"].shape == Geometry(
+        layers=3, hidden_size=64, intermediate_size=11008, heads=4, kv_heads=4, vocab_size=300, head_dim=32
+    )
+
+
+def test_geometry_of_a_fetched_model_is_read_in_the_hubs_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    commit = "0" * 40
+    described(tmp_path / "models--org--name" / "snapshots" / commit)
+    entry = {"source": "hub", "path": "org/name", "revision": commit}
+    assert loading.load(changed(DEMO, models={"mine": entry})).models["mine"].shape.layers == 3
+    assert "models.mine'" in (said := refusal(models={"mine": entry | {"revision": "1" * 40}}))
+    assert "key 'geometry' is needed" in said and "config.json is not there" in said
+
+
+def test_a_geometry_that_config_json_contradicts_is_refused(tmp_path):
+    entry = described(tmp_path) | {"geometry": DEMO["models"]["tiny"]["geometry"]}
+    assert f"geometry.layers is 2, but {tmp_path}/config.json says 3" in refusal(models={"mine": entry})
+    (tmp_path / "config.json").write_text("{")
+    assert f"{tmp_path}/config.json: " in refusal(models={"mine": entry})
+
+
+def test_a_model_made_here_needs_its_geometry():
+    assert "needs its `geometry`" in refusal(models={"tiny": {"source": "pretrain"}})

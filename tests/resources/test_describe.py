@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
+from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PreTrainedConfig, Qwen2Config, Qwen3Config
 
 from repository import ROOT
 from sftlens.config import loading
@@ -17,7 +18,7 @@ from sftlens.synthetic.pretraining import make_model
 
 DEMO = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
 PAPER = loading.load_file(ROOT / "config/paper.yaml")
-LLAMA_3_8B = PAPER.models["llama-3-8b"].geometry
+LLAMA_3_8B = PAPER.models["llama-3-8b"].shape
 
 
 def asked(
@@ -38,10 +39,33 @@ def asked(
 
 @pytest.mark.parametrize("name", list(PAPER.models))
 def test_parameters_are_those_of_the_model(name: str):
-    geometry = PAPER.models[name].geometry
+    geometry = PAPER.models[name].shape
     with torch.device("meta"):
         model = make_model(geometry, PretrainingSettings())
     assert memory.parameters(geometry) == sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        LlamaConfig(num_hidden_layers=2, num_key_value_heads=8),
+        LlamaConfig(num_hidden_layers=2, attention_bias=True),
+        MistralConfig(num_hidden_layers=2, hidden_size=5120, head_dim=128),  # as Mistral NeMo
+        Qwen2Config(num_hidden_layers=2, num_key_value_heads=2, tie_word_embeddings=True),
+        Qwen3Config(num_hidden_layers=2, hidden_size=1024, num_attention_heads=16, num_key_value_heads=8, head_dim=128),
+    ],
+    ids=["llama", "llama with biases", "mistral", "qwen2", "qwen3"],
+)
+def test_parameters_and_cache_of_other_decoders_are_exact(config: PreTrainedConfig):
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    geometry = Geometry.of(config.to_dict())
+    assert memory.parameters(geometry) == sum(parameter.numel() for parameter in model.parameters())
+    assert memory.largest_tensor(geometry) == max(parameter.numel() for parameter in model.parameters())
+    attention = model.model.layers[0].self_attn
+    kept = 2 * 2 * attention.k_proj.out_features  # keys and values of two layers
+    computed = 10 * config.hidden_size + 4 * config.intermediate_size
+    assert memory.asking(geometry, 1) == memory.STORED * (kept + computed)
 
 
 @pytest.mark.parametrize(("stage", "total"), [(1, 2 + 2 + 16 / 8), (2, 2 + 2 / 8 + 16 / 8), (3, 20 / 8)])
@@ -82,7 +106,7 @@ def test_only_memory_grows_with_each_try_of_a_training_up_to_a_cap():
 
 def test_models_without_gpus_are_measured_without():
     assert asked({}, "evaluate")["gpu"] == 0 and asked({"gpus_per_node": 2}, "evaluate")["gpu"] == 1
-    assert memory.measuring_gpus(PAPER.models["llama-3-70b"].geometry, 16384, 80) == 3
+    assert memory.measuring_gpus(PAPER.models["llama-3-70b"].shape, 16384, 80) == 3
 
 
 def test_a_process_drives_one_gpu():
@@ -92,7 +116,7 @@ def test_a_process_drives_one_gpu():
 
 def test_the_paper_s_models_fit_where_the_shipped_study_puts_them():
     for model in PAPER.models.values():
-        need = memory.training(model.geometry, PAPER.finetuning, model.launch.world_size)
+        need = memory.training(model.shape, PAPER.finetuning, model.launch.world_size)
         assert need.device < model.launch.gpu_memory_gb * memory.GB
 
 
@@ -113,3 +137,21 @@ def test_processes_that_probe_ask_for_what_each_of_them_needs():
     # One node has no more.
     assert many == four
     assert asked({}, "mastery", probing={"processes": 3})["gpu"] == 0
+
+
+@pytest.mark.parametrize("attempt", [1, 4])
+def test_no_try_of_a_probe_asks_for_more_than_the_setting_says(attempt: int):
+    """A 70B would be probed for days; a probe goes on where its time was over."""
+    resources, wildcards = Resources(PAPER), SimpleNamespace(model="llama-3-70b", scale="all")
+    assert PAPER.models["llama-3-70b"].launch.longest_minutes == 1440
+    for rule in (resources.mastery, resources.sampling):
+        assert rule()["runtime"](wildcards, attempt=attempt) == 1440
+    assert resources.finetune()["runtime"](wildcards) <= 1440
+    assert asked({"longest_minutes": 45}, "mastery", attempt, {"samples": 10**6})["runtime"] == 45
+
+
+def test_the_main_memory_of_a_job_on_gpus_holds_no_whole_model():
+    resources, wildcards = Resources(PAPER), SimpleNamespace(model="llama-3-70b", scale="60")
+    model = PAPER.models["llama-3-70b"].shape
+    assert resources.evaluate()["mem_mb"](wildcards, attempt=1) * memory.MB < 2 * memory.parameters(model) / 4
+    assert memory.measuring(model, 16384) > 2 * memory.parameters(model)  # on a CPU

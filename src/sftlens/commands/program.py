@@ -21,7 +21,7 @@ import sys
 from collections.abc import Callable, Container, Mapping
 from functools import cache
 from pathlib import Path
-from typing import IO, Any, NoReturn, TypeVar
+from typing import IO, Any, NoReturn, TypeVar, get_args
 
 from pydantic import ValidationError
 
@@ -90,7 +90,8 @@ def settings(args: argparse.Namespace, group: type[S]) -> S:
     values = {name: getattr(args, name) for name in group.model_fields if getattr(args, name, None) is not None}
     for name, value in values.items():
         annotation = group.model_fields[name].annotation
-        if isinstance(annotation, type) and issubclass(annotation, Settings):
+        kinds = (annotation, *get_args(annotation))  # X | None
+        if any(isinstance(kind, type) and issubclass(kind, Settings) for kind in kinds):
             values[name] = _json(name, value)
     try:
         return group.model_validate(values)

@@ -20,6 +20,8 @@ class Launch(Settings):
     """CPUs that a process asks Slurm for."""
     gpu_memory_gb: int = Field(80, ge=1)
     """Memory of one GPU: how many GPUs the jobs need that only measure a model."""
+    longest_minutes: int = Field(1440, ge=30)
+    """Most minutes that one try of training or probing asks for; it goes on in the next try (`--retries`)."""
 
     @model_validator(mode="after")
     def _one_process_a_gpu(self) -> Self:

@@ -1,10 +1,24 @@
 """Settings of the base model: where it comes from, its geometry, and the pretraining of the tiny one."""
 
-from typing import Literal
+import json
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
 from sftlens.settings import Location, Settings
+
+NAMES = {
+    "layers": "num_hidden_layers",
+    "hidden_size": "hidden_size",
+    "intermediate_size": "intermediate_size",
+    "heads": "num_attention_heads",
+    "vocab_size": "vocab_size",
+}
+"""What config.json calls the fields of a geometry that every model has."""
 
 
 class Geometry(Settings):
@@ -24,6 +38,38 @@ class Geometry(Settings):
     """Rows of the embedding."""
     tied: bool = False
     """Whether lm_head and the embedding share their weights."""
+    head_dim: int | None = Field(None, ge=1, exclude_if=lambda value: value is None)
+    """Width of a head (Qwen3, Mistral NeMo); unset: `hidden_size` divided by `heads`."""
+    attention_bias: Literal["none", "qkv", "all"] = Field("none", exclude_if=lambda value: value == "none")
+    """Projections of the attention that have a bias: `none` (LLaMA, Mistral, Qwen3), `qkv` (Qwen2), or `all`."""
+    qk_norms: bool = Field(False, exclude_if=lambda value: not value)
+    """Whether queries and keys are normalised (Qwen3)."""
+
+    @property
+    def head_width(self) -> int:
+        """Elements of one head's query, key or value."""
+        return self.head_dim or self.hidden_size // self.heads
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Self:
+        """Return the geometry that the values of a config.json describe. Raises ValueError for a missing key."""
+        kind = config.get("model_type")
+        for key in NAMES.values():
+            if config.get(key) is None:
+                raise ValueError(
+                    f"model_type {kind!r} has no key {key!r}, so its geometry is not known; point to a decoder whose "
+                    "configuration has LLaMA's names: LLaMA, Qwen2, Qwen3 or Mistral"
+                )
+        values: dict[str, Any] = {field: config[key] for field, key in NAMES.items()}
+        width = config.get("head_dim")
+        return cls(
+            **values,
+            kv_heads=config.get("num_key_value_heads") or values["heads"],
+            tied=bool(config.get("tie_word_embeddings", False)),
+            head_dim=width if width and width * values["heads"] != values["hidden_size"] else None,
+            attention_bias="qkv" if kind == "qwen2" else "all" if config.get("attention_bias") else "none",
+            qk_norms=kind == "qwen3",
+        )
 
 
 class PretrainingSettings(Settings):
@@ -52,7 +98,43 @@ class BaseSettings(Settings):
     """Folder (`source: path`) or model id (`source: hub`)."""
     revision: str | None = None
     """Commit of the hub id: 40 hexadecimal digits, so that a study never changes under your feet."""
-    geometry: Geometry
-    """The model's shape; checked against the weights when they are there."""
+    geometry: Geometry | None = None
+    """The model's shape. Needed for `source: pretrain`, and to plan where the model's config.json is not there yet."""
     pretraining: PretrainingSettings = PretrainingSettings()
     """Only for `source: pretrain`."""
+
+    @cached_property
+    def shape(self) -> Geometry:
+        """The geometry in the model's config.json where that is on this machine, else the one that is declared.
+
+        Raises ValueError where there is neither, where config.json cannot be read, or where the two differ.
+        """
+        path = self._config_file()
+        if not path or not path.is_file():
+            if self.geometry is None:
+                missing = f": {path} is not there" if path else f" for `source: {self.source}`"
+                raise ValueError(f"key 'geometry' is needed{missing}; fetch the model, or write its geometry")
+            return self.geometry
+        try:
+            found = Geometry.of(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        for key, value in self.geometry.model_dump().items() if self.geometry else ():
+            if getattr(found, key) != value:
+                raise ValueError(
+                    f"geometry.{key} is {value}, but {path} says {getattr(found, key)}; take `geometry` out"
+                )
+        return found
+
+    def _config_file(self) -> Path | None:
+        """Where the model's config.json is, or will be once it is fetched; None for a model that is made here."""
+        if self.source == "path":
+            return Path(self.path or "") / "config.json"
+        if self.source == "pretrain":
+            return None
+        home = os.environ.get("HF_HOME") or Path(
+            os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "huggingface"
+        )
+        cache = os.environ.get("HF_HUB_CACHE") or Path(home, "hub")
+        folder = f"models--{(self.path or '').replace('/', '--')}"
+        return Path(cache, folder, "snapshots", self.revision or "", "config.json")

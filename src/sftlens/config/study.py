@@ -60,6 +60,9 @@ class Model(BaseSettings):
             raise ValueError(f"`source: {self.source}` needs `path`: a folder, or a model id on the hub")
         if self.source == "hub" and not re.fullmatch(r"[0-9a-f]{40}", self.revision or ""):
             raise ValueError("`source: hub` needs `revision`: the commit of the model, 40 hexadecimal digits")
+        if self.source == "pretrain" and self.geometry is None:
+            raise ValueError("`source: pretrain` makes the model here and needs its `geometry`; add it")
+        _ = self.shape  # raises what is wrong with it
         return self
 
 
@@ -256,7 +259,7 @@ class Study(Settings):
         for name, experiment in self.experiments:
             for region in getattr(experiment, "regions", []):
                 for model in experiment.models or self.models:
-                    layers = self.models[model].geometry.layers
+                    layers = self.models[model].shape.layers
                     if _layers(region) and _layers(region)[-1] >= layers:
                         raise ValueError(
                             f"experiments.{name}.regions: {region!r} is beyond {model!r}, whose last layer "

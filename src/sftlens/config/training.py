@@ -50,6 +50,9 @@ class FinetuneSettings(Settings):
     """Minutes between two saved training states, from which a killed run goes on; changes no result."""
     checkpoint_steps: int | None = Field(None, ge=1)
     """Steps between two saved training states, besides the minutes; changes no result."""
+    notice_seconds: float = Field(30.0, gt=0)
+    """Seconds between SIGTERM and the end of a job (Slurm's KillWait); a state that takes longer to save is saved more
+    often. Changes no result."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -72,5 +75,5 @@ class FinetuneSettings(Settings):
         return self
 
 
-SAME_RESULT = {"keep", "checkpoint_minutes", "checkpoint_steps"}
+SAME_RESULT = {"keep", "checkpoint_minutes", "checkpoint_steps", "notice_seconds"}
 """Settings that change no result."""

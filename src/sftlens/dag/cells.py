@@ -179,7 +179,7 @@ def _blocks(study: Study) -> Iterator[Product]:
     assert axes
     for cell in _cells(study, axes):
         yield Product("evaluate", cell)
-        layers = study.models[cell.model].geometry.layers
+        layers = study.models[cell.model].shape.layers
         for first in range(0, layers, axes.size):
             region = f"layers{first}-{min(first + axes.size, layers) - 1}"
             yield Product("restore", cell, "relative", region, 100.0)

@@ -81,8 +81,8 @@ def _difference(place: str, old: Any, new: Any) -> str:
 
 
 def identifying(source: str) -> set[str]:
-    """Return which of BASE_FIELDS say what a base model is; where a folder lies does not."""
-    return set(BASE_FIELDS) - ({"path"} if source == "path" else set())
+    """Return which of BASE_FIELDS say what a base model is; where a folder lies and what config.json says do not."""
+    return set(BASE_FIELDS) - {"pretrain": set(), "hub": {"geometry"}, "path": {"path", "geometry"}}[source]
 
 
 def read_snapshot(root: Path) -> dict[str, Any] | None:

@@ -1,17 +1,17 @@
 """Hugging Face checkpoints: loading and checking models and tokenizers, writing them."""
 
-from collections.abc import Callable
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 
+from sftlens.config.model import Geometry
 from sftlens.errors import ModelError
 from sftlens.files import atomic_path
 from sftlens.models.delta.reader import open_tensors
-from sftlens.models.identity import declared_geometry, describe, identity, make_readable, resolve, write_manifest
-from sftlens.models.placement import place
+from sftlens.models.identity import describe, identity, make_readable, resolve, write_manifest
+from sftlens.models.placement import STORED_TYPES, Pending, Slice, Transform, checked_tensor, placement
 from sftlens.models.safetensors_reader import INDEX, SINGLE, TensorFolder, weight_files
 
 if TYPE_CHECKING:
@@ -41,9 +41,6 @@ __all__ = [
     "weight_files",
     "write_manifest",
 ]
-
-Transform = Callable[[str, torch.Tensor], torch.Tensor]
-FLOATS = {"F32", "BF16", "F16"}
 
 
 def read_config(path: Path) -> Any:
@@ -90,16 +87,21 @@ def load_model(
     quieten()
     config = read_config(folder)
     source = open_tensors(folder)
-    tensors = _checked_tensors(source, transform)
-    kind, stored = architecture(folder, config), next(iter(tensors.values())).dtype
-    model, info = kind.from_pretrained(
-        None,
-        config=config,
-        state_dict=tensors,
-        dtype=dtype or stored,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,
-    )
+    if not source.names:
+        raise ModelError(f"{source.folder}: the checkpoint holds no tensors; fetch it again")
+    kind, pending = architecture(folder, config), Pending(source, transform)
+    try:
+        model, info = kind.from_pretrained(
+            None,
+            config=config,
+            state_dict={name: Slice(pending, name) for name in source.names},
+            dtype=dtype or STORED_TYPES[source.dtype(source.names[0])],
+            device_map=placement(device),
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
+    finally:
+        pending.raise_fault()  # transformers turns an error of a tensor into one of its own
     refuse_mismatch(source, info)
     # transformers leaves the two apart when a checkpoint stores different values for what config.json ties.
     tied = model.config.tie_word_embeddings
@@ -107,7 +109,7 @@ def load_model(
         refuse_untied(source)
     model.name_or_path = str(folder)
     read_generation_config(folder, model)
-    return place(model, device).eval()
+    return model.eval()
 
 
 def read_generation_config(folder: Path, model: "PreTrainedModel") -> None:
@@ -134,33 +136,6 @@ def architecture(folder: Path, config: Any) -> Any:
             f"{folder}/config.json: model_type {config.model_type!r} has no causal language model in "
             "transformers; point the model to a decoder such as LLaMA, Qwen or Mistral"
         ) from None
-
-
-def _checked_tensors(source: TensorFolder, transform: Transform | None) -> dict[str, torch.Tensor]:
-    tensors = {}
-    for name in source.names:
-        tensor = checked_tensor(source, name)
-        tensors[name] = transform(name, tensor) if transform else tensor
-    if not tensors:
-        raise ModelError(f"{source.folder}: the checkpoint holds no tensors; fetch it again")
-    return tensors
-
-
-def checked_tensor(source: TensorFolder, name: str) -> torch.Tensor:
-    """Return one tensor as stored. Raises ModelError when it is of no usable type or holds NaN or Inf."""
-    if source.dtype(name) not in FLOATS:
-        raise ModelError(
-            f"{source.file(name)}: tensor {name!r} is stored as {source.dtype(name)}; only "
-            f"{', '.join(sorted(FLOATS))} are read: point to the model in bfloat16 or float32"
-        )
-    tensor = source.get(name)
-    # A sum is finite unless an element is not (or the sum overflows: then look at each element).
-    if not bool(tensor.float().sum().isfinite()) and not bool(tensor.isfinite().all()):
-        raise ModelError(
-            f"{source.file(name)}: tensor {name!r} holds NaN or Inf; the checkpoint is damaged or "
-            "training diverged: fetch it again or train with a lower learning rate"
-        )
-    return tensor
 
 
 def refuse_mismatch(source: TensorFolder, info: dict[str, Any]) -> None:
@@ -261,12 +236,15 @@ def quieten() -> None:
 
 
 def check_geometry(folder: Path, declared: dict[str, Any], model: str) -> None:
-    """Refuse a folder whose config.json contradicts the geometry that the configuration declares."""
-    found = declared_geometry(read_config(folder))
+    """Refuse a folder whose config.json has another geometry than the configuration declares, or none that is known."""
+    try:
+        found = Geometry.of(read_config(folder).to_dict()).model_dump()
+    except ValueError as error:
+        raise ModelError(f"{folder}/config.json: {error}") from None
     for key, value in declared.items():
-        if found[key] != value:
+        if found.get(key) != value:
             raise ModelError(
-                f"{folder}/config.json: {key} is {found[key]}, but models.{model}.geometry.{key} says "
+                f"{folder}/config.json: {key} is {found.get(key)}, but models.{model}.geometry.{key} says "
                 f"{value}; correct the configuration or point to the right model"
             )
 

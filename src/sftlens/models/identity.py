@@ -87,30 +87,3 @@ def make_readable(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
             path.chmod(0o666 & ~mask)
-
-
-def declared_geometry(config: Any) -> dict[str, Any]:
-    """Return the geometry of a transformers configuration in the words of `models.<m>.geometry`.
-
-    Raises ModelError when the configuration lacks one of LLaMA's names, as those of GPT-2 and OPT do.
-    """
-    heads = _named(config, "num_attention_heads")
-    return {
-        "layers": _named(config, "num_hidden_layers"),
-        "hidden_size": _named(config, "hidden_size"),
-        "intermediate_size": _named(config, "intermediate_size"),
-        "heads": heads,
-        "kv_heads": getattr(config, "num_key_value_heads", None) or heads,
-        "vocab_size": _named(config, "vocab_size"),
-        "tied": bool(_named(config, "tie_word_embeddings")),
-    }
-
-
-def _named(config: Any, key: str) -> Any:
-    if not hasattr(config, key):
-        raise ModelError(
-            f"{config.name_or_path or 'model'}/config.json: model_type {config.model_type!r} has no key {key!r}, so "
-            "its geometry cannot be compared; point to a decoder whose configuration has LLaMA's names: LLaMA, "
-            "Qwen2, Qwen3 or Mistral"
-        )
-    return getattr(config, key)

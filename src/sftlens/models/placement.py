@@ -1,30 +1,30 @@
-"""On which device a model is: one of torch's, or several GPUs that share its layers."""
+"""Bringing the tensors of a checkpoint to their devices one by one: to one device, or to GPUs that share the layers."""
 
-from typing import TYPE_CHECKING
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
-from sftlens.errors import LaunchError
+from sftlens.errors import LaunchError, ModelError
+from sftlens.models.safetensors_reader import TensorFolder
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+Transform = Callable[[str, torch.Tensor], torch.Tensor]
+STORED_TYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+"""Types of the tensors that are read, by safetensors' words."""
 
 
-def place(model: "PreTrainedModel", device: str | None) -> "PreTrainedModel":
-    """Return a model on a torch device; `auto` fills one GPU after another with whole layers.
+def placement(device: str | None) -> str | dict[str, str] | None:
+    """Return where transformers puts the tensors of a model as it loads them (its `device_map`); None: on the CPU.
 
-    None: `auto` where there are several GPUs, else the GPU, else the CPU. Raises LaunchError for a device that is not
-    there.
+    `auto` fills one GPU after another with whole layers. None: `auto` where there are several GPUs, else the GPU, else
+    the CPU. Raises LaunchError for a device that is not there.
     """
     device = device or _default()
-    if device != "auto":
-        _refuse_absent(device)
-        return model.to(torch.device(device))  # type: ignore[arg-type]
-    from accelerate import dispatch_model, infer_auto_device_map
-
-    places = infer_auto_device_map(model, no_split_module_classes=list(model._no_split_modules or []))
-    spread: PreTrainedModel = dispatch_model(model, places)
-    return spread
+    if device == "auto":
+        return "sequential" if torch.cuda.is_available() else None
+    _refuse_absent(device)
+    return None if device == "cpu" else {"": device}
 
 
 def _default() -> str:
@@ -40,3 +40,69 @@ def _refuse_absent(device: str) -> None:
         there = False
     if not there:
         raise LaunchError(f"option --device: {device!r} is no device that torch sees here; give cpu, cuda or auto")
+
+
+class Pending:
+    """The tensors of a checkpoint that transformers still has to ask for: read, checked and transformed one by one.
+
+    transformers makes the model without memory and then takes `tensor[...]` of each entry of its `state_dict`, as it
+    does of safetensors' slices, and moves it to its device before it is through with the next. So the main memory
+    holds a model of GPUs never whole.
+    """
+
+    def __init__(self, source: TensorFolder, transform: Transform | None) -> None:
+        self._source, self._transform = source, transform
+        self._one = threading.Lock()  # transformers asks in several threads; a transform is not made for that
+        self._fault: BaseException | None = None
+        for name in source.names:
+            refuse_type(source, name)
+
+    def get(self, name: str) -> torch.Tensor:
+        """Return a tensor; what is wrong with it is kept for `raise_fault`, too."""
+        with self._one:
+            try:
+                if self._fault:
+                    raise self._fault
+                tensor = checked_tensor(self._source, name)
+                return self._transform(name, tensor) if self._transform else tensor
+            except BaseException as error:
+                self._fault = self._fault or error
+                raise
+
+    def raise_fault(self) -> None:
+        """Raise the first error of a tensor, if there was one."""
+        if self._fault:
+            raise self._fault
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One tensor that is not read yet, in the words of safetensors' slices."""
+
+    pending: Pending
+    name: str
+
+    def __getitem__(self, _: object) -> torch.Tensor:
+        return self.pending.get(self.name)
+
+
+def refuse_type(source: TensorFolder, name: str) -> None:
+    """Raise ModelError for a tensor that is not stored as floating-point numbers of 16 or 32 bits."""
+    if source.dtype(name) not in STORED_TYPES:
+        raise ModelError(
+            f"{source.file(name)}: tensor {name!r} is stored as {source.dtype(name)}; only "
+            f"{', '.join(sorted(STORED_TYPES))} are read: point to the model in bfloat16 or float32"
+        )
+
+
+def checked_tensor(source: TensorFolder, name: str) -> torch.Tensor:
+    """Return one tensor as stored. Raises ModelError when it is of no usable type or holds NaN or Inf."""
+    refuse_type(source, name)
+    tensor = source.get(name)
+    # A sum is finite unless an element is not (or the sum overflows: then look at each element).
+    if not bool(tensor.float().sum().isfinite()) and not bool(tensor.isfinite().all()):
+        raise ModelError(
+            f"{source.file(name)}: tensor {name!r} holds NaN or Inf; the checkpoint is damaged or "
+            "training diverged: fetch it again or train with a lower learning rate"
+        )
+    return tensor

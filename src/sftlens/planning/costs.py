@@ -93,7 +93,7 @@ class Costs:
 
     def trained(self, model: Model) -> float:
         """Return the bytes of a fine-tuned model as training writes it."""
-        return float(BYTES[self._study.finetuning.dtype].weights * parameters(model.geometry))
+        return float(BYTES[self._study.finetuning.dtype].weights * parameters(model.shape))
 
     def training_seconds(self, model: Model, cell: Cell) -> float:
         """Return the seconds of a training's steps, without start, loading and saving."""
@@ -102,9 +102,9 @@ class Costs:
         computing = min(launch.world_size, settings.batch_size)
         share = ceil(settings.batch_size / launch.world_size)
         rounds = ceil(share / (settings.micro_batch_size or share))
-        overhead = work.steps * rounds * 3 * model.geometry.layers * rates.layer_seconds
+        overhead = work.steps * rounds * 3 * model.shape.layers * rates.layer_seconds
         exchange = rates.exchange if launch.nodes == 1 else rates.exchange_nodes
-        operations = work.operations * _computing(model) / parameters(model.geometry)
+        operations = work.operations * _computing(model) / parameters(model.shape)
         return operations / (rates.operations * computing) + overhead + work.exchanged / exchange
 
     def states(self, model: Model, cell: Cell) -> int:
@@ -127,7 +127,7 @@ class Costs:
 
     def base(self, model: Model) -> float:
         """Return the bytes of a base model's weights."""
-        return float((4 if model.source == "pretrain" else STORED) * parameters(model.geometry))
+        return float((4 if model.source == "pretrain" else STORED) * parameters(model.shape))
 
     def _work(self, job: Job, model: Model) -> Work:
         if job.rule == "base":
@@ -139,7 +139,7 @@ class Costs:
         if job.rule == "finetune":
             return self._training(model, cell)
         one, pair = self._opened(model, cell), self.base(model) + self._opened(model, cell)
-        decoding, passing = self._decoding(model, cell), self._rates.pass_ns * 1e-9 * parameters(model.geometry)
+        decoding, passing = self._decoding(model, cell), self._rates.pass_ns * 1e-9 * parameters(model.shape)
         if job.rule == "changes":
             return Work(CHANGES_PASSES * (decoding + passing), CHANGES_PASSES * pair)
         if job.rule == "divergence":
@@ -166,7 +166,7 @@ class Costs:
         return stated + RELATIONS * (extra + world.calibration * world.calibration_statements)
 
     def _training(self, model: Model, cell: Cell) -> Work:
-        settings, plain, count = self._study.finetuning, self.trained(model), parameters(model.geometry)
+        settings, plain, count = self._study.finetuning, self.trained(model), parameters(model.shape)
         read = self.base(model) * (1 if settings.zero_stage >= 3 else model.launch.nodes) + plain  # and to hash it
         written, states = plain, float(self.states(model, cell) * STATE * count)
         seconds = self.training_seconds(model, cell)
@@ -213,7 +213,7 @@ class Costs:
     def _asking(self, model: Model, tokens: float, passes: float) -> float:
         """Seconds of so many tokens in so many forward passes; layers on several GPUs work one after another."""
         rates, of = self._device(model), _computing(model)
-        reading = STORED * of / rates.memory + model.geometry.layers * rates.layer_seconds
+        reading = STORED * of / rates.memory + model.shape.layers * rates.layer_seconds
         return 2 * of * tokens / rates.operations + passes * reading
 
     def _templates(self, model: Model) -> int:
@@ -229,7 +229,7 @@ class Costs:
 
     def _decoding(self, model: Model, cell: Cell) -> float:
         deltas = cell.trained and self._study.finetuning.keep == "deltas"
-        return deltas * self._rates.decode_ns * 1e-9 * parameters(model.geometry)
+        return deltas * self._rates.decode_ns * 1e-9 * parameters(model.shape)
 
     def _device(self, model: Model) -> DeviceRates:
         return self._rates.gpu if model.launch.gpus_per_node else self._rates.cpu
@@ -249,5 +249,5 @@ class Costs:
 
 def _computing(model: Model) -> int:
     """Return the parameters that a token is multiplied with: all but the embedding it is looked up in."""
-    looked_up = 0 if model.geometry.tied else model.geometry.vocab_size * model.geometry.hidden_size
-    return parameters(model.geometry) - looked_up
+    looked_up = 0 if model.shape.tied else model.shape.vocab_size * model.shape.hidden_size
+    return parameters(model.shape) - looked_up

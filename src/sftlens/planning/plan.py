@@ -86,7 +86,7 @@ class Plan:
     def _running(self, product: Product) -> float:
         """Bytes that a training has on the disk besides what is kept of it."""
         model, keep = self._study.models[product.cell.model], self._study.finetuning.keep
-        saved = min(2, self._costs.states(model, product.cell)) * STATE * parameters(model.geometry)
+        saved = min(2, self._costs.states(model, product.cell)) * STATE * parameters(model.shape)
         # Until it is packed or, with `none`, measured; and as many are measured as are trained.
         whole = {"checkpoints": 0, "deltas": 1, "none": 2}[keep] * self._costs.trained(model)
         return saved + whole

@@ -45,7 +45,7 @@ class Training:
 
 def training(model: Model, settings: FinetuneSettings, examples: int, tokens: float) -> Training:
     """Return the work of training on so many examples, of so many tokens each, in each epoch."""
-    count, seen = parameters(model.geometry), settings.epochs * examples
+    count, seen = parameters(model.shape), settings.epochs * examples
     steps = ceil(seen / settings.batch_size)
     passes = 8 if settings.gradient_checkpointing else 6
     exchanged = steps * 3.0 * STORED * count if model.launch.world_size > 1 else 0.0

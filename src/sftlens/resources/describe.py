@@ -34,19 +34,19 @@ def describe(study: Study) -> str:
 
 def _training(study: Study, name: str) -> list[str]:
     model, launch = study.models[name], study.models[name].launch
-    need = memory.training(model.geometry, study.finetuning, launch.world_size)
+    need = memory.training(model.shape, study.finetuning, launch.world_size)
     gpus = bool(launch.gpus_per_node)
-    node = memory.training_node(model.geometry, study.finetuning, launch.nodes, launch.processes_per_node, gpus)
+    node = memory.training_node(model.shape, study.finetuning, launch.nodes, launch.processes_per_node, gpus)
     where = f"{launch.nodes} x {launch.gpus_per_node}" if gpus else f"{launch.nodes} x CPU"
     parts = (need.weights, need.gradients, need.optimizer + need.step, need.activations)
     device = f"{_gb(need.device)} of {launch.gpu_memory_gb}" if gpus else "-"
-    return [name, f"{memory.parameters(model.geometry) / 1e9:.2f}e9", where, *map(_gb, parts), device, _gb(node)]
+    return [name, f"{memory.parameters(model.shape) / 1e9:.2f}e9", where, *map(_gb, parts), device, _gb(node)]
 
 
 def _measuring(study: Study, name: str) -> list[str]:
     model = study.models[name]
     gpus = Resources(study).gpus(model)
-    node = memory.measuring(model.geometry, Resources(study).tokens)
+    node = memory.measuring(model.shape, Resources(study).tokens, gpus=gpus)
     return [name, str(gpus), _gb(node), *map(str, _minutes(study, model))]
 
 

@@ -19,6 +19,8 @@ SNAKEMAKE = 0.3 * GB
 """The two Snakemake processes that stand around every Slurm job."""
 DEVICE = 5.0 * GB
 """CUDA context, NCCL, DeepSpeed's buckets and gathered parameters, fragmentation: on every GPU."""
+LOADED = 8
+"""Tensors' worth of memory while a model is loaded: four that threads of transformers hold, a check in fp32, a change."""
 SUB_GROUP = 1_000_000_000
 """Parameters of a process that stage 3 steps at a time (DeepSpeed's default sub_group_size)."""
 SUPERVISED_TOKENS = 32
@@ -48,16 +50,21 @@ BYTES = {"bfloat16": BytesPerParameter(2, 2, 12, 4), "float32": BytesPerParamete
 
 
 def parameters(geometry: Geometry) -> int:
-    """Return the number of parameters of a LLaMA-like decoder, exactly."""
-    hidden, kv = geometry.hidden_size, geometry.hidden_size * geometry.kv_heads // geometry.heads
-    layer = 2 * hidden * hidden + 2 * hidden * kv + 3 * hidden * geometry.intermediate_size + 2 * hidden
+    """Return the number of parameters of a decoder, exactly: LLaMA, Mistral, Qwen2, Qwen3."""
+    hidden, queries = geometry.hidden_size, geometry.heads * geometry.head_width
+    cached = 2 * geometry.kv_heads * geometry.head_width
+    attention = hidden * (2 * queries + cached)
+    biases = {"none": 0, "qkv": queries + cached, "all": queries + cached + hidden}[geometry.attention_bias]
+    norms = 2 * hidden + (2 * geometry.head_width if geometry.qk_norms else 0)
+    layer = attention + biases + 3 * hidden * geometry.intermediate_size + norms
     embeddings = (1 if geometry.tied else 2) * geometry.vocab_size * hidden
     return geometry.layers * layer + embeddings + hidden
 
 
 def largest_tensor(geometry: Geometry) -> int:
     """Return the number of elements of the largest tensor."""
-    return geometry.hidden_size * max(geometry.vocab_size, geometry.intermediate_size)
+    widths = geometry.vocab_size, geometry.intermediate_size, geometry.heads * geometry.head_width
+    return geometry.hidden_size * max(widths)
 
 
 @dataclass(frozen=True)
@@ -129,10 +136,13 @@ def training_node(geometry: Geometry, settings: FinetuneSettings, nodes: int, pe
     return per_node * (need.host if gpus else need.cpu) + loading + starter
 
 
-def measuring(geometry: Geometry, tokens: int, models: int = 1) -> float:
-    """Return the main memory of a job that loads `models` models and asks them, `tokens` side by side, bytes."""
-    # The stored tensors and the model made of them lie there side by side for a moment.
-    return PROCESS + asking(geometry, tokens) + (models + 1) * STORED * parameters(geometry)
+def measuring(geometry: Geometry, tokens: int, models: int = 1, gpus: int = 0) -> float:
+    """Return the main memory of a job that loads `models` models and asks them, `tokens` side by side, bytes.
+
+    The tensors are read one by one. On GPUs these hold the models, and the main memory what is on its way to them.
+    """
+    held = 0.0 if gpus else asking(geometry, tokens) + models * STORED * parameters(geometry)
+    return PROCESS + held + LOADED * STORED * largest_tensor(geometry)
 
 
 def measuring_gpus(geometry: Geometry, tokens: int, gpu_memory_gb: int, models: int = 1) -> int:
@@ -143,7 +153,7 @@ def measuring_gpus(geometry: Geometry, tokens: int, gpu_memory_gb: int, models: 
 
 def asking(geometry: Geometry, tokens: int) -> float:
     """Return key-value cache (all layers) and activations (one layer) of `tokens` tokens without gradients, bytes."""
-    cache = 2 * geometry.layers * geometry.hidden_size * geometry.kv_heads // geometry.heads
+    cache = 2 * geometry.layers * geometry.kv_heads * geometry.head_width
     return float(STORED * tokens * (cache + 10 * geometry.hidden_size + 4 * geometry.intermediate_size))
 
 

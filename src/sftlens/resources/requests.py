@@ -39,11 +39,13 @@ class Resources:
             model = self._model(wildcards)
             return time_limits.probing(self._study, model, self.probers(model))
 
-        return self._measuring(1, minutes, self.probers)
+        return self._measuring(1, minutes, self.probers, probing=True)
 
     def sampling(self) -> dict[str, Resource]:
         """Of probing a sample of facts, in one process."""
-        return self._measuring(1, lambda wildcards: time_limits.probing(self._study, self._model(wildcards)))
+        return self._measuring(
+            1, lambda wildcards: time_limits.probing(self._study, self._model(wildcards)), probing=True
+        )
 
     def evaluate(self) -> dict[str, Resource]:
         """Of answering the questions, also after a restoration."""
@@ -93,42 +95,49 @@ class Resources:
 
     def _plain(self, need: Callable[[Geometry], float], minutes: Callable[[Model], int]) -> dict[str, Resource]:
         def mem_mb(wildcards: Any, attempt: int) -> int:
-            return memory.request_mb(need(self._model(wildcards).geometry), attempt)
+            return memory.request_mb(need(self._model(wildcards).shape), attempt)
 
         return {"mem_mb": mem_mb, "runtime": lambda wildcards: minutes(self._model(wildcards))}
 
     def _training_mb(self, wildcards: Any, attempt: int) -> int:
         model, launch = self._model(wildcards), self._launch(wildcards)
         need = memory.training_node(
-            model.geometry, self._study.finetuning, launch.nodes, launch.processes_per_node, bool(launch.gpus_per_node)
+            model.shape, self._study.finetuning, launch.nodes, launch.processes_per_node, bool(launch.gpus_per_node)
         )
         return memory.request_mb(need, attempt)
 
     def _measuring(
-        self, models: int, minutes: Resource, processes: Callable[[Model], int] = lambda model: 1
+        self,
+        models: int,
+        minutes: Resource,
+        processes: Callable[[Model], int] = lambda model: 1,
+        probing: bool = False,
     ) -> dict[str, Resource]:
         def mem_mb(wildcards: Any, attempt: int) -> int:
             model = self._model(wildcards)
-            need = memory.measuring(model.geometry, self.tokens, models)
+            need = memory.measuring(model.shape, self.tokens, models, self.gpus(model, models))
             return memory.request_mb(processes(model) * need, attempt)
 
         def gpu(wildcards: Any) -> int:
             model = self._model(wildcards)
             return processes(model) * self.gpus(model, models)
 
-        # These stages begin anew when their time is over, so that they get more of it.
+        def runtime(wildcards: Any, attempt: int) -> int:
+            # A stage that begins anew when its time is over gets more of it; probing goes on where it stopped.
+            return min(minutes(wildcards) * attempt, self._launch(wildcards).longest_minutes if probing else 10**9)
+
         return {
             "nodes": lambda wildcards: 1,
             "gpu": gpu,
             "mem_mb": mem_mb,
-            "runtime": lambda wildcards, attempt: minutes(wildcards) * attempt,
+            "runtime": runtime,
         }
 
     def gpus(self, model: Model, models: int = 1) -> int:
         """GPUs of a job that asks a model, or `models` of them side by side."""
         if not model.launch.gpus_per_node:
             return 0
-        return memory.measuring_gpus(model.geometry, self.tokens, model.launch.gpu_memory_gb, models)
+        return memory.measuring_gpus(model.shape, self.tokens, model.launch.gpu_memory_gb, models)
 
     def probers(self, model: Model) -> int:
         """Processes that probe a model side by side: on GPUs no more than one node has room for."""

@@ -1,7 +1,8 @@
 """How long a model's jobs take at most, from its geometry and a few rates that are deliberately low.
 
-A training that runs out of time goes on where it stopped; for the other stages the estimate must suffice. It
-is only a limit: Slurm starts short jobs earlier. `--set-resources RULE:runtime=MINUTES` overrides it.
+A training or a probe that runs out of time goes on where it stopped, so that no try of one asks for more than
+`launch.longest_minutes`; for the other stages the estimate must suffice. It is only a limit: Slurm starts short jobs
+earlier. `--set-resources RULE:runtime=MINUTES` overrides it.
 """
 
 from math import ceil
@@ -32,8 +33,6 @@ PRETRAINING = 240
 """Minutes of pretraining a tiny model; the demo's takes a few."""
 START, FACTOR, SHORTEST = 10.0, 3.0, 30
 """Minutes to start, factor for machines slower than the rates, and the least that is asked for, minutes."""
-LONGEST_TRAINING = 1440
-"""Minutes: most clusters grant a day. A longer training goes on in the next try."""
 
 
 def training(model: Model, settings: FinetuneSettings, scale: str) -> int:
@@ -42,22 +41,22 @@ def training(model: Model, settings: FinetuneSettings, scale: str) -> int:
     work = amounts.training(model, settings, ALL_EXAMPLES if scale == "all" else int(scale), SAMPLE_TOKENS)
     computing = work.operations / (FLOPS[gpus] * min(world, settings.batch_size))
     exchanging = work.exchanged / EXCHANGED[gpus]
-    needed = _minutes(_loading(model) + computing + exchanging + STORED * parameters(model.geometry) / WRITTEN)
-    return min(needed, LONGEST_TRAINING)
+    needed = _minutes(_loading(model) + computing + exchanging + STORED * parameters(model.shape) / WRITTEN)
+    return min(needed, model.launch.longest_minutes)
 
 
 def asking(model: Model, tokens: float, models: int = 1) -> int:
     """Return the minutes of a job that loads `models` models and lets them generate so many tokens."""
     gpus = bool(model.launch.gpus_per_node)
-    generating = tokens / ROWS * STORED * parameters(model.geometry) / MOVED[gpus]
+    generating = tokens / ROWS * STORED * parameters(model.shape) / MOVED[gpus]
     return _minutes(models * _loading(model) + generating)
 
 
 def probing(study: Study, model: Model, processes: int = 1) -> int:
-    """Return the minutes of measuring mastery, by so many processes side by side."""
+    """Return the minutes of one try of measuring mastery, by so many processes side by side."""
     asked = amounts.sentences(study, sum(questions(study).values()))
     drawn = asked * study.probing.samples * study.probing.max_new_tokens
-    return asking(model, drawn / SHARED_PREFIXES / processes)
+    return min(asking(model, drawn / SHARED_PREFIXES / processes), model.launch.longest_minutes)
 
 
 def answering(study: Study, model: Model, scale: str) -> int:
@@ -78,7 +77,7 @@ def fetching(model: Model) -> int:
     """Return the minutes of a base model: of pretraining a tiny one, or of reading (or downloading) its files."""
     if model.source == "pretrain":
         return PRETRAINING
-    return _minutes(STORED * parameters(model.geometry) / (DOWNLOADED if model.source == "hub" else READ))
+    return _minutes(STORED * parameters(model.shape) / (DOWNLOADED if model.source == "hub" else READ))
 
 
 def comparing(model: Model) -> int:
@@ -87,7 +86,7 @@ def comparing(model: Model) -> int:
 
 
 def _loading(model: Model) -> float:
-    return STORED * parameters(model.geometry) / READ
+    return STORED * parameters(model.shape) / READ
 
 
 def _minutes(seconds: float) -> int:

@@ -45,6 +45,8 @@ ZERO = {
     "stage3_use_all_reduce_for_fetch_params",
 }
 """Keys of `zero_optimization` that change where things are and when they travel, not what is computed."""
+GRADIENT_TYPES = ("bf16", "fp32")
+"""What `data_types.grad_accum_dtype` may be: the type in which gradients of micro-batches are added up."""
 OFFLOAD = {
     "offload_optimizer": {"device", "pin_memory"},
     "offload_param": {"device", "pin_memory", "buffer_count", "buffer_size", "max_in_cpu"},
@@ -96,6 +98,13 @@ def _keys(path: Path, settings: FinetuneSettings) -> dict[str, Any]:
         if key in OWNED:
             raise ConfigError(f"{path}: key {key!r} belongs to the training loop; take it out and set {OWNED[key]}")
     _refuse_unknown(path, "", given, FREE)
+    types = _mapping(path, "data_types", given.get("data_types", {}))
+    _refuse_unknown(path, "data_types.", types, {"grad_accum_dtype"})
+    if types.get("grad_accum_dtype", "fp32") not in GRADIENT_TYPES:
+        raise ConfigError(
+            f"{path}: key 'data_types.grad_accum_dtype' is {types['grad_accum_dtype']!r}; give one of "
+            f"{', '.join(GRADIENT_TYPES)}"
+        )
     zero = _mapping(path, "zero_optimization", given.get("zero_optimization", {}))
     _refuse_unknown(path, "zero_optimization.", zero, ZERO)
     if zero.get("stage", settings.zero_stage) != settings.zero_stage:

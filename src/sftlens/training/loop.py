@@ -69,13 +69,14 @@ class Keeper:
         layout = {"processes": process.world_size, "zero_stage": settings.zero_stage, "dtype": settings.dtype}
         self._states = States(resume.folder, process, layout) if resume else None
         deadline = resume.deadline if resume else None
-        self.clock = Clock(settings.checkpoint_minutes, settings.checkpoint_steps, deadline)
+        self.clock = Clock(settings.checkpoint_minutes, settings.checkpoint_steps, deadline, settings.notice_seconds)
+        self._first = process.rank == 0
 
     def restored(self, report: Report) -> tuple[int, Report]:
         """Bring the engine to the newest state; return how many steps were made, and the report of these."""
         step, found = self._states.restore(self._engine) if self._states else (0, {})
         if self._states:
-            self.clock.saved(self._states.bytes_of(self._engine) / SAVING_BYTES_PER_SECOND)
+            self.clock.saved(self._states.bytes_of(self._engine) / SAVING_BYTES_PER_SECOND, guessed=True)
         return (step, Report(**found)) if step else (0, report)
 
     def wishes(self) -> tuple[bool, bool]:
@@ -86,6 +87,8 @@ class Keeper:
         """Save, and stop with TrainingPaused, if any process wanted it."""
         if not self._states or not step.save:
             return
+        if step.stop and self._first and (lost := self.clock.terminated.is_set() and self.clock.at_stake()):
+            print(lost, flush=True)
         start = time.time()
         self._states.save(self._engine, number, asdict(report))
         self.clock.saved(time.time() - start)

@@ -24,8 +24,9 @@ from sftlens.training.deepspeed_engine import Process
 RECORD = "state.json"
 STEP = re.compile(r"step-(\d+)")
 KEPT = 2
-MASTERS = ("single_partition_of_fp32_groups", "fp32_partitioned_groups_flat")
-"""What DeepSpeed 0.19 calls a process' part of the fp32 weights: at stages 1 and 2, at stage 3."""
+MASTERS = ("single_partition_of_fp32_groups", "fp32_groups_flat_partition", "fp32_partitioned_groups_flat")
+"""What DeepSpeed 0.19 calls a process' part of the fp32 weights: at stages 1 and 2, at stage 1 with fp32 gradients
+(`data_types.grad_accum_dtype`), at stage 3."""
 
 
 @dataclass(frozen=True)
@@ -117,11 +118,21 @@ class States:
 
 
 def _masters(engine: Any) -> list[torch.Tensor]:
-    """Return this process' part of the fp32 weights: what the optimiser updates."""
+    """Return this process' part of the fp32 weights: what the optimiser updates.
+
+    Raises TrainingError where DeepSpeed keeps them in a place that is not known: a state without them would make a
+    resumed run start again from the base model.
+    """
+    if engine.zero_optimization_stage() == 0:
+        return list(engine.module.parameters())
     for name in MASTERS:
         if hasattr(engine.optimizer, name):
             return list(getattr(engine.optimizer, name))
-    return list(engine.module.parameters())
+    raise TrainingError(
+        f"DeepSpeed's {type(engine.optimizer).__name__} keeps its fp32 weights where sftlens does not find them, so "
+        "this training could not be resumed; install the DeepSpeed of pyproject.toml, or take options out of the file "
+        "finetuning.deepspeed"
+    )
 
 
 def _moments(engine: Any) -> Any:

@@ -1,7 +1,7 @@
 """Make the pointer to a base model: pretrain a tiny one, or point to a local folder or a hub id.
 
   python scripts/base.py --source pretrain --geometry '{"layers": 2, ...}' --corpus corpus.txt --out DIR
-  python scripts/base.py --source path --path /models/llama --geometry '{...}' --out DIR
+  python scripts/base.py --source path --path /models/llama --out DIR
 
 DIR/base.json records the folder, the revision, and size and SHA-256 of each file, computed once.
 """
@@ -69,6 +69,8 @@ def _say_if_changed(args: Any, seen: Path) -> None:
 
 
 def _check(settings: BaseSettings) -> None:
+    if settings.source == "pretrain" and not settings.geometry:
+        raise ConfigError("option --geometry: missing; --source pretrain needs the shape of the model to make")
     if settings.source != "pretrain" and not settings.path:
         raise ConfigError(f"option --path: missing; --source {settings.source} needs a folder or a hub id")
     if settings.source == "hub" and not re.fullmatch("[0-9a-f]{40}", settings.revision or ""):
@@ -94,7 +96,8 @@ def _compute(folder: Path, args: Any, settings: BaseSettings) -> None:
     else:
         target = _fetch(settings, args.name)
         shown = os.path.abspath(target)
-    checkpoints.check_geometry(target, settings.geometry.model_dump(), args.name)
+    declared = settings.geometry.model_dump() if settings.geometry else {}
+    checkpoints.check_geometry(target, declared, args.name)
     weight_shapes.check(target)
     pointer = {
         "schema": provenance.SCHEMA_VERSION,
@@ -117,7 +120,7 @@ def _pretrain(target: Path, args: Any, settings: BaseSettings) -> dict[str, Any]
         raise ModelError("--source pretrain needs --corpus: the text that scripts/world.py writes")
     processes = settings.pretraining.processes
     if processes == 1:
-        return pretraining.pretrain(args.corpus, settings.geometry, settings.pretraining, target, progress=progress.bar)
+        return pretraining.pretrain(args.corpus, settings.shape, settings.pretraining, target, progress=progress.bar)
     folder = target.parent
     launch.share_threads(processes)
     launch.start(ENTRY, ["base", *sys.argv[1:], "--worker", str(folder)], launch.Layout(processes), folder)
@@ -137,7 +140,7 @@ def _work(args: Any, settings: BaseSettings) -> None:
     shown = progress.bar if rank == 0 else (lambda steps, _: steps)
     target, group = args.worker / "checkpoint", pretraining.Group(rank, processes)
     torch.distributed.init_process_group("gloo")
-    report = pretraining.pretrain(args.corpus, settings.geometry, settings.pretraining, target, shown, group)
+    report = pretraining.pretrain(args.corpus, settings.shape, settings.pretraining, target, shown, group)
     torch.distributed.destroy_process_group()
     if rank == 0:
         files.write_json(args.worker / REPORT, report)
