@@ -20,7 +20,7 @@ SNAKEMAKE = 0.3 * GB
 DEVICE = 5.0 * GB
 """CUDA context, NCCL, DeepSpeed's buckets and gathered parameters, fragmentation: on every GPU."""
 LOADED = 8
-"""Tensors' worth of memory while a model is loaded: four that threads of transformers hold, a check in fp32, a change."""
+"""Tensors in memory while a model is loaded: four that threads of transformers hold, a check in fp32, a change."""
 SUB_GROUP = 1_000_000_000
 """Parameters of a process that stage 3 steps at a time (DeepSpeed's default sub_group_size)."""
 SUPERVISED_TOKENS = 32
