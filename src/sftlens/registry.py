@@ -2,7 +2,7 @@
 
 import difflib
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -51,6 +51,11 @@ class Registry(Generic[E]):
         names = self.names()
         if name in self._entries:
             return self._entries[name]
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ConfigError(f"there is no {self._axis} {name!r}; {hint}choose one of: {', '.join(names)}")
+        raise unknown(self._axis, name, names)
+
+
+def unknown(axis: str, name: str, names: Sequence[str]) -> ConfigError:
+    """Return the error for a name that an axis does not have; it names the nearest and lists all."""
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return ConfigError(f"there is no {axis} {name!r}; {hint}choose one of: {', '.join(names)}")

@@ -195,10 +195,22 @@ def test_other_configuration_of_the_same_name_is_a_conflict(changes, place):
 
 
 def test_figures_and_tables_follow_the_experiments():
-    every = [*targets.FIGURES, *targets.TABLES, *targets.INTERVALS]
+    every = targets.TARGETS.names()
     assert list(targets.wanted(demo())) == [name for name in every if name != "table11"]
     assert list(targets.wanted(demo(experiments__blocks={"scales": [480]}))) == every
-    assert list(targets.wanted(demo(experiments={"divergence": {"scales": [60]}}))) == ["fig5", "table1"]
+    assert list(targets.wanted(demo(experiments={"divergence": {"scales": [60]}}))) == ["table1", "fig5"]
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("fig9", "there is no file or target 'fig9'; did you mean 'fig5'? choose one of: table1, reliability,"),
+        ("table11", "study demo has nothing to draw table11 from; add experiments.blocks"),
+    ],
+)
+def test_a_target_that_there_is_not_is_refused_with_those_there_are(tmp_path, target, message):
+    run = planned(tmp_path, ROOT / "config" / "config.yaml", "--nocolor", target)
+    assert run.returncode != 0 and message in run.stderr and "Traceback" not in run.stderr
 
 
 def test_options_of_a_script():

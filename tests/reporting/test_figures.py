@@ -7,12 +7,21 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from fake_results import NOTICE, fake_results
 from repository import ROOT
-from sftlens.errors import DataError
-from sftlens.reporting import figures
+from sftlens.errors import ConfigError
+from sftlens.reporting import curves, style
+from sftlens.reporting.targets import TARGETS, of_kind
+
+FIGURES = of_kind("figure")
+
+
+def draw(name: str, results: pd.DataFrame, notice: str = "") -> Figure:
+    target = TARGETS.get(name)
+    return target.figure(target.numbers(results), notice)
 
 
 def macro(results: pd.DataFrame, bucket: str, split: str = "test") -> pd.DataFrame:
@@ -30,14 +39,14 @@ def words(figure: Figure) -> str:
 
 
 def test_unknown_figure_is_named_with_the_known_ones():
-    with pytest.raises(DataError, match=r"'fig99'.*fig2"):
-        figures.draw("fig99", fake_results())
+    with pytest.raises(ConfigError, match=r"no target 'fig99'; did you mean 'fig\d'\? .*fig2.*table1"):
+        TARGETS.get("fig99")
 
 
 @pytest.mark.parametrize("panel", [0, 1])
 def test_line_is_the_mean_and_band_one_sd(panel):
     results = fake_results()
-    figure = figures.draw("fig2", results)
+    figure = draw("fig2", results)
     expected = macro(results, "D0", ("test", "testood")[panel])
     np.testing.assert_allclose(line(figure, "D0", panel), expected["mean"])
     edge = figure.axes[panel].collections[0].get_paths()[0].vertices
@@ -48,7 +57,7 @@ def test_line_is_the_mean_and_band_one_sd(panel):
 
 
 def test_base_model_is_a_dashed_and_its_five_shots_a_dotted_level():
-    levels = [x for x in figures.draw("fig2", fake_results()).axes[0].lines if x.get_linestyle() == "--"]
+    levels = [x for x in draw("fig2", fake_results()).axes[0].lines if x.get_linestyle() == "--"]
     assert len(levels) == 2
     assert [round(float(np.asarray(x.get_ydata())[0]), 1) for x in levels] == [37.4, 39.9]
 
@@ -56,49 +65,49 @@ def test_base_model_is_a_dashed_and_its_five_shots_a_dotted_level():
 def test_a_missing_cell_is_a_gap():
     results = fake_results()
     part = results[~((results["train_set"] == "D1") & (results["scale"] == "240"))]
-    assert list(np.isnan(line(figures.draw("fig2", part), "D1"))) == [False, True, False]
+    assert list(np.isnan(line(draw("fig2", part), "D1"))) == [False, True, False]
 
 
 def test_one_seed_has_no_band_and_says_so():
     results = fake_results()
-    figure = figures.draw("fig2", results[results["seed"] == 0])
+    figure = draw("fig2", results[results["seed"] == 0])
     assert all(len(band.get_paths()) == 0 for band in figure.axes[0].collections)
     assert "no spread is shown" in words(figure)
 
 
 def test_a_set_smaller_than_n_is_hollow_and_explained():
-    assert "Hollow marker" in words(figures.draw("fig4", fake_results()))
+    assert "Hollow marker" in words(draw("fig4", fake_results()))
     results = fake_results()
-    assert "Hollow" not in words(figures.draw("fig4", results[results["train_set"] != "D2"]))
+    assert "Hollow" not in words(draw("fig4", results[results["train_set"] != "D2"]))
 
 
 def test_axis_holds_the_scales_in_order_and_all_last():
     results = fake_results()
     whole = results[(results["scale"] == "480") & (results["seed"] == 0)].assign(scale="all")
-    axes = figures.draw("fig2", pd.concat([whole, results])).axes[0]
+    axes = draw("fig2", pd.concat([whole, results])).axes[0]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["60", "240", "480", "All"]
 
 
 def test_panels_are_models_by_test_sets_on_one_axis():
     results = pd.concat([fake_results().assign(model=m) for m in ("A-8B", "A-70B")])
-    figure = figures.draw("fig2", results)
+    figure = draw("fig2", results)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles[::2] == ["A-8B, in-domain (ID)", "A-70B, in-domain (ID)"]
     assert len({axes.get_ylim() for axes in figure.axes}) == 1
-    assert len(figures.draw("fig5", results).axes) == 2
+    assert len(draw("fig5", results).axes) == 2
 
 
-@pytest.mark.parametrize("name", figures.NAMES)
+@pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.parametrize("share", [0, 1, 200])
 def test_a_figure_of_nothing_or_little_still_draws_with_the_notice(name, share, tmp_path):
-    figure = figures.draw(name, fake_results().iloc[:share], NOTICE)
+    figure = draw(name, fake_results().iloc[:share], NOTICE)
     assert NOTICE in words(figure)
-    figures.save(figure, tmp_path / name)
+    style.save(figure, tmp_path / name)
 
 
-@pytest.mark.parametrize("name", figures.NAMES)
+@pytest.mark.parametrize("name", FIGURES)
 def test_nothing_is_cut_off_and_no_word_lies_on_another(name):
-    figure = figures.draw(name, fake_results(), NOTICE * 3)
+    figure = draw(name, fake_results(), NOTICE * 3)
     figure.draw_without_rendering()
     page = figure.bbox
     boxes = [text.get_window_extent() for text in figure.texts]
@@ -110,7 +119,7 @@ def test_nothing_is_cut_off_and_no_word_lies_on_another(name):
 
 
 def test_names_at_the_line_ends_keep_apart():
-    heights = figures._spread_out([1.0, 1.0, 1.1, 5.0], 0.5)
+    heights = curves.spread_out([1.0, 1.0, 1.1, 5.0], 0.5)
     assert min(np.diff(heights)) > 0.45
     assert heights[3] == 5.0
 
@@ -118,14 +127,38 @@ def test_names_at_the_line_ends_keep_apart():
 def test_files_carry_the_notice_and_are_the_same_in_another_process(tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from pathlib import Path; from fake_results import *; from sftlens.reporting import figures\n"
-        "figures.save(figures.draw('fig2', fake_results(), NOTICE), Path(sys.argv[2]))"
+        "from pathlib import Path; from fake_results import *; from sftlens.reporting import style, targets\n"
+        "target = targets.TARGETS.get('fig2'); figure = target.figure(target.numbers(fake_results()), NOTICE)\n"
+        "style.save(figure, Path(sys.argv[2]), target.title, NOTICE)"
     )
     for i in ("1", "2"):
         environment = os.environ | {"PYTHONHASHSEED": i, "SOURCE_DATE_EPOCH": f"{i}000000"}
         here = str(ROOT / "tests")
         subprocess.run([sys.executable, "-c", code, here, str(tmp_path / i)], check=True, env=environment)
-    for suffix in figures.FORMATS:
+    for suffix in style.FORMATS:
         data = (tmp_path / f"1.{suffix}").read_bytes()
         assert data == (tmp_path / f"2.{suffix}").read_bytes()
         assert NOTICE.encode() in data
+
+
+def test_a_colour_and_a_marker_have_one_meaning_each():
+    colours, markers = zip(*style.LOOKS.values(), strict=True)
+    assert len({*markers, style.OTHER[1]}) == len(markers) + 1
+    linear = [_lab(colour) for colour in (*colours, style.GREY)]
+    apart = [np.linalg.norm(a - b) for i, a in enumerate(linear) for b in linear[:i]]
+    assert min(apart) > 20  # in CIELAB, where 2 is just seen
+
+
+def test_words_in_a_colour_can_be_read_on_white():
+    for colour, _ in style.LOOKS.values():
+        assert 1.05 / (style.luminance(*style.ink(colour)) + 0.05) >= 4.5
+
+
+def _lab(colour: str) -> np.ndarray:
+    """Return CIELAB of an sRGB colour (D65)."""
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    matrix = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    xyz = np.array(matrix) @ linear / [0.9505, 1, 1.089]
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])

@@ -15,12 +15,15 @@ from sftlens.dag.contrasts import Condition
 from sftlens.dag.paths import Paths
 from sftlens.data.buckets import BUCKETS
 from sftlens.files import read_parquet, write_json, write_parquet
-from sftlens.reporting import intervals, report
+from sftlens.reporting import frames
+from sftlens.reporting.targets import TARGETS
+from sftlens.reporting.themes import intervals
 from sftlens.statistics import crossed
 
 GEOMETRY = {"layers": 2, "hidden_size": 8, "intermediate_size": 8, "heads": 2, "kv_heads": 2, "vocab_size": 9}
 MODELS = {name: {"source": "path", "path": f"models/{name}", "geometry": GEOMETRY} for name in ("one", "two")}
 SEEDS = [0, 1, 2]
+NAMES = ("intervals", "contrasts")
 CONFIG = {
     "study": "fake",
     "models": MODELS,
@@ -71,7 +74,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def made(root: Path, name: str) -> pd.DataFrame:
     ok("collect.py", "fake", "--table", name)
-    return intervals.read(root / "tables" / f"{name}.csv")
+    return frames.read_csv(root / "tables" / f"{name}.csv")
 
 
 def folder(root: Path, *parts: str) -> Path:
@@ -119,15 +122,15 @@ def test_each_condition_has_its_interval(root: Path) -> None:
     table = made(root, "intervals")
     assert len(table) == 2 * (2 * (1 + 2 * 3) + 1)
     found = row(table, Trained_on="D1", n="16")
-    agrees(found, crossed.accuracy(cell(root, "16", "D1"), CODES), intervals.ACCURACY)
+    agrees(found, crossed.accuracy(cell(root, "16", "D1"), CODES), frames.ACCURACY)
     clustered = crossed.accuracy(cell(root, "16", "D1"), CODES, RELATIONS)
     assert found[["Low by relation", "High by relation"]].tolist() == pytest.approx(
         [max(clustered.low, 0), min(clustered.high, 100)], abs=0.0051
     )
     other = row(table, Trained_on="D1", n="16", Test_set="OOD test")
-    agrees(other, crossed.accuracy(cell(root, "16", "D1", split="testood"), CODES), intervals.ACCURACY)
+    agrees(other, crossed.accuracy(cell(root, "16", "D1", split="testood"), CODES), frames.ACCURACY)
     first = row(table, n="0", **{"Restored_(%)": ""})
-    agrees(first, crossed.accuracy(base(root), CODES), intervals.ACCURACY)
+    agrees(first, crossed.accuracy(base(root), CODES), frames.ACCURACY)
     assert (found["Scope"], first["Scope"]) == ("over seeds", "this model only")
     assert table["By posterior"].isna().all()
 
@@ -199,8 +202,8 @@ def test_an_accuracy_has_no_interval_below_zero(root: Path) -> None:
 def test_an_empty_bucket_leaves_no_macro(root: Path) -> None:
     path = Path(PATHS.mastery("one"))
     write_parquet(path, read_parquet(path).replace({"bucket": {"D2": "D1"}}))
-    assert made(root, "intervals").query("Model == 'one'")[intervals.ACCURACY].isna().all()
-    assert made(root, "intervals").query("Model == 'two'")[intervals.ACCURACY].notna().all()
+    assert made(root, "intervals").query("Model == 'one'")[frames.ACCURACY].isna().all()
+    assert made(root, "intervals").query("Model == 'two'")[frames.ACCURACY].notna().all()
 
 
 def delete_summary(path: Path) -> None:
@@ -214,7 +217,7 @@ def test_what_is_missing_is_left_out_of_the_partial_page_alone(root: Path, delet
         delete(folder(root, "one", "D1", name, "full", "evaluate"))
     assert "one/D1/n8/seed0/full/evaluate" in refused("collect.py", "fake", "--table", "intervals")
     ok("collect.py", "fake", "--partial")
-    accuracies, differences = (intervals.read(root / f"partial/tables/{name}.csv") for name in report.FOLDED)
+    accuracies, differences = (frames.read_csv(root / f"partial/tables/{name}.csv") for name in NAMES)
     assert row(accuracies, Trained_on="D1", n="16")[["Seeds", "Scope"]].tolist() == [2, "this model only"]
     assert accuracies.query("Model == 'one' and n == '8' and `Trained on` == 'D1'").empty
     left = differences.query("Model == 'one' and n == '16' and `Trained on` == 'D1'")
@@ -231,13 +234,13 @@ def test_answers_to_other_questions_are_refused_by_name(root: Path) -> None:
 
 
 def test_the_page_shows_both_tables(root: Path) -> None:
-    for name in report.FOLDED:
+    for name in NAMES:
         made(root, name)
     ok("collect.py", "fake", "--results")
     for name in ("table1", "table2", "table4"):
         ok("collect.py", "fake", "--table", name)
     ok("collect.py", "fake", "--report")
     page = (root / "report.html").read_text()
-    for name, (heading, _) in report.FOLDED.items():
-        assert f'<section id="{name}">' in page and heading in page
+    for name in NAMES:
+        assert f'<section id="{name}">' in page and TARGETS.get(name).title in page
     assert "one, common facts" in page and "over seeds" in page

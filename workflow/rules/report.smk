@@ -30,7 +30,13 @@ rule figure:
     input:
         JOBS.summaries_of,
     output:
-        multiext(f"{PATHS.root}/figures/{{figure}}", ".png", ".svg", ".pdf", ".csv"),
+        report(
+            f"{PATHS.root}/figures/{{figure}}.svg",
+            caption="../report/target.rst",
+            category="Figures",
+            labels={"model": ", ".join(STUDY.models), "figure": "{figure}"},
+        ),
+        multiext(f"{PATHS.root}/figures/{{figure}}", ".png", ".pdf", ".csv", ".txt"),
     log:
         f"{LOGS}/figures/{{figure}}.log",
     benchmark:
@@ -39,6 +45,7 @@ rule figure:
         "../../envs/data.yaml"
     params:
         study=STUDY.study,
+        words=JOBS.words,
         version=RESULT_VERSION["collect"],
     shell:
         'python "$SCRIPTS"/collect.py {params.study:q} --figure {wildcards.figure} > {log:q} 2>&1'
@@ -48,7 +55,13 @@ rule table:
     input:
         JOBS.summaries_of,
     output:
-        f"{PATHS.root}/tables/{{table}}.csv",
+        report(
+            f"{PATHS.root}/tables/{{table}}.csv",
+            caption="../report/target.rst",
+            category="Tables",
+            labels={"model": ", ".join(STUDY.models), "table": "{table}"},
+        ),
+        f"{PATHS.root}/tables/{{table}}.txt",
     log:
         f"{LOGS}/tables/{{table}}.log",
     benchmark:
@@ -57,6 +70,7 @@ rule table:
         "../../envs/data.yaml"
     params:
         study=STUDY.study,
+        words=JOBS.words,
         version=RESULT_VERSION["collect"],
     shell:
         'python "$SCRIPTS"/collect.py {params.study:q} --table {wildcards.table} > {log:q} 2>&1'
@@ -65,10 +79,14 @@ rule table:
 rule report:
     input:
         results=f"{PATHS.root}/results.parquet",
-        figures=[JOBS.target(name) for name in JOBS.figures],
-        tables=[JOBS.target(name) for name in JOBS.tables],
+        targets=[JOBS.target(name) for name in JOBS.targets],
     output:
-        page=f"{PATHS.root}/report.html",
+        page=report(
+            f"{PATHS.root}/report.html",
+            caption="../report/page.rst",
+            category="The page of the study",
+            labels={"model": ", ".join(STUDY.models), "page": "report"},
+        ),
     log:
         f"{LOGS}/report.log",
     benchmark:

@@ -37,3 +37,15 @@ rule plan:
         text=plan.Plan(ASKED).described,
     shell:
         "echo {params.text:q} | tee {log:q}"
+
+
+# A name that nothing makes matches only here; Snakemake's own message for it leaves open what there is.
+rule unknown:
+    input:
+        JOBS.unknown,
+    output:
+        "{unknown}",
+    log:
+        ".snakemake/log/unknown-{unknown}.txt",
+    wildcard_constraints:
+        unknown=r"[A-Za-z]\w*",

@@ -2,9 +2,10 @@
 
 import json
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from sftlens.config.mastery import MEASURING, ProbingSettings
 from sftlens.config.mastery_quality import QualitySettings
@@ -12,7 +13,8 @@ from sftlens.config.study import Study
 from sftlens.dag.cells import FEWSHOT, FULL, INTERPOLATION, Product, distinct, number, quota_needs, ranking
 from sftlens.dag.paths import Paths, options
 from sftlens.dag.recorded import BASE_FIELDS, RESULTS, short_hash
-from sftlens.dag.targets import FIGURES, INTERVALS, TABLES, wanted
+from sftlens.dag.targets import wanted, why_unknown
+from sftlens.reporting.targets import ANSWERS, TARGETS, of_kind
 from sftlens.resources.requests import Resources, cpus
 
 BESIDE = {
@@ -49,8 +51,6 @@ class Jobs:
         self.products = distinct(study)
         self.targets = wanted(study)
         self.resources = Resources(study)
-        self.figures = [name for name in self.targets if name in FIGURES]
-        self.tables = [name for name in self.targets if name not in FIGURES]
 
     def constraints(self) -> dict[str, str]:
         """Wildcard constraints that admit exactly the values of this configuration."""
@@ -64,8 +64,8 @@ class Jobs:
             "criterion": _alternatives(o for p in self.products for o in (p.criterion, ranking(p.criterion))),
             "region": _alternatives(product.region for product in self.products),
             "ratio": _alternatives(number(p.ratio) for p in self.products if p.ratio is not None),
-            "figure": _alternatives(FIGURES),
-            "table": _alternatives([*TABLES, *INTERVALS]),
+            "figure": _alternatives(of_kind("figure")),
+            "table": _alternatives(of_kind("table")),
             "key": "[0-9a-f]{10}",
             "choice": "[0-9a-f]{10}",
         }
@@ -77,7 +77,17 @@ class Jobs:
     def summaries_of(self, wildcards: Any) -> list[str]:
         """Summary files that one figure or table is drawn from; for intervals also the answers beside them."""
         name = wildcards.get("figure") or wildcards.get("table")
-        return (self.files if name in INTERVALS else self.summaries)(self.targets.get(name, []))
+        products = self.targets.get(name, [])
+        return self.files(products) if TARGETS.get(name).behind == ANSWERS else self.summaries(products)
+
+    def unknown(self, wildcards: Any) -> NoReturn:
+        """End the run with why there is no such target; an exception would drag Snakemake's own words along."""
+        sys.exit(f"error: {why_unknown(self.study, wildcards.unknown)}")
+
+    def words(self, wildcards: Any) -> list[str]:
+        """Title, caption and notice of one figure or table."""
+        target = TARGETS.get(wildcards.get("figure") or wildcards.get("table"))
+        return [target.title, target.caption, self.study.notice]
 
     def files(self, products: Iterable[Product] | None = None) -> list[str]:
         """Summaries of products with the tables that stand beside them, so that none is missing unnoticed."""
@@ -89,9 +99,9 @@ class Jobs:
 
     def target(self, name: str) -> list[str]:
         """The files of a named figure or table."""
-        if name in FIGURES:
-            return [f"{self.paths.root}/figures/{name}.{ending}" for ending in ("svg", "png", "pdf", "csv")]
-        return [f"{self.paths.root}/tables/{name}.csv"]
+        kind = TARGETS.get(name).kind
+        endings = ("svg", "png", "pdf", "csv", "txt") if kind == "figure" else ("csv", "txt")
+        return [f"{self.paths.root}/{kind}s/{name}.{ending}" for ending in endings]
 
     def stamp(self, path: str | None) -> str:
         """Names, sizes and times of files from outside, which no rule makes; "" while there are none."""

@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sftlens.config.study import Study
 from sftlens.dag.cells import FEWSHOT, Cell, Product, products, ranking
 from sftlens.dag.only import Selection
 from sftlens.dag.paths import Paths
-from sftlens.dag.targets import FIGURES
+from sftlens.reporting.targets import TARGETS
 
 PREPARATION, DRAWING = "facts, bases, probing", "figures, tables, report"
 """What stands in the place of an experiment for the jobs that belong to none."""
@@ -51,7 +52,7 @@ def describe(selection: Selection) -> str:
     """Return the grid as text for people."""
     study, per_rule = selection.study, jobs(selection)
     lines = [
-        f"Study {study.study}: {len(study.models)} model(s): {', '.join(study.models)}",
+        f"Study {study.study}: {models_of(study)}: {', '.join(study.models)}",
         "",
         "cells per experiment",
     ]
@@ -61,6 +62,11 @@ def describe(selection: Selection) -> str:
     lines += [f"  {name:<16}{count:>7}" for name, count in per_rule.items()]
     lines += [f"  {'total':<16}{sum(per_rule.values()):>7}"]
     return "\n".join(lines)
+
+
+def models_of(study: Study) -> str:
+    """Return how many models a study has, in words."""
+    return f"{len(study.models)} model{'' if len(study.models) == 1 else 's'}"
 
 
 def _asked(selection: Selection) -> dict[str, list[Product]]:
@@ -125,7 +131,7 @@ def _needed(experiment: str, product: Product) -> Iterator[tuple[object, Job]]:
 
 def _drawing(selection: Selection) -> Iterator[Job]:
     for name in selection.targets:
-        yield Job("figure" if name in FIGURES else "table", DRAWING)
+        yield Job(TARGETS.get(name).kind, DRAWING)
     for rule in ("results", "report") if selection.whole and selection.products else ():
         yield Job(rule, DRAWING)
     yield Job("all", DRAWING)

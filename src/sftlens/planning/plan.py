@@ -8,7 +8,7 @@ from sftlens.config.study import Model
 from sftlens.dag.cells import Product
 from sftlens.dag.only import Selection
 from sftlens.planning.costs import STATE, Cost, Costs
-from sftlens.planning.job_list import DRAWING, ORDER, PREPARATION, Job, listed
+from sftlens.planning.job_list import DRAWING, ORDER, PREPARATION, Job, listed, models_of
 from sftlens.resources.memory import parameters
 from sftlens.runtime.stages import COPY_LIMIT_BYTES
 
@@ -37,7 +37,7 @@ class Plan:
             "by experiment": (_experiment, (PREPARATION, *names, DRAWING)),
             "by model": (lambda job: job.model or NO_MODEL, (*self._study.models, NO_MODEL)),
         }
-        parts_of_it = [f"{len(self._study.models)} model(s)", *names] if self._study.models else ["a repair alone"]
+        parts_of_it = [models_of(self._study), *names] if self._study.models else ["a repair alone"]
         lines = [f"Study {self._study.study}: {', '.join(parts_of_it)}"]
         for title, (key, order) in groups.items():
             lines += ["", _row(title, HEAD), *self._rows(key, order)]

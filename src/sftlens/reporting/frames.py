@@ -1,51 +1,54 @@
-"""What the tables are made of: rows under the names that a reader sees, in reading order, spread over columns."""
+"""What the tables are made of: rows under the names that a reader sees, in reading order, spread over columns.
+
+Models, criteria and regions keep the order of the tidy table, which is that of the configuration; pandas is imported
+when a frame is made, so that the list of targets can be read without it.
+"""
+
+from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-
-import pandas as pd
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sftlens.data.buckets import BUCKETS
+from sftlens.files import write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BASE = "Base model (n = 0)"
 FEWSHOT = "Base model, 5 shots"
 ACCURACY = "Accuracy (%)"
 KL = "KL (nats)"
+RATIO = "Restored (%)"
 
 SPLITS = {"train": "Train", "dev": "Dev", "test": "ID test", "testood": "OOD test"}
 TESTS = ("test", "testood")
+MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""In the order in which a block uses them."""
 _CELL = ["model", "train_set", "scale", "seed", "strategy"]
-_ORDER = (BASE, FEWSHOT, *BUCKETS, "mixed", *SPLITS.values(), "r", "|d|", "d^2", "none")
+_READING_ORDER = (BASE, FEWSHOT, *BUCKETS, "mixed", *SPLITS.values(), *MODULES, "r", "|d|", "d^2", "none")
+_AS_FOUND = ("Model", "Criterion", "Region")
+_TEXT = ("Model", "Strategy", "Trained on", "n", "Criterion", "Region", RATIO, "Test set", "Against", "Scope")
+"""Columns that are text in a file, however they look."""
 
 
 def scales(values: Iterable[str]) -> list[str]:
     """Return the distinct scales in the order of the axis: the numbers, then `all`."""
-    return sorted(set(values), key=_scale_rank)
+    return sorted(set(values), key=_size)
 
 
-def selected(results: pd.DataFrame, stage: str, metric: str) -> pd.DataFrame:
-    """Return the rows of one metric of one stage, by seed."""
-    rows = results[(results["stage"] == stage) & (results["metric"] == metric)]
-    return rows.sort_values("seed", kind="stable")
-
-
-def _scale_rank(scale: str) -> float:
-    return float(scale) if scale.isdigit() else float("inf")
-
-
-def _rank(column: pd.Series) -> pd.Series:
-    """Sort key of every text column: known names in reading order, numbers by size, then 8B before 70B."""
-    if column.name in ("n", "Restored (%)"):
-        return column.map(_scale_rank_of_text)
-    known = {name: f"{place:02d}" for place, name in enumerate(_ORDER)}
-    return column.map(lambda name: known.get(name, "~" + re.sub(r"\d+", lambda run: run[0].zfill(9), name)))
-
-
-def _scale_rank_of_text(text: str) -> float:
+def _size(text: str) -> float:
     try:
         return float(text)
     except ValueError:
         return float("inf")
+
+
+def selected(results: pd.DataFrame, stage: str, metric: str) -> pd.DataFrame:
+    """Return the rows of one metric of one stage."""
+    return results[(results["stage"] == stage) & (results["metric"] == metric)]
 
 
 def named(rows: pd.DataFrame) -> pd.DataFrame:
@@ -57,44 +60,68 @@ def named(rows: pd.DataFrame) -> pd.DataFrame:
                           "Region": rows["region"]})  # fmt: skip
 
 
+def in_order(table: pd.DataFrame, keys: list[str], rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a table sorted by its text columns `keys`, in reading order.
+
+    That is for models, criteria and regions the order in which `rows` name them, for scales and ratios their size, and
+    for all else that of `_READING_ORDER`, then of the numbers in the name.
+    """
+    found = {name: list(dict.fromkeys(rows[name])).index for name in keys if name in _AS_FOUND}
+    known = {name: f"{place:02d}" for place, name in enumerate(_READING_ORDER)}
+
+    def rank(column: pd.Series) -> pd.Series:
+        if column.name in found:
+            return column.map(found[column.name])
+        if column.name in ("n", RATIO):
+            return column.map(_size)
+        return column.map(lambda name: known.get(name, "~" + re.sub(r"\d+", lambda run: run[0].zfill(9), name)))
+
+    return table.sort_values(keys, key=rank, kind="stable", ignore_index=True)
+
+
 def spread(rows: pd.DataFrame, keys: list[str], value: str) -> pd.DataFrame:
     """Return one row per key with `value` (mean over seeds), `value SD` and `Seeds`, in reading order."""
-    groups = rows.groupby(keys, sort=True)["value"]
+    groups = rows.sort_values("seed", kind="stable").groupby(keys, sort=True)["value"]
     table = groups.agg(["mean", "std", "count"]).reset_index()
     table = table.rename(columns={"mean": value, "std": f"{value} SD", "count": "Seeds"})
-    return table.sort_values(keys, key=_rank, kind="stable", ignore_index=True)
+    return in_order(table, keys, rows)
 
 
-def pivot(rows: pd.DataFrame, keys: list[str], across: str, names: list[str]) -> pd.DataFrame:
-    """Return keys, `Seeds` (the most in any column), then mean and SD of each of `names` side by side."""
+def pivot(
+    rows: pd.DataFrame, keys: list[str], across: str, names: list[str], constant: Iterable[str] = ()
+) -> pd.DataFrame:
+    """Return keys, `Seeds` (the most in any column), then mean and SD of each of `names` side by side.
+
+    The values of `constant`, some of the names, are those of no seed and have no SD.
+    """
+    import pandas as pd
+
     if rows.empty:
         return pd.DataFrame(columns=[*keys, "Seeds", *names])
     wide = spread(rows, [*keys, across], "mean").pivot(index=keys, columns=across)
     parts: dict[str, pd.Series] = {"Seeds": wide["Seeds"].max(axis=1).astype("Int64")}
     for name in names:
         for label, column in ((name, "mean"), (f"{name} SD", "mean SD")):
-            parts[label] = wide[column].get(name, pd.Series(float("nan"), wide.index))
-    table = pd.DataFrame(parts, index=wide.index).reset_index()
-    return table.sort_values(keys, key=_rank, kind="stable", ignore_index=True)
-
-
-def _examples(results: pd.DataFrame) -> pd.DataFrame:
-    """Return how many examples the sets of (model, training set, scale) really have (mean over seeds)."""
-    rows = named(selected(results, "finetune", "examples"))
-    return spread(rows, ["Model", "Trained on", "n"], "Examples")[["Model", "Trained on", "n", "Examples"]]
+            if label == name or name not in constant:
+                parts[label] = wide[column].get(name, pd.Series(float("nan"), wide.index))
+    return in_order(pd.DataFrame(parts, index=wide.index).reset_index(), keys, rows)
 
 
 def with_examples(table: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with the real sizes of its training sets beside n."""
-    table = table.merge(_examples(results), how="left", on=["Model", "Trained on", "n"])
+    """Return a table with the real sizes of its training sets (mean over seeds) beside n."""
+    place = ["Model", "Trained on", "n"]
+    sizes = spread(named(selected(results, "finetune", "examples")), place, "Examples")[[*place, "Examples"]]
+    table = table.merge(sizes, how="left", on=place)
     table.insert(list(table).index("n") + 1, "Examples", table.pop("Examples").astype("float64").round())
     return table.astype({"Examples": "Int64"})
 
 
 def restored(results: pd.DataFrame) -> pd.DataFrame:
     """Return the macro accuracies at every k, 0 included, each with its gain on k = 0 of the same cell."""
+    import pandas as pd
+
     rows = results[(results["metric"] == "contains") & (results["bucket"] == "macro")]
-    rows = rows[rows["split"].isin(TESTS)].sort_values("seed", kind="stable")
+    rows = rows[rows["split"].isin(TESTS)]
     cell = [*_CELL, "split"]
     plain = rows[rows["stage"] == "evaluate"][[*cell, "value"]]
     restored = rows[(rows["stage"] == "restore") & (rows["ratio"] > 0)]
@@ -102,14 +129,65 @@ def restored(results: pd.DataFrame) -> pd.DataFrame:
     both = pd.concat([start, restored[start.columns]])
     both = both.merge(plain.rename(columns={"value": "plain"}), how="left", on=cell)
     gain = (both["value"] - both["plain"]).where(both["ratio"] > 0)
-    return both.assign(value=both["value"] * 100, gain=gain * 100)
+    text = [f"{ratio:g}" for ratio in both["ratio"]]
+    return both.assign(value=both["value"] * 100, gain=gain * 100, **{RATIO: text})
 
 
 def with_gains(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Return `keys`, `Seeds`, and for each training set its mean accuracy and gain, from named rows of `restored`."""
     names = sorted(rows["train_set"].unique())
-    table = pivot(rows, keys, "train_set", names).drop(columns=[f"{name} SD" for name in names])
+    table = pivot(rows, keys, "train_set", names, constant=names)
     gains = pivot(rows.assign(value=rows["gain"]), keys, "train_set", names)
     for name in names:
         table.insert(list(table).index(name) + 1, f"{name} gain", gains[name])
     return table
+
+
+def smaller_sets(table: pd.DataFrame) -> pd.Series:
+    """Return, per row, whether its training set has fewer examples than its scale asks for."""
+    import pandas as pd
+
+    return table["Examples"].astype("float64") < pd.to_numeric(table["n"], errors="coerce")
+
+
+def seeds_note(table: pd.DataFrame) -> str:
+    """Return the sentence that says what the spread of a target's frame is taken over; "" without seeds."""
+    trained = table[~table["Trained on"].isin([BASE, FEWSHOT])] if "Trained on" in table else table
+    counts = {int(n) for n in trained.get("Seeds", []) if n == n and n > 0} if "Seeds" in trained else set()
+    repeated = sorted(counts - {1})
+    if not counts:
+        return ""
+    if not repeated:
+        return "One seed each, so no spread is shown."
+    number = f"{repeated[0]}" if len(repeated) == 1 else f"{repeated[0]} to {repeated[-1]}"
+    if not any(name.endswith(" SD") for name in table):
+        return f"Mean over {'up to ' if 1 in counts else ''}{number} seeds."
+    single = " Points from a single seed have no spread." if 1 in counts else ""
+    return f"Mean ± SD over {number} seeds.{single}"
+
+
+def as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with every number written out: two decimals (KL four), `-` where nothing was measured."""
+    import pandas as pd
+
+    def text(column: str, value: Any) -> str:
+        if pd.isna(value):
+            return "-"
+        if not isinstance(value, float):
+            return str(value)
+        decimals = 4 if column.startswith((KL, "Value")) else 2
+        return f"{round(value, decimals) + 0.0:.{decimals}f}"
+
+    return pd.DataFrame({name: [text(name, value) for value in table[name]] for name in table}, dtype="str")
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a target's frame as CSV: a header line, then numbers as in `as_text`."""
+    write_text(path, as_text(table).to_csv(index=False, lineterminator="\n"))
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """Return the frame in a file of `write_csv`, at that file's precision."""
+    import pandas as pd
+
+    return pd.read_csv(path, na_values="-", keep_default_na=False, dtype=dict.fromkeys(_TEXT, "str"))

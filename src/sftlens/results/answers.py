@@ -49,9 +49,11 @@ def there(study: Study, product: Product) -> bool:
 class Answers:
     """Answers of those products that have them, read on demand."""
 
-    def __init__(self, study: Study, products: Iterable[Product]) -> None:
+    def __init__(self, study: Study, products: Iterable[Product], grid: Iterable[Product] = ()) -> None:
+        """Read the answers of `products`; `grid`: all that the study asks for, where some of them are missing."""
         self._paths = Paths(study)
         self.conditions = conditions(products)
+        self.grid = conditions(grid) or self.conditions
         self.questions = cache(self._questions)
         self._read = cache(self._parts)
 

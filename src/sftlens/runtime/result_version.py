@@ -20,7 +20,7 @@ RESULT_VERSION = {
     "changes": 1,  # changes/
     "restore": 1,  # restoration/, and what evaluate measures
     "levels": 1,  # restoration/export: the level map
-    "collect": 1,  # results/, reporting/: the tidy table, figures, tables and the page
+    "collect": 2,  # results/, reporting/: the tidy table, figures, tables and the page
     "merge": 1,  # models/adapters
     "repair": 1,  # repair/
 }

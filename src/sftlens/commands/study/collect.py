@@ -1,9 +1,8 @@
 """Collect the summaries of a study: the tidy table, a figure, a table, the page.
 
   python scripts/collect.py demo --results            results/demo/results.parquet
-  python scripts/collect.py demo --figure fig2        results/demo/figures/fig2.{png,svg,pdf,csv}
-  python scripts/collect.py demo --table table4       results/demo/tables/table4.csv
-  python scripts/collect.py demo --table intervals    results/demo/tables/intervals.csv, from the answers themselves
+  python scripts/collect.py demo --figure fig2        results/demo/figures/fig2.{png,svg,pdf,csv,txt}
+  python scripts/collect.py demo --table table4       results/demo/tables/table4.{csv,txt}
   python scripts/collect.py demo --report             results/demo/report.html
   python scripts/collect.py demo --partial            all of it from what exists, below results/demo/partial/
 
@@ -22,8 +21,11 @@ from sftlens.dag import targets
 from sftlens.dag.cells import Product
 from sftlens.dag.paths import Paths
 from sftlens.dag.recorded import RESULTS, SNAPSHOT
-from sftlens.errors import DataError
+from sftlens.errors import ConfigError, DataError
+from sftlens.reporting.targets import ANSWERS, TARGETS, Target, of_kind
 from sftlens.results import collect
+
+PARTIAL = "partial"
 
 
 def main() -> None:
@@ -31,8 +33,8 @@ def main() -> None:
     parser.add_argument("study", help="name of the study: its folder below results/")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--results", action="store_true", help="write the tidy table")
-    what.add_argument("--figure", choices=targets.FIGURES, help="draw one figure")
-    what.add_argument("--table", choices=[*targets.TABLES, *targets.INTERVALS], help="write one table")
+    what.add_argument("--figure", metavar="NAME", help=f"draw one of: {', '.join(of_kind('figure'))}")
+    what.add_argument("--table", metavar="NAME", help=f"write one of: {', '.join(of_kind('table'))}")
     what.add_argument("--report", action="store_true", help="write the page")
     what.add_argument("--partial", action="store_true", help="everything from what exists; list what is missing")
     args = parser.parse_args()
@@ -40,23 +42,24 @@ def main() -> None:
     study = loading.load(files.read_json(root / SNAPSHOT), str(root / SNAPSHOT))
     if args.results:
         files.write_parquet(root / "results.parquet", _complete(study, None))
-    elif args.figure:
-        _draw(root, args.figure, _complete(study, _products(study, args.figure)), study.notice)
-    elif args.table:
-        products = _products(study, args.table)
-        _tabulate(root, study, args.table, _complete(study, products), products)
+    elif args.figure or args.table:
+        target, wanted = _asked(study, args.figure or args.table, "figure" if args.figure else "table")
+        _write(root, study, target, _complete(study, wanted), wanted)
     elif args.report:
         _report(root, study, files.read_parquet(root / "results.parquet"), [])
-        files.remove(root / "partial")
+        files.remove(root / PARTIAL)
     else:
-        _partial(root / "partial", study)
+        _partial(root / PARTIAL, study)
 
 
-def _products(study: Study, name: str) -> list[Product]:
-    wanted = targets.wanted(study)
+def _asked(study: Study, name: str, kind: str) -> tuple[Target, list[Product]]:
+    """Return a target and the products behind it. Raises ConfigError where there is none of this name and kind."""
+    target, wanted = TARGETS.get(name), targets.wanted(study)
+    if target.kind != kind:
+        raise ConfigError(f"{name} is a {target.kind}; use --{target.kind} {name}")
     if name not in wanted:
-        raise DataError(f"study {study.study} has no experiment for {name}; it has {', '.join(wanted)}")
-    return wanted[name]
+        raise ConfigError(f"study {study.study} has no experiment for {name}; it has {', '.join(wanted)}")
+    return target, wanted[name]
 
 
 def _complete(study: Study, wanted: list[Product] | None) -> Any:
@@ -69,41 +72,38 @@ def _complete(study: Study, wanted: list[Product] | None) -> Any:
     return table
 
 
-def _draw(root: Path, name: str, results: Any, notice: str) -> None:
-    from sftlens.reporting import figures, tables
-
-    stem = root / "figures" / name
-    figures.save(figures.draw(name, results, notice), stem)
-    tables.write_csv(tables.build(name, results), stem.with_suffix(".csv"), notice)
-
-
-def _tabulate(root: Path, study: Study, name: str, results: Any, answered: list[Product]) -> None:
-    from sftlens.reporting import tables
-
-    table = _intervals(study, name, answered) if name in targets.INTERVALS else tables.build(name, results)
-    tables.write_csv(table, root / "tables" / f"{name}.csv", study.notice)
-
-
-def _intervals(study: Study, name: str, answered: list[Product]) -> Any:
-    from sftlens.dag import contrasts as conditions
-    from sftlens.reporting import intervals
+def _write(root: Path, study: Study, target: Target, results: Any, wanted: list[Product]) -> None:
+    """Write the files of one target, from its rows of the tidy table or, where it is made of them, from the answers."""
+    from sftlens.reporting import frames, style
     from sftlens.results import answers
 
-    contrasts = conditions.contrasts(conditions.conditions(targets.wanted(study)[name]))
-    return intervals.build(name, answers.Answers(study, answered), contrasts)
+    if target.behind == ANSWERS:
+        there = [product for product in wanted if answers.there(study, product)] if root.name == PARTIAL else wanted
+        results = answers.Answers(study, there, wanted)
+    numbers = target.numbers(results)
+    stem = root / f"{target.kind}s" / target.name
+    if target.draw:
+        style.save(target.figure(numbers, study.notice), stem, target.title, study.notice)
+    frames.write_csv(numbers, stem.with_suffix(".csv"))
+    files.write_text(stem.with_suffix(".txt"), target.words(numbers, study.notice))
 
 
 def _report(root: Path, study: Study, results: Any, missing: list[dict[str, str]]) -> None:
-    from sftlens.reporting import intervals, report
+    from sftlens.reporting import frames, report
 
-    wanted = targets.wanted(study)
-    drawn = {name: root / "figures" / f"{name}.svg" for name in wanted if name in targets.FIGURES}
+    wanted = {TARGETS.get(name): asked for name, asked in targets.wanted(study).items()}
+    numbers = {
+        target.name: frames.read_csv(root / "tables" / f"{target.name}.csv")
+        if target.behind == ANSWERS
+        else target.numbers(collect.part(results, asked))
+        for target, asked in wanted.items()
+    }
     report.write(
         root / "report.html",
         study=study.study,
-        results={name: collect.part(results, wanted[name]) for name in wanted if name not in targets.INTERVALS},
-        intervals={n: intervals.read(root / "tables" / f"{n}.csv") for n in wanted if n in targets.INTERVALS},
-        figures=drawn,
+        results=results,
+        numbers=numbers,
+        figures={target.name: root / "figures" / f"{target.name}.svg" for target in wanted if target.draw},
         notice=study.notice,
         missing=missing,
         settings=study.model_dump(mode="json"),
@@ -111,17 +111,11 @@ def _report(root: Path, study: Study, results: Any, missing: list[dict[str, str]
 
 
 def _partial(root: Path, study: Study) -> None:
-    from sftlens.results import answers
-
     results, absent = collect.collect(study)
     missing = collect.unfinished(study, absent)
     files.write_parquet(root / "results.parquet", results)
     for name, wanted in targets.wanted(study).items():
-        part = collect.part(results, wanted)
-        if name in targets.FIGURES:
-            _draw(root, name, part, study.notice)
-        else:
-            _tabulate(root, study, name, part, [product for product in wanted if answers.there(study, product)])
+        _write(root, study, TARGETS.get(name), collect.part(results, wanted), wanted)
     _report(root, study, results, missing)
     failed = [entry for entry in missing if entry["log"]]
     for entry in failed:

@@ -1,22 +1,15 @@
 """The trade-off as one figure: what each setting changes of the task, and what it gains in knowledge."""
 
-from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sftlens.files import atomic_path
+from sftlens.reporting import style
 
-_CRITERIA = {"relative": ("#0072b2", "o"), "absolute": ("#d55e00", "s"), "interpolation": ("#6e6e6e", "^")}
 _NARROWEST = 2.0
 """Points that the horizontal axis reaches to either side at least."""
-_STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
-    "axes.edgecolor": "#555555", "axes.axisbelow": True, "svg.hashsalt": "sftlens",
-}  # fmt: skip
 
 
 def draw(trade_off: pd.DataFrame, half: str, tolerance: float, task: str) -> Figure:
@@ -28,10 +21,11 @@ def draw(trade_off: pd.DataFrame, half: str, tolerance: float, task: str) -> Fig
         tolerance: what the task's score may cost, a share.
         task: what the horizontal axis measures.
     """
-    table = trade_off[(trade_off["half"] == half) & trade_off["criterion"].isin(list(_CRITERIA))]
-    with mpl.rc_context(_STYLE):
+    table = trade_off[(trade_off["half"] == half) & trade_off["criterion"].isin(list(style.LOOKS))]
+    with style.applied():
         figure = Figure(figsize=(6.4, 4.6), layout="constrained")
         axes = figure.add_subplot()
+        axes.grid(visible=False)
         axes.axhline(0, color="#bbbbbb", linewidth=0.8)
         axes.axvline(0, color="#bbbbbb", linewidth=0.8)
         axes.plot(0, 0, "*", color="black", markersize=13, zorder=6, label="fine-tuned model, left alone")
@@ -39,17 +33,17 @@ def draw(trade_off: pd.DataFrame, half: str, tolerance: float, task: str) -> Fig
             _line(axes, str(criterion), part.sort_values("ratio"))
         for _, row in table[table["chosen"]].iterrows():
             axes.plot(100 * row["change"], 100 * row["gain"], "o", markersize=17, markerfacecolor="none",
-                      markeredgecolor="#009e73", markeredgewidth=2.2, zorder=7, label="chosen")  # fmt: skip
+                      markeredgecolor=style.CHOSEN, markeredgewidth=1.6, zorder=7, label="chosen")  # fmt: skip
         _forbidden(axes, tolerance)
         axes.set_xlabel(f"Change of {task} (points)")
         axes.set_ylabel("Gain in facts answered (points)")
-        axes.set_title(f"Knowledge against task, {half} half", loc="left", fontsize=10.5, weight="bold")
+        axes.set_title(f"{half} half", loc="left")
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     return figure
 
 
 def _line(axes: Axes, criterion: str, part: pd.DataFrame) -> None:
-    colour, marker = _CRITERIA[criterion]
+    colour, marker = style.look(criterion)
     x, y = 100 * part["change"], 100 * part["gain"]
     axes.plot([0, *x], [0, *y], color=colour, linewidth=1, alpha=0.45, zorder=2)
     errors: dict[str, Any] = {
@@ -60,7 +54,9 @@ def _line(axes: Axes, criterion: str, part: pd.DataFrame) -> None:
     axes.plot(x, y, marker, color=colour, markeredgecolor="white", markersize=7, zorder=5, label=criterion)
     for _, row in part.iterrows():
         place = (100 * row["change"], 100 * row["gain"])
-        axes.annotate(f"{row['ratio']:g} %", place, (6, 5), textcoords="offset points", fontsize=7, color=colour)
+        axes.annotate(
+            f"{row['ratio']:g} %", place, (6, 5), textcoords="offset points", fontsize=7, color=style.ink(colour)
+        )
 
 
 def _forbidden(axes: Axes, tolerance: float) -> None:
@@ -69,11 +65,7 @@ def _forbidden(axes: Axes, tolerance: float) -> None:
     left, right = min(left, -_NARROWEST), max(right, _NARROWEST)
     limit = -100 * tolerance
     if left < limit:
-        axes.axvspan(left, min(limit, right), color="#d55e00", alpha=0.07, linewidth=0, label="beyond the tolerance")
+        axes.axvspan(
+            left, min(limit, right), color=style.FORBIDDEN, alpha=0.12, linewidth=0, label="beyond the tolerance"
+        )
     axes.set_xlim(left, right)
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a PNG file (160 dpi) atomically, without a date."""
-    with mpl.rc_context(_STYLE), atomic_path(path) as partial:
-        figure.savefig(partial, format="png", dpi=160, metadata={"Software": None})

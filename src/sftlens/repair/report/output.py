@@ -13,6 +13,7 @@ from sftlens.repair.candidates import Methods
 from sftlens.repair.inputs.halves import CHOOSING, REPORTING
 from sftlens.repair.report import figure, numbers, page, wording
 from sftlens.repair.search import Found
+from sftlens.reporting import style
 from sftlens.restoration.export import check_out, save_restored
 from sftlens.runtime import provenance
 
@@ -61,7 +62,8 @@ def write(
     rows, table = numbers.metrics(found), numbers.trade_off(found)
     table.to_csv(folder / TABLE, index=False, float_format="%.6g")
     tolerance = found.asked.settings.tolerance
-    figure.save(figure.draw(table, REPORTING, tolerance, wording.task_name(found)), folder / FIGURE)
+    drawn = figure.draw(table, REPORTING, tolerance, wording.task_name(found))
+    style.save(drawn, (folder / FIGURE).with_suffix(""), formats=["png"])
     described = describe(found)
     page.write(folder / PAGE, found, rows, folder / FIGURE, described)
     _answers(found).to_csv(folder / ANSWERS, index=False)

@@ -1,11 +1,12 @@
-"""The table of judgements: every judgement beside the paper's, from what real answers are counted into."""
+"""The table of answer scoring: every way beside the paper's, from what real answers are counted into."""
 
 import pandas as pd
 import pytest
 
 from fake_results import MODEL, fake_results
 from sftlens.evaluation import accuracy, baselines
-from sftlens.reporting import tables
+from sftlens.reporting import frames
+from sftlens.reporting.targets import TARGETS
 from sftlens.results.collect import COLUMNS
 
 CELLS = [("base", "0", 0, "base"), ("D0", "60", 0, "full"), ("D0", "60", 1, "full")]
@@ -42,7 +43,7 @@ def results() -> pd.DataFrame:
 
 
 def row(test_set: str, trained_on: str) -> pd.Series:
-    table = tables.build("judgements", results())
+    table = TARGETS.get("judgements").numbers(results())
     chosen = table[(table["Test set"] == test_set) & (table["Trained on"] == trained_on)]
     assert len(chosen) == 1
     return chosen.iloc[0]
@@ -61,19 +62,19 @@ def test_every_judgement_has_its_mean_over_seeds() -> None:
 
 
 def test_shares_of_questions_and_the_baseline_have_no_spread() -> None:
-    table = tables.build("judgements", results())
+    table = TARGETS.get("judgements").numbers(results())
     assert not {"Leak SD", "In train SD", "Majority of train SD", "Majority of asked SD"} & set(table)
     assert set(table["Leak"]) == set(table["In train"]) == {25.0}
 
 
 def test_the_baseline_stands_in_every_row_and_says_what_it_is() -> None:
-    for trained_on in (tables.BASE, "D0"):
+    for trained_on in (frames.BASE, "D0"):
         inside, outside = row("ID test", trained_on), row("OOD test", trained_on)
         assert inside["Majority of train"] == 25 and pd.isna(inside["Majority of asked"])
         assert outside["Majority of asked"] == 50 and pd.isna(outside["Majority of train"])
 
 
 def test_results_from_before_these_judgements_leave_gaps() -> None:
-    text = tables.as_text(tables.build("judgements", fake_results()))
+    text = frames.as_text(TARGETS.get("judgements").numbers(fake_results()))
     assert len(text) > 0 and "-" not in set(text["Contains"])
     assert set(text["F1"]) == set(text["Leak"]) == set(text["Majority of train"]) == {"-"}

@@ -1,0 +1,96 @@
+"""What every page is made of: one frame and stylesheet, tables, and images that lie in the page itself."""
+
+import re
+from base64 import b64encode
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from sftlens.errors import DataError
+from sftlens.files import write_text
+from sftlens.reporting.frames import as_text
+
+_KINDS = {".png": "image/png", ".svg": "image/svg+xml"}
+
+
+class Cell(NamedTuple):
+    """One cell of a table."""
+
+    text: str
+    small: str = ""
+    """In small print behind it."""
+    kind: str = ""
+    """Its classes in page.css."""
+    shade: str = ""
+    """How deep the shade of its class is, 0 to 1."""
+
+
+class Table(NamedTuple):
+    """A table; each row comes with its class."""
+
+    head: Sequence[Cell]
+    rows: Sequence[tuple[str, Sequence[Cell]]]
+    kind: str = ""
+
+
+@cache
+def _environment() -> Environment:
+    loader = PackageLoader("sftlens", ".")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def write(path: Path, template: str, **values: Any) -> None:
+    """Write a page atomically; equal arguments give equal bytes.
+
+    `template` is a file of this package that extends reporting/page.html. Values are escaped.
+    """
+    write_text(path, _environment().get_template(template).render(**values))
+
+
+def embedded(image: Path) -> str:
+    """Return the address of a PNG or SVG file that holds the file itself. Raises DataError for other formats."""
+    if image.suffix not in _KINDS:
+        raise DataError(f"{image}: the page embeds PNG or SVG; give the figure in one of these formats")
+    return f"data:{_KINDS[image.suffix]};base64,{b64encode(image.read_bytes()).decode('ascii')}"
+
+
+def minus(text: str) -> str:
+    """Return text with a minus sign before its negative numbers, and a dash where there is no number."""
+    return "–" if text == "-" else re.sub(r"(?<!\w)-(?=\d)", "−", text)
+
+
+def table(frame: pd.DataFrame) -> Table:
+    """Return a target's frame as a table in which a column's SD or gain stands in the column's own cells.
+
+    A row at which the first column changes is of the class `group`.
+    """
+    text = as_text(frame)
+    inside = {f"{name}{suffix}" for name in frame for suffix in (" SD", " gain")}
+    names = [name for name in frame if name not in inside]
+    numeric = {name for name in names if pd.api.types.is_numeric_dtype(frame[name])}
+
+    def cell(row: int, name: str) -> Cell:
+        value = text[name].iloc[row]
+        if name not in numeric:
+            return Cell(value)
+        if f"{name} SD" in frame and pd.notna(frame[f"{name} SD"].iloc[row]):
+            return Cell(minus(value), f"± {text[f'{name} SD'].iloc[row]}", "number")
+        if f"{name} gain" in frame and pd.notna(frame[f"{name} gain"].iloc[row]):
+            return _gain(value, float(text[f"{name} gain"].iloc[row]))
+        return Cell(minus(value), "", "number")
+
+    first = frame[names[0]]
+    starts = first.ne(first.shift()) & first.duplicated().any() & (frame.index != frame.index[0])
+    rows = [("group" if starts.iloc[i] else "", [cell(i, name) for name in names]) for i in range(len(frame))]
+    return Table([Cell(name, "", "number" if name in numeric else "") for name in names], rows)
+
+
+def _gain(value: str, points: float) -> Cell:
+    """Return an accuracy with its gain in brackets; the shade grows with the gain up to ten points."""
+    kind = "gain" if points > 0 else "loss" if points < 0 else "same"
+    signed = minus(f"{points:+.2f}") if points else "±0.00"
+    return Cell(value, f"({signed})", f"number {kind}", f"{0.08 + 0.37 * min(abs(points), 10) / 10:.2f}")

@@ -1,0 +1,177 @@
+"""How every figure looks: one colour and marker for each meaning, fonts, the frame of a page, and its files.
+
+Nothing here needs matplotlib until a figure is drawn, so that the list of targets can be read without it.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sftlens.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+LOOKS = {
+    # Training sets: dark to light, ordered by mastery; brightness and marker tell lines apart where colour does not.
+    "D0": ("#0d0887", "o"),
+    "D1": ("#7e03a8", "s"),
+    "D2": ("#cc4778", "D"),
+    "D3": ("#ee7b51", "^"),
+    "D4": ("#cfa000", "X"),
+    "mixed": ("#2b2b2b", "P"),
+    # Ranking criteria, and the post-hoc method that they are compared with.
+    "relative": ("#0072b2", ">"),
+    "absolute": ("#009e73", "<"),
+    "random": ("#7a3b00", "p"),
+    "smallest": ("#60a000", "v"),
+    "bottom": ("#00455c", "h"),
+    "interpolation": ("#e00000", "d"),
+    # Splits of the facts.
+    "Train": ("#5c1a1a", "+"),
+    "ID test": ("#3b6fe0", "x"),
+    "OOD test": ("#00a3b8", "1"),
+}
+"""What a line stands for -> its colour and marker; no two meanings share either."""
+OTHER = ("#4a4a4a", "8")
+"""What has no look of its own."""
+GREY = "#6e6e6e"
+"""References: the base model, what a line style means."""
+CHOSEN, FORBIDDEN = "#111111", "#d9a106"
+FORMATS = ("png", "svg", "pdf")
+EDGE: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.6}
+_STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#555555",
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.7,
+    "xtick.color": "#333333",
+    "ytick.color": "#333333",
+    "lines.linewidth": 1.6,
+    "lines.markersize": 5.5,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "sftlens",
+}
+# Inches: a line of the legend, a line of the foot; then the characters of the foot that surely fit an inch.
+_LEGEND, _FOOT, _PER_INCH = 0.22, 0.155, 16.0
+
+
+def look(name: str) -> tuple[str, str]:
+    """Return the colour and the marker of a training set, criterion or split."""
+    return LOOKS.get(name, OTHER)
+
+
+def ink(colour: str) -> tuple[float, float, float]:
+    """Return a colour darkened until text in it has a contrast of 4.5 to white (WCAG 2.2, 1.4.3)."""
+    from matplotlib.colors import to_rgb
+
+    red, green, blue = to_rgb(colour)
+    while 1.05 / (luminance(red, green, blue) + 0.05) < 4.5:
+        red, green, blue = 0.97 * red, 0.97 * green, 0.97 * blue
+    return red, green, blue
+
+
+def luminance(*rgb: float) -> float:
+    """Return the relative luminance of red, green and blue, 0 (black) to 1 (white), as WCAG 2.2 defines it for sRGB."""
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in rgb]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def key(name: str, **line: Any) -> Line2D:
+    """Return the legend's entry of a training set, criterion or split; `line` sets its style otherwise."""
+    from matplotlib.lines import Line2D
+
+    colour, marker = look(name)
+    return Line2D([], [], label=name, **(line or {"color": colour, "marker": marker, **EDGE}))
+
+
+@contextmanager
+def applied() -> Iterator[None]:
+    """Apply this style on matplotlib's own defaults, whatever the user's matplotlibrc says, for a moment."""
+    import matplotlib as mpl
+
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        yield
+
+
+def page(
+    rows: int,
+    columns: int,
+    size: tuple[float, float],
+    *,
+    legend: Sequence[Sequence[Line2D]] = (),
+    foot: Sequence[str] = (),
+    sharex: bool | Literal["row"] = False,
+    sharey: bool | Literal["row"] = "row",
+) -> tuple[Figure, Any]:
+    """Return a figure with its legend above and its foot below, and its panels, an array [rows, columns] of axes.
+
+    The page grows with each part, so nothing overlaps.
+
+    Args:
+        rows, columns: panels.
+        size: width and height of a panel, inches.
+        legend: lines of entries.
+        foot: paragraphs in small print.
+        sharex, sharey: as in `Figure.subplots`.
+    """
+    from matplotlib.figure import Figure
+
+    width = max(4.6, columns * size[0] + 0.4)
+    lines = [line for text in foot for line in textwrap.wrap(text, int(width * _PER_INCH))]
+    above, below = 0.1 + _LEGEND * len(legend), 0.14 + _FOOT * len(lines)
+    total = above + rows * size[1] + below
+    figure = Figure(figsize=(width, total))
+    room = (0, below / total, 1, 1 - (above + below) / total)
+    figure.set_layout_engine("constrained", rect=room, w_pad=0.08, h_pad=0.06)
+    small: Any = {"size": 7.5, "color": "#333333", "va": "bottom"}
+    words: list[Any] = [figure.text(0.1 / width, 0.08 / total, "\n".join(lines), **small)] if lines else []
+    for i, handles in enumerate(legend):
+        corner = (0.1 / width, 1 - (0.08 + _LEGEND * i) / total)
+        words.append(figure.legend(
+            handles=handles, ncols=len(handles), loc="upper left", bbox_to_anchor=corner, frameon=False, fontsize=8,
+            borderaxespad=0, borderpad=0, columnspacing=1.1, handlelength=2.0, handletextpad=0.5,
+        ))  # fmt: skip
+    for word in words:
+        word.set_in_layout(False)
+    return figure, figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
+
+
+def nothing(axes: Axes, text: str = "No results yet") -> None:
+    """Turn a panel into a place without axes that says so."""
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)
+
+
+def save(figure: Figure, stem: Path, title: str = "", notice: str = "", formats: Sequence[str] = FORMATS) -> list[Path]:
+    """Write `stem`.png (150 dpi), .svg and .pdf, each atomically and without a date; return their paths.
+
+    Title and notice stand in the metadata of each.
+    """
+    metadata: dict[str, dict[str, Any]] = {
+        "png": {"Software": None, "Title": title, "Description": notice},
+        "svg": {"Date": None, "Creator": None, "Title": title, "Description": notice},
+        "pdf": {"CreationDate": None, "Creator": None, "Producer": None, "Title": title, "Subject": notice},
+    }
+    paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in formats]
+    with applied():
+        for suffix, path in zip(formats, paths, strict=True):
+            with atomic_path(path) as partial:
+                figure.savefig(partial, format=suffix, dpi=150, metadata=metadata[suffix])
+    return paths

@@ -1,0 +1,158 @@
+"""What fine-tuning changed: how concentrated, and where it lies (paper section 6, Tables 3, 9 and 10)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sftlens.reporting import frames, style
+from sftlens.reporting.targets import TARGETS, Target
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SUMS = {"change": "r", "abs_d": "|d|", "d2": "d^2"}
+"""Ends of names of metrics -> the quantity that is summed."""
+WEIGHTS = {"": "as trained", "null_": "permuted"}
+PARAMETERS, UNCHANGED = "Parameters (%)", "Unchanged (%)"
+PLACES = {
+    "place_elements": PARAMETERS,
+    "place_restored": "Restored part (%)",
+    "place_null_restored": "Restored part, permuted (%)",
+    "place_sum_r": "Sum of r (%)",
+    "place_sum_abs_d": "Sum of |d| (%)",
+    "place_sum_d2": "Sum of d^2 (%)",
+}
+MAPS = {"Restored part (%)": "first 20 %", "Sum of d^2 (%)": "sum of d²"}
+_PLACE = {"layer": "Layer", "module": "Module"}
+_KEYS = ["Model", "Criterion", "Region", "n", "Trained on"]
+_GROUP = _KEYS[:4]
+
+
+def concentration(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the share of each sum of change held by the top k %, as trained and with the changes permuted."""
+    kinds = {f"{null}share_of_{end}": (SUMS[end], WEIGHTS[null]) for null in WEIGHTS for end in SUMS}
+    rows = results[(results["stage"] == "changes") & results["metric"].isin(list(kinds))]
+    names = [f"Top {ratio:g} %" for ratio in sorted(rows["ratio"].unique())]
+    top = [f"Top {ratio:g} %" for ratio in rows["ratio"]]
+    kind = {"Sum of": [kinds[m][0] for m in rows["metric"]], "Changes": [kinds[m][1] for m in rows["metric"]]}
+    rows = frames.named(rows.assign(value=rows["value"] * 100, top=top, **kind))
+    return frames.pivot(rows, [*_KEYS, "Sum of", "Changes"], "top", names)
+
+
+def places(results: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Return shares of the parameters, of the restored part and of the change by `by`: layer, module."""
+    rows = results[(results["stage"] == "changes") & results["metric"].str.startswith("place_")]
+    rows = rows[rows["module"] != ""].assign(layer=rows["layer"].replace("", "outside the blocks"))
+    rows["held"] = (rows["value"] * rows["n"]).where(rows["metric"] == "place_unchanged")
+    cell = ["model", "train_set", "scale", "seed", "strategy", "criterion", "region"]
+    groups = rows.sort_values(["layer", "module"]).groupby([*cell, *by, "metric"], sort=True)
+    table = groups.agg({"value": "sum", "held": "sum", "n": "sum"}).reset_index()
+    # A share of a place's own elements is a mean over what lies in it; all others are parts of a whole and add up.
+    table["value"] = (table["held"] / table["n"]).where(table["metric"] == "place_unchanged", table["value"]) * 100
+    table["metric"] = table["metric"].map(PLACES | {"place_unchanged": UNCHANGED})
+    table = frames.in_order(frames.named(table.assign(split="")), ["Model", "Criterion", "Region"], frames.named(rows))
+    table = table.assign(**{_PLACE[name]: table[name] for name in by})
+    keys, names = [*_KEYS, *(_PLACE[name] for name in by)], [*PLACES.values(), UNCHANGED]
+    return frames.pivot(table, keys, "metric", names, constant=[PARAMETERS])
+
+
+def draw_concentration(numbers: pd.DataFrame, notice: str) -> Figure:
+    """Return the share of each sum held by the top k %, one line a training set, solid as trained, dashed permuted."""
+    groups = [rows for _, rows in numbers.groupby(_GROUP, sort=False)]
+    kinds, tops = list(SUMS.values()), [name for name in numbers if name.startswith("Top ") and name.endswith("%")]
+    styles = dict(zip(WEIGHTS.values(), ("-", "--"), strict=True))
+    legend = [
+        *(style.key(name, color=style.look(name)[0]) for name in dict.fromkeys(numbers["Trained on"])),
+        *(style.key(name, color=style.GREY, ls=line) for name, line in styles.items()),
+    ]
+    figure, grid = style.page(
+        max(1, len(groups)), len(kinds), (3.1, 2.7), legend=[legend] if groups else [],
+        foot=[frames.seeds_note(numbers), notice],
+    )  # fmt: skip
+    for row, group in zip(grid, groups, strict=False):
+        first = group.iloc[0]
+        for axes, kind in zip(row, kinds, strict=True):
+            for _, line in group[group["Sum of"] == kind].iterrows():
+                look = {"color": style.look(line["Trained on"])[0], "ls": styles[line["Changes"]]}
+                x = [float(name.split()[1]) for name in tops]
+                axes.plot(x, line[tops].astype("float64"), marker=".", lw=1.1, **look)
+            axes.set(xscale="log", xlabel=f"Top k % by {first['Criterion']}", ylim=(0, 102))
+            axes.set_xticks([float(name.split()[1]) for name in tops], [name.split()[1] for name in tops])
+            axes.minorticks_off()
+            axes.set_title(f"Σ {kind.replace('^2', '²')}, {first['Model']}, n = {first['n']}", loc="left")
+        row[0].set_ylabel("Share of the total (%)")
+    for axes in grid.flat if not groups else ():
+        style.nothing(axes)
+    return figure
+
+
+def draw_heatmap(numbers: pd.DataFrame, notice: str) -> Figure:
+    """Return maps of layer by module: shares of the restored part and of the sum of d^2 by shares of parameters."""
+    import numpy as np
+
+    groups = [rows for _, rows in numbers.groupby(_GROUP, sort=False)]
+    sets = list(dict.fromkeys(numbers["Trained on"])) or [""]
+    size = (1.9, min(6.0, 1.4 + 0.16 * (numbers["Layer"].nunique() or 1)))
+    rows = max(1, len(MAPS) * len(groups))
+    seeds = frames.seeds_note(numbers).replace("Mean ± SD", "Mean")  # a cell of a map has no place for a spread
+    figure, grid = style.page(rows, len(sets), size, foot=[seeds, notice])
+    if not groups:
+        for axes in grid.flat:
+            style.nothing(axes)
+        return figure
+    shares = {name: (numbers[name] / numbers[PARAMETERS]).astype("float64") for name in MAPS}
+    ratio = {name: np.log2(share.where(share > 0)) for name, share in shares.items()}
+    ends = max([1e-9, *(float(values.abs().max()) for values in ratio.values() if values.notna().any())])
+    for row, (group, name) in zip(grid, ((group, name) for group in groups for name in MAPS), strict=True):
+        for axes, trained in zip(row, sets, strict=True):
+            image = _map(axes, group[group["Trained on"] == trained], ratio[name], ends)
+            axes.set_title(f"{trained}, n = {group['n'].iloc[0]}", loc="left")
+        row[0].set_ylabel(f"{MAPS[name]}\nlayer")
+    figure.colorbar(image, ax=grid, shrink=0.8, label="log₂ (share / share of parameters)")
+    return figure
+
+
+def _map(axes: Axes, numbers: pd.DataFrame, values: pd.Series, ends: float) -> Any:
+    grid = numbers.assign(value=values).pivot_table("value", "Layer", "Module", sort=False, dropna=False)
+    image = axes.imshow(grid.to_numpy(), cmap="RdBu_r", vmin=-ends, vmax=ends, aspect="auto", interpolation="nearest")
+    axes.grid(visible=False)
+    axes.set_xticks(range(len(grid.columns)), [name.removesuffix("_proj") for name in grid.columns], rotation=90)
+    step = max(1, len(grid) // 8)
+    axes.set_yticks(range(0, len(grid), step), list(grid.index)[::step])
+    return image
+
+
+TARGETS.add(Target(
+    "table3", 50, "concentration", "How concentrated the change of the parameters is",
+    "Share in percent of the total change that lies in the k % of the elements that rank first: of the relative "
+    "change r = |s - p| / (|p| + 1e-8), which the paper prints, and of d = s - p. Permuted: the same changes "
+    "dealt out at random within each tensor. Where that gives the same shares they are arithmetic (dividing by "
+    "|p| near zero suffices) and no sign of learning. Paper: Table 3.",
+    concentration,
+))  # fmt: skip
+TARGETS.add(Target(
+    "concentration", 52, "concentration", "How concentrated the change is, and how much of that is arithmetic",
+    "Share of the total change that lies in the k % of the elements that rank first; d = s - p and r = |d| / "
+    "(|p| + 1e-8). Dashed: the same changes dealt out at random within each tensor.",
+    concentration, draw_concentration,
+))  # fmt: skip
+TARGETS.add(Target(
+    "heatmap", 54, "concentration", "Where the change lies",
+    "Share of each projection of each block in the elements that are restored at k = 20 %, and in the sum of "
+    "squared changes, by its share of the parameters (logarithm to base 2: 0 is as many as expected, 1 twice).",
+    lambda results: places(results, ["layer", "module"]), draw_heatmap,
+))  # fmt: skip
+TARGETS.add(Target(
+    "table9", 56, "concentration", "What changed, and what is restored, by layer",
+    "Share in percent of the region's parameters, of the 20 % of the elements that rank first (permuted: with the "
+    "changes dealt out at random within each tensor), and of the sums of the change; and the share of the layer's "
+    "own elements that training left as they were. Paper: Table 9, which does not say its k.",
+    lambda results: places(results, ["layer"]),
+))  # fmt: skip
+TARGETS.add(Target(
+    "table10", 58, "concentration", "What changed, and what is restored, by module",
+    "The same by projection, over all layers. Paper: Table 10.",
+    lambda results: places(results, ["module"]),
+))  # fmt: skip

@@ -1,0 +1,116 @@
+"""What restoring parameters gives back, by criterion, ratio and block of layers (paper section 6, Tables 4 and 11)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sftlens.reporting import frames, style
+from sftlens.reporting.frames import ACCURACY, RATIO
+from sftlens.reporting.targets import TARGETS, Target
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ELEMENTS, D2 = "Elements changed (%)", "d^2 reverted (%)"
+REVERTED = {
+    "reverted_elements": ELEMENTS,
+    "reverted_change": "r reverted (%)",
+    "reverted_abs_d": "|d| reverted (%)",
+    "reverted_d2": D2,
+}
+WHOLE = "none"
+
+
+def table4(results: pd.DataFrame) -> pd.DataFrame:
+    """Return accuracy after restoring k %, one column per training set, with the gain on k = 0."""
+    keys = ["Model", "Criterion", "Region", "n", "Test set", RATIO]
+    return frames.with_gains(frames.named(frames.restored(results)), keys)
+
+
+def table11(results: pd.DataFrame) -> pd.DataFrame:
+    """Return accuracy after restoring all of a block of layers, one column per training set, with gains."""
+    rows = frames.restored(results)
+    rows = rows[rows["region"].str.fullmatch(r"layers\d+-\d+") & rows["ratio"].isin([0, 100])]
+    rows = frames.named(rows.assign(region=rows["region"].where(rows["ratio"] > 0, WHOLE)))
+    rows["Block restored"] = rows["region"].str.replace("layers", "layers ")
+    seen = ["Model", "n", "Test set", "Block restored", "train_set", "seed", "strategy"]
+    return frames.with_gains(rows.drop_duplicates(seen), ["Model", "n", "Test set", "Block restored"])
+
+
+def restoration(results: pd.DataFrame) -> pd.DataFrame:
+    """Return accuracy after each restoration beside the share of the change that it reverted."""
+    import pandas as pd
+
+    accuracies = frames.restored(results).assign(what=ACCURACY)
+    cell = ["model", "train_set", "scale", "seed", "strategy", "criterion", "region", "ratio", RATIO]
+    reverted = results[(results["stage"] == "restore") & results["metric"].isin(list(REVERTED))]
+    reverted = reverted.assign(value=reverted["value"] * 100, what=reverted["metric"].map(REVERTED))
+    reverted[RATIO] = [f"{ratio:g}" for ratio in reverted["ratio"]]
+    plain = accuracies.loc[accuracies["ratio"] == 0, cell].drop_duplicates()
+    plain = plain.merge(pd.DataFrame({"what": REVERTED}), "cross").assign(value=0.0)
+    reverted = pd.concat([reverted[[*cell, "what", "value"]], plain])
+    reverted = reverted.merge(accuracies[[*cell, "split"]].drop_duplicates(), on=cell)
+    rows = frames.named(pd.concat([accuracies[list(reverted)], reverted]))
+    keys = ["Model", "Region", "n", "Test set", "Trained on", "Criterion", RATIO]
+    return frames.pivot(rows, keys, "what", [ACCURACY, *REVERTED.values()])
+
+
+def draw_restoration(numbers: pd.DataFrame, notice: str) -> Figure:
+    """Return accuracy against k and against the reverted share of d^2: columns are training sets, lines criteria."""
+    groups = [rows for _, rows in numbers.groupby(["Model", "Region", "n", "Test set"], sort=False)]
+    sets = list(dict.fromkeys(numbers["Trained on"])) or [""]
+    legend = [style.key(name) for name in dict.fromkeys(numbers["Criterion"])]
+    figure, grid = style.page(
+        2 * max(1, len(groups)), len(sets), (2.1, 1.9), legend=[legend] if legend else [],
+        foot=[frames.seeds_note(numbers), notice],
+    )  # fmt: skip
+    for place, group in enumerate(groups):
+        above, below = grid[2 * place : 2 * place + 2]
+        for column, trained in enumerate(sets):
+            own = group[group["Trained on"] == trained]
+            _curves(above[column], own, RATIO, "k (% of elements)")
+            _curves(below[column], own, D2, "reverted of Σ d² (%)")
+            above[column].set_title(trained, loc="left")
+        first = group.iloc[0]
+        above[0].set_ylabel(f"{first['Model']}, n = {first['n']}\n{first['Test set']}, {first['Region']}")
+        below[0].set_ylabel(ACCURACY)
+    for axes in grid.flat if not groups else ():
+        style.nothing(axes)
+    return figure
+
+
+def _curves(axes: Axes, numbers: pd.DataFrame, x: str, label: str) -> None:
+    for criterion, rows in numbers.groupby("Criterion", sort=False):
+        colour, marker = style.look(str(criterion))
+        rows = rows.assign(x=rows[x].astype("float64")).sort_values("x", kind="stable").dropna(subset=["x"])
+        mean, sd = rows[ACCURACY], rows[f"{ACCURACY} SD"]
+        axes.fill_between(rows["x"], mean - sd, mean + sd, color=colour, alpha=0.14, linewidth=0)
+        axes.plot(rows["x"], mean, color=colour, marker=marker, label=str(criterion), **style.EDGE)
+    axes.set_xlabel(label)
+
+
+TARGETS.add(Target(
+    "table4", 60, "restoration", "Accuracy after restoring parameters",
+    "Macro accuracy in percent after setting the k % of the elements that rank first back to their "
+    "pre-trained values, without further training; columns are training sets. In brackets, the gain "
+    "(blue) or loss (orange) in points on k = 0, which is the same fine-tuned models as they were "
+    "evaluated. Paper: Table 4.",
+    table4,
+))  # fmt: skip
+TARGETS.add(Target(
+    "restoration", 62, "restoration", "Which parameters are restored, or how many",
+    "Macro accuracy after setting the k % of the elements that rank first by a criterion back to their pre-trained "
+    "values: against k, and against the share of the sum of squared changes that this reverted. Interpolation "
+    "restores no element in particular: all are moved towards the base, as far as reverts as much of that sum as "
+    "relative, the paper's criterion. Where the lines of the second row lie upon each other, it matters how much "
+    "was reverted and not which elements.",
+    restoration, draw_restoration,
+))  # fmt: skip
+TARGETS.add(Target(
+    "table11", 64, "blocks", "Accuracy after restoring blocks of layers",
+    "Macro accuracy in percent after setting every projection of some layers back to the pre-trained values; "
+    "columns are training sets. In brackets, the gain (blue) or loss (orange) in points. Paper: Table 11 (ID).",
+    table11,
+))  # fmt: skip

@@ -1,0 +1,76 @@
+"""Accuracy against the number of training examples (paper section 4, Figures 2, 4 and 6, Table 2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sftlens.data.buckets import BUCKETS
+from sftlens.reporting import curves, frames
+from sftlens.reporting.frames import ACCURACY, TESTS
+from sftlens.reporting.targets import TARGETS, Target
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+def fig2(results: pd.DataFrame) -> pd.DataFrame:
+    """Return macro accuracy against n, ID and OOD."""
+    return curves.against_n(results, "evaluate", "contains", "macro", TESTS, ACCURACY)
+
+
+def draw_fig2(numbers: pd.DataFrame, notice: str) -> Figure:
+    """Return one panel per model and test set."""
+    axis = "Accuracy, mean of the five\nmastery buckets (%)"
+    return curves.draw(numbers, notice, ACCURACY, axis, by_test_set=True)
+
+
+def fig4(results: pd.DataFrame) -> pd.DataFrame:
+    """Return accuracy on the best-known test facts, bucket D4, against n."""
+    return curves.against_n(results, "evaluate", "contains", "D4", ["test"], ACCURACY)
+
+
+def draw_fig4(numbers: pd.DataFrame, notice: str) -> Figure:
+    """Return one panel per model."""
+    return curves.draw(numbers, notice, ACCURACY, "Accuracy on test bucket D4 (%)")
+
+
+def table2(results: pd.DataFrame) -> pd.DataFrame:
+    """Return accuracy per test bucket at the largest numbered scale."""
+    import pandas as pd
+
+    rows = frames.selected(results, "evaluate", "contains")
+    rows = rows[rows["split"].isin(TESTS) & rows["bucket"].isin([*BUCKETS, "macro"])]
+    size = pd.to_numeric(rows["scale"], errors="coerce")
+    largest = size.groupby(rows["model"]).transform("max")
+    # A training set measured only at smaller scales keeps its row, empty: leaving it out would hide the gap.
+    value = (rows["value"] * 100).where((size == largest) | (size == 0))
+    scale = largest.where(size > 0, 0).map("{:.0f}".format)
+    rows = rows.assign(value=value, scale=scale, bucket=rows["bucket"].replace("macro", "Macro"))
+    rows = frames.named(rows[size.notna()])
+    table = frames.pivot(rows, ["Model", "Test set", "Trained on", "n"], "bucket", [*BUCKETS, "Macro"])
+    return frames.with_examples(table, results)
+
+
+TARGETS.add(Target(
+    "fig2", 20, "scaling", "Accuracy against the number of training examples",
+    "Share of test questions whose greedy answer contains the right object or an alias, averaged over "
+    "the five mastery buckets with equal weight, for in-domain (ID) and out-of-domain (OOD) "
+    "relations. One line per bucket that the training examples come from. The grey lines are the "
+    "model before fine-tuning, with the same prompt and, where measured, with five examples in the "
+    "prompt. Paper: Figures 2 and 6.",
+    fig2, draw_fig2,
+))  # fmt: skip
+TARGETS.add(Target(
+    "fig4", 22, "scaling", "Accuracy on well-known facts",
+    "The same accuracy on test bucket D4 (ID) alone: facts that the base model completes correctly "
+    "more than three times in four. Paper: Figure 4.",
+    fig4, draw_fig4,
+))  # fmt: skip
+TARGETS.add(Target(
+    "table2", 24, "scaling", "Accuracy per test bucket at the largest scale",
+    "Accuracy in percent on each test bucket (columns) after fine-tuning on one bucket (rows), at the "
+    "largest numbered scale. Macro is the unweighted mean of the five. Examples is the real size of "
+    "the training set: a bucket with fewer than n facts gives all that it has. Paper: Table 2.",
+    table2,
+))  # fmt: skip
