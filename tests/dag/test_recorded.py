@@ -83,3 +83,14 @@ def test_only_a_study_that_made_something_is_kept_apart(here: Path):
     assert recorded.read_snapshot(root) is None
     (root / "tiny/D0/order-seed0.parquet").write_text("")
     assert recorded.read_snapshot(root) == recorded.snapshot(study)
+
+
+def test_a_run_finds_its_results_where_it_put_them(here: Path):
+    """Files that a run makes are not there when its paths are first computed."""
+    study = demo()
+    before = Paths(study).mastery("tiny")
+    templates = here / Paths(study).templates("tiny")
+    templates.parent.mkdir(parents=True)
+    templates.write_text("P17: {templates: ['{subject} lies in']}")
+    recorded.content.cache_clear()
+    assert Paths(study).mastery("tiny") == before

@@ -47,20 +47,25 @@ def test_a_failed_cell_costs_only_itself(finished: Path, tmp_path: Path, config:
     assert (root / "results.parquet").read_bytes() == (finished / "results/mini/results.parquet").read_bytes()
 
 
-def test_an_unchanged_result_is_published_and_nothing_computed(run: Path):
-    """A change of meaning in probing that gives the same table: later stages run, and find their work done."""
-    source = run / "src/sftlens/mastery.py"
-    text = source.read_text()
-    assert "hits, trials" in text
-    source.write_text(text + "\n\nUNUSED = 1\n")
+def test_what_a_stage_does_not_use_makes_it_compute_nothing(run: Path):
+    """A new version of mastery whose posteriors differ in the last bit: later stages run, and find their work done."""
+    version, program = (run / "src/sftlens" / p for p in ("runtime/result_version.py", "commands/measure/mastery.py"))
+    version.write_text(version.read_text().replace('"mastery": 1', '"mastery": 2'))
+    old = "posterior.with_uncertainty(probed.table)"
+    assert old in program.read_text()
+    changed = f'{old}.assign(posterior_D0=lambda table: table["posterior_D0"] * (1 + 2**-52))'
+    program.write_text(program.read_text().replace(old, changed))
     plan = planned(run)
     assert plan["mastery"] == 1 and plan["finetune"] == 4
-    before = {p: p.read_bytes() for p in (run / "results/mini").rglob("*.csv")}
+    root, table = run / "results/mini", next((run / "results/models/tiny").glob("mastery-*/mastery.parquet"))
+    before, probed = {p: p.read_bytes() for p in root.rglob("*.csv")}, table.read_bytes()
     snakemake(run)
-    logs = list((run / "results/mini/logs/tiny").rglob("finetune.log"))
-    assert len(logs) == 4
-    assert all("the finished result was published" in log.read_text() for log in logs)
-    probing = next((run / "results/mini/logs/tiny").glob("mastery-*.log")).read_text()
+    assert table.read_bytes() != probed
+    for stage, count in (("finetune", 4), ("evaluate", 6), ("divergence", 1), ("changes-*", 1), ("restore-*", 4)):
+        logs = list((root / "logs/tiny").rglob(f"{stage}.log"))
+        assert len(logs) >= count
+        assert all("the finished result was published" in log.read_text() for log in logs), stage
+    probing = next((root / "logs/tiny").glob("mastery-*.log")).read_text()
     assert "published" not in probing
     assert before == {p: p.read_bytes() for p in before}
     assert planned(run) == {}

@@ -110,14 +110,22 @@ def test_a_deleted_picture_is_drawn_again(run: Path):
     assert plan["figure"] == 1 and not plan.keys() & {"evaluate", "finetune"}
 
 
-def test_unrelated_keys_comments_and_words_rerun_nothing(run: Path, config: dict):
+def edit(run: Path, path: str, old: str, new: str) -> None:
+    """Replace text in a file of the copied package."""
+    source = run / "src/sftlens" / path
+    text = source.read_text()
+    assert old in text
+    source.write_text(text.replace(old, new))
+
+
+def test_unrelated_keys_comments_words_and_speed_rerun_nothing(run: Path, config: dict):
     config["divergence"] = {"batch_tokens": 8192}  # its default, now said aloud
     configure(run, config)
     (run / "study.yaml").write_text("# a comment\n" + (run / "study.yaml").read_text())
-    source = run / "src/sftlens/evaluation.py"
-    text = source.read_text()
-    assert "Closed-book question answering" in text
-    source.write_text("# a comment\n\n" + text.replace("Closed-book question answering", "Answers to questions"))
+    edit(run, "evaluation/answering.py", '"""Closed-book question answering', '# a comment\n\n"""Answers to questions')
+    edit(run, "evaluation/answering.py", "there are {len(train)}; lower `shots`", "only {len(train)} are there")
+    edit(run, "files.py", 'compression="zstd"', 'compression="zstd", compression_level=9')
+    edit(run, "mastery/probe_shards.py", "SHARD_FACTS = 512", "SHARD_FACTS = 256")
     assert planned(run) == {}
 
 
@@ -129,9 +137,6 @@ def test_a_changed_setting_reruns_the_stages_that_use_it(run: Path, config: dict
     assert not plan.keys() & {"finetune", "mastery", "divergence", "changes"}
 
 
-def test_a_change_of_meaning_reruns_the_stage_and_what_follows(run: Path):
-    source = run / "src/sftlens/divergence.py"
-    text = source.read_text()
-    assert "p.topk(min(top, p.shape[-1])" in text
-    source.write_text(text.replace("p.topk(min(top, p.shape[-1])", "p.topk(min(top, p.shape[-1] - 1)"))
+def test_a_raised_version_reruns_the_stage_and_what_follows(run: Path):
+    edit(run, "runtime/result_version.py", '"divergence": 1', '"divergence": 2')
     assert planned(run) == aggregates(divergence=1, figure=1)

@@ -77,10 +77,12 @@ class Paths:
     def mastery_folder(self, model: str) -> str:
         """Folder of a model's mastery table."""
         entry, probing = self._study.models[model], self._study.probing
-        # Templates that are chosen here lie under a hash of what they depend on.
         templates = self.templates(model)
+        # Those that are chosen here lie under a hash of what they depend on, and are not there when a run begins.
+        made = templates.startswith(self.base_folder(model))
         key = {
-            "base": self._base_key(model), "facts": self.facts_key, "templates": content(templates) or templates,
+            "base": self._base_key(model), "facts": self.facts_key,
+            "templates": templates if made else content(templates) or templates,
             "probing": probing.model_dump(exclude=HOW), "bos": entry.bos, "import": content(entry.mastery),
             "needs": quota_needs(self._study, model),
         }  # fmt: skip
