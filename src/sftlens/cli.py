@@ -6,7 +6,16 @@ from importlib import import_module
 from pathlib import Path
 
 PROGRAMS = {
-    "measure": ("facts", "mastery", "mastery_quality", "evaluate", "divergence", "changes", "compare_changes"),
+    "measure": (
+        "facts",
+        "mastery",
+        "mastery_quality",
+        "evaluate",
+        "divergence_base",
+        "divergence",
+        "changes",
+        "compare_changes",
+    ),
     "tune": ("training_set", "finetune"),
     "fix": ("restore", "repair", "delta"),
     "study": ("study", "plan", "requirements", "world", "base", "choose_templates", "collect", "config_docs"),

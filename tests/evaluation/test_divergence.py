@@ -12,7 +12,7 @@ from probe_tables import SENTENCES, facts_table
 from sftlens import inference
 from sftlens.config.divergence import DivergenceSettings
 from sftlens.data import templates
-from sftlens.errors import DataError
+from sftlens.errors import DataError, ModelError
 from sftlens.evaluation import divergence
 from sftlens.inference import prompts
 from sftlens.statistics import intervals
@@ -170,7 +170,9 @@ def test_divergence_equals_a_computation_fact_by_fact(
     chosen = kept_facts()
     for batch_tokens in (1, 10**6):
         settings = SETTINGS.model_copy(update={"batch_tokens": batch_tokens})
-        table = divergence.measure(base, finetuned, tokenizer, chosen, settings)
+        table = divergence.measure(
+            finetuned, tokenizer, divergence.of_base(base, tokenizer, chosen, settings), settings
+        )
         kept = chosen[chosen["kept"]]
         assert table.columns.tolist() == ["fact_id", "words_before", *divergence.METRICS]
         assert table["fact_id"].tolist() == kept["fact_id"].tolist() and len(table) == 5
@@ -190,9 +192,19 @@ def test_a_model_does_not_diverge_from_itself(
 ) -> None:
     base = models[0]
     chosen = kept_facts()
-    table = divergence.measure(base, base, tokenizer, chosen, SETTINGS)
+    table = divergence.measure(base, tokenizer, divergence.of_base(base, tokenizer, chosen, SETTINGS), SETTINGS)
     assert table["kl_same_prompt"].tolist() == [0.0] * 5
     assert (table["kl"] > 0.01).all()
+
+
+def test_a_base_with_another_vocabulary_is_refused(
+    models: tuple[PreTrainedModel, PreTrainedModel], tokenizer: PreTrainedTokenizerFast
+) -> None:
+    half = divergence.of_base(models[0], tokenizer, kept_facts(), SETTINGS)
+    for name in divergence.LOGITS:
+        half[name] = [logits[:-4] for logits in half[name]]
+    with pytest.raises(ModelError, match="its vocabulary has 400 tokens, that of the base 399; compare"):
+        divergence.measure(models[1], tokenizer, half, SETTINGS)
 
 
 def test_metrics_are_means_with_intervals() -> None:
@@ -215,5 +227,7 @@ def test_no_fact_at_all_gives_an_empty_table(
     table = mastery_table()
     chosen = select(models, tokenizer, table[table["bucket"] != "D4"])
     assert chosen.empty
-    measured = divergence.measure(*models, tokenizer, chosen, SETTINGS)
+    measured = divergence.measure(
+        models[1], tokenizer, divergence.of_base(models[0], tokenizer, chosen, SETTINGS), SETTINGS
+    )
     assert measured.columns.tolist() == ["fact_id", "words_before", *divergence.METRICS] and measured.empty

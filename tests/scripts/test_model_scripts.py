@@ -145,6 +145,13 @@ def test_divergence_writes_kl_and_summary(inputs: Path, tmp_path: Path) -> None:
     metrics = {row["metric"]: row for row in summary["metrics"]}
     assert metrics["kl"]["value"] == pytest.approx(table["kl"].mean()) and metrics["kl"]["n"] == len(table)
     assert metrics["facts_kept"]["value"] == summary["kept"] == len(table) <= summary["candidates"]
+    options = divergence_options(inputs)
+    ok("divergence_base.py", *options[:2], *options[4:], "--out", tmp_path / "base.parquet")
+    ok("divergence.py", *options[:4], "--of-base", tmp_path / "base.parquet", "--out", tmp_path / "cell")
+    assert (tmp_path / "cell" / "kl.parquet").read_bytes() == (tmp_path / "out" / "kl.parquet").read_bytes()
+    assert read_json(tmp_path / "cell" / "summary.json")["metrics"] == summary["metrics"]
+    message = refused("divergence.py", *options, "--of-base", tmp_path / "base.parquet", "--out", tmp_path / "both")
+    assert "give either --of-base, or both --facts and --templates" in message
     ok("divergence.py", *divergence_options(inputs, "base"), "--out", tmp_path / "n0")
     metrics = {row["metric"]: row for row in read_json(tmp_path / "n0" / "summary.json")["metrics"]}
     assert metrics["kl_same_prompt"]["value"] == 0.0 and metrics["kl"]["value"] > 0

@@ -4,6 +4,9 @@ from pydantic import Field
 
 from sftlens.settings import Settings
 
+OF_BASE = ("answer_within_words", "max_new_tokens")
+"""Settings of what is asked of the base model alone."""
+
 
 class DivergenceSettings(Settings):
     """KL(fine-tuned || pre-trained) at the first predicted token, over the fine-tuned model's top tokens."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
+from sftlens.config.divergence import OF_BASE
 from sftlens.config.mastery import MEASURING, ProbingSettings
 from sftlens.config.mastery_quality import QualitySettings
 from sftlens.config.study import Study
@@ -229,9 +230,17 @@ class Jobs:
         shots = ["--shots", str(scaling.shots)] if wildcards.strategy == FEWSHOT and scaling else []
         return [*self.training_set(wildcards), *shots, *self._asking(wildcards)]
 
+    def divergence_base(self, wildcards: Wildcards) -> str:
+        """The base model's half of the divergence."""
+        return self.paths.divergence_base(wildcards.model)
+
+    def divergence_base_options(self, wildcards: Wildcards) -> list[str]:
+        """Options of scripts/divergence_base.py."""
+        return [*self.bos(wildcards), *options(self.study.divergence, (*OF_BASE, "batch_tokens"))]
+
     def divergence_options(self, wildcards: Wildcards) -> list[str]:
-        """Options of scripts/divergence.py."""
-        return [*self.bos(wildcards), *options(self.study.divergence)]
+        """Options of scripts/divergence.py; the other settings are of the base's half alone."""
+        return [*self.bos(wildcards), *options(self.study.divergence, ["top", "batch_tokens"])]
 
     def changes_options(self) -> list[str]:
         """Options of scripts/changes.py."""

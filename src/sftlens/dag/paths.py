@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sftlens.config.data import FactsSettings
+from sftlens.config.divergence import OF_BASE
 from sftlens.config.mastery import DRAWING, HOW
 from sftlens.config.study import Study
 from sftlens.dag.cells import Product, number, quota_needs
@@ -98,6 +99,11 @@ class Paths:
         key = wanted.model_dump(exclude={"models"}) if wanted else {}
         return f"{self.mastery_folder(model)}/quality-{short_hash(key)}"
 
+    def divergence_base(self, model: str) -> str:
+        """The base model's half of the divergence, which all its cells share."""
+        key = self._study.divergence.model_dump(include=set(OF_BASE))
+        return f"{self.mastery_folder(model)}/divergence-{short_hash(key)}.parquet"
+
     def summary(self, product: Product) -> str:
         """Summary file of one product."""
         if product.stage == "mastery_quality":
@@ -127,6 +133,10 @@ class Paths:
             if str(templates).startswith(self.base_folder(model)):
                 name = f"templates-{key.removeprefix('base-')}-{templates.stem.removeprefix('templates-')}"
                 found.append((model, "choose_templates", str(templates), f"{logs}/{model}/{name}.log"))
+        for model in dict.fromkeys(p.cell.model for p in products if p.stage == "divergence"):
+            half = Path(self.divergence_base(model))
+            log = f"{logs}/{model}/{half.parent.name}-{half.stem}.log"
+            found.append((model, "divergence_base", str(half), log))
         for cell in dict.fromkeys((p.cell.model, p.cell.train_set, p.cell.seed) for p in products if p.cell.trained):
             place = f"{cell[0]}/{cell[1]}/order-seed{cell[2]}"
             found.append((place, "training_order", f"{self.root}/{place}.parquet", f"{logs}/{place}.log"))

@@ -3,13 +3,14 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import torch
 
 from sftlens.config.divergence import DivergenceSettings
 from sftlens.data import templates
 from sftlens.data.scoring import accepted
-from sftlens.errors import DataError
+from sftlens.errors import DataError, ModelError
 from sftlens.inference import checks, prompts
 from sftlens.mastery import mastery_table
 from sftlens.statistics import intervals
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 METRICS = ("kl", "kl_same_prompt", "kl_full_pq", "kl_full_qp")
+LOGITS = ("logits_after_sentence", "logits_after_question")
+"""What is kept of the base model for each fact, so that no cell asks it again."""
+COLUMNS = ("fact_id", "question", "sentence", "words_before", "kept", *LOGITS)
+"""The table of the base model's half (`of_base`)."""
 
 
 def select(
@@ -96,32 +101,73 @@ def words_before(text: str, aliases: Sequence[str]) -> int:
     return len(before.split()) - (before[-1:].strip() != "")
 
 
+def of_base(
+    base: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", chosen: pd.DataFrame, settings: DivergenceSettings
+) -> pd.DataFrame:
+    """Return the base model's half of the divergence, which every model fine-tuned from it is compared with.
+
+    Args:
+        base: pre-trained model.
+        tokenizer: its tokenizer.
+        chosen: the candidates (`select`).
+        settings: tokens computed side by side.
+
+    Returns:
+        COLUMNS of each candidate; a kept one has the base's logits of the token after its sentence and after its
+        question's prompt, fp32 [vocabulary], as little-endian bytes; the others have none.
+
+    Raises ModelError when logits are not finite.
+    """
+    rows = np.flatnonzero(chosen["kept"])
+    kept = chosen.iloc[rows]
+    questions = prompts.encode_prompts(tokenizer, kept["question"].tolist())
+    sentences = _completion_prompts(tokenizer, kept)
+    found: dict[str, list[bytes]] = {name: [b""] * len(chosen) for name in LOGITS}
+    # In the batches in which `measure` reads the questions; others would round differently.
+    for places, after_question in checks.first_logits(base, questions, settings.batch_tokens):
+        after_sentence = _in_order(base, [sentences[i] for i in places], settings.batch_tokens)
+        for name, logits in zip(LOGITS, (after_sentence, after_question), strict=True):
+            for place, values in zip(places, logits.cpu().numpy().astype("<f4"), strict=True):
+                found[name][rows[place]] = values.tobytes()
+    return chosen.assign(**found)[list(COLUMNS)]
+
+
 def measure(
-    base: "PreTrainedModel",
     finetuned: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
-    chosen: pd.DataFrame,
+    of_base: pd.DataFrame,
     settings: DivergenceSettings,
 ) -> pd.DataFrame:
-    """Return the divergences of each kept fact, nats: the columns fact_id, words_before and METRICS.
+    """Return the divergences of each kept fact of `of_base`, nats: the columns fact_id, words_before and METRICS.
 
     `kl` is the paper's: p (fine-tuned) reads the question's prompt, q (pre-trained) the completion sentence;
     both are renormalised over p's largest logits. `kl_same_prompt`: both read the question's prompt.
     `kl_full_pq` and `kl_full_qp`: the whole vocabulary, in both directions, prompts as in `kl`.
+
+    Raises ModelError when the models have vocabularies of different sizes.
     """
-    kept = chosen[chosen["kept"]].reset_index(drop=True)
+    kept = of_base[of_base["kept"]].reset_index(drop=True)
     table = kept[["fact_id", "words_before"]].copy()
     table[list(METRICS)] = 0.0
     questions = prompts.encode_prompts(tokenizer, kept["question"].tolist())
-    completions = _completion_prompts(tokenizer, kept)
     for places, p in checks.first_logits(finetuned, questions, settings.batch_tokens):
-        q = _in_order(base, [completions[i] for i in places], settings.batch_tokens)
-        same = _in_order(base, [questions[i] for i in places], settings.batch_tokens)
+        q, same = (_stored(kept[name], places).to(p.device) for name in LOGITS)
+        if q.shape != p.shape:
+            raise ModelError(
+                f"{finetuned.name_or_path}: its vocabulary has {p.shape[1]} tokens, that of the base {q.shape[1]}; "
+                "compare a model with the base that it was fine-tuned from"
+            )
         table.loc[places, "kl"] = top_kl(p, q, settings.top).tolist()
         table.loc[places, "kl_same_prompt"] = top_kl(p, same, settings.top).tolist()
         table.loc[places, "kl_full_pq"] = full_kl(p, q).tolist()
         table.loc[places, "kl_full_qp"] = full_kl(q, p).tolist()
     return table
+
+
+def _stored(column: pd.Series, places: Sequence[int]) -> torch.Tensor:
+    """Return the logits of some rows, float32 [places, vocabulary]."""
+    rows = np.frombuffer(b"".join(column.iloc[list(places)]), dtype="<f4")
+    return torch.from_numpy(rows.reshape(len(places), -1).astype(np.float32))
 
 
 def top_kl(p: torch.Tensor, q: torch.Tensor, top: int) -> torch.Tensor:

@@ -142,8 +142,10 @@ class Costs:
         decoding, passing = self._decoding(model, cell), self._rates.pass_ns * 1e-9 * parameters(model.shape)
         if job.rule == "changes":
             return Work(CHANGES_PASSES * (decoding + passing), CHANGES_PASSES * pair)
+        if job.rule == "divergence_base":
+            return Work(self._completing(model), self.base(model))
         if job.rule == "divergence":
-            return Work(decoding + self._comparing(model), pair)
+            return Work(decoding + self._next_tokens(model, looks=1), one)
         passes = RESTORE_PASSES + (job.product.criterion == INTERPOLATION) if job.rule == "restore" else 0
         written = self.answers(cell) * self._rates.answer_bytes
         seconds = self._answering(model, cell) + (passes or 1) * decoding + passes * passing
@@ -202,13 +204,18 @@ class Costs:
         answering = self._asking(model, tokens, ceil(held / settings.batch_tokens) * settings.max_new_tokens)
         return answering + self._sampling(model, settings.reprobe, self._templates(model))
 
-    def _comparing(self, model: Model) -> float:
-        """Seconds of one completion of each best-known test fact, and three looks at the next token."""
-        settings, rates = self._study.divergence, self._rates
+    def _completing(self, model: Model) -> float:
+        """Seconds of one completion of each best-known test fact, and two looks at the next token."""
+        tokens = self._study.divergence.max_new_tokens
         facts = self._questions["test"] // len(BUCKETS)
-        tokens = facts * (rates.sentence_tokens + settings.max_new_tokens + 3 * rates.sample_tokens)
-        batches = ceil(facts * rates.sample_tokens / settings.batch_tokens)
-        return self._asking(model, tokens, batches * (3 + settings.max_new_tokens))
+        batches = ceil(facts * self._rates.sample_tokens / self._study.divergence.batch_tokens)
+        completing = self._asking(model, facts * (self._rates.sentence_tokens + tokens), batches * tokens)
+        return completing + self._next_tokens(model, looks=2)
+
+    def _next_tokens(self, model: Model, looks: int) -> float:
+        """Seconds of so many looks at the token after the prompt of each best-known test fact."""
+        tokens = self._questions["test"] // len(BUCKETS) * self._rates.sample_tokens
+        return self._asking(model, looks * tokens, looks * ceil(tokens / self._study.divergence.batch_tokens))
 
     def _asking(self, model: Model, tokens: float, passes: float) -> float:
         """Seconds of so many tokens in so many forward passes; layers on several GPUs work one after another."""
@@ -244,7 +251,7 @@ class Costs:
         probers = self._probers(job, model)
         if not model.launch.gpus_per_node or job.rule in ("base", "changes"):
             return probers
-        return probers * self._resources.gpus(model, 2 if job.rule == "divergence" else 1)
+        return probers * self._resources.gpus(model)
 
 
 def _computing(model: Model) -> int:

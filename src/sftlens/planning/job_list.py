@@ -13,8 +13,8 @@ from sftlens.reporting.targets import TARGETS
 PREPARATION, DRAWING = "facts, bases, probing", "figures, tables, report"
 """What stands in the place of an experiment for the jobs that belong to none."""
 ORDER = (
-    "world", "facts", "base", "choose_templates", "mastery", "mastery_quality", "training_order", "finetune",
-    "evaluate", "divergence", "changes", "restore", "repair", "figure", "table", "results", "report", "all",
+    "world", "facts", "base", "choose_templates", "mastery", "mastery_quality", "divergence_base", "training_order",
+    "finetune", "evaluate", "divergence", "changes", "restore", "repair", "figure", "table", "results", "report", "all",
 )  # fmt: skip
 
 
@@ -122,6 +122,8 @@ def _needed(experiment: str, product: Product) -> Iterator[tuple[object, Job]]:
         order = ("training_order", cell.model, cell.train_set, cell.seed)
         yield order, Job("training_order", experiment, cell.model, training)
         yield training, Job("finetune", experiment, cell.model, training)
+    if product.stage == "divergence":
+        yield ("divergence_base", cell.model), Job("divergence_base", experiment, cell.model, product)
     if product.stage == "changes" or (product.ratio is not None and product.ratio < 100):
         measured = Product("changes", cell, ranking(product.criterion), product.region)
         yield measured, Job("changes", experiment, cell.model, measured)

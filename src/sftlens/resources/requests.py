@@ -54,8 +54,8 @@ class Resources:
         )
 
     def divergence(self) -> dict[str, Resource]:
-        """Of comparing the next tokens of two models."""
-        return self._measuring(2, lambda wildcards: time_limits.completing(self._study, self._model(wildcards)))
+        """Of comparing a model's next tokens with those of its base, and of the base's half."""
+        return self._measuring(1, lambda wildcards: time_limits.completing(self._study, self._model(wildcards)))
 
     def changes(self) -> dict[str, Resource]:
         """Of comparing the parameters of two models."""

@@ -70,7 +70,7 @@ def answering(study: Study, model: Model, scale: str) -> int:
 
 def completing(study: Study, model: Model) -> int:
     """Return the minutes of the divergence: every template of the test and train facts completed once."""
-    return asking(model, sum(questions(study).values()) * TEMPLATES, models=2)
+    return asking(model, sum(questions(study).values()) * TEMPLATES)
 
 
 def fetching(model: Model) -> int:

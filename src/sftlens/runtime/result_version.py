@@ -16,6 +16,7 @@ RESULT_VERSION = {
     "training_set": 1,  # data/training_sets
     "finetune": 1,  # training/
     "evaluate": 1,  # evaluation/, data/scoring, inference/greedy, mastery/reprobing
+    "divergence_base": 1,  # evaluation/divergence: the base model's half
     "divergence": 1,  # evaluation/divergence
     "changes": 1,  # changes/
     "restore": 1,  # restoration/, and what evaluate measures

@@ -2,9 +2,11 @@
 
   python scripts/divergence.py --base DIR --finetuned DIR --facts mastery.parquet \\
       --templates T.yaml --out DIR
+  python scripts/divergence.py --base DIR --finetuned DIR --of-base base.parquet --out DIR
 
 Writes kl.parquet (one row a fact) and summary.json. Facts: test facts of bucket D4 whose answer comes near
-the beginning of the base model's completion; the number kept is in the summary.
+the beginning of the base model's completion; the number kept is in the summary. What only the base model is needed for
+can be computed once for all its fine-tuned models (scripts/divergence_base.py).
 """
 
 from pathlib import Path
@@ -13,22 +15,29 @@ from sftlens import files
 from sftlens.commands import program
 from sftlens.config.divergence import DivergenceSettings
 from sftlens.data import used
+from sftlens.errors import ConfigError
 from sftlens.runtime import provenance
+
+COLUMNS = ("split", "relation", "subject", "bucket", "template_hits")
+"""What is needed of each fact besides its question."""
 
 
 def main() -> None:
     parser = program.parser(__doc__, DivergenceSettings)
     parser.add_argument("--base", type=Path, required=True, help="pre-trained model: folder or base.json")
     parser.add_argument("--finetuned", type=Path, required=True, help="fine-tuned model (the base itself for n = 0)")
-    parser.add_argument("--facts", type=Path, required=True, help="mastery table of the base model")
-    parser.add_argument("--templates", type=Path, required=True, help="the templates it was probed with")
+    parser.add_argument("--facts", type=Path, help="mastery table of the base model")
+    parser.add_argument("--templates", type=Path, help="the templates it was probed with")
+    parser.add_argument("--of-base", type=Path, help="what divergence_base wrote, in place of --facts and --templates")
     parser.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
     program.add_device(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of kl.parquet and summary.json")
     args = parser.parse_args()
     settings = program.settings(args, DivergenceSettings)
-    facts = used.by_divergence(program.facts(args.facts, "split", "relation", "subject", "bucket", "template_hits"))
-    inputs = program.contents(args, "base", "finetuned", "templates", facts=facts)
+    if bool(args.of_base) == bool(args.facts and args.templates):
+        raise ConfigError("give either --of-base, or both --facts and --templates; see --help")
+    facts = None if args.of_base else used.by_divergence(program.facts(args.facts, *COLUMNS))
+    inputs = program.contents(args, "base", "finetuned", "templates", "of_base", facts=facts)
 
     def compute(folder: Path) -> None:
         from sftlens.data import templates
@@ -36,19 +45,23 @@ def main() -> None:
         from sftlens.models import checkpoints
 
         tokenizer = checkpoints.load_tokenizer(args.base, args.bos)
-        base = finetuned = checkpoints.load_model(args.base, device=args.device)
-        if not checkpoints.resolve(args.finetuned).samefile(checkpoints.resolve(args.base)):
-            finetuned = checkpoints.load_model(args.finetuned, device=args.device)
-        chosen = divergence.select(base, tokenizer, facts, templates.load(args.templates), settings)
-        table = divergence.measure(base, finetuned, tokenizer, chosen, settings)
+        if facts is None:
+            of_base = files.read_parquet(args.of_base, divergence.COLUMNS)
+        else:
+            base = checkpoints.load_model(args.base, device=args.device)
+            chosen = divergence.select(base, tokenizer, facts, templates.load(args.templates), settings)
+            of_base = divergence.of_base(base, tokenizer, chosen, settings)
+            del base, chosen  # one model at a time
+        finetuned = checkpoints.load_model(args.finetuned, device=args.device)
+        table = divergence.measure(finetuned, tokenizer, of_base, settings)
         files.write_parquet(folder / "kl.parquet", table)
         summary = provenance.summary(
             "divergence",
             settings=settings.model_dump(),
             inputs=inputs,
-            candidates=len(chosen),
+            candidates=len(of_base),
             kept=len(table),
-            metrics=divergence.metrics(table, len(chosen)),
+            metrics=divergence.metrics(table, len(of_base)),
         )
         files.write_json(folder / "summary.json", summary)
 
