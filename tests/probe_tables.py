@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from sftlens.data.facts import ID_RELATIONS
+from sftlens.data.relations import ID_RELATIONS
 
 SENTENCES = {
     "P17": ["{subject} lies in", "The country of {subject} is", "You find {subject} in"],

@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -14,9 +16,10 @@ from entity_questions_files import data_set, file_of, items, put
 from facts_calls import load, refusal, settings
 from repository import ROOT
 from sftlens import files
-from sftlens.config.data import Sample
+from sftlens.config.data import FactsSettings, Sample
 from sftlens.data import entity_questions, facts
 from sftlens.data.relations import ID_RELATIONS, OOD_RELATIONS, RELATIONS
+from sftlens.errors import DataError
 
 REAL = os.environ.get("ENTITY_QUESTIONS_DIR")
 needs_real = pytest.mark.skipif(not REAL, reason="real EntityQuestions not given: set ENTITY_QUESTIONS_DIR")
@@ -68,7 +71,7 @@ def test_no_real_test_question_stands_in_the_train_files_when_these_are_removed(
 def test_subject_of_every_real_question_is_found(relation: str) -> None:
     with entity_questions.opened(Path(str(REAL))) as root:
         for split in ("train", "dev", "test"):
-            for item in entity_questions.read(root, split, relation):
+            for item in entity_questions.read(root, split, RELATIONS[relation]):
                 assert RELATIONS[relation].ask(item.subject) == item.question
 
 
@@ -202,8 +205,8 @@ def test_missing_aliases_file_is_refused(folder: Path) -> None:
 def test_shipped_aliases_load() -> None:
     table = facts.load_aliases(ROOT / "config" / "aliases.yaml")
     assert len(table) == 29
-    assert facts.accepted("South Korea", table) == ["South Korea", "Republic of Korea", "Korea"]
-    assert facts.accepted("Oslo", table) == ["Oslo"]
+    assert facts.accepted(["South Korea"], table) == ["South Korea", "Republic of Korea", "Korea"]
+    assert facts.accepted(["Oslo"], table) == ["Oslo"]
 
 
 # Relations
@@ -218,7 +221,126 @@ def test_relations_are_24_in_two_domains() -> None:
 @pytest.mark.parametrize("subject", ["Who?", "{subject}", "[X]", "A located in?", " padded ", "Ünï — ç"])
 @pytest.mark.parametrize("relation", RELATIONS)
 def test_any_subject_comes_back_from_its_question(relation: str, subject: str) -> None:
-    assert facts.subject_of(relation, RELATIONS[relation].ask(subject)) == subject
+    assert RELATIONS[relation].subject(RELATIONS[relation].ask(subject)) == subject
+
+
+def test_files_of_another_relation_are_named_until_the_study_says_what_to_do(folder: Path) -> None:
+    expected = load(folder)
+    ask = "Which body of water is [X] next to?"
+    for split in ("train", "dev", "test"):
+        put(folder, split, "P206", [{"question": ask.replace("[X]", f"Town {split}"), "answers": ["Lake"]}])
+    message = refusal(folder)
+    assert "P206.train.json and 2 other files are of no relation of the study" in message
+    assert "facts.relations (id: [...], ood: [..., P206]" in message and "\n" not in message
+    assert load(folder, relations={"id": ID_RELATIONS, "ood": OOD_RELATIONS}).equals(expected)
+    message = refusal(folder, relations={"id": ["P17", "P206"]})
+    assert "nothing says what is asked about 'P206'" in message and "questions: {P206:" in message
+    own = {"id": ["P206", "P26"], "ood": ["P17"], "questions": {"P206": ask}}
+    table = load(folder, relations=own)
+    assert table.groupby("split", sort=False)["relation"].unique().map(list).to_dict() == {
+        "train": ["P206", "P26"], "dev": ["P206", "P26"], "test": ["P206", "P26"], "testood": ["P17"],
+    }  # fmt: skip
+    assert table.iloc[0].to_dict() | {"aliases": None} == {
+        "fact_id": "train/P206/00000", "split": "train", "relation": "P206", "subject": "Town train",
+        "object": "Lake", "question": ask.replace("[X]", "Town train"), "aliases": None,
+    }  # fmt: skip
+    file_of(folder, "test", "P206").unlink()
+    assert "P206.test.json: this file of the data set is missing" in refusal(folder, relations=own)
+
+
+def test_what_is_asked_about_a_relation_is_part_of_the_identity(folder: Path) -> None:
+    found = [
+        facts.identity(settings(path=str(folder), relations=choice))
+        for choice in ({}, {"id": ["P17"]}, {"id": ["P17", "P19"]}, {"id": ["P17"], "ood": ["P19"]})
+    ]
+    assert len(set(found)) == 4
+
+
+@pytest.mark.parametrize(("values", "words"), [
+    ({"relations": {"id": ["P17"], "ood": ["P17"]}}, "'P17' stands there twice"),
+    ({"relations": {"ood": ["P17"]}}, "no in-domain relation"),
+    ({"relations": {"questions": {"P206": "Which water?"}}}, "must hold [X] once"),
+    ({"source": "table"}, "needs `path`"),
+    ({"source": "world", "relations": {"id": ["P17"]}}, "cannot be chosen in the embedded world"),
+])  # fmt: skip
+def test_settings_that_contradict_are_refused(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        FactsSettings.model_validate({"source": "entity_questions", **values})
+
+
+# A table of one's own
+
+OWN = """split,relation,subject,object,question,aliases
+train,capital,Utopia,Amaurot,What is the capital of Utopia?,
+test,capital,Laputa,Lagado,What is the capital of Laputa?,Lagado City|Old Lagado
+testood,author,Emma,Austen,Who wrote Emma?,
+dev,author,Waverley,Scott,Who wrote Waverley?,
+dev,capital,Erewhon,None,What is the capital of Erewhon?,
+"""
+
+
+def own(folder: Path, text: str, **values: Any) -> pd.DataFrame:
+    (folder / "own.csv").write_text(text, encoding="utf-8")
+    return facts.load(FactsSettings(source="table", path=str(folder / "own.csv"), **values))
+
+
+def test_a_table_is_a_study_of_its_own_relations(tmp_path: Path) -> None:
+    table = own(tmp_path, OWN)
+    assert list(table) == list(facts.COLUMNS)
+    assert table["fact_id"].tolist() == [
+        "train/capital/00000", "dev/capital/00004", "test/capital/00001", "testood/author/00002",
+    ]  # fmt: skip
+    assert table["aliases"].tolist() == [["Amaurot"], ["None"], ["Lagado", "Lagado City", "Old Lagado"], ["Austen"]]
+    spare = facts.spare(FactsSettings(source="table", path=str(tmp_path / "own.csv")))
+    assert {name: [item.subject for item in items] for name, items in spare.items()} == {
+        "capital": ["Erewhon"], "author": ["Waverley"],
+    }  # fmt: skip
+
+
+def test_the_domain_of_a_tables_relation_is_said_or_shown_by_its_splits(tmp_path: Path) -> None:
+    as_published = OWN.replace("testood", "test")
+    assert set(own(tmp_path, as_published)["split"]) == {"train", "dev", "test"}
+    chosen = own(tmp_path, as_published, relations={"id": ["capital"], "ood": ["author"]})
+    assert chosen.equals(own(tmp_path, OWN))
+    lines = as_published.splitlines()
+    said = "\n".join([lines[0] + ",domain", *(f"{line},{'ood' if 'author' in line else 'id'}" for line in lines[1:])])
+    assert own(tmp_path, said).equals(chosen)
+    assert set(own(tmp_path, OWN, relations={"id": ["author"]})["relation"]) == {"author"}
+
+
+def test_a_table_may_bring_ids_and_is_sampled(tmp_path: Path) -> None:
+    lines = OWN.splitlines()
+    text = "\n".join([f"fact_id,{lines[0]}", *(f"f{i},{line}" for i, line in enumerate(lines[1:]))])
+    assert own(tmp_path, text)["fact_id"].tolist() == ["f0", "f4", "f1", "f2"]
+    more = OWN + "train,capital,Oz,Emerald City,What is the capital of Oz?,\n"
+    assert len(own(tmp_path, more, sample={"train": 1})) == 4
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (("train,", "training,"), "line 2: column 'split' holds 'training', none of train, dev, test, testood"),
+    (("split,", "part,"), "column 'split' is missing"),
+    ((",Utopia,", ",,"), "line 2: column 'subject' holds ''"),
+    (("dev,author", "train,author"), "relation 'author' is in-domain in some rows and out-of-domain in others"),
+    (("Erewhon?", "Utopia?"), None),
+    (("test,capital,Laputa,Lagado,What is the capital of Laputa", "train,capital,X,Y,What is the capital of Utopia"),
+     "line 3: the question 'What is the capital of Utopia?' stands there twice"),
+    (("capital,", "a/b,"), "relation 'a/b' has a slash"),
+])  # fmt: skip
+def test_a_table_that_cannot_be_a_study_is_refused_with_its_line(
+    tmp_path: Path, change: tuple[str, str], words: str | None
+) -> None:
+    if (
+        words is None
+    ):  # the same question in two splits is as in EntityQuestions: kept, or removed where it is asked for
+        assert len(own(tmp_path, OWN.replace(*change))) == 4
+        return
+    with pytest.raises(DataError, match=re.escape(words)):
+        own(tmp_path, OWN.replace(*change))
+
+
+def test_a_chosen_relation_without_facts_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no fact is of relation 'river'"):
+        own(tmp_path, OWN, relations={"id": ["capital", "river"]})
 
 
 # The script

@@ -37,7 +37,9 @@ def content(template: str) -> frozenset[str]:
 
 def test_file_has_every_relation_with_a_name() -> None:
     assert sorted(RELATIONS) == sorted(IDS)
-    assert all(entry["name"] and set(entry) == {"name", "templates"} for entry in RELATIONS.values())
+    assert all(
+        entry["name"] and set(entry) == {"name", "domain", "question", "templates"} for entry in RELATIONS.values()
+    )
 
 
 @pytest.mark.parametrize("relation", IDS)

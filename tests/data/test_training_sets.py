@@ -9,7 +9,7 @@ import pytest
 
 from repository import ROOT
 from sftlens.data import training_sets
-from sftlens.data.facts import ID_RELATIONS
+from sftlens.data.relations import ID_RELATIONS
 from sftlens.errors import DataError, TrainingError
 
 SIZES = {"P17": 12, "P19": 3, "P131": 7}

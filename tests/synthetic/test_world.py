@@ -14,12 +14,13 @@ from sftlens import files, synthetic
 from sftlens.config.data import FactsSettings
 from sftlens.config.world import WorldSettings
 from sftlens.data import facts as study_facts
+from sftlens.data.entity_questions import Item
 from sftlens.data.relations import ID_RELATIONS, OOD_RELATIONS, RELATIONS
 from sftlens.errors import DataError, TemplateError
 from sftlens.synthetic import Fact, World
 from sftlens.synthetic.names import ENDINGS, INVENTED, WordMaker, make_pools
 from sftlens.synthetic.word_lists import PLAIN
-from sftlens.synthetic.world_facts import GROUPS, pairs, zipf_draws
+from sftlens.synthetic.world_facts import GROUPS, Role, pairs, zipf_draws
 
 SIZES = {"train": 12, "dev": 2, "test": 6, "testood": 5, "extra": 8, "calibration": 2}
 TINY = WorldSettings(**SIZES, extra_questions=5)
@@ -104,14 +105,18 @@ def test_pairs_deal_every_relation_equally() -> None:
     assert dealt == [("a", "b"), ("c", "a"), ("b", "c"), ("a", "b"), ("c",)]
 
 
+def fact(relation: str, subject: str, answer: str, role: Role) -> Fact:
+    return Fact(relation, subject, answer, role, 1, RELATIONS[relation].ask(subject))
+
+
 def test_check_names_the_offender() -> None:
-    good = Fact("P19", "Ada Loren", "Torburg", "train", 1)
+    good = fact("P19", "Ada Loren", "Torburg", "train")
     synthetic.check([good])
     for bad, word in [
-        (Fact("P19", "Ben Oslo", "North Torburg", "train", 1), "another answer"),
-        (Fact("P69", "Torburg School", "Torburg", "train", 1), "own subject"),
-        (Fact("P20", "Ada Loren", "Kestaton", "test", 1), "train and test"),
-        (Fact("P19", "Ada Loren", "Kestaton", "train", 1), "twice"),
+        (fact("P19", "Ben Oslo", "North Torburg", "train"), "another answer"),
+        (fact("P69", "Torburg School", "Torburg", "train"), "own subject"),
+        (fact("P20", "Ada Loren", "Kestaton", "test"), "train and test"),
+        (fact("P19", "Ada Loren", "Kestaton", "train"), "twice"),
     ]:
         with pytest.raises(DataError, match=word):
             synthetic.check([good, bad])
@@ -232,8 +237,8 @@ def test_the_script_does_not_replace_a_folder_with_other_files(tmp_path: Path) -
 def test_a_world_of_sampled_facts_keeps_roles_apart(tiny: World, tmp_path: Path) -> None:
     synthetic.write(tiny, TEMPLATES, tmp_path)
     table = study_facts.load(FactsSettings(), tmp_path)
-    published = [(f.relation, f.subject, f.object) for role in ("train", "testood", "extra") for f in tiny.of(role)]
-    spare = {r: [(s, o) for relation, s, o in published if relation == r] for r in RELATIONS}
+    published = [f for role in ("train", "testood", "extra") for f in tiny.of(role)]
+    spare = {r: [Item(0, f.subject, f.question, [f.object]) for f in published if f.relation == r] for r in RELATIONS}
     borrowed = synthetic.sampled(WorldSettings(extra=2, calibration=1), table, spare)
     taken = set(table["subject"])
     drawn = borrowed.of("extra") + borrowed.of("calibration")

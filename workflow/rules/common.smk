@@ -9,6 +9,7 @@ ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).resolve(
 sys.path.insert(0, str(ROOT / "src"))
 
 from sftlens.config import loading, mastery as probing
+from sftlens.config.data import TABLE
 from sftlens.dag import only, paths as grid_paths, recorded, repair_job
 from sftlens.dag.jobs import Jobs
 from sftlens.errors import SftlensError, explained
@@ -26,11 +27,11 @@ try:
     STUDY = loading.load(config, SOURCES)
     ASKED = only.select(STUDY, ONLY)
     deepspeed_config.check(STUDY.finetuning)
+    JOBS = Jobs(STUDY)
     RECORDED = recorded.read_snapshot(Path(grid_paths.Paths(STUDY).root))
 except SftlensError as error:
     sys.exit(f"error: {error}")
 
-JOBS = Jobs(STUDY)
 PATHS = JOBS.paths
 
 CONFLICT = recorded.conflict(STUDY, RECORDED, recorded.read_data(Path(PATHS.root))) if RECORDED else None
@@ -49,7 +50,8 @@ CONDA = "conda" in str(workflow.deployment_settings.deployment_method).lower()
 # The interpreter that runs Snakemake also runs the jobs, unless they have environments of their own.
 PYTHON = "" if CONDA else f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
 SCRIPTS = shlex.quote(str(ROOT / "scripts"))
-DATA = f"export ENTITY_QUESTIONS_DIR={shlex.quote(STUDY.facts.path)}; " if STUDY.facts.path else ""
+VARIABLE = TABLE if STUDY.facts.source == "table" else "ENTITY_QUESTIONS_DIR"
+DATA = f"export {VARIABLE}={shlex.quote(STUDY.facts.path)}; " if STUDY.facts.path else ""
 shell.prefix(f"set -euo pipefail; {PYTHON}{DATA}export SCRIPTS={SCRIPTS}; ")
 
 CELL = f"{PATHS.root}/{{model}}/{{train_set}}/n{{scale}}/seed{{seed}}/{{strategy}}"

@@ -1,10 +1,15 @@
 """Settings of the facts: where they come from and how they are prepared."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from sftlens.settings import Location, Settings
+
+TABLE = "FACTS_TABLE"
+"""The environment variable that names a table of facts to a job."""
+SLOT = "[X]"
+"""Where the subject stands in a question."""
 
 
 class Sample(Settings):
@@ -22,13 +27,51 @@ class Sample(Settings):
     """Seed of the draw."""
 
 
+class RelationChoice(Settings):
+    """Which relations a study asks about; both lists empty: those of config/relations.yaml, or of the table."""
+
+    id: list[str] = []
+    """In-domain relations, which are trained on and tested; their order decides which of equal questions is kept."""
+    ood: list[str] = []
+    """Out-of-domain relations, which are only tested."""
+    questions: dict[str, str] = {}
+    """Of EntityQuestions' form: relation -> its question, `[X]` in the place of the subject; only for relations that
+    config/relations.yaml lacks."""
+
+    @property
+    def named(self) -> list[str]:
+        """All relations that are named, in order."""
+        return [*self.id, *self.ood]
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        twice = [name for i, name in enumerate(self.named) if name in self.named[:i]]
+        if twice:
+            raise ValueError(f"relation {twice[0]!r} stands there twice; list it once, as `id` or as `ood`")
+        if self.ood and not self.id:
+            raise ValueError("there is no in-domain relation to train on; list those under `id` too")
+        return self
+
+    @field_validator("questions")
+    @classmethod
+    def _slot(cls, values: dict[str, str]) -> dict[str, str]:
+        for name, question in values.items():
+            if question.count(SLOT) != 1:
+                raise ValueError(f"the question of {name!r} must hold {SLOT} once, in the place of the subject")
+        return values
+
+
 class FactsSettings(Settings):
     """Which questions a study asks."""
 
-    source: Literal["world", "entity_questions"] = "world"
-    """`world` is the embedded invented world; `entity_questions` reads the published data set."""
+    source: Literal["world", "entity_questions", "table"] = "world"
+    """`world` is the embedded invented world; `entity_questions` reads the published data set; `table` reads facts of
+    yours from one file."""
     path: Location | None = None
-    """Folder or zip of EntityQuestions; unset: the environment variable ENTITY_QUESTIONS_DIR."""
+    """Folder or zip of EntityQuestions (unset: the environment variable ENTITY_QUESTIONS_DIR); or the table, a Parquet,
+    CSV, TSV or JSON lines file with the columns split, relation, subject, object, question and perhaps aliases."""
+    relations: RelationChoice = RelationChoice()
+    """Which relations are asked about, and which of them are in-domain."""
     aliases: Location | None = None
     """YAML file that maps an object to its other accepted names; unset: no aliases."""
     allow_unknown_aliases: bool = False
@@ -37,3 +80,11 @@ class FactsSettings(Settings):
     """Drop test questions that also stand in train (the paper's authors left them in: 136 of the prepared ones)."""
     sample: Sample = Sample()
     """Keep only a sample of the questions of each relation."""
+
+    @model_validator(mode="after")
+    def _fits_the_source(self) -> Self:
+        if self.source == "table" and not self.path:
+            raise ValueError("`source: table` needs `path`: a Parquet, CSV, TSV or JSON lines file of facts")
+        if self.source == "world" and self.relations != RelationChoice():
+            raise ValueError("`relations` cannot be chosen in the embedded world; set `source` to another one")
+        return self

@@ -153,6 +153,8 @@ def _kind(annotation: Any) -> str:
         return ", ".join(f"`{choice}`" for choice in inner)
     if origin is list:
         return f"list of: {_kind(inner[0])}"
+    if origin is dict:
+        return f"mapping: {_kind(inner[0])} to {_kind(inner[1])}"
     if origin in (Union, types.UnionType):
         return " or ".join(_kind(part) for part in inner if part is not type(None))
     return PLAIN[inner[0] if inner else annotation]

@@ -19,7 +19,7 @@ class WorldSettings(Settings):
     testood: int = Field(60, ge=1)
     """Test facts of each out-of-domain relation."""
     extra: int = Field(35, ge=1)
-    """Facts of each of the 24 relations that the corpus also asks questions about; never probed or tested."""
+    """Facts of each relation that the corpus also asks questions about; never probed or tested."""
     calibration: int = Field(6, ge=1)
     """Facts of each relation on which probe templates are checked; never trained on, tested on or counted."""
     max_exposure: int = Field(40, ge=1)

@@ -173,10 +173,11 @@ def options(settings: Settings, only: Iterable[str] | None = None) -> list[str]:
 def fact_options(study: Study) -> list[str]:
     """Return the options of scripts/facts.py: how the questions are prepared.
 
-    Where EntityQuestions lies is told by the environment (`common.smk`), so that moving it reruns nothing.
+    Where the data lie is told by the environment (`common.smk`), so that moving them reruns nothing.
     """
     paths, facts = Paths(study), study.facts
     where = ["--world", paths.world] if facts.source == "world" else []
+    where += ["--table"] if facts.source == "table" else []
     return where + options(facts, PREPARING)
 
 
@@ -185,4 +186,8 @@ def world_options(study: Study) -> list[str]:
     own = options(study.world)
     if study.facts.source == "world":
         return own
-    return [*own, "--entity-questions", *options(study.facts, PREPARING)]
+    return [
+        *own,
+        "--table" if study.facts.source == "table" else "--entity-questions",
+        *options(study.facts, PREPARING),
+    ]

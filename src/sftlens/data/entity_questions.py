@@ -8,17 +8,16 @@ import hashlib
 import json
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sftlens.data.relations import RELATIONS
+from sftlens.data.relations import PUBLISHED, Relation
 from sftlens.errors import DataError
 
 Root = Path | zipfile.Path
 
-_PUBLISHED = ("train", "dev", "test")
 _LAYOUT = "{train,dev,test}/P*.{train,dev,test}.json"
 _FETCH = "fetch the data set again"
 
@@ -31,6 +30,9 @@ class Item(NamedTuple):
     subject: str
     question: str
     answers: list[str]
+    """The first is the object; in a table of one's own its other accepted names follow."""
+    fact_id: str = ""
+    """Of a table that brings its own."""
 
 
 @contextmanager
@@ -71,7 +73,7 @@ def _splits_folder(top: Root) -> Root:
 
 
 def _holds_splits(folder: Root) -> bool:
-    return any((folder / split).is_dir() for split in _PUBLISHED)
+    return any((folder / split).is_dir() for split in PUBLISHED)
 
 
 def require(root: Root, files: Iterable[tuple[str, str]]) -> None:
@@ -81,16 +83,35 @@ def require(root: Root, files: Iterable[tuple[str, str]]) -> None:
         others = f" (and {len(missing) - 1} other files)" if len(missing) > 1 else ""
         raise DataError(
             f"{missing[0]}: this file of the data set is missing{others}; {_FETCH} with all files {_LAYOUT}, "
-            "or correct facts.path (or ENTITY_QUESTIONS_DIR)"
+            "correct facts.path (or ENTITY_QUESTIONS_DIR), or list the relations that there are in facts.relations"
         )
 
 
-def read(root: Root, split: str, relation: str) -> list[Item]:
+def refuse_unread(root: Root, known: Collection[str]) -> None:
+    """Raise DataError when there are files of other relations than the `known` ones: they would be left out unseen."""
+    unread = []
+    for split in PUBLISHED:
+        inside: list[Root] = [*(root / split).iterdir()] if (root / split).is_dir() else []
+        for file in sorted(inside, key=str):
+            name = file.name.removesuffix(f".{split}.json")
+            if name not in (file.name, *known) and not name.startswith("."):
+                unread.append((file, name))
+    if unread:
+        file, name = unread[0]
+        others = f" and {len(unread) - 1} other files are" if len(unread) > 1 else " is"
+        raise DataError(
+            f"{file}{others} of no relation of the study and would not be read; to use {name}, list it with the others "
+            f'in facts.relations (id: [...], ood: [..., {name}], questions: {{{name}: "... [X] ..."}}); to leave it '
+            "out, list the others there"
+        )
+
+
+def read(root: Root, split: str, relation: Relation) -> list[Item]:
     """Return the items of one published file, in file order, every one checked and its subject parsed.
 
     Raises DataError naming the file and the position or item when it is missing, damaged or of another shape.
     """
-    file = _file(root, split, relation)
+    file = _file(root, split, relation.id)
     items = _json(file, _bytes(file))
     if not isinstance(items, list):
         raise DataError(f"{file}: holds {_kind(items)} instead of a list of questions; {_FETCH}")
@@ -125,7 +146,7 @@ def _json(file: Root, content: bytes) -> Any:
         raise DataError(f"{file}: not valid JSON ({error}); it is truncated or damaged: {_FETCH}") from None
 
 
-def _item(file: Root, relation: str, index: int, item: Any) -> Item:
+def _item(file: Root, relation: Relation, index: int, item: Any) -> Item:
     """Return a checked item; `index` and the file stand in every message."""
     where = f"{file}: item {index}"
     if not isinstance(item, dict):
@@ -143,9 +164,9 @@ def _item(file: Root, relation: str, index: int, item: Any) -> Item:
     return Item(index, _subject(where, relation, question), question, answers)
 
 
-def _subject(where: str, relation: str, question: str) -> str:
+def _subject(where: str, relation: Relation, question: str) -> str:
     try:
-        return RELATIONS[relation].subject(question)
+        return relation.subject(question)
     except DataError as error:
         raise DataError(f"{where}: {error}; correct the question, or {_FETCH}") from None
 

@@ -1,80 +1,104 @@
-"""The facts a study asks about: EntityQuestions prepared as the paper's counts require (arXiv 2509.16596).
+"""The facts a study asks about: EntityQuestions prepared as the paper's counts require, or a table of one's own.
 
-Only questions with exactly one gold answer are kept; then, in each split, a question that stands in several
-relations (P131 and P276 ask alike) is kept where it comes first. On the published files this leaves 75,944
-train, 9,555 test and 11,613 out-of-domain test facts.
+Of EntityQuestions only questions with exactly one gold answer are kept; then, in each split, a question that stands in
+several relations (P131 and P276 ask alike) is kept where it comes first (paper section 3; the published files then hold
+75,944 train, 9,555 test and 11,613 out-of-domain test facts). A table is taken as it is.
 """
 
 import difflib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from sftlens.config.data import FactsSettings, Sample
-from sftlens.data import entity_questions
-from sftlens.data.entity_questions import Item, Root
-from sftlens.data.relations import ID_RELATIONS, OOD_RELATIONS, RELATIONS, SPLITS, Relation, subject_of
+from sftlens import files
+from sftlens.config.data import SLOT, FactsSettings, RelationChoice, Sample
+from sftlens.data import entity_questions, relations, tables
+from sftlens.data.entity_questions import Item
+from sftlens.data.relations import Relation
 from sftlens.errors import DataError
 from sftlens.yaml_file import read_mapping
-
-__all__ = [
-    "ID_RELATIONS", "OOD_RELATIONS", "RELATIONS", "Relation",
-    "identity", "load", "load_aliases", "subject_of",
-]  # fmt: skip
 
 VARIABLE = "ENTITY_QUESTIONS_DIR"
 """The environment variable that names the data set when the setting `path` does not."""
 
 COLUMNS = ("fact_id", "split", "relation", "subject", "object", "question", "aliases")
 
-FILES = tuple((published, relation) for published, relations in SPLITS.values() for relation in relations)
-"""The published files that a study reads: (published split, relation)."""
-
 Items = dict[str, list[Item]]
 """The items of one split, by relation, in the study's order of the relations."""
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where questions come from: the same for EntityQuestions, for a world in its layout and for a table."""
+
+    relations: dict[str, Relation]
+    """The study's relations, in-domain ones first."""
+    read: Callable[[str, Relation], list[Item]]
+    """(published split, relation) -> its items, in file order."""
+    content: Callable[[], str]
+    """Returns a SHA-256 of all that a study reads."""
+    raw: bool
+    """Whether questions stand there that the paper's preparation drops."""
+
+
 def load(settings: FactsSettings, folder: Path | None = None) -> pd.DataFrame:
-    """Return the facts of a study, one row each, in the order of split, relation and published file.
+    """Return the facts of a study, one row each, in the order of split, relation and file.
 
     `folder` names the data set instead of the settings (the embedded world writes one in the same layout).
-    Columns, all text but the last: `fact_id` (`split/relation/position in its file`), `split` (train, dev,
-    test, testood), `relation`, `subject`, `object`, `question`, and `aliases` (list of the accepted strings,
-    the object first). Raises DataError naming the file, the place in it and the remedy; so it does for
-    aliases of an object that is the answer of no question, unless they are allowed.
+    Columns, all text but the last: `fact_id` (`split/relation/position in its file`; a table may bring its own),
+    `split` (train, dev, test, testood), `relation`, `subject`, `object`, `question`, and `aliases` (list of the
+    accepted strings, the object first). Raises DataError naming the file, the place in it and the remedy; so it does
+    for aliases of an object that is the answer of no question, unless they are allowed.
     """
     aliases = _aliases(settings)
-    published = _read(folder or _location(settings))
+    with opened(settings, folder) as source:
+        published = {
+            split: {relation.id: source.read(name, relation) for relation in members}
+            for split, (name, members) in relations.splits(source.relations.values()).items()
+        }
+        splits = {split: _prepare(items) for split, items in published.items()} if source.raw else dict(published)
     if not settings.allow_unknown_aliases:
         _refuse_unknown(aliases, published, settings.aliases)
-    splits = {split: _prepare(items) for split, items in published.items()}
     if settings.remove_train_from_test:
         asked = {item.question for items in published["train"].values() for item in items}
         splits |= {split: _without(splits[split], asked) for split in ("test", "testood")}
     rows = [
-        (f"{split}/{relation}/{item.position:05d}", split, relation, item.subject, answer, item.question,
-         accepted(answer, aliases))
-        for split, relations in splits.items()
-        for relation, items in relations.items()
+        (item.fact_id or f"{split}/{relation}/{item.position:05d}", split, relation, item.subject, item.answers[0],
+         item.question, accepted(item.answers, aliases))
+        for split, by_relation in splits.items()
+        for relation, items in by_relation.items()
         for item in sample(items, settings.sample, split, relation)
-        for answer in item.answers
     ]  # fmt: skip
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.astype({name: "str" for name in COLUMNS if name != "aliases"})
 
 
+def spare(settings: FactsSettings) -> Items:
+    """Return the dev items of every relation with one answer that their subject does not hold. Raises DataError."""
+    with opened(settings, every_dev=True) as source:
+        return {
+            name: [
+                item
+                for item in source.read("dev", relation)
+                if (not source.raw or len(item.answers) == 1) and item.answers[0] not in item.subject
+            ]
+            for name, relation in source.relations.items()
+        }
+
+
 def identity(settings: FactsSettings, folder: Path | None = None) -> str:
-    """Return a SHA-256 of what `load` with the same arguments reads: data and aliases. Raises DataError."""
-    digest = hashlib.sha256(json.dumps(_aliases(settings)).encode())
-    with _opened(folder or _location(settings)) as root:
-        digest.update(entity_questions.identity(root, FILES).encode())
-    return digest.hexdigest()
+    """Return a SHA-256 of what `load` with the same arguments reads: data, relations, aliases. Raises DataError."""
+    with opened(settings, folder) as source:
+        parts = [json.dumps(_aliases(settings)), relations.identity(source.relations.values()), source.content()]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def load_aliases(path: Path) -> dict[str, list[str]]:
@@ -90,9 +114,9 @@ def load_aliases(path: Path) -> dict[str, list[str]]:
     return table
 
 
-def accepted(answer: str, aliases: dict[str, list[str]]) -> list[str]:
-    """Return the strings accepted for an object: itself, then its aliases, each once."""
-    return list(dict.fromkeys([answer, *aliases.get(answer, [])]))
+def accepted(answers: list[str], aliases: dict[str, list[str]]) -> list[str]:
+    """Return the strings accepted for a fact: its answers, then the aliases of the first of them, each once."""
+    return list(dict.fromkeys([*answers, *aliases.get(answers[0], [])]))
 
 
 def sample(items: list[Item], sizes: Sample, split: str, relation: str) -> list[Item]:
@@ -127,8 +151,34 @@ def _refuse_unknown(aliases: dict[str, list[str]], published: dict[str, Items], 
         )
 
 
-def _location(settings: FactsSettings) -> Path:
-    """Return the path of the data set, from the settings or else the environment."""
+@contextmanager
+def opened(settings: FactsSettings, folder: Path | None = None, every_dev: bool = False) -> Iterator[Source]:
+    """Yield the source of a study's questions once all its files are known to be there. Raises DataError.
+
+    `every_dev`: the dev files of the out-of-domain relations are needed too.
+    """
+    path = folder or location(settings)
+    if settings.source == "table" and folder is None:
+        yield _table(path, settings.relations)
+        return
+    chosen = relations.chosen(settings)
+    needed = [
+        (name, relation.id) for name, members in relations.splits(chosen.values()).values() for relation in members
+    ]
+    with entity_questions.opened(path) as root:
+        entity_questions.require(root, [*needed, *[("dev", name) for name in chosen if every_dev]])
+        if not settings.relations.named:
+            entity_questions.refuse_unread(root, chosen)
+        yield Source(
+            chosen,
+            lambda split, relation: entity_questions.read(root, split, relation),
+            lambda: entity_questions.identity(root, needed),
+            raw=True,
+        )
+
+
+def location(settings: FactsSettings) -> Path:
+    """Return the path of the data, from the settings or else the environment. Raises DataError."""
     if settings.source == "world":
         raise DataError(
             "facts.source is `world`, whose files are made first; give the folder the world was written to, "
@@ -142,21 +192,55 @@ def _location(settings: FactsSettings) -> Path:
     return Path(path).expanduser()
 
 
-def _read(path: Path) -> dict[str, Items]:
-    """Return the published items of every split of the study."""
-    with _opened(path) as root:
-        return {
-            split: {relation: entity_questions.read(root, published, relation) for relation in relations}
-            for split, (published, relations) in SPLITS.items()
-        }
+def _table(path: Path, choice: RelationChoice) -> Source:
+    """Return the facts of a user's table; rows of relations that `choice` leaves out are not asked."""
+    table = tables.facts(path, ["split", "relation", "subject"], ["domain"])
+    published = table["split"].replace({"testood": "test"})
+    if (twice := pd.DataFrame({"split": published, "question": table["question"]}).duplicated()).any():
+        place = tables.rows(path)[int(twice.to_numpy().argmax())][0]
+        raise DataError(f"{path}, {place}: the question stands twice in its split; delete one (more answers: aliases)")
+    own_ids = not (table["fact_id"] == table["split"] + "/" + table["question"]).all()
+    items: dict[tuple[str, str], list[Item]] = defaultdict(list)
+    columns = zip(
+        published, *(table[name] for name in ("relation", "subject", "question", "aliases", "fact_id")), strict=True
+    )
+    for position, (split, relation, subject, question, answers, fact_id) in enumerate(columns):
+        found = items[split, relation]
+        found.append(Item(position, subject, question, list(answers), fact_id if own_ids else ""))
+    domains = _domains(path, table, choice)
+    if slashed := [name for name in domains if "/" in name]:
+        raise DataError(
+            f"{path}: relation {slashed[0]!r} has a slash in its name, which fact_id cannot hold; rename it"
+        )
+    ordered = sorted(choice.named or domains, key=lambda name: domains[name] != "id")
+    return Source(
+        {name: Relation(name, SLOT, domains[name]) for name in ordered},
+        lambda split, relation: items[split, relation.id],
+        lambda: files.sha256(path),
+        raw=False,
+    )
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Root]:
-    """Yield the data set at `path` once all its files are known to be there."""
-    with entity_questions.opened(path) as root:
-        entity_questions.require(root, FILES)
-        yield root
+def _domains(path: Path, table: pd.DataFrame, choice: RelationChoice) -> dict[str, str]:
+    """Return the domain of each relation: what `choice` says, else the column `domain`, else what the splits show."""
+    domains: dict[str, str] = dict.fromkeys(table["relation"], "id")
+    for name in choice.named:
+        if name not in domains:
+            raise DataError(f"{path}: no fact is of relation {name!r}; correct facts.relations, or add facts")
+    by_relation = table.groupby("relation", sort=False)
+    for name, values in by_relation["domain" if "domain" in table else "split"]:
+        said = (
+            set(values)
+            if "domain" in table
+            else {"ood" if split == "testood" else "id" for split in values if split != "dev"}
+        )
+        if len(said) > 1 and name not in choice.named:
+            raise DataError(
+                f"{path}: relation {name!r} is in-domain in some rows and out-of-domain in others (split testood, or "
+                "column domain); correct these rows, or list it in facts.relations as `id` or `ood`"
+            )
+        domains[str(name)] = said.pop() if said else "id"
+    return domains | dict.fromkeys(choice.id, "id") | dict.fromkeys(choice.ood, "ood")
 
 
 def _prepare(published: Items) -> Items:

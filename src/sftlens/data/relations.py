@@ -1,24 +1,30 @@
-"""The 24 relations of EntityQuestions: the question each asks and the domain each belongs to."""
+"""Relations are data: what each asks and its domain stand in config/relations.yaml, and a study may add its own."""
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
+from sftlens.config.data import SLOT, FactsSettings
 from sftlens.errors import DataError
+from sftlens.settings import SHIPPED
+from sftlens.yaml_file import read_mapping
 
-SLOT = "[X]"
-"""Where the subject stands in a question."""
+FILE = SHIPPED / "config" / "relations.yaml"
+PUBLISHED = ("train", "dev", "test")
+"""The splits of EntityQuestions."""
 
 
 @dataclass(frozen=True)
 class Relation:
-    """One Wikidata property and the one sentence that EntityQuestions asks about it."""
+    """One relation and the one sentence that is asked about it."""
 
     id: str
-    """Wikidata id, `P17`."""
+    """Its name in the files: in EntityQuestions a Wikidata property, `P17`."""
     question: str
     """The question with `[X]` in the place of the subject."""
-    domain: Literal["id", "ood"]
-    """`id`: the ten location relations (trained on and tested); `ood`: the other fourteen (only tested)."""
+    domain: str
+    """`id`: in-domain, trained on and tested; `ood`: out-of-domain, only tested."""
 
     def ask(self, subject: str) -> str:
         """Return the question about `subject`."""
@@ -33,59 +39,55 @@ class Relation:
         return subject
 
 
-_QUESTIONS: dict[Literal["id", "ood"], dict[str, str]] = {
-    "id": {
-        "P17": "Which country is [X] located in?",
-        "P19": "Where was [X] born?",
-        "P20": "Where did [X] die?",
-        "P36": "What is the capital of [X]?",
-        "P69": "Where was [X] educated?",
-        "P131": "Where is [X] located?",
-        "P159": "Where is the headquarter of [X]?",
-        "P276": "Where is [X] located?",
-        "P495": "Which country was [X] created in?",
-        "P740": "Where was [X] founded?",
-    },
-    "ood": {
-        "P26": "Who is [X] married to?",
-        "P40": "Who is [X]'s child?",
-        "P50": "Who is the author of [X]?",
-        "P106": "What kind of work does [X] do?",
-        "P112": "Who founded [X]?",
-        "P127": "Who owns [X]?",
-        "P136": "What type of music does [X] play?",
-        "P170": "Who was [X] created by?",
-        "P175": "Who performed [X]?",
-        "P176": "Which company is [X] produced by?",
-        "P264": "What music label is [X] represented by?",
-        "P407": "Which language was [X] written in?",
-        "P413": "What position does [X] play?",
-        "P800": "What is [X] famous for?",
-    },
-}
+def _shipped() -> dict[str, Relation]:
+    found = {}
+    for name, entry in read_mapping(FILE, DataError).items():
+        entry = entry if isinstance(entry, dict) else {}
+        question, domain = str(entry.get("question")), str(entry.get("domain"))
+        if domain not in ("id", "ood") or question.count(SLOT) != 1:
+            raise DataError(f"{FILE}: {name}: write `domain: id` or `domain: ood`, and a `question` with {SLOT} once")
+        found[name] = Relation(name, question, domain)
+    return found
 
-RELATIONS: dict[str, Relation] = {
-    relation: Relation(relation, question, domain)
-    for domain, questions in _QUESTIONS.items()
-    for relation, question in questions.items()
-}
-"""All relations by id; their order decides which of two equal questions is kept (arXiv 2509.16596)."""
 
-ID_RELATIONS: tuple[str, ...] = tuple(_QUESTIONS["id"])
-"""In-domain: the relations whose answers are places."""
+RELATIONS: dict[str, Relation] = _shipped()
+"""The relations of config/relations.yaml; their order decides which of two equal questions is kept."""
 
-OOD_RELATIONS: tuple[str, ...] = tuple(_QUESTIONS["ood"])
+ID_RELATIONS: tuple[str, ...] = tuple(name for name, relation in RELATIONS.items() if relation.domain == "id")
+"""In-domain: as the paper has it, the relations whose answers are places."""
+
+OOD_RELATIONS: tuple[str, ...] = tuple(name for name, relation in RELATIONS.items() if relation.domain == "ood")
 """Out-of-domain: never trained on."""
 
-SPLITS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "train": ("train", ID_RELATIONS),
-    "dev": ("dev", ID_RELATIONS),
-    "test": ("test", ID_RELATIONS),
-    "testood": ("test", OOD_RELATIONS),
-}
-"""The study's splits, in order: the published split each is taken from, and its relations."""
+
+def chosen(facts: FactsSettings) -> dict[str, Relation]:
+    """Return the relations of a study of EntityQuestions, in-domain ones first, each in the order of facts.relations.
+
+    Raises DataError for a relation of which no question is known.
+    """
+    wanted = facts.relations
+    named = {"id": wanted.id, "ood": wanted.ood} if wanted.named else {"id": ID_RELATIONS, "ood": OOD_RELATIONS}
+    questions = {name: relation.question for name, relation in RELATIONS.items()} | wanted.questions
+    for name in (*named["id"], *named["ood"]):
+        if name not in questions:
+            raise DataError(
+                f"facts.relations: nothing says what is asked about {name!r}; add its question to facts.relations, as "
+                f'`questions: {{{name}: "Where was {SLOT} born?"}}`, or give {FILE.name} an entry'
+            )
+    return {name: Relation(name, questions[name], domain) for domain, names in named.items() for name in names}
 
 
-def subject_of(relation: str, question: str) -> str:
-    """Return the subject of a question of `relation` (an id). Raises DataError when the form does not fit."""
-    return RELATIONS[relation].subject(question)
+def splits(relations: Iterable[Relation]) -> dict[str, tuple[str, list[Relation]]]:
+    """Return the study's splits, in order: the published split each is taken from, and its relations."""
+    inside, outside = ([r for r in relations if r.domain == domain] for domain in ("id", "ood"))
+    return {split: (split, inside) for split in PUBLISHED} | {"testood": ("test", outside)}
+
+
+def identity(relations: Iterable[Relation]) -> str:
+    """Return a text that stands for what is asked about relations, and their order."""
+    return json.dumps([[r.id, r.question, r.domain] for r in relations])
+
+
+def rank(relation: str) -> tuple[Any, ...]:
+    """Return a key that sorts relations as config/relations.yaml does, any others after these by their names."""
+    return (list(RELATIONS).index(relation), "") if relation in RELATIONS else (len(RELATIONS), relation)

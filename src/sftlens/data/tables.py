@@ -227,15 +227,19 @@ def _wholes(value: Any) -> list[int]:
     return [_whole(entry) for entry in _listed(value)]
 
 
-def _bucket(value: Any) -> str:
-    if value in BUCKETS:
-        return str(value)
-    raise ValueError(f"no bucket; write one of {', '.join(BUCKETS)}")
+def _one_of(*values: str) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        if value in values:
+            return str(value)
+        raise ValueError(f"none of {', '.join(values)}; write one")
+
+    return parse
 
 
 TYPES: dict[str, Callable[[Any], Any]] = {
-    "aliases": _names, "answers": _texts, "hits": _whole, "trials": _whole, "mastery": _number, "bucket": _bucket,
-    "template_hits": _wholes, "exposure": _whole,
+    "aliases": _names, "answers": _texts, "hits": _whole, "trials": _whole, "mastery": _number,
+    "template_hits": _wholes, "exposure": _whole, "bucket": _one_of(*BUCKETS),
+    "split": _one_of("train", "dev", "test", "testood"), "domain": _one_of("id", "ood"),
 }  # fmt: skip
 """How the values of a column are read; every other column that a program asks for is text."""
 

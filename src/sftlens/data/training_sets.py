@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sftlens.data.buckets import BUCKETS
-from sftlens.data.facts import ID_RELATIONS
+from sftlens.data.relations import rank
 from sftlens.errors import DataError, TrainingError
 
 if TYPE_CHECKING:
@@ -105,6 +105,5 @@ def _members(facts: "pd.DataFrame", train_set: str) -> "pd.DataFrame":
 
 
 def _relations(rows: "pd.DataFrame") -> list[str]:
-    """Return the relations present: the in-domain ones in their order, then any others by name."""
-    present = set(rows["relation"])
-    return [r for r in ID_RELATIONS if r in present] + sorted(present.difference(ID_RELATIONS))
+    """Return the relations present, in the order of config/relations.yaml, then any others by name."""
+    return sorted(set(rows["relation"]), key=rank)

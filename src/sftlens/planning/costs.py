@@ -17,7 +17,6 @@ from sftlens.resources.requests import Resources
 
 STATE = 12
 """Bytes of a parameter in a saved training state: fp32 weights and AdamW's two moments."""
-RELATIONS = amounts.IN_DOMAIN + amounts.OUT_OF_DOMAIN
 CHANGES_PASSES, RESTORE_PASSES = 5, 3
 """How often scripts/changes.py and scripts/restore.py read both models."""
 
@@ -69,6 +68,8 @@ class Costs:
         self._rates = study.plan
         self._resources = Resources(study)
         self._questions = amounts.questions(study)
+        known = amounts.relations(study)
+        self._relations = known["train"] + known["testood"]
 
     def of(self, job: Job) -> Cost:
         """Return what one job takes."""
@@ -165,7 +166,7 @@ class Costs:
         mean = (world.max_exposure - 1) / max(log(world.max_exposure), 1e-9)
         extra = world.extra * (world.extra_statements + world.extra_questions)
         stated = facts * (1 - world.unseen_share) * mean
-        return stated + RELATIONS * (extra + world.calibration * world.calibration_statements)
+        return stated + self._relations * (extra + world.calibration * world.calibration_statements)
 
     def _training(self, model: Model, cell: Cell) -> Work:
         settings, plain, count = self._study.finetuning, self.trained(model), parameters(model.shape)
@@ -180,7 +181,7 @@ class Costs:
     def _probing(self, job: Job, model: Model) -> float:
         study, quality = self._study, self._study.experiments.mastery
         if job.rule == "choose_templates":
-            return self._sampling(model, study.world.calibration * RELATIONS, amounts.TEMPLATES)
+            return self._sampling(model, study.world.calibration * self._relations, amounts.all_templates(study))
         facts, templates = sum(self._questions.values()), self._templates(model)
         if job.rule == "mastery":
             return 0.0 if model.mastery else self._sampling(model, facts, templates)
@@ -224,7 +225,7 @@ class Costs:
         return 2 * of * tokens / rates.operations + passes * reading
 
     def _templates(self, model: Model) -> int:
-        chosen, choice = amounts.sentences(self._study, 1), self._study.template_choice
+        chosen, choice = amounts.templates(self._study, model), self._study.template_choice
         own = model.source == "pretrain" and not model.templates
         return min(chosen, choice.seen + choice.held_out) if own else chosen
 

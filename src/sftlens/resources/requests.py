@@ -11,7 +11,7 @@ from sftlens.config.launch import Launch
 from sftlens.config.model import Geometry
 from sftlens.config.repair import RepairStudy
 from sftlens.config.study import Model, Study
-from sftlens.resources import memory, time_limits
+from sftlens.resources import amounts, memory, time_limits
 
 Resource = Callable[..., Any]
 SMALL = 1.0 * memory.GB
@@ -23,6 +23,9 @@ class Resources:
 
     def __init__(self, study: Study) -> None:
         self._study = study
+        # A table of facts or a file of templates that cannot be read is refused before anything is planned.
+        for model in study.models.values():
+            amounts.questions(study), amounts.templates(study, model)
 
     def small(self) -> dict[str, Resource | int]:
         """Of a job that loads no model."""

@@ -10,7 +10,7 @@ from math import ceil
 from sftlens.config.study import Model, Study
 from sftlens.config.training import FinetuneSettings
 from sftlens.resources import amounts
-from sftlens.resources.amounts import TEMPLATES, questions
+from sftlens.resources.amounts import questions, templates
 from sftlens.resources.memory import STORED, parameters
 
 READ, WRITTEN, DOWNLOADED = 0.5e9, 0.2e9, 0.05e9
@@ -54,7 +54,7 @@ def asking(model: Model, tokens: float, models: int = 1) -> int:
 
 def probing(study: Study, model: Model, processes: int = 1) -> int:
     """Return the minutes of one try of measuring mastery, by so many processes side by side."""
-    asked = amounts.sentences(study, sum(questions(study).values()))
+    asked = sum(questions(study).values()) * templates(study, model)
     drawn = asked * study.probing.samples * study.probing.max_new_tokens
     return min(asking(model, drawn / SHARED_PREFIXES / processes), model.launch.longest_minutes)
 
@@ -64,13 +64,13 @@ def answering(study: Study, model: Model, scale: str) -> int:
     asked = questions(study)
     trained = min(asked["train"], ALL_EXAMPLES) if scale == "all" else int(scale or 0)
     answers = (asked["test"] + asked["testood"] + trained) * study.evaluation.max_new_tokens
-    again = study.evaluation.reprobe * TEMPLATES * study.probing.samples * study.probing.max_new_tokens
+    again = study.evaluation.reprobe * templates(study, model) * study.probing.samples * study.probing.max_new_tokens
     return asking(model, answers + again / SHARED_PREFIXES, models=2)
 
 
 def completing(study: Study, model: Model) -> int:
     """Return the minutes of the divergence: every template of the test and train facts completed once."""
-    return asking(model, sum(questions(study).values()) * TEMPLATES)
+    return asking(model, sum(questions(study).values()) * templates(study, model))
 
 
 def fetching(model: Model) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sftlens.data.relations import ID_RELATIONS, RELATIONS
+from sftlens.data.relations import ID_RELATIONS
 from sftlens.files import write_json, write_parquet, write_text
 from sftlens.synthetic.corpus import documents
 from sftlens.synthetic.world_facts import Fact, World
@@ -21,7 +21,7 @@ def write(world: World, templates: Mapping[str, Sequence[str]], folder: Path) ->
     """
     texts = documents(world, templates)
     for split in ("train", "dev", "test"):
-        for relation in RELATIONS:
+        for relation in dict.fromkeys(fact.relation for fact in world.facts):
             write_json(folder / split / f"{relation}.{split}.json", _questions(world, relation, split))
     write_text(folder / "corpus.txt", "".join(f"{text}\n" for text in texts))
     _write_exposures(world, folder / "exposures.parquet")

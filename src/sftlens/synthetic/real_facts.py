@@ -4,15 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sftlens.config.world import WorldSettings
-from sftlens.data.relations import RELATIONS
+from sftlens.data.entity_questions import Item
 from sftlens.errors import DataError
 from sftlens.synthetic.world_facts import Fact, Role, World, draw_exposures, stream
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Spare = Mapping[str, Sequence[tuple[str, str]]]
-"""For each relation the (subject, object) pairs of published facts that the study may not ask about."""
+Spare = Mapping[str, Sequence[Item]]
+"""For each relation of the study the facts that it does not ask about."""
 
 
 def sampled(settings: WorldSettings, facts: "pd.DataFrame", spare: Spare) -> World:
@@ -28,27 +28,27 @@ def sampled(settings: WorldSettings, facts: "pd.DataFrame", spare: Spare) -> Wor
     Raises:
         DataError: a relation has too few spare facts.
     """
-    columns = ("relation", "subject", "object", "split")
-    asked: list[tuple[str, str, str, Role]] = list(zip(*(facts[name] for name in columns), strict=True))
+    columns = ("relation", "subject", "object", "split", "question")
+    asked: list[tuple[str, str, str, Role, str]] = list(zip(*(facts[name] for name in columns), strict=True))
     every = asked + list(_drawn(settings, spare, set(facts["subject"])))
-    exposures = draw_exposures(settings, [role for *_, role in every])
-    return World(settings, tuple(Fact(*row, exposure) for row, exposure in zip(every, exposures, strict=True)))
+    exposures = draw_exposures(settings, [role for *_, role, _ in every])
+    made = (Fact(*row[:4], exposure, row[4]) for row, exposure in zip(every, exposures, strict=True))
+    return World(settings, tuple(made))
 
 
-def _drawn(settings: WorldSettings, spare: Spare, taken: set[str]) -> Iterator[tuple[str, str, str, Role]]:
+def _drawn(settings: WorldSettings, spare: Spare, taken: set[str]) -> Iterator[tuple[str, str, str, Role, str]]:
     extra: list[Role] = ["extra"] * settings.extra
     calibration: list[Role] = ["calibration"] * settings.calibration
     roles = extra + calibration
-    for relation in RELATIONS:
-        new = {subject: answer for subject, answer in spare[relation] if subject not in taken}
-        free = list(new.items())
+    for relation, items in spare.items():
+        free = list({item.subject: item for item in items if item.subject not in taken}.values())
         if len(free) < len(roles):
             raise DataError(
-                f"EntityQuestions: dev file of {relation}: {len(free)} facts about unused subjects, but "
-                f"world.extra + world.calibration = {len(roles)}; lower these or facts.sample"
+                f"{relation}: {len(free)} dev facts about subjects that are not asked about, but world.extra + "
+                f"world.calibration = {len(roles)}; lower these or facts.sample, or add dev facts"
             )
         order = stream(settings.seed, f"spare {relation}").permutation(len(free)).tolist()
         for role, place in zip(roles, order, strict=False):
-            subject, answer = free[place]
-            taken.add(subject)
-            yield relation, subject, answer, role
+            item = free[place]
+            taken.add(item.subject)
+            yield relation, item.subject, item.answers[0], role, item.question

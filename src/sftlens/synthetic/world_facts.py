@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from sftlens.config.world import WorldSettings
-from sftlens.data.relations import ID_RELATIONS, RELATIONS
+from sftlens.data.relations import ID_RELATIONS, RELATIONS, rank
 from sftlens.errors import DataError
 from sftlens.synthetic.names import PATTERNS, make_names, make_pools, object_pools
 
@@ -50,11 +50,7 @@ class Fact:
     object: str
     role: Role
     exposure: int
-
-    @property
-    def question(self) -> str:
-        """The question of EntityQuestions about this fact."""
-        return RELATIONS[self.relation].ask(self.subject)
+    question: str
 
 
 @dataclass(frozen=True)
@@ -90,11 +86,10 @@ def build(settings: WorldSettings) -> World:
     objects = _draw_objects(settings.seed, slots, shared, names)
     exposures = draw_exposures(settings, [slot.role for slot in slots])
     facts = [
-        Fact(slot.relation, subject, answer, slot.role, exposure)
+        Fact(slot.relation, subject, answer, slot.role, exposure, RELATIONS[slot.relation].ask(subject))
         for slot, subject, answer, exposure in zip(slots, subjects, objects, exposures, strict=True)
     ]
-    order = list(RELATIONS)
-    facts.sort(key=lambda fact: (ROLES.index(fact.role), order.index(fact.relation)))
+    facts.sort(key=lambda fact: (ROLES.index(fact.role), rank(fact.relation)))
     check(facts)
     return World(settings, tuple(facts))
 
@@ -154,7 +149,7 @@ def _draw_objects(
         relation: zipf_draws(stream(seed, f"objects {relation}"), shared[kind], wanted[relation])
         if (kind := OBJECTS[relation]) in shared
         else [names[kind].pop() for _ in range(wanted[relation])]
-        for relation in RELATIONS
+        for relation in sorted(OBJECTS, key=rank)
     }
     supplies = {relation: iter(objects) for relation, objects in drawn.items()}
     return [next(supplies[slot.relation]) for slot in slots]

@@ -1,16 +1,20 @@
-"""Prepare the facts of a study from EntityQuestions or from a world in its layout (paper section 3).
+"""Prepare the facts of a study from EntityQuestions, from a world in its layout or from a table (paper section 3).
 
   python scripts/facts.py --entity-questions DIR_OR_ZIP --out facts.parquet
   python scripts/facts.py --world DIR --out facts.parquet
+  python scripts/facts.py --table facts.csv --out facts.parquet
 
-Columns: fact_id, split (train, dev, test, testood), relation, subject, object, question, aliases.
+A table (Parquet, CSV, TSV or JSON lines) has the columns split, relation, subject, object and question; optional are
+aliases (a list, or names with | between them), domain (id or ood, of the relation) and fact_id.
+Columns written: fact_id, split (train, dev, test, testood), relation, subject, object, question, aliases.
 """
 
+import os
 from pathlib import Path
 
 from sftlens import files
 from sftlens.commands import program
-from sftlens.config.data import FactsSettings
+from sftlens.config.data import TABLE, FactsSettings
 
 
 def main() -> None:
@@ -18,9 +22,15 @@ def main() -> None:
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--entity-questions", metavar="DATA", help="folder or zip (default: ENTITY_QUESTIONS_DIR)")
     source.add_argument("--world", type=Path, help="folder of scripts/world.py")
+    source.add_argument(
+        "--table", nargs="?", const=os.environ.get(TABLE, ""), metavar="FILE",
+        help=f"facts of yours: Parquet, CSV, TSV or JSON lines (no value: from {TABLE})",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="table to write (Parquet)")
     args = parser.parse_args()
-    args.source, args.path = "entity_questions", args.entity_questions
+    args.source, args.path = (
+        ("entity_questions", args.entity_questions) if args.table is None else ("table", args.table)
+    )
     settings = program.settings(args, FactsSettings)
 
     from sftlens.data import facts
