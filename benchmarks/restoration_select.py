@@ -13,8 +13,8 @@ import torch
 
 from sftlens.config.restoration import RestorationSettings
 from sftlens.restoration import criteria, topk
-from sftlens.restoration.criteria.relative import relative_change, relative_change_
 from sftlens.restoration.pairs import PIECE
+from sftlens.restoration.ranking import relative_change, signed_change_
 
 EPSILON = 1e-8
 
@@ -27,7 +27,7 @@ def tuned(place: Path) -> None:
         tensors = (folder.get(name).view(-1).split(PIECE) for folder in (both.base, both.finetuned))
         for base, finetuned in zip(*tensors, strict=True):
             n = len(base)
-            relative_change_(p[:n].copy_(base), s[:n].copy_(finetuned), EPSILON)
+            signed_change_(p[:n].copy_(base), s[:n].copy_(finetuned), EPSILON).abs_()
 
 
 def by_tensor(place: Path) -> None:

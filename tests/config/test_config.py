@@ -79,7 +79,11 @@ def test_every_key_has_a_type_and_a_docstring():
         ("finetuning.dtype", "`bfloat16`, `float32`", "`bfloat16`"),
         ("finetuning.allow_smaller", "`true` or `false`", "`false`"),
         ("experiments.scaling.scales", "list of: whole number or `all`", "`[]`"),
-        ("experiments.concentration.criteria", "list of: `relative`, `absolute`", "`[relative]`"),
+        (
+            "experiments.concentration.criteria",
+            "list of: `relative`, `absolute`, `bottom`, `random`, `smallest`",
+            "`[relative]`",
+        ),
     ],
 )
 def test_key_is_described(name, kind, default):

@@ -59,7 +59,7 @@ def test_the_card_says_what_the_model_is_and_names_no_path(models: Path, tmp_pat
     ok("restore.py", models / "base", models / "ft", "--ratio", 20, "--criterion", "random", "--out", tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
     summary = read_json(tmp_path / "out" / "summary.json")
-    cut = summary["cut"]
+    cut = summary["method"]
     for part in (*summary["inputs"].values(), f"{cut['restored']:,}", f"{cut['elements']:,}", "`transformer`", "20 %"):
         assert part in card
     assert "`random`: A seeded random order" in card and "| seed | 0 |" in card and "epsilon" not in card
@@ -209,7 +209,7 @@ def test_memory_for_keys_near_a_cut_changes_no_result(keys: list[int]) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("criterion", list(criteria.CRITERIA))
+@pytest.mark.parametrize("criterion", criteria.CRITERIA.names())
 def test_a_gpu_selects_the_same(tmp_path: Path, criterion: str) -> None:
     pair = pair_of(tmp_path, *drawn(5, torch.bfloat16))
     ranked, ratios = criteria.make(criterion, SETTINGS), [0.3, 5, 20, 60]

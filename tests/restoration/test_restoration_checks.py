@@ -65,8 +65,8 @@ def test_range_beyond_the_last_block_is_refused() -> None:
         regions.select(NAMES, "layers2-12")
 
 
-def test_unknown_order_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="relative, absolute, random, bottom, smallest"):
+def test_unknown_criterion_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"mean .smallest.*relative, absolute, bottom, random, smallest"):
         criteria.make("largest", SETTINGS)
 
 

@@ -78,7 +78,7 @@ def test_restored_checkpoint_is_exact_and_loadable(models: Path, tmp_path: Path)
     assert (tmp_path / "out" / "tokenizer.json").is_file() and (tmp_path / "out" / "generation_config.json").is_file()
     assert (tmp_path / "out" / "model.safetensors").stat().st_mode & 0o444 == 0o444
     summary = read_json(tmp_path / "out" / "summary.json")
-    assert summary["cut"]["restored"] == summary["cut"]["elements"] * 20 // 100
+    assert summary["method"]["restored"] == summary["method"]["elements"] * 20 // 100
     assert {path: sha256(path) for path in inputs} == inputs
 
 
@@ -169,7 +169,7 @@ def test_interpolation_moves_every_parameter_by_the_same_factor(models: Path, tm
     p, s, found = (flat_region(folders(place, name)) for place, name in ((models, "base"), (models, "ft"), (out, "")))
     left = 1 - ((flat_region(expected(models, 20)) - s) ** 2).sum() / ((s - p) ** 2).sum()
     assert ((found - p) ** 2).sum() / ((s - p) ** 2).sum() == pytest.approx(left, rel=0.02)
-    alpha = read_json(out / "summary.json")["interpolation"]["alpha"]
+    alpha = read_json(out / "summary.json")["method"]["alpha"]
     assert 0.5 < alpha < np.sqrt(left)  # rounding at random adds to the sum
     np.testing.assert_allclose(found, p + alpha * (s - p), atol=2 * 2**-8 * np.abs(s).max())
     assert load_model(out).dtype == torch.bfloat16

@@ -13,8 +13,8 @@ from sftlens.config.restoration import RestorationSettings
 from sftlens.errors import ConfigError, DataError
 from sftlens.restoration import criteria, topk
 from sftlens.restoration.apply import Restorer
-from sftlens.restoration.criteria.random import INCREMENT, mixed_, signed
 from sftlens.restoration.pairs import Pair
+from sftlens.restoration.ranking import INCREMENT, mixed_, signed
 
 RATIOS = [0, 0.3, 1, 3, 5, 10, 20, 33.3, 40, 60, 99.9, 100]
 
@@ -63,7 +63,7 @@ def finite(tensors: Tensors) -> Tensors:
     return {name: tensor.nan_to_num(posinf=2.0, neginf=-2.0) for name, tensor in tensors.items()}
 
 
-@pytest.mark.parametrize("criterion", list(criteria.CRITERIA))
+@pytest.mark.parametrize("criterion", criteria.CRITERIA.names())
 def test_selections_are_nested_and_do_not_depend_on_pieces(tmp_path: Path, criterion: str) -> None:
     base, finetuned = drawn(5, torch.bfloat16)
     small, large = (pair_of(tmp_path, base, finetuned, piece=piece) for piece in (1, 1 << 20))

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from sftlens.errors import ModelError
 from sftlens.restoration.criteria import Criterion
-from sftlens.restoration.criteria.relative import relative_change
 from sftlens.restoration.cuts import Cut, levels
 from sftlens.restoration.pairs import Pair
+from sftlens.restoration.ranking import relative_change
 from sftlens.restoration.regions import layer_of, module_of
 from sftlens.restoration.topk import keys_of
 

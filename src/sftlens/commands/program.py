@@ -103,6 +103,12 @@ def settings(args: argparse.Namespace, group: type[S]) -> S:
         raise ConfigError(f"option {flag}: {first['msg']}; see --help") from None
 
 
+def add_choice(made: argparse.ArgumentParser, flag: str, default: str, known: Mapping[str, str]) -> None:
+    """Add an option that takes one of the names of a registry, which --help lists with their descriptions."""
+    listed = "; ".join(f"{name}: {text}" for name, text in known.items())
+    made.add_argument(flag, default=default, metavar="NAME", help=f"{listed} (default: {default})".replace("%", "%%"))
+
+
 def add_measuring(made: argparse.ArgumentParser) -> None:
     """Add the options of what is asked of a model: its training set, its BOS token, probing it again."""
     made.add_argument("--train", type=Path, help="ordered training set (scripts/training_set.py), asked as split train")

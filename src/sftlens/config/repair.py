@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from sftlens.config.choices import Reverting
 from sftlens.settings import Location, Settings
 
 
@@ -29,7 +30,7 @@ class RepairSettings(Settings):
 
     ratios: list[float] = [1, 5, 20, 40, 60]
     """Percent of the region's parameters that are set back, each with every criterion."""
-    criteria: list[Literal["relative", "absolute", "interpolation"]] = ["relative", "absolute", "interpolation"]
+    criteria: list[Reverting] = ["relative", "absolute", "interpolation"]
     """How parameters are ranked; `interpolation` moves all of them towards the base, the control of `relative`."""
     region: str = "transformer"
     """Which parameters are ranked and restored: transformer, attention, mlp, embedding, all or layersA-B."""

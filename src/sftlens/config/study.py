@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from sftlens.config.choices import Ranking, Reverting
 from sftlens.config.data import FactsSettings
 from sftlens.config.divergence import DivergenceSettings
 from sftlens.config.evaluation import EvaluationSettings
@@ -121,7 +122,7 @@ class Restoration(_Axes):
 
     ratios: list[float] = []
     """Percent of the region's parameters that are set back."""
-    criteria: list[Literal["relative", "absolute", "bottom", "random", "smallest", "interpolation"]] = ["relative"]
+    criteria: list[Reverting] = ["relative"]
     """How parameters are ranked; `relative` is the paper's. `interpolation` moves all of them towards the base instead,
     so that as much of the sum of squared changes is reverted as by `relative`."""
     regions: list[str] = ["transformer"]
@@ -151,7 +152,7 @@ class Restoration(_Axes):
 class Concentration(_Axes):
     """Share of the total relative change that few parameters hold (Table 3)."""
 
-    criteria: list[Literal["relative", "absolute"]] = ["relative"]
+    criteria: list[Ranking] = ["relative"]
     """Measures of change."""
     regions: list[str] = ["transformer"]
     """Which parameters are counted: the same names."""

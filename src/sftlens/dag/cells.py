@@ -9,8 +9,6 @@ from sftlens.config.study import Study, _Axes
 BASE = "base"
 FEWSHOT = "fewshot"
 FULL = "full"
-INTERPOLATION = "interpolation"
-"""Moves all parameters towards the base, as far as reverts as much as `relative` does (restoration.interpolation)."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +73,6 @@ class Product:
 def number(value: float) -> str:
     """Return a ratio as it stands in a path: no needless zeros."""
     return f"{value:g}"
-
-
-def ranking(criterion: str) -> str:
-    """Return the criterion whose ranking a restoration rests on."""
-    return "relative" if criterion == INTERPOLATION else criterion
 
 
 def base_cell(model: str, strategy: str = BASE) -> Cell:

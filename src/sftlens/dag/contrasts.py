@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal, get_args
 
-from sftlens.dag.cells import BASE, INTERPOLATION, Product, number, ranking
+from sftlens.dag.cells import BASE, Product, number
+from sftlens.restoration.methods import matched
 
 ANSWERED = ("evaluate", "restore")
 """Stages that leave one answer per question."""
@@ -59,8 +60,9 @@ def contrasts(grid: Iterable[Condition]) -> list[Contrast]:
     """Return the contrasts of a grid by kind: a function of its conditions and of nothing measured.
 
     Every trained model against its base, against the smallest n of its training set and strategy, and against the one
-    trained as much on D0; every restored model against the same unrestored, the paper's criterion also against
-    `interpolation`; and every two base models, and every two trained alike at the largest numbered n that both have.
+    trained as much on D0; every restored model against the same unrestored, and against a method matched to it
+    (interpolation towards the base); and every two base models, and every two trained alike at the largest numbered n
+    that both have.
     """
     known = dict.fromkeys(grid)
     smallest: dict[Condition, str] = {}
@@ -80,13 +82,10 @@ def _within(condition: Condition, smallest: Mapping[Condition, str]) -> Iterator
     plain = replace(condition, criterion="", region="", ratio=None)
     if condition != plain:
         yield Contrast(condition, plain, "k = 0", "seeds")
-        if condition.criterion == ranking(INTERPOLATION):
-            yield Contrast(
-                condition,
-                replace(condition, criterion=INTERPOLATION),
-                "interpolation, as much of sum d^2 reverted",
-                "seeds",
-            )
+        for method in matched():
+            if method.matched == condition.criterion:
+                same = f"{method.name}, {method.against}"
+                yield Contrast(condition, replace(condition, criterion=method.name), same, "seeds")
         return
     if condition.trained:
         yield Contrast(condition, Condition(condition.model, BASE, "0", BASE), "Base model (n = 0)", "fixed")

@@ -11,12 +11,13 @@ from sftlens.config.divergence import OF_BASE
 from sftlens.config.mastery import MEASURING, ProbingSettings
 from sftlens.config.mastery_quality import QualitySettings
 from sftlens.config.study import Study
-from sftlens.dag.cells import FEWSHOT, FULL, INTERPOLATION, Product, distinct, number, quota_needs, ranking
+from sftlens.dag.cells import FEWSHOT, FULL, Product, distinct, number, quota_needs
 from sftlens.dag.paths import Paths, options
 from sftlens.dag.recorded import BASE_FIELDS, RESULTS, short_hash
 from sftlens.dag.targets import wanted, why_unknown
 from sftlens.reporting.targets import ANSWERS, TARGETS, of_kind
 from sftlens.resources.requests import Resources, cpus
+from sftlens.restoration.methods import ranking, uses
 
 BESIDE = {
     "evaluate": ("answers.parquet",),
@@ -62,7 +63,9 @@ class Jobs:
                 name: _alternatives(str(getattr(cell, name)) for cell in cells)
                 for name in ("train_set", "scale", "seed", "strategy")
             },
-            "criterion": _alternatives(o for p in self.products for o in (p.criterion, ranking(p.criterion))),
+            "criterion": _alternatives(
+                o for p in self.products for o in (p.criterion, p.criterion and ranking(p.criterion))
+            ),
             "region": _alternatives(product.region for product in self.products),
             "ratio": _alternatives(number(p.ratio) for p in self.products if p.ratio is not None),
             "figure": _alternatives(of_kind("figure")),
@@ -249,8 +252,8 @@ class Jobs:
     def restore_options(self, wildcards: Wildcards) -> list[str]:
         """Options of scripts/restore.py."""
         given = ["--changes", self._changes(wildcards)] if ranks(wildcards) else []
-        seeded = ["seed"] if wildcards.criterion in ("random", INTERPOLATION) else []
-        given += options(self.study.restoration, ["epsilon", *seeded])
+        used = uses(wildcards.criterion)
+        given += options(self.study.restoration, ["epsilon", *used])
         return [*given, *self.training_set(wildcards), *self._asking(wildcards)]
 
     def restore_inputs(self, wildcards: Wildcards) -> dict[str, str]:

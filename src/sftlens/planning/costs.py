@@ -8,12 +8,13 @@ from math import ceil, log
 
 from sftlens.config.rates import DeviceRates
 from sftlens.config.study import Model, Study
-from sftlens.dag.cells import INTERPOLATION, Cell
+from sftlens.dag.cells import Cell
 from sftlens.data.buckets import BUCKETS
 from sftlens.planning.job_list import Job
 from sftlens.resources import amounts
 from sftlens.resources.memory import BYTES, STORED, parameters
 from sftlens.resources.requests import Resources
+from sftlens.restoration.methods import chosen
 
 STATE = 12
 """Bytes of a parameter in a saved training state: fp32 weights and AdamW's two moments."""
@@ -147,7 +148,7 @@ class Costs:
             return Work(self._completing(model), self.base(model))
         if job.rule == "divergence":
             return Work(decoding + self._next_tokens(model, looks=1), one)
-        passes = RESTORE_PASSES + (job.product.criterion == INTERPOLATION) if job.rule == "restore" else 0
+        passes = RESTORE_PASSES + bool(chosen(job.product.criterion)[0].matched) if job.rule == "restore" else 0
         written = self.answers(cell) * self._rates.answer_bytes
         seconds = self._answering(model, cell) + (passes or 1) * decoding + passes * passing
         return Work(seconds, passes * pair if passes else one, written)

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sftlens.config.study import Study
-from sftlens.dag.cells import FEWSHOT, Cell, Product, products, ranking
+from sftlens.dag.cells import FEWSHOT, Cell, Product, products
 from sftlens.dag.only import Selection
 from sftlens.dag.paths import Paths
 from sftlens.reporting.targets import TARGETS
+from sftlens.restoration.methods import ranking
 
 PREPARATION, DRAWING = "facts, bases, probing", "figures, tables, report"
 """What stands in the place of an experiment for the jobs that belong to none."""

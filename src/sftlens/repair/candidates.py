@@ -1,4 +1,4 @@
-"""The settings that are tried: each criterion at each ratio, and `interpolation` as their control."""
+"""The settings that are tried: each criterion at each ratio."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from functools import cached_property
 
 from sftlens.config.repair import RepairSettings
 from sftlens.config.restoration import RestorationSettings
-from sftlens.restoration import criteria, interpolation, reverted, topk
+from sftlens.restoration import criteria, methods, reverted, topk
 from sftlens.restoration.apply import Method, Restorer
 from sftlens.restoration.cuts import Cut
 from sftlens.restoration.pairs import Pair
@@ -18,9 +18,9 @@ class Candidate:
     """One setting."""
 
     criterion: str
-    """`relative`, `absolute` or `interpolation`."""
+    """One of `methods.choices`."""
     ratio: float
-    """Percent of the region's parameters; of `interpolation`: whose sum of squared changes is reverted."""
+    """Percent of the region's parameters; of a matched method: whose sum of squared changes is reverted."""
 
     @property
     def name(self) -> str:
@@ -49,10 +49,11 @@ class Methods:
 
     def of(self, candidate: Candidate) -> Method:
         """Return the restored model as a stream. Raises ModelError on NaN or Inf in the weights."""
-        if candidate.criterion != interpolation.NAME:
-            return self._restorer(candidate.criterion, candidate.ratio)
-        equal = self.reverted(Candidate(interpolation.EQUAL_TO, candidate.ratio))
-        return interpolation.Interpolation(self.pair, interpolation.factor(self.pair, equal), self.settings.seed)
+        method, criterion = methods.chosen(candidate.criterion)
+        restorer = self._restorer(criterion.name, candidate.ratio)
+        return method.make(
+            restorer, lambda: self.reverted(Candidate(criterion.name, candidate.ratio)), self.restoration
+        )
 
     def reverted(self, candidate: Candidate) -> Reverted:
         """Return how much of the change a setting reverts. Raises ModelError on NaN or Inf in the weights."""

@@ -1,15 +1,14 @@
 """Setting the elements of a cut back to their pre-trained values while tensors pass by."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from sftlens.errors import ModelError
 from sftlens.restoration.criteria import Criterion
-from sftlens.restoration.cuts import EVERYTHING, Cut
-from sftlens.restoration.masks import merged
+from sftlens.restoration.cuts import EVERYTHING, Cut, merged
 from sftlens.restoration.pairs import Pair, Piece
 from sftlens.restoration.scan import keys_of
 
@@ -24,6 +23,27 @@ class Method(ABC):
     def __init__(self, pair: Pair) -> None:
         self.pair = pair
         self._inside = frozenset(pair.names)
+
+    CARD = ""
+    """The model card: a format of `facts`, of region, description, base, finetuned and `settings`, lines of a table."""
+    description = ""
+    """Of what it was made by, one sentence."""
+
+    @property
+    @abstractmethod
+    def facts(self) -> dict[str, object]:
+        """What was done, for summaries and the model card; JSON values."""
+
+    def card(self, inputs: Mapping[str, str], settings: Mapping[str, object]) -> str:
+        """Return README.md of the changed model.
+
+        Args:
+            inputs: content hash of `base` and of `finetuned`.
+            settings: what else the method depends on.
+        """
+        listed = "".join(f"| {name} | {value} |\n" for name, value in settings.items())
+        given = {"base": inputs["base"], "finetuned": inputs["finetuned"], "settings": listed}
+        return self.CARD.format(**self.facts, **given, region=self.pair.region, description=self.description)
 
     @abstractmethod
     def apply(self, piece: Piece) -> Tensor:
@@ -61,10 +81,51 @@ class Method(ABC):
 class Restorer(Method):
     """Sets the elements of a cut to p."""
 
+    CARD = """\
+---
+library_name: transformers
+tags:
+- parameter-restoration
+---
+# A fine-tuned model with {ratio:g} % of a region's parameters set back to their pre-trained values
+
+Of the {elements:,} parameters of the region `{region}`, the first {restored:,} by the criterion `{criterion}` have the
+value of the base model, bit for bit (in the type of the fine-tuned model). Everything else is the fine-tuned model's.
+Nothing was trained afterwards.
+
+| | |
+|---|---|
+| base model | `{base}` |
+| fine-tuned model | `{finetuned}` |
+| criterion | `{criterion}`: {description} |
+| region | `{region}` |
+| ratio | {ratio:g} % |
+| parameters of the region | {elements:,} |
+| restored | {restored:,} |
+| cut | every key above {threshold}, and the first {ties:,} parameters of those with this key |
+{settings}
+A model's identity is the SHA-256 over the names and SHA-256 of its files. Ties go by tensor name, then flat index.
+The method is that of "Analyzing the Effects of Supervised Fine-Tuning on Model Knowledge from Token and Parameter
+Levels" (arXiv 2509.16596, section 6); the model was made with sftlens, `scripts/restore.py`.
+"""
+
     def __init__(self, pair: Pair, criterion: Criterion, cut: Cut) -> None:
         super().__init__(pair)
         self.criterion = criterion
+        self.description = criterion.description
         self.cut = cut
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """The cut."""
+        return {
+            "criterion": self.criterion.name,
+            "ratio": self.cut.ratio,
+            "elements": self.pair.elements(),
+            "restored": self.cut.elements,
+            "threshold": self.cut.threshold,
+            "ties": self.cut.ties,
+        }
 
     def changes(self, name: str) -> bool:
         """Whether any element of the tensor `name` may be set back."""

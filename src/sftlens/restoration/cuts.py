@@ -1,20 +1,22 @@
-"""What a selection is: a threshold, and the last of the tied elements that are taken."""
+"""What a selection is: a threshold and the last tie that is taken; and the operations every element goes through."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sftlens.errors import ConfigError
-from sftlens.restoration.masks import above
 
 NOTHING = 2**31 - 1
 """No key is larger: the threshold of an empty selection."""
 EVERYTHING = -1
 """Every key is larger: the threshold of the whole region, for which no key need be computed."""
+BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""The integers of a given number of bytes."""
 
 
 @dataclass(frozen=True)
@@ -66,3 +68,29 @@ def levels(cuts: Sequence[Cut], name: str, keys: Tensor, start: int) -> Tensor:
     for cut in cuts:
         level -= cut.mask(name, keys, start).view(torch.uint8)
     return level
+
+
+def above(keys: Tensor, threshold: int) -> Tensor:
+    """Return which int32 `keys` are larger than `threshold`, bool, same shape and device."""
+    # On a CPU numpy compares integers several times as fast as torch.
+    return torch.from_numpy(keys.numpy() > threshold) if keys.is_cpu else keys > threshold
+
+
+def indices(mask: Tensor) -> Tensor:
+    """Return where the 1-D bool `mask` holds, int64, ascending."""
+    # numpy skips over stretches of False, torch does not.
+    return torch.from_numpy(mask.numpy().nonzero()[0]) if mask.is_cpu else mask.nonzero().flatten()
+
+
+def picked(keys: Tensor, mask: Tensor) -> np.ndarray:
+    """Return the 1-D `keys` for which `mask` holds."""
+    return keys.numpy()[mask.numpy()] if keys.is_cpu else keys[mask].cpu().numpy()
+
+
+def merged(mask: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
+    """Return the elements of `chosen` where `mask` holds, else of `other`, bit for bit; all 1-D, one dtype."""
+    # torch.where takes one element at a time; integer operations take whole registers.
+    kind = BITS[chosen.element_size()]
+    take, keep = chosen.view(kind), other.view(kind)
+    flip = mask.to(kind).neg_()
+    return take.bitwise_xor(keep).bitwise_and_(flip).bitwise_xor_(keep).view(chosen.dtype)

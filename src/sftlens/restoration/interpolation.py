@@ -16,16 +16,11 @@ import torch
 from torch import Tensor
 
 from sftlens.restoration.apply import Method
-from sftlens.restoration.criteria.random import KEY_BITS, hashed
+from sftlens.restoration.methods.interpolation import STREAM
 from sftlens.restoration.pairs import Pair, Piece
+from sftlens.restoration.ranking import KEY_BITS, hashed
 from sftlens.restoration.reverted import Reverted
 
-NAME = "interpolation"
-"""What stands in the place of a criterion."""
-STREAM = "shrink"
-"""First word of the seeds of random numbers: an earlier name of the method, so that its results stay."""
-EQUAL_TO = "relative"
-"""The criterion whose share of sum (s - p)^2 is reverted at each ratio: the paper's."""
 SHORT = (torch.bfloat16, torch.float16)
 """Types that are rounded to at random."""
 LARGE = 1 << 28
@@ -36,14 +31,45 @@ HALVINGS = 16
 class Interpolation(Method):
     """Moves every element towards p. How much was reverted is to be measured (`reverted.measure`)."""
 
-    def __init__(self, pair: Pair, alpha: float, seed: int = 0) -> None:
+    CARD = """\
+---
+library_name: transformers
+tags:
+- parameter-restoration
+---
+# A fine-tuned model moved uniformly towards its base
+
+All {elements:,} parameters of the region `{region}` are p + alpha (s - p), p of the base model and s fine-tuned,
+rounded at random where the fine-tuned model's type has 16 bits. Everything else is the fine-tuned model's. Nothing
+was trained afterwards.
+
+| | |
+|---|---|
+| base model | `{base}` |
+| fine-tuned model | `{finetuned}` |
+| region | `{region}` |
+| alpha | {alpha:.6f} |
+| chosen so that | as much of sum (s - p)^2 is reverted as by restoring {ratio:g} % by `relative` |
+{settings}
+A model's identity is the SHA-256 over the names and SHA-256 of its files. The model was made with sftlens,
+`scripts/restore.py --criterion interpolation`.
+"""
+
+    def __init__(self, pair: Pair, alpha: float, seed: int = 0, ratio: float = 0) -> None:
         """`alpha` in [0, 1]: 1 gives the fine-tuned model, 0 the base in the region, both bit for bit.
 
-        `seed` is of rounding at random, which depends on an element's tensor and place alone.
+        `seed` is of rounding at random, which depends on an element's tensor and place alone; `ratio`,
+        percent, is that of the restoration that `alpha` was matched to.
         """
         super().__init__(pair)
         self.alpha = alpha
         self.seed = seed
+        self.ratio = ratio
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """Alpha."""
+        return {"elements": self.pair.elements(), "alpha": self.alpha, "ratio": self.ratio}
 
     def apply(self, piece: Piece) -> Tensor:
         """Return p + alpha (s - p), computed in fp64."""

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from sftlens.restoration.criteria import Criterion
+from sftlens.restoration.cuts import picked
 from sftlens.restoration.key_counts import BINS, LOW_BITS, Counts, Found, Stretches, classes
-from sftlens.restoration.masks import picked
 from sftlens.restoration.pairs import Pair, Piece
 
 MOST_WINDOWS = 63

@@ -13,9 +13,8 @@ import numpy as np
 
 from sftlens.errors import DataError
 from sftlens.restoration.criteria import Criterion
-from sftlens.restoration.cuts import EVERYTHING, NOTHING, Cut, count
+from sftlens.restoration.cuts import EVERYTHING, NOTHING, Cut, above, count, indices
 from sftlens.restoration.key_counts import BINS, Counts, Found
-from sftlens.restoration.masks import above, indices
 from sftlens.restoration.pairs import SAMPLE, Pair
 from sftlens.restoration.scan import MOST_WINDOWS, Scan, counted, keys_of, scan
 

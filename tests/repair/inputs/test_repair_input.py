@@ -94,7 +94,7 @@ def test_tasks(inputs: Path, tmp_path: Path, lines: list[str], words: list[str])
         (["--chat-template"], "the tokenizer has no chat template"),
         (["--ratio", "0"], "a ratio is a percentage above 0"),
         (["--ratio", "5", "--ratio", "5"], "every value once"),
-        (["--criterion", "random"], "'relative', 'absolute' or 'interpolation'"),
+        (["--criterion", "absolut"], "'relative', 'absolute', "),
         (["--region", "head"], "choose one of: transformer"),
         (["--score", "bleu"], "'exact', 'contains' or 'rouge_l'"),
         (["--tolerance", "5"], "option --tolerance"),

@@ -24,6 +24,7 @@ from sftlens.errors import ConfigError
 from sftlens.models import adapters, checkpoints, identity
 from sftlens.repair.inputs import fact_files, halves
 from sftlens.repair.report import output
+from sftlens.restoration.methods import choices
 from sftlens.runtime import stages
 from sftlens.runtime.result_version import RESULT_VERSION
 from sftlens.runtime.stages import Stage
@@ -41,7 +42,8 @@ def arguments() -> argparse.Namespace:
     how.add_argument("--chat-template", action="store_true", help="ask with the fine-tuned tokenizer's chat template")
     how.add_argument("--prompt-template", help=r"ask with this text (default: 'Question: {question}\nAnswer:')")
     for name, key, kind in (("ratio", "ratios", float), ("criterion", "criteria", str)):
-        text = f"repeatable (default: {', '.join(map(str, RepairSettings.model_fields[key].default))})"
+        text = "" if kind is float else f"one of {', '.join(choices())}; "
+        text += f"repeatable (default: {', '.join(map(str, RepairSettings.model_fields[key].default))})"
         parser.add_argument(f"--{name}", dest=key, type=kind, action="append", metavar=name.upper(), help=text)
     program.add_device(parser)
     parser.add_argument("--out", type=Path, required=True, help="new or empty folder")

@@ -29,9 +29,8 @@ from sftlens.config.evaluation import EvaluationSettings
 from sftlens.config.restoration import RestorationSettings
 from sftlens.errors import ConfigError, DataError
 from sftlens.models.checkpoints import load_model, load_tokenizer, open_tensors
-from sftlens.restoration import criteria, interpolation, reverted, topk
+from sftlens.restoration import criteria, methods, reverted, topk
 from sftlens.restoration.apply import Method, Restorer
-from sftlens.restoration.card import card, interpolated
 from sftlens.restoration.export import check_file, check_levels, check_out, save_levels, save_restored
 from sftlens.restoration.pairs import Pair
 from sftlens.runtime import provenance
@@ -40,9 +39,6 @@ from sftlens.runtime.progress import bar
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-USED = {"relative": {"epsilon"}, "bottom": {"epsilon"}, "random": {"seed"}, "interpolation": {"epsilon", "seed"}}
-"""Settings that a criterion depends on."""
-
 
 def arguments() -> argparse.Namespace:
     """Return the command line."""
@@ -50,8 +46,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("base", type=Path, help="pre-trained model")
     parser.add_argument("finetuned", type=Path, help="model fine-tuned from it")
     parser.add_argument("--ratio", type=float, action="append", required=True, help="k in percent; repeatable")
-    known = ", ".join([*criteria.CRITERIA, interpolation.NAME])
-    parser.add_argument("--criterion", default="relative", help=f"one of {known}")
+    program.add_choice(parser, "--criterion", "relative", methods.descriptions())
     parser.add_argument("--region", default="transformer", help="parameters that are ranked and restored")
     parser.add_argument("--changes", type=Path, help="folder made by scripts/changes.py: saves one pass")
     parser.add_argument("--facts", type=Path, help="facts with buckets (mastery.parquet): evaluate on them")
@@ -84,10 +79,9 @@ class Job:
         self.ratios = sorted(set(args.ratio))
         self.saves = args.save_model or args.facts is None
         base, finetuned = open_tensors(args.base), open_tensors(args.finetuned)
+        self.posthoc, criterion = methods.chosen(args.criterion)
+        self.criterion = criteria.make(criterion.name, self.settings)
         self.check([base.folder, finetuned.folder])
-        self.interpolates = args.criterion == interpolation.NAME
-        self.ranking = interpolation.EQUAL_TO if self.interpolates else args.criterion
-        self.criterion = criteria.make(self.ranking, self.settings)
         self.progress = bar(description="restore", unit="element")
         self.pair = Pair(base, finetuned, args.region, progress=self.progress.update)
         self.facts, self.train = program.asked(args)
@@ -100,8 +94,8 @@ class Job:
             if self.args.out:
                 check_out(self.out(ratio), models, whole=self.saves)
         if self.args.level_map:
-            if self.args.criterion == interpolation.NAME:
-                raise ConfigError(f"--level-map: --criterion {interpolation.NAME} restores no single parameter")
+            if self.posthoc.matched:
+                raise ConfigError(f"--level-map: --criterion {self.posthoc.name} restores no single parameter")
             check_levels(self.ratios)
             check_file(self.args.level_map, models)
         if not (self.args.out or self.args.level_map):
@@ -123,10 +117,7 @@ class Job:
     def method(self, ratio: float) -> Method:
         """Return what is done at one ratio."""
         restorer = Restorer(self.pair, self.criterion, self.cuts[ratio])
-        if not self.interpolates:
-            return restorer
-        alpha = interpolation.factor(self.pair, reverted.measure(restorer, self.settings.epsilon))
-        return interpolation.Interpolation(self.pair, alpha, self.settings.seed)
+        return self.posthoc.make(restorer, lambda: reverted.measure(restorer, self.settings.epsilon), self.settings)
 
     def compute(self, ratio: float, folder: Path) -> None:
         """Fill `folder` with the results of one ratio: `model/`, or answers.parquet and summary.json."""
@@ -134,7 +125,8 @@ class Job:
         metrics: list[dict[str, object]] = []
         if self.saves:
             folder = folder / "model"
-            save_restored(method, folder, self.card(method, ratio))
+            used = self.settings.model_dump(include=set(methods.uses(self.args.criterion)))
+            save_restored(method, folder, method.card(self.inputs, used))
         if self.args.facts:
             model = load_model(self.args.finetuned, device=self.args.device, transform=method)
             tokenizer = load_tokenizer(self.args.finetuned, self.args.bos)
@@ -146,7 +138,7 @@ class Job:
             settings=self.depends(ratio),
             inputs=self.inputs,
             metrics=[{**where, **row} for row in metrics],
-            **self.described(method, self.cuts[ratio]),
+            method={"name": self.posthoc.name, **method.facts},
         )
         files.write_json(folder / "summary.json", summary)
 
@@ -162,17 +154,9 @@ class Job:
 
     def content(self, ratio: float) -> str:
         """Return what stands for the content of the restored model."""
-        named = interpolation.STREAM if self.interpolates else self.args.criterion
+        named = self.posthoc.stream or self.args.criterion
         names = (self.inputs["base"], self.inputs["finetuned"], named, self.args.region)
         return " ".join([*names, f"{ratio:g}", str(self.settings.seed)])
-
-    def card(self, method: Method, ratio: float) -> str:
-        """Return the model card of one ratio."""
-        used = self.settings.model_dump(include=USED.get(self.args.criterion, set()))
-        where = {"criterion": self.ranking, "region": self.args.region}
-        if isinstance(method, interpolation.Interpolation):
-            return interpolated(method.alpha, ratio, self.pair.elements(), **where, inputs=self.inputs, settings=used)
-        return card(self.cuts[ratio], self.pair.elements(), **where, inputs=self.inputs, settings=used)
 
     def save_levels(self, folder: Path) -> None:
         """Write the level map into `folder`."""
@@ -180,18 +164,6 @@ class Job:
         metadata |= {name: self.inputs[name] for name in ("base", "finetuned")}
         ascending = [self.cuts[ratio] for ratio in self.ratios]
         save_levels(self.pair, self.criterion, ascending, metadata, folder / "levels")
-
-    def described(self, method: Method, cut: topk.Cut) -> dict[str, object]:
-        """Return what a method did, for the summary."""
-        if isinstance(method, interpolation.Interpolation):
-            return {"interpolation": {"elements": self.pair.elements(), "alpha": method.alpha}}
-        found = {
-            "elements": self.pair.elements(),
-            "restored": cut.elements,
-            "threshold_key": cut.threshold,
-            "ties_restored": cut.ties,
-        }
-        return {"cut": found}
 
     def depends(self, ratio: float) -> dict[str, object]:
         """Return the settings that the result of one ratio depends on."""

@@ -36,7 +36,7 @@ def arguments() -> argparse.Namespace:
     parser = program.parser(__doc__, RestorationSettings)
     parser.add_argument("base", type=Path, help="pre-trained model")
     parser.add_argument("finetuned", type=Path, help="model fine-tuned from it")
-    parser.add_argument("--criterion", default="relative", help=f"one of {', '.join(criteria.CRITERIA)}")
+    program.add_choice(parser, "--criterion", "relative", {c.name: c.description for c in criteria.CRITERIA})
     parser.add_argument("--region", default="transformer", help="parameters that are ranked")
     parser.add_argument("--out", type=Path, required=True, help="folder for the three files")
     return parser.parse_args()

@@ -19,7 +19,7 @@ from sftlens.repair.inputs.chat import Prompting
 from sftlens.repair.inputs.halves import CHOOSING
 from sftlens.repair.measure import answers, fewshot_mastery, first_token_kl
 from sftlens.repair.measure.models import BASE, FINETUNED, Models, Who
-from sftlens.restoration.interpolation import NAME, STREAM
+from sftlens.restoration.methods import chosen
 from sftlens.runtime import stages
 from sftlens.runtime.result_version import RESULT_VERSION
 from sftlens.runtime.stages import Stage
@@ -174,7 +174,7 @@ class Measurer:
         if not isinstance(who, Candidate):
             return self.identities[who]
         settings = self.asked.settings
-        named = STREAM if who.criterion == NAME else who.criterion
+        named = chosen(who.criterion)[0].stream or who.criterion
         how = f"{named} {settings.region} {who.ratio:g} {settings.epsilon} {settings.seed}"
         return f"{self.identities[BASE]} {self.identities[FINETUNED]} {how}"
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sftlens.config.repair import FewShotSettings, RepairSettings
+from sftlens.config.repair import FewShotSettings
 from sftlens.repair import choice_rule
 from sftlens.repair.candidates import Methods
 from sftlens.repair.inputs.chat import Prompting
@@ -10,9 +10,7 @@ from sftlens.repair.inputs.halves import CHOOSING, REPORTING
 from sftlens.repair.measure.fewshot_mastery import LABEL
 from sftlens.repair.report import numbers
 from sftlens.repair.search import Found
-from sftlens.restoration.apply import Restorer
-from sftlens.restoration.card import card, interpolated
-from sftlens.restoration.interpolation import EQUAL_TO, Interpolation
+from sftlens.restoration.methods import uses
 
 NOTHING = "Nothing was repaired: no setting beats leaving the fine-tuned model alone."
 NO_TASK = "No task was given, so nothing here says whether what the model was fine-tuned for survives."
@@ -89,25 +87,5 @@ def model_card(found: Found, methods: Methods, inputs: Mapping[str, str]) -> str
     said = {"outcome": outcome(found), "rule": rule(found)}
     if not found.chosen:
         return EMPTY.format(**said)
-    method, settings = methods.of(found.chosen), found.asked.settings
-    elements, where = methods.pair.elements(), {"region": settings.region}
-    if isinstance(method, Interpolation):
-        used = {"epsilon": settings.epsilon, "seed": settings.seed}
-        text = interpolated(
-            method.alpha, found.chosen.ratio, elements, criterion=EQUAL_TO, **where, inputs=inputs, settings=used
-        )
-    else:
-        assert isinstance(method, Restorer)
-        text = card(
-            method.cut,
-            elements,
-            criterion=found.chosen.criterion,
-            **where,
-            inputs=inputs,
-            settings=_used(found, settings),
-        )
-    return text + CHOICE.format(**said)
-
-
-def _used(found: Found, settings: RepairSettings) -> dict[str, object]:
-    return {"epsilon": settings.epsilon} if found.chosen and found.chosen.criterion == EQUAL_TO else {}
+    used = {name: getattr(found.asked.settings, name) for name in uses(found.chosen.criterion)}
+    return methods.of(found.chosen).card(inputs, used) + CHOICE.format(**said)

@@ -1,33 +1,53 @@
-"""Orders in which elements are restored, by name; one small file each."""
+"""Ranking criteria: which elements of an update are reverted first (paper section 6); one small file each.
 
-import inspect
+A file of this package registers a `Criterion`; nothing else has to be edited: the configuration's choices, --help and
+the schema come from the registry.
+"""
+
+from __future__ import annotations
+
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from sftlens.config.restoration import RestorationSettings
-from sftlens.errors import ConfigError
-from sftlens.restoration.criteria import absolute, bottom, random, relative, smallest
-from sftlens.restoration.criteria.base import Criterion
+from sftlens.registry import Registry
 
-__all__ = ["CRITERIA", "Criterion", "description", "make"]
+if TYPE_CHECKING:
+    from torch import Tensor
 
-CRITERIA: dict[str, Callable[[RestorationSettings], Criterion]] = {
-    "relative": relative.make,
-    "absolute": absolute.make,
-    "random": random.make,
-    "bottom": bottom.make,
-    "smallest": smallest.make,
-}
-"""Every criterion by its name: settings -> criterion."""
+    from sftlens.config.restoration import RestorationSettings
+
+Keys = Callable[["RestorationSettings", str, "Tensor", "Tensor", int], "Tensor"]
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """Ranks elements without seeing the others, so that tensors can be read one piece at a time."""
+
+    name: str
+    description: str
+    """One sentence, for --help, model cards and docs."""
+    reference: str
+    keys: Keys
+    """(settings, name, p, s, start) -> keys: what calling does."""
+    uses: tuple[str, ...] = ()
+    """Fields of RestorationSettings that the keys depend on."""
+    settings: RestorationSettings | None = None
+
+    def __call__(self, name: str, p: Tensor, s: Tensor, start: int = 0) -> Tensor:
+        """Return int32 keys >= 0, same shape as the 1-D `p`; larger keys are restored first.
+
+        `p` (base) and `s` (fine-tuned) are elements start, start + 1, ... of the flattened tensor `name`, fp32 and
+        finite. Both may be overwritten, and the keys may lie in their memory.
+        """
+        assert self.settings
+        return self.keys(self.settings, name, p, s, start)
+
+
+CRITERIA: Registry[Criterion] = Registry("ranking criterion", __name__, key=lambda c: (c.name != "relative", c.name))
+"""The paper's first."""
 
 
 def make(name: str, settings: RestorationSettings) -> Criterion:
-    """Return the criterion called `name`. Raises ConfigError, with the list of criteria, for any other name."""
-    if name not in CRITERIA:
-        raise ConfigError(f"criterion {name!r} is unknown; choose one of: {', '.join(CRITERIA)}")
-    return CRITERIA[name](settings)
-
-
-def description(name: str) -> str:
-    """Return what the criterion called `name` is, in one sentence: the first of its file."""
-    module = inspect.getmodule(CRITERIA[name])
-    return (inspect.getdoc(module) or "").split("\n\n")[0].replace("\n", " ").rstrip(".")
+    """Return the criterion called `name`, ready to be called. Raises ConfigError for any other name."""
+    return replace(CRITERIA.get(name), settings=settings)

@@ -3,16 +3,22 @@
 What is kept of a fine-tuned model is chosen by it in TIES-merging (Yadav et al., NeurIPS 2023, arXiv 2306.01708).
 """
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from sftlens.config.restoration import RestorationSettings
-from sftlens.restoration.criteria.base import Criterion, descending
+from sftlens.restoration.criteria import CRITERIA, Criterion
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def make(settings: RestorationSettings) -> Criterion:
-    """Return the criterion `absolute`."""
+def keys(settings: RestorationSettings, name: str, p: "Tensor", s: "Tensor", start: int) -> "Tensor":
+    """Return the keys, as `Criterion.__call__` says."""
+    from sftlens.restoration import ranking
 
-    def keys(name: str, p: Tensor, s: Tensor, start: int = 0) -> Tensor:
-        return descending(s.sub_(p))
+    return ranking.descending(s.sub_(p))
 
-    return keys
+
+CRITERIA.add(
+    Criterion("absolute", "Largest |s - p| first, a control without the division by |p|", "arXiv 2306.01708", keys)
+)

@@ -1,16 +1,27 @@
-"""Smallest relative change first: the reverse of the paper's criterion (arXiv 2509.16596, section 6), a control."""
+"""Smallest relative change first: the reverse of the paper's criterion, a control."""
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from sftlens.config.restoration import RestorationSettings
-from sftlens.restoration.criteria.base import Criterion, ascending
-from sftlens.restoration.criteria.relative import relative_change_
+from sftlens.restoration.criteria import CRITERIA, Criterion
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def make(settings: RestorationSettings) -> Criterion:
-    """Return the criterion `bottom`."""
+def keys(settings: RestorationSettings, name: str, p: "Tensor", s: "Tensor", start: int) -> "Tensor":
+    """Return the keys, as `Criterion.__call__` says."""
+    from sftlens.restoration import ranking
 
-    def keys(name: str, p: Tensor, s: Tensor, start: int = 0) -> Tensor:
-        return ascending(relative_change_(p, s, settings.epsilon))
+    return ranking.ascending(ranking.signed_change_(p, s, settings.epsilon))
 
-    return keys
+
+CRITERIA.add(
+    Criterion(
+        "bottom",
+        "Smallest relative change first, the reverse of the paper's criterion",
+        "arXiv 2509.16596, section 6",
+        keys,
+        uses=("epsilon",),
+    )
+)

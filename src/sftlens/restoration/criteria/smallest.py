@@ -3,16 +3,27 @@
 Where p is near zero, |s - p| / |p| is large for a change of any size; this ranks by nearness to zero alone.
 """
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from sftlens.config.restoration import RestorationSettings
-from sftlens.restoration.criteria.base import Criterion, ascending
+from sftlens.restoration.criteria import CRITERIA, Criterion
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def make(settings: RestorationSettings) -> Criterion:
-    """Return the criterion `smallest`."""
+def keys(settings: RestorationSettings, name: str, p: "Tensor", s: "Tensor", start: int) -> "Tensor":
+    """Return the keys, as `Criterion.__call__` says."""
+    from sftlens.restoration import ranking
 
-    def keys(name: str, p: Tensor, s: Tensor, start: int = 0) -> Tensor:
-        return ascending(p)
+    return ranking.ascending(p)
 
-    return keys
+
+CRITERIA.add(
+    Criterion(
+        "smallest",
+        "Smallest |p| first, whatever changed, a control for the division by |p| in the paper's criterion",
+        "arXiv 2509.16596, section 6",
+        keys,
+    )
+)

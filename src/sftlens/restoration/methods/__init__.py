@@ -1,0 +1,78 @@
+"""Post-hoc methods: how a fine-tuned model is moved back towards its base without training; one small file each.
+
+A file of this package registers a `PostHoc`. `restore` reverts the first elements by the criterion that is chosen;
+every other method goes as far as a criterion of its own says, and is chosen by its name in the place of a criterion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sftlens.registry import Registry, unknown
+from sftlens.restoration.criteria import CRITERIA, Criterion
+
+if TYPE_CHECKING:
+    from sftlens.config.restoration import RestorationSettings
+    from sftlens.restoration.apply import Method, Restorer
+    from sftlens.restoration.reverted import Reverted
+
+RESTORE = "restore"
+
+
+@dataclass(frozen=True)
+class PostHoc:
+    """One way to move a fine-tuned model towards its base."""
+
+    name: str
+    description: str
+    """One sentence, for --help, model cards and docs."""
+    reference: str
+    make: Callable[[Restorer, Callable[[], Reverted], RestorationSettings], Method]
+    """(restoration of the first k % by the criterion, how much of the update this reverts, settings) -> the method."""
+    matched: str = ""
+    """Criterion whose first k % say how far the method goes; none: the one that is chosen."""
+    against: str = ""
+    """What is the same as in that restoration, for contrasts of the two."""
+    uses: tuple[str, ...] = ()
+    """Fields of RestorationSettings that it depends on, besides those of its criterion."""
+    stream: str = ""
+    """What names its random numbers, where this is not its name."""
+
+
+METHODS: Registry[PostHoc] = Registry("post-hoc method", __name__, key=lambda m: (m.name != RESTORE, m.name))
+
+
+def matched() -> list[PostHoc]:
+    """Return the methods that are chosen by their name."""
+    return [method for method in METHODS if method.matched]
+
+
+def choices() -> list[str]:
+    """Return what `criteria` and --criterion may be: the criteria, then the methods with a criterion of their own."""
+    return [*CRITERIA.names(), *(method.name for method in matched())]
+
+
+def descriptions() -> dict[str, str]:
+    """Return each of `choices` with its description."""
+    return {entry.name: entry.description for entry in (*CRITERIA, *matched())}
+
+
+def chosen(name: str) -> tuple[PostHoc, Criterion]:
+    """Return the method and the criterion behind one of `choices`. Raises ConfigError for any other name."""
+    if name not in choices():
+        raise unknown("criterion", name, choices())
+    method = METHODS.get(name if name not in CRITERIA.names() else RESTORE)
+    return method, CRITERIA.get(method.matched or name)
+
+
+def uses(name: str) -> list[str]:
+    """Return the fields of RestorationSettings that one of `choices` depends on."""
+    method, criterion = chosen(name)
+    return [*criterion.uses, *method.uses]
+
+
+def ranking(name: str) -> str:
+    """Return the criterion whose ranking one of `choices` rests on."""
+    return chosen(name)[1].name

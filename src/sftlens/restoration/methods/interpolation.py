@@ -1,0 +1,35 @@
+"""Uniform interpolation towards the base, a control: does it matter which elements are restored, or only how much?"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sftlens.restoration.methods import METHODS, PostHoc
+
+if TYPE_CHECKING:
+    from sftlens.config.restoration import RestorationSettings
+    from sftlens.restoration.apply import Method, Restorer
+    from sftlens.restoration.reverted import Reverted
+
+STREAM = "shrink"
+"""The method's earlier name still seeds its random numbers, so that its results stay what they were."""
+
+
+def make(restorer: "Restorer", reverted: "Callable[[], Reverted]", settings: "RestorationSettings") -> "Method":
+    """Return the interpolation that reverts as much of sum (s - p)^2 as `restorer` does."""
+    from sftlens.restoration.interpolation import Interpolation, factor
+
+    return Interpolation(restorer.pair, factor(restorer.pair, reverted()), settings.seed, ratio=restorer.cut.ratio)
+
+
+METHODS.add(
+    PostHoc(
+        "interpolation",
+        "All parameters move towards the base, until as much of sum (s - p)^2 is reverted as by `relative` (WiSE-FT)",
+        "Wortsman et al., CVPR 2022, arXiv 2109.01903",
+        make,
+        matched="relative",
+        against="as much of sum d^2 reverted",
+        uses=("seed",),
+        stream=STREAM,
+    )
+)
