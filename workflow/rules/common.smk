@@ -65,8 +65,10 @@ wildcard_constraints:
 onstart:
     # Snakemake starts at most 100 jobs a second unless told otherwise, and every time it looks for the next jobs it plans
     # to look again a second later, for good: after n jobs it looks n times a second, at all inputs of all that wait.
-    # Without a limit it looks when a job has finished. A limit that the user set stays.
-    limiter = workflow.scheduler.job_rate_limiter
+    # Without a limit it looks when a job has finished. --max-jobs-per-timespan knows no "none", and with a long timespan
+    # Snakemake would not end before it is over, so that this leans on an attribute of Snakemake 9.27 (a test names the
+    # version: tests/repository/test_leanings.py). A limit that the user set stays.
+    limiter = getattr(workflow.scheduler, "job_rate_limiter", None)
     if limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
     if set(workflow.dag_settings.targets) not in ({"cells"}, {"plan"}):

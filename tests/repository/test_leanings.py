@@ -1,0 +1,26 @@
+"""The two places where the project leans on an internal of another package; each fails when that moves."""
+
+import inspect
+from importlib.metadata import version
+
+import deepspeed.comm.torch
+import deepspeed.ops
+from snakemake.scheduling.job_scheduler import JobScheduler
+
+from sftlens.training import deepspeed_engine
+
+
+def test_snakemake_is_the_version_whose_limiter_the_workflow_takes_away() -> None:
+    """workflow/rules/common.smk: no supported setting is without it, and a long timespan keeps Snakemake from ending."""
+    assert version("snakemake") == "9.27.1"
+    source = inspect.getsource(JobScheduler)
+    assert "self._schedule_reevalutation(self.job_rate_limiter.timespan)" in source
+    assert "if self.job_rate_limiter is None:" in source
+
+
+def test_deepspeed_looks_into_its_register_before_it_compiles_a_collective() -> None:
+    deepspeed_engine._deepspeed(cuda=False)
+    builder = deepspeed.comm.torch.get_accelerator().create_op_builder("ShareMemCommBuilder")
+    assert builder.NAME == "deepspeed_shm_comm"
+    assert "deepspeed.ops.__compatible_ops__.get(builder.NAME" in inspect.getsource(deepspeed.comm.torch.build_shm_op)
+    assert deepspeed.comm.torch.build_shm_op() is None
