@@ -3,15 +3,15 @@
 import inspect
 from importlib.metadata import version
 
-import deepspeed.comm.torch
-import deepspeed.ops
+from deepspeed.accelerator import get_accelerator
+from deepspeed.comm.torch import build_shm_op
 from snakemake.scheduling.job_scheduler import JobScheduler
 
 from sftlens.training import deepspeed_engine
 
 
 def test_snakemake_is_the_version_whose_limiter_the_workflow_takes_away() -> None:
-    """workflow/rules/common.smk: no supported setting is without it, and a long timespan keeps Snakemake from ending."""
+    """workflow/rules/common.smk: no setting is without it, and with a long timespan Snakemake does not end."""
     assert version("snakemake") == "9.27.1"
     source = inspect.getsource(JobScheduler)
     assert "self._schedule_reevalutation(self.job_rate_limiter.timespan)" in source
@@ -20,7 +20,6 @@ def test_snakemake_is_the_version_whose_limiter_the_workflow_takes_away() -> Non
 
 def test_deepspeed_looks_into_its_register_before_it_compiles_a_collective() -> None:
     deepspeed_engine._deepspeed(cuda=False)
-    builder = deepspeed.comm.torch.get_accelerator().create_op_builder("ShareMemCommBuilder")
-    assert builder.NAME == "deepspeed_shm_comm"
-    assert "deepspeed.ops.__compatible_ops__.get(builder.NAME" in inspect.getsource(deepspeed.comm.torch.build_shm_op)
-    assert deepspeed.comm.torch.build_shm_op() is None
+    assert get_accelerator().create_op_builder("ShareMemCommBuilder").NAME == "deepspeed_shm_comm"
+    assert "deepspeed.ops.__compatible_ops__.get(builder.NAME" in inspect.getsource(build_shm_op)
+    assert build_shm_op() is None

@@ -72,8 +72,8 @@ def _deepspeed(cuda: bool) -> Any:
     with _environment({} if cuda or "DS_ACCELERATOR" in os.environ else {"DS_ACCELERATOR": "cpu"}):
         import deepspeed
         import deepspeed.ops
-    # An optional shared-memory collective that would be compiled for a minute at first use; not needed. There is no setting
-    # for it: this leans on DeepSpeed's register of operations (tests/repository/test_leanings.py fails when it moves).
+    # An optional shared-memory collective that would be compiled for a minute at first use; not needed. Without a
+    # setting for it, this leans on DeepSpeed's register of operations (a test in test_leanings.py fails when it moves).
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     return deepspeed
 
