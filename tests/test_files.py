@@ -1,5 +1,9 @@
 """Files are written whole or not at all, and a damaged one is told from a good one."""
 
+import os
+import signal
+import sys
+
 import pandas as pd
 import pytest
 
@@ -44,6 +48,61 @@ def test_folder_replaces_a_folder_with_all_its_files(tmp_path):
             (partial / name).touch()
     assert names(path) == ["second"]
     assert names(tmp_path) == ["checkpoint"]
+
+
+def folder_of(path, word):
+    with files.atomic_path(path) as partial:
+        partial.mkdir()
+        for name in ("first", "second"):
+            (partial / name).write_text(word)
+
+
+def read(path):
+    return {file.name: file.read_text() for file in path.iterdir()}
+
+
+@pytest.mark.parametrize("exchanges", [True, False], ids=["exchange", "as on NFS"])
+def test_a_folder_is_the_old_or_the_new_one_wherever_its_writer_is_killed(tmp_path, monkeypatch, exchanges):
+    """Two renames are one too many; where nothing else can be done, the next writer brings the folder back."""
+    if not exchanges:
+        monkeypatch.setattr(files, "exchange", lambda *_: False)
+    path, killed, events = tmp_path / "checkpoint", True, 0
+    while killed:
+        events += 1
+        folder_of(path, "old")
+        writer = os.fork()
+        if not writer:
+            left = events
+
+            def watch(event, _):
+                nonlocal left
+                left -= event.startswith(("os.", "shutil.", "open"))
+                if left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            sys.addaudithook(watch)
+            folder_of(path, "new")
+            os._exit(0)
+        killed = os.WIFSIGNALED(os.waitpid(writer, 0)[1])
+        if exchanges:
+            assert read(path) in [dict.fromkeys(("first", "second"), word) for word in ("old", "new")]
+        elif not path.exists():
+            with pytest.raises(RuntimeError), files.atomic_path(path):
+                raise RuntimeError("the next writer fails, too")
+            assert read(path) == {"first": "old", "second": "old"}
+    assert events > 8 and read(path) == {"first": "new", "second": "new"}
+
+
+def test_a_reader_never_misses_a_folder_that_is_replaced(tmp_path):
+    path = tmp_path / "checkpoint"
+    folder_of(path, "0")
+    writer = os.fork()
+    if not writer:
+        for number in range(200):
+            folder_of(path, str(number))
+        os._exit(0)
+    while not os.waitpid(writer, os.WNOHANG)[0]:
+        assert path.is_dir()
 
 
 def test_leavings_of_a_killed_writer_are_no_obstacle(tmp_path):

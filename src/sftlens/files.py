@@ -1,5 +1,7 @@
 """Reading and writing files so that a reader never sees half of one."""
 
+import ctypes
+import errno
 import hashlib
 import json
 import os
@@ -14,6 +16,9 @@ from sftlens.errors import MENDED, DataError
 if TYPE_CHECKING:
     import pandas as pd
 
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+"""Of Linux' renameat2(2): paths as they stand, and what to do with them."""
+
 
 def remove(path: Path) -> None:
     """Delete a file or a folder; nothing happens where there is none."""
@@ -24,14 +29,36 @@ def remove(path: Path) -> None:
 
 
 def replace(source: Path, target: Path) -> None:
-    """Put `source` in the place of `target`, folder or file, in one step for any reader of a file."""
-    if target.is_dir() and not target.is_symlink():
-        old = target.with_name(f".{target.name}.old-{os.getpid()}")
-        os.replace(target, old)
+    """Put `source` in the place of `target`, folder or file, in one step: a reader finds the old or the new one, whole.
+
+    A folder that is there is exchanged with the new one. Where the file system cannot do that (NFS), it is missing for
+    a moment, and a process that is killed just then leaves it beside its place, from where `atomic_path` brings it back.
+    """
+    if not target.is_dir() or target.is_symlink():
         os.replace(source, target)
-        shutil.rmtree(old)
+    elif exchange(source, target):
+        remove(source)
     else:
+        os.replace(target, _aside(target))
         os.replace(source, target)
+        remove(_aside(target))
+
+
+def exchange(first: Path, second: Path) -> bool:
+    """Let two paths change places in one step (Linux' renameat2); return whether the file system can do that."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "renameat2"):
+        return False
+    if libc.renameat2(AT_FDCWD, os.fsencode(first), AT_FDCWD, os.fsencode(second), RENAME_EXCHANGE) == 0:
+        return True
+    if ctypes.get_errno() in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(second))
+
+
+def _aside(path: Path) -> Path:
+    """Where a folder waits until what replaces it is in its place."""
+    return path.with_name(f".{path.name}.old")
 
 
 @contextmanager
@@ -63,6 +90,8 @@ def new_folder(path: Path) -> Iterator[None]:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path` (to be made a file or a folder) that replaces it on success."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if _aside(path).exists():  # a process was killed while it replaced a folder
+        remove(_aside(path)) if path.exists() else os.replace(_aside(path), path)
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     remove(partial)
     try:

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,25 +13,28 @@ from sftlens.errors import LaunchError
 from sftlens.runtime.launch import lease
 
 JOB = """
-import sys, time
+import os, sys
 from sftlens.runtime.launch import devices
+if sys.argv[2] != "0":
+    os.setuid(int(sys.argv[2]))
 held = devices.lease(int(sys.argv[1]))
-import os
 print(os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
 sys.stdin.read()
 """
-Start = Callable[[int], subprocess.Popen[str]]
+Start = Callable[..., subprocess.Popen[str]]
+NAMES = [f"GPU-{os.getpid()}-{letter}" for letter in "abc"]
+"""Known to this run of the tests alone: the names are the machine's."""
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Iterator[Start]:
+def job() -> Iterator[Start]:
     """Return a starter of jobs that take so many of three GPUs and keep them until their input ends."""
-    environment = {**os.environ, "TMPDIR": str(tmp_path), "CUDA_VISIBLE_DEVICES": "0,1,GPU-7f"}
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(NAMES)}
     environment.pop("SLURM_JOB_ID", None)
     started: list[subprocess.Popen[str]] = []
 
-    def start(count: int) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", JOB, str(count)]
+    def start(count: int, user: int = 0) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", JOB, str(count), str(user)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         started.append(subprocess.Popen(command, env=environment, text=True, **pipes))
         return started[-1]
@@ -51,7 +53,7 @@ def got(process: subprocess.Popen[str]) -> set[str]:
 
 def test_jobs_side_by_side_have_gpus_of_their_own(job: Start):
     first, second = got(job(1)), got(job(2))
-    assert first | second == {"0", "1", "GPU-7f"} and not first & second
+    assert first | second == set(NAMES) and not first & second
 
 
 def test_a_killed_job_gives_its_gpus_back(job: Start):
@@ -85,11 +87,16 @@ def test_more_than_there_are_is_refused(monkeypatch: pytest.MonkeyPatch):
         lease(4)
 
 
-def test_what_a_job_takes_a_slurm_job_does_not_wait_for(job: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can act as two users")
+def test_users_of_one_machine_have_gpus_of_their_own(job: Start):
+    ours = got(job(2))
+    assert got(job(1, user=65534)) == set(NAMES) - ours
+
+
+def test_what_a_job_takes_a_slurm_job_does_not_wait_for(job: Start, monkeypatch: pytest.MonkeyPatch):
     """Inside of a Slurm job the same number is another GPU."""
     got(job(3))
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", NAMES[0])
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     (held,) = lease(1)
     held.close()

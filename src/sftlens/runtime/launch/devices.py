@@ -1,16 +1,17 @@
 """GPUs of this machine, lent to one job at a time: for jobs side by side that no scheduler gives GPUs.
 
-A job holds an exclusive lock (flock) on one file for each GPU. The kernel releases it when the job ends, however
-it ends. Inside of a Slurm job the same GPU numbers mean other GPUs, so that its locks are its own.
+A job binds one socket for each GPU to an abstract name (unix(7)), which the kernel gives to one process of the machine
+at a time, whoever's it is, and takes back when the process ends, however it ends. Unlike a lock file it lies in no
+folder that somebody could have prepared or may not write to, and unlike a lock on /dev/nvidia0 it knows the names of
+parts of GPUs (MIG), too. Inside of a Slurm job the same GPU numbers mean other GPUs, so that its names are its own.
 """
 
-import fcntl
+import errno
 import os
 import re
-import tempfile
+import socket
 import time
 from pathlib import Path
-from typing import IO
 
 from sftlens.errors import LaunchError
 
@@ -20,11 +21,11 @@ NO_DEVICE = {"", "-1", "NoDevFiles"}
 POLL_SECONDS = 0.2
 
 
-def lease(count: int) -> list[IO[str]]:
+def lease(count: int) -> list[socket.socket]:
     """Let this process, and those that it starts, see `count` GPUs that nobody else has; 0 hides all of them.
 
     It waits until so many are free. To be called before CUDA is used: CUDA then knows no others. The result
-    holds the GPUs; close its files, or end, to give them back. Raises LaunchError where the machine has fewer.
+    holds the GPUs; close its sockets, or end, to give them back. Raises LaunchError where the machine has fewer.
     """
     taken = _take(count) if count else {}
     os.environ[VISIBLE] = ",".join(taken)
@@ -58,21 +59,21 @@ def shares(processes: int) -> list[str]:
     return [",".join(devices[rank * each : (rank + 1) * each]) for rank in range(processes)]
 
 
-def _take(count: int) -> dict[str, IO[str]]:
+def _take(count: int) -> dict[str, socket.socket]:
     devices = _devices()
     if len(devices) < count:
         raise LaunchError(
             f"the job needs {count} GPUs of this machine, which shows it {len(devices)}; lower "
             f"launch.gpus_per_node of the model (0: train on CPUs), or look at nvidia-smi and {VISIBLE}"
         )
-    folder = _folder()
-    taken: dict[str, IO[str]] = {}
+    taken: dict[str, socket.socket] = {}
     # Only one job at a time collects GPUs, so that no two wait for each other's.
-    with (folder / "turn").open("a") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
+    while not (turn := _held("turn")):
+        time.sleep(POLL_SECONDS)
+    with turn:
         while len(taken) < count:
             for device in devices:
-                if device not in taken and len(taken) < count and (lock := _locked(folder, device)):
+                if device not in taken and len(taken) < count and (lock := _held(device)):
                     taken[device] = lock
             if len(taken) < count:
                 time.sleep(POLL_SECONDS)
@@ -87,18 +88,15 @@ def _devices() -> list[str]:
     return [str(number) for number in range(len(nodes))]
 
 
-def _folder() -> Path:
+def _held(name: str) -> socket.socket | None:
+    """Return what holds a name of this machine, or of this Slurm job; None where another process holds it."""
     job = os.environ.get("SLURM_JOB_ID")
-    folder = Path(tempfile.gettempdir()) / f"sftlens-gpus-{os.getuid()}{f'-{job}' if job else ''}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
-
-
-def _locked(folder: Path, device: str) -> IO[str] | None:
-    lock = (folder / device.replace("/", "_")).open("a")
+    lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        lock.bind(f"\0sftlens-gpu{f'-{job}' if job else ''}:{name.strip()}")
+    except OSError as error:
         lock.close()
+        if error.errno != errno.EADDRINUSE:
+            raise
         return None
     return lock
