@@ -31,8 +31,8 @@ def remove(path: Path) -> None:
 def replace(source: Path, target: Path) -> None:
     """Put `source` in the place of `target`, folder or file, in one step: a reader finds the old or the new one, whole.
 
-    A folder that is there is exchanged with the new one. Where the file system cannot do that (NFS), it is missing for
-    a moment, and a process that is killed just then leaves it beside its place, from where `atomic_path` brings it back.
+    A folder that is there is exchanged with the new one. Where the file system cannot do that (NFS), it is missing
+    for a moment, and a process killed just then leaves it beside its place, from where `atomic_path` brings it back.
     """
     if not target.is_dir() or target.is_symlink():
         os.replace(source, target)
