@@ -15,6 +15,7 @@ from sftlens.dag.jobs import Jobs
 from sftlens.errors import SftlensError, explained
 from sftlens.planning import job_list, plan
 from sftlens.runtime.result_version import RESULT_VERSION
+from sftlens.results import unfinished
 from sftlens.training import deepspeed_config
 
 SOURCES = ", ".join(map(str, workflow.configfiles)) or "--config"
@@ -32,6 +33,7 @@ try:
 except SftlensError as error:
     sys.exit(f"error: {error}")
 
+CHOSEN = ",".join(ASKED.experiments)
 PATHS = JOBS.paths
 
 CONFLICT = recorded.conflict(STUDY, RECORDED, recorded.read_data(Path(PATHS.root))) if RECORDED else None
@@ -79,6 +81,7 @@ onstart:
 
 
 onerror:
-    # What is finished is worth a page, and what is not is named with its log.
-    if JOBS.products:
-        shell('python "$SCRIPTS"/collect.py {STUDY.study:q} --partial')
+    # What failed is named with its error and its log, whatever ran it; what is finished is worth a page.
+    unfinished.tell(ASKED)
+    if JOBS.products and not CONDA:
+        shell('python "$SCRIPTS"/collect.py {STUDY.study:q} --partial --quiet --only {CHOSEN:q}')

@@ -17,11 +17,12 @@ import argparse
 import atexit
 import gc
 import json
+import socket
 import sys
 from collections.abc import Callable, Container, Mapping
 from functools import cache
 from pathlib import Path
-from typing import IO, Any, NoReturn, TypeVar, get_args
+from typing import Any, NoReturn, TypeVar, get_args
 
 from pydantic import ValidationError
 
@@ -214,7 +215,7 @@ def run_stage(args: argparse.Namespace, described: stages.Stage, compute: Callab
 
 
 @cache
-def _gpus(count: int | None) -> list[IO[str]]:
+def _gpus(count: int | None) -> list[socket.socket]:
     """Take GPUs until this process ends."""
     if count is None:
         return []

@@ -15,7 +15,7 @@ from sftlens.dag.contrasts import Condition, conditions
 from sftlens.dag.paths import Paths
 from sftlens.data.buckets import BUCKETS
 from sftlens.errors import DataError
-from sftlens.results.collect import made
+from sftlens.results.unfinished import made
 
 ANSWERS = "answers.parquet"
 SPLITS = ("test", "testood")

@@ -9,6 +9,7 @@
 The study's configuration is read from results/<study>/study.json, which every run of the workflow writes.
 """
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,13 @@ from sftlens import files
 from sftlens.commands import program
 from sftlens.config import loading
 from sftlens.config.study import Study
-from sftlens.dag import targets
+from sftlens.dag import only, targets
 from sftlens.dag.cells import Product
 from sftlens.dag.paths import Paths
 from sftlens.dag.recorded import RESULTS, SNAPSHOT
 from sftlens.errors import ConfigError, DataError
 from sftlens.reporting.targets import ANSWERS, TARGETS, Target, of_kind
-from sftlens.results import collect
+from sftlens.results import collect, unfinished
 
 PARTIAL = "partial"
 
@@ -37,6 +38,8 @@ def main() -> None:
     what.add_argument("--table", metavar="NAME", help=f"write one of: {', '.join(of_kind('table'))}")
     what.add_argument("--report", action="store_true", help="write the page")
     what.add_argument("--partial", action="store_true", help="everything from what exists; list what is missing")
+    parser.add_argument("--only", help="with --partial: these experiments alone, with commas between them")
+    parser.add_argument("--quiet", action="store_true", help="with --partial: do not list what is missing")
     args = parser.parse_args()
     root = Path(RESULTS) / args.study
     study = loading.load(files.read_json(root / SNAPSHOT), str(root / SNAPSHOT))
@@ -46,10 +49,14 @@ def main() -> None:
         target, wanted = _asked(study, args.figure or args.table, "figure" if args.figure else "table")
         _write(root, study, target, _complete(study, wanted), wanted)
     elif args.report:
-        _report(root, study, files.read_parquet(root / "results.parquet"), [])
+        _report(root, study, targets.wanted(study), files.read_parquet(root / "results.parquet"), [])
         files.remove(root / PARTIAL)
     else:
-        _partial(root / PARTIAL, study)
+        asked = only.select(study, args.only)
+        _partial(root / PARTIAL, asked)
+        if not args.quiet:
+            unfinished.tell(asked)
+        print(f"what is finished: {root / PARTIAL / 'report.html'}", file=sys.stderr)
 
 
 def _asked(study: Study, name: str, kind: str) -> tuple[Target, list[Product]]:
@@ -88,10 +95,12 @@ def _write(root: Path, study: Study, target: Target, results: Any, wanted: list[
     files.write_text(stem.with_suffix(".txt"), target.words(numbers, study.notice))
 
 
-def _report(root: Path, study: Study, results: Any, missing: list[dict[str, str]]) -> None:
+def _report(
+    root: Path, study: Study, behind: dict[str, list[Product]], results: Any, missing: list[dict[str, str]]
+) -> None:
     from sftlens.reporting import frames, report
 
-    wanted = {TARGETS.get(name): asked for name, asked in targets.wanted(study).items()}
+    wanted = {TARGETS.get(name): asked for name, asked in behind.items()}
     numbers = {
         target.name: frames.read_csv(root / "tables" / f"{target.name}.csv")
         if target.behind == ANSWERS
@@ -110,18 +119,10 @@ def _report(root: Path, study: Study, results: Any, missing: list[dict[str, str]
     )
 
 
-def _partial(root: Path, study: Study) -> None:
-    results, absent = collect.collect(study)
-    missing = collect.unfinished(study, absent)
+def _partial(root: Path, asked: only.Selection) -> None:
+    results, _ = collect.collect(asked.study, asked.products)
     files.write_parquet(root / "results.parquet", results)
-    for name, wanted in targets.wanted(study).items():
-        _write(root, study, TARGETS.get(name), collect.part(results, wanted), wanted)
-    _report(root, study, results, missing)
-    failed = [entry for entry in missing if entry["log"]]
-    for entry in failed:
-        print(f"unfinished: {entry['cell']} {entry['stage']}: {entry['reason']} (log: {entry['log']})", file=sys.stderr)
-    print(
-        f"{len(failed)} job(s) did not finish, {len(missing) - len(failed)} more wait for them; "
-        f"what is finished: {root / 'report.html'}",
-        file=sys.stderr,
-    )
+    for name, wanted in asked.targets.items():
+        _write(root, asked.study, TARGETS.get(name), collect.part(results, wanted), wanted)
+    missing = [dataclasses.asdict(entry) for entry in unfinished.unfinished(asked) if entry.cell != asked.study.study]
+    _report(root, asked.study, asked.targets, results, missing)

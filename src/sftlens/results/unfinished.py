@@ -1,0 +1,91 @@
+"""What a study still lacks, and why: which jobs failed, and the error in the log of each.
+
+It needs pydantic alone, so that the Snakefile itself can tell it at the end of a run, wherever its jobs ran.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from sftlens.config.study import Study
+from sftlens.dag.cells import Product
+from sftlens.dag.only import Selection
+from sftlens.dag.paths import Paths
+
+WAITS = "waits for another job"
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A job whose output is missing."""
+
+    cell: str
+    """The cell, the model or the study that it belongs to."""
+    stage: str
+    """What it does there."""
+    log: str
+    """Its log; "" for a job that never started because another one failed."""
+    reason: str
+    """The error in the log, one line."""
+
+
+def made(study: Study, product: Product) -> bool:
+    """Whether a product has a summary, and one of the model and the mastery table that there are now."""
+    return Path(Paths(study).summary(product)).is_file() and not _outdated(study, product)
+
+
+def _outdated(study: Study, product: Product) -> bool:
+    """Whether a summary describes a model or a mastery table that was to be made anew and was not."""
+    paths, cell = Paths(study), product.cell
+    rests_on = [Product("mastery", cell)] if product.stage != "mastery" else []
+    rests_on += [Product("finetune", cell)] if cell.trained and product.stage != "finetune" else []
+    return any(not Path(paths.summary(other)).is_file() for other in rests_on)
+
+
+def unfinished(asked: Selection) -> list[Unfinished]:
+    """Return the jobs of a selection whose output is missing: first those that others wait for, the pages last."""
+    study, paths = asked.study, Paths(asked.study)
+    missing = [product for product in asked.products if not made(study, product)]
+    found = [
+        _entry(whose, stage, Path(log))
+        for whose, stage, output, log in paths.shared_work(missing)
+        if not Path(output).exists() and Path(log).is_file()
+    ]
+    for product in missing:
+        cell = product.cell.path if product.cell.train_set else product.cell.model
+        measure = f" {product.criterion} {product.region}" if product.criterion else ""
+        ratio = f" k={product.ratio:g}" if product.ratio is not None else ""
+        # Of a product that is to be made anew, the log, if there is one, tells of an earlier model.
+        log = Path() if _outdated(study, product) else Path(paths.log(product))
+        found.append(_entry(cell, product.stage + measure + ratio, log))
+    drawn = [(f"figures/{name}.csv", f"figures/{name}") for name in asked.targets]
+    drawn += [(f"tables/{name}.csv", f"tables/{name}") for name in asked.targets]
+    drawn += [("results.parquet", "results"), ("report.html", "report")] if asked.whole else []
+    drawn += [("repair/report.json", "repair")] if study.repair else []
+    for output, name in drawn:
+        log = Path(paths.root, "logs", f"{name}.log")
+        if log.is_file() and log.stat().st_size and not Path(paths.root, output).exists():
+            found.append(_entry(study.study, name, log))
+    return found
+
+
+def tell(asked: Selection) -> None:
+    """Print the jobs that failed to stderr, one line each: cell, stage, the error, the log."""
+    missing = unfinished(asked)
+    failed = [entry for entry in missing if entry.log]
+    for entry in failed:
+        print(f"unfinished: {entry.cell} {entry.stage}: {entry.reason} (log: {entry.log})", file=sys.stderr)
+    waiting = len(missing) - len(failed)
+    print(f"{len(failed)} job(s) did not finish, {waiting} more wait for them", file=sys.stderr, flush=True)
+
+
+def _entry(cell: str, stage: str, log: Path) -> Unfinished:
+    return Unfinished(cell, stage, str(log) if log.is_file() else "", _reason(log))
+
+
+def _reason(log: Path) -> str:
+    if not log.is_file():
+        return WAITS
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("error:")]
+    return (errors or lines or ["the log is empty"])[-1][:300]
