@@ -8,7 +8,7 @@ from study import copy_run
 
 from sftlens.config import loading
 from sftlens.dag import targets
-from sftlens.results import collect
+from sftlens.results import collect, dictionary
 
 
 def test_each_target_takes_the_rows_of_its_experiment(finished: Path, monkeypatch: pytest.MonkeyPatch):
@@ -33,3 +33,13 @@ def test_measurements_of_a_model_that_is_to_be_made_anew_do_not_count(
     results, missing = collect.collect(study)
     assert {product.stage for product in missing} == {"finetune", "evaluate", "divergence", "changes", "restore"}
     assert not ((results["scale"] == "16") & (results["train_set"] == "mixed")).any()
+
+
+def test_every_metric_of_a_real_table_is_described(finished: Path):
+    results = pd.read_parquet(finished / "results/mini/results.parquet")
+    assert list(results) == list(dictionary.AXES)
+    found = set(results[["stage", "metric"]].drop_duplicates().itertuples(index=False, name=None))
+    described = {(stage, metric) for stage, metrics in dictionary.METRICS.items() for metric in metrics}
+    assert found <= described
+    # What only other settings measure: a quota, and the probability of the answers.
+    assert {metric for _, metric in described - found if "probab" not in metric and metric != "facts_probed"} == set()
