@@ -21,8 +21,8 @@ from sftlens.models.checkpoints import INDEX, TensorFolder
 from sftlens.restoration import criteria, topk
 from sftlens.restoration.apply import Restorer
 from sftlens.restoration.export import NOT_RESTORED
-from sftlens.restoration.key_counts import Stretches
 from sftlens.restoration.pairs import PERIOD
+from sftlens.restoration.scan import Stretches
 from tiny import tiny_model
 
 SCRIPTS = ROOT / "scripts"

@@ -126,6 +126,14 @@ def test_ties_go_to_the_first_tensor_by_name_then_to_the_first_elements(tmp_path
     np.testing.assert_array_equal(selected(pair, "relative", cut), [True] * 6 + [False] * 2)
 
 
+def test_the_example_of_the_module(tmp_path: Path) -> None:
+    tuned = torch.tensor([7.0, 3, 9, 7, 1, 7, 8, 2, 7, 5])
+    pair = pair_of(tmp_path, {"layers.0.w": torch.zeros(10)}, {"layers.0.w": tuned})
+    cut = cuts_of(pair, "absolute", [40])[0]
+    assert (cut.elements, cut.ties, cut.end) == (4, 2, 4)
+    assert np.flatnonzero(selected(pair, "absolute", cut)).tolist() == [0, 2, 3, 6]
+
+
 def test_negative_zero_ranks_as_zero(tmp_path: Path) -> None:
     base = {"layers.0.w": torch.tensor([-0.0, 0.0, -0.0, 1.0])}
     pair = pair_of(tmp_path, base, {"layers.0.w": torch.tensor([0.0, -0.0, -0.0, 1.0])})

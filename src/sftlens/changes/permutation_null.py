@@ -14,9 +14,9 @@ from torch import Tensor
 from sftlens.changes.concentration import SUMS, Concentration, shares, top
 from sftlens.restoration.criteria import Criterion
 from sftlens.restoration.cuts import count
-from sftlens.restoration.key_counts import BINS, LOW_BITS
 from sftlens.restoration.pairs import Pair
 from sftlens.restoration.ranking import stream
+from sftlens.restoration.scan import BINS, LOW_BITS
 
 PILE = 1 << 16
 """Elements that are shuffled at a time, about; more where MOST_PILES do not suffice."""

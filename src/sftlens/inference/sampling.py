@@ -1,8 +1,24 @@
-"""Exact ancestral sampling on the tree of distinct prefixes.
+"""Exact ancestral sampling of many continuations of each prompt, on the tree of their distinct prefixes.
 
-Every sample draws its own tokens from its own uniform numbers; equal prefixes of a prompt are merely computed once.
-Given a prefix, the samples that share it fall on its next tokens by multinomial counts, so the distribution is that
-of sampling each by itself, and no result depends on the order or the cut of the work, rounding apart.
+The idea. To estimate a fact's mastery, ten samples of a prompt are drawn. Many of them begin alike, and a model's
+logits depend on the prefix alone. So the samples of a prompt are kept as a tree: each distinct prefix is one row of
+the batch and of the KV cache, computed once, and holds the samples that share it. In each step
+
+1. the model reads the last token of every prefix and gives the logits of the next (`_Walk._read`);
+2. every sample draws its own token with its own uniform number, by the inverse of the cumulative probabilities
+   (`_draw`); the samples of a prefix that drew the same token become one new prefix (`_grow`);
+3. a prefix leaves the tree with all its samples when it ends (EOS), or when it holds what is looked for, since what
+   follows cannot change that (`_finish`).
+
+Each sample has the distribution of one that is drawn alone: sharing changes who computes the logits, not which numbers
+decide. The uniform numbers come from a stream of the prompt's own (Philox, seeded by sixteen bytes), so that no result
+depends on the sequence or the size of the batches, up to rounding. Where a tree has more rows than the batch has room
+for, its parts are walked one after another, depth first.
+
+Example. Four samples have the uniform numbers 0.1 0.5 0.6 0.9 for the first token, and the model gives the tokens A B
+C the probabilities 0.4 0.3 0.3: cumulated 0.4 0.7 1.0. The samples draw A B B C, so the tree has the rows A (1
+sample), B (2), C (1), and the model's next step has three rows instead of four. If the text of B holds the answer,
+that is two hits, and A and C go on alone.
 """
 
 from collections.abc import Callable, Container, Iterator, Sequence

@@ -1,8 +1,29 @@
-"""Exact selection of the first k % of all elements, streaming, for any number of ratios at once.
+"""Exact selection of the first k % of all elements: one pass, bounded memory, any number of ratios at once.
 
-A radix selection on the bit patterns of the keys. A sample tells in which small windows the cuts should lie, or a
-histogram of the keys' high bits where it is at hand. One pass over all elements then counts how many lie between the
-windows, and every key inside them: this gives thresholds and ties exactly.
+A criterion gives each element a key, an integer from 0 to 2^31 - 1 (the bits of a float that is not negative sort like
+the float). The first k % are the n = floor(elements k / 100) elements with the largest keys, of equal keys the first
+by (tensor name, flat index). So the answer is a *cut* (`cuts.Cut`): a threshold key, how many of the elements with
+exactly this key are taken, the ties, and where the last of them stands. Sorting would find it, in the memory of all
+keys. This is a radix selection, which only counts:
+
+1. The high 17 bits of a key are its *bin*. The histogram of the bins says in which bin a cut lies. The histogram of a
+   sample says it nearly: the cut lies in a *window* of some bins (`guessed`). Where scripts/changes.py left the
+   histogram of all elements, each window is one bin (`cuts`).
+2. One pass over all elements counts those in and between the windows, and keeps the keys inside them, a few percent of
+   all (`scan.scan`).
+3. n less the elements above a window is what is wanted of it. Counting its keys from the largest down, by bins and
+   then by the low 14 bits, finds the threshold and the number of ties (`scan.Stretches.find`).
+4. The keys were kept in stretches, in the order of the elements. Counting the ties of each stretch tells which holds
+   the last one, and only this stretch is read again (`last_tie`).
+
+Where the sample misled, some cut lies in no window: then the histogram of all elements is made, and 2 to 4 follow
+again.
+
+Example: the keys 7 3 9 7 1 7 8 2 7 5 and k = 40, so that n = 4; bins of two keys, stretches of five elements. The
+sample says that the cut lies in the bin of 6 and 7. The pass counts 2 elements above it (9 and 8), 4 in it (7 7 | 7 7)
+and 4 below. 4 - 2 = 2 of those in it are wanted: the threshold is 7, with 2 ties. The first stretch holds two 7s, so
+the last tie is in it; reading it again finds the second 7 at index 3. Selected are 9, 8 and the 7s at 0 and 3: the cut
+is (threshold 7, ties 2, end 4).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,9 +35,8 @@ import numpy as np
 from sftlens.errors import DataError
 from sftlens.restoration.criteria import Criterion
 from sftlens.restoration.cuts import EVERYTHING, NOTHING, Cut, above, count, indices
-from sftlens.restoration.key_counts import BINS, Counts, Found
 from sftlens.restoration.pairs import SAMPLE, Pair
-from sftlens.restoration.scan import MOST_WINDOWS, Scan, counted, keys_of, scan
+from sftlens.restoration.scan import BINS, MOST_WINDOWS, Counts, Found, Scan, counted, keys_of, scan
 
 __all__ = ["BINS", "Counts", "Cut", "count", "cuts", "histogram", "keys_of", "select"]
 

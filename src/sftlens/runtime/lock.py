@@ -1,8 +1,21 @@
 """One owner for a piece of unfinished work, also between machines that share a file system.
 
-The owner is a file made with O_EXCL: file locks are unreliable on cluster file systems. Its owner touches it
-while it works, so that a file that is no longer touched can be taken over. It holds a random token of its
-claim, by which an owner that merely stalled finds out that it was taken over.
+The idea. Two jobs may be given the same work: a Slurm job that was thought dead still runs, or somebody starts a study
+twice. One of them must do it, the others wait, and when it dies at any moment, one of the others must go on. File
+locks are unreliable on cluster file systems; making a file with O_EXCL is not. So the owner is a file, made by whoever
+comes first (`claim`). It names host, process and Slurm job, and holds a random token of the claim.
+
+1. The owner touches the file every ten seconds while it works, and removes it at the end (`kept`).
+2. Somebody else's claim fails while the file is there, unless it is stale: its process is gone (on the same host), its
+   Slurm job is over and it was silent for half a minute, or it was silent for two minutes.
+3. A stale file is renamed away, which one of several rivals achieves, and the next claim is made in its place
+   (`_retire`).
+4. An owner may have been stopped for minutes and wake up after it was taken over. So it publishes only while the file
+   still holds its own token (`holds`); otherwise it throws its result away and takes the other's.
+
+Example. A claims the work and computes; its node hangs. Two minutes later B and C find the file stale. B renames it
+away and claims; C finds nothing to rename, its claim fails, and it waits. A wakes up, finishes, sees B's token, and
+waits like C. B ends and publishes; all three return its result.
 """
 
 import json

@@ -1,14 +1,19 @@
 """Intervals of macro accuracies and their differences, where every seed's model answers the same questions.
 
-Questions are crossed with seeds, not nested in them: a question that is easy is easy for every seed. With y
-[seeds, questions], N_b questions in bucket b of B, and d_q the mean over seeds:
+Questions are crossed with seeds, not nested in them: a question that is easy is easy for every seed. Other questions
+and other seeds would both have given another number, so the squared standard error has a part for each. With y [seeds,
+questions], N_b questions in bucket b of B, and d_q the mean over seeds:
 
     theta = mean over buckets of the bucket's mean d_q;  theta_s: the same for one seed
     SE^2  = var_s(theta_s) / S + sum over b of var_q(d_q) / (B^2 N_b)
 
-with t quantiles at Satterthwaite's degrees of freedom. The noise of a single answer enters both parts, so the
-interval errs to the safe side. With fewer than three seeds the first part is left out, as a variance of two
-numbers says next to nothing: the interval then speaks of these models, not of the training that made them.
+with t quantiles at Satterthwaite's degrees of freedom. The noise of a single answer enters both parts, so the interval
+errs to the safe side. With fewer than three seeds the first part is left out, as a variance of two numbers says next
+to nothing: the interval then speaks of these models, not of the training that made them.
+
+Example. In each of five buckets, three seeds answer two questions: all know the first, only the last seed knows the
+second. theta_s is 1/2, 1/2 and 1, with variance 1/12; d_q is 1 and 1/3 in each bucket, with variance 2/9. So theta =
+2/3 and SE^2 = (1/12) / 3 + 5 (2/9) / (25 * 2) = 1/36 + 1/45 = 1/20.
 
 Two conditions have the same seeds (n against n, k against k: subtract first, then call `accuracy`) or seeds of their
 own (training buckets, base models: `difference`). An empty bucket makes everything NaN: a macro is never averaged over

@@ -1,8 +1,25 @@
-"""The state of a half-done training run on disk: saved by all processes, complete or not there at all.
+"""The state of a half-done training run on disk: a killed run goes on from it and ends with the same bytes.
 
-A state is a folder `step-N` with one safetensors file for each process (its part of the fp32 weights and of the
-optimiser's state, its random generators) and `state.json`. It is made under another name and renamed when
-every process has written its part. Its bytes are all that the steps after N depend on.
+The idea. What the steps after step N depend on is, in each process: its part of the fp32 weights, of the optimiser's
+two moments, and its random generators. The order of the examples follows from the seed, the learning rate from the
+step. So a state is a folder `step-N` with one safetensors file for each process and the record `state.json`: step,
+layout (processes, ZeRO stage, types), size of each file, and the report so far.
+
+A run may be killed at any moment, also while it saves. So a state is complete or not there at all:
+
+1. all processes write their files into `saving-N` (`States.save`);
+2. behind a barrier, when every file is written, the first process adds the record and renames the folder to `step-N`,
+   which happens at once or not at all;
+3. the newest two states are kept, and while the next is written the newest one, so that there is always one to go
+   back to.
+
+Going on (`States.restore`), the first process looks for the newest state whose files have the recorded sizes and whose
+layout is the run's own; others are named and removed. It tells the others its step, and each process reads its own
+file.
+
+Example. A run of 240 steps on two processes saves after steps 100 and 150 and is killed while it saves after 200: the
+folder holds `step-150` and `saving-200`. Started again, it goes on behind step 150, and `saving-200` is cleared away
+before the next save.
 """
 
 import os
