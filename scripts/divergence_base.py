@@ -1,4 +1,4 @@
-"""`sftlens divergence_base` from a clone that is not installed (sftlens.commands.measure.divergence_base)."""
+"""`sftlens divergence-base` from a clone that is not installed (sftlens.commands.measure.divergence_base)."""
 
 import sys
 from pathlib import Path

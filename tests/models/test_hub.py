@@ -1,7 +1,9 @@
 """A model that cannot be had from the hub, by a real hub client: what to do about it, and no word of the token."""
 
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,6 +15,8 @@ import pytest
 
 from repository import ROOT
 from script_calls import process
+from sftlens.files import sha256
+from tiny import tiny_model
 from workflow.study import CONFIG, configure, copy_repository, snakemake
 
 SOURCE = ROOT / "src"
@@ -58,6 +62,65 @@ class Hub(BaseHTTPRequestHandler):
 
     def log_message(self, *args: object) -> None:
         pass
+
+
+class Serving(BaseHTTPRequestHandler):
+    """Has one model, org/tiny, whose branch `main` is at REVISION."""
+
+    folder: Path
+
+    def do_GET(self) -> None:
+        paths = sorted(self.folder.iterdir())
+        if self.path.startswith("/api/models/org/tiny/tree/"):
+            listed = [{"type": "file", "path": p.name, "size": p.stat().st_size, "oid": sha256(p)} for p in paths]
+            body = json.dumps(listed).encode()
+        elif self.path.startswith("/api/models/org/tiny/"):
+            names = [{"rfilename": path.name} for path in paths]
+            body = json.dumps({"id": "org/tiny", "sha": REVISION, "siblings": names}).encode()
+        else:
+            body = (self.folder / self.path.rsplit("/", 1)[1]).read_bytes()
+        self.send_response(200)
+        self.send_header("X-Repo-Commit", REVISION)
+        self.send_header("ETag", f'"{hashlib.sha256(body).hexdigest()}"')
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def test_a_hub_id_stands_wherever_a_model_does(
+    variables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_model(tmp_path / "source")
+    Serving.folder = tmp_path / "source"
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Serving)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("HF_HOME", variables["HF_HOME"])
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+
+    def compare(model: str) -> subprocess.CompletedProcess[str]:
+        return process("compare_changes.py", "source", model, "--out", "out.csv", cwd=tmp_path)
+
+    done = compare("org/tiny")
+    server.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert f"org/tiny: commit {REVISION} of the hub's org/tiny" in done.stderr
+    # What was fetched at that commit is there also where the hub is not; a folder of that name goes before.
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    again = compare(f"org/tiny@{REVISION}")
+    assert again.returncode == 0, again.stderr
+    missing = compare("org/other")
+    assert missing.returncode == 1 and missing.stderr.startswith("error: org/other: there is no such folder, and the")
+    assert "`hf download org/other --local-dir DIR`" in missing.stderr and missing.stderr.count("\n") == 1
+    (tmp_path / "org").mkdir()
+    shutil.copytree(tmp_path / "source", tmp_path / "org/tiny")
+    local = compare("org/tiny")
+    assert local.returncode == 0 and "commit" not in local.stderr
 
 
 @pytest.fixture(scope="module")

@@ -60,9 +60,11 @@ def divergence_options(inputs: Path, finetuned: str = "ft") -> list[object]:
     return [*models, "--facts", inputs / "mastery.parquet", "--templates", inputs / "templates.yaml"]
 
 
-def test_mastery_adds_its_columns_and_says_nothing(inputs: Path, tmp_path: Path) -> None:
+def test_mastery_adds_its_columns_and_says_what_it_wrote(inputs: Path, tmp_path: Path) -> None:
     done = process("mastery.py", *mastery_options(inputs), "--out", "mastery.parquet", cwd=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stdout) == (0, "")
+    said = "mastery: wrote mastery.parquet, mastery.json: facts by bucket: D0 "
+    assert done.stderr.startswith(said) and done.stderr.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mastery.json", "mastery.parquet"]
     table = pd.read_parquet(tmp_path / "mastery.parquet")
     facts = facts_table(("train", "test", "testood"))

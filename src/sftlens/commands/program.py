@@ -16,119 +16,25 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import argparse
 import atexit
 import gc
-import json
 import socket
 import sys
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, get_args
-
-from pydantic import ValidationError
+from typing import Any, NoReturn
 
 from sftlens import files
+from sftlens.commands import headline
+from sftlens.commands.options import nested
 from sftlens.config.mastery import MEASURING, ProbingSettings
 from sftlens.errors import PAUSED_STATUS, ConfigError, SftlensError, TrainingPaused, explained
 from sftlens.models import identity
 from sftlens.runtime import launch, stages
 from sftlens.runtime.result_version import RESULT_VERSION
-from sftlens.settings import Settings
 
 # Importing torch and transformers makes half a million objects that last. Looking through them for garbage again and
 # again took half of a small job's start; one look at every million new objects is enough.
 gc.set_threshold(1_000_000, 20, 50)
-
-S = TypeVar("S", bound=Settings)
-
-
-RENAMED_OPTIONS = {"--order": "--criterion"}
-"""Options of an earlier version -> the option that has taken their place; accepted for one version."""
-RENAMED_VALUES = {"--criterion": {"shrink": "interpolation"}}
-"""Option -> values of an earlier version -> the value that has taken their place."""
-
-
-class Parser(argparse.ArgumentParser):
-    """Accepts options and values of an earlier version, with a line on stderr that names the new ones."""
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Do what argparse does, on the command line as it would be written today."""
-        given = list(sys.argv[1:] if args is None else args)
-        for place, word in enumerate(given):
-            flag, equals, value = word.partition("=")
-            new = RENAMED_OPTIONS.get(flag, flag)
-            if new != flag and new in self._option_string_actions and flag not in self._option_string_actions:
-                print(f"notice: option {flag} is now called {new}; use that", file=sys.stderr)
-                flag, given[place] = new, f"{new}{equals}{value}"
-            at = place if equals else place + 1
-            value = value if equals else "".join(given[at : at + 1])
-            if today := RENAMED_VALUES.get(flag, {}).get(value):
-                print(f"notice: {flag} {value} is now called {today}; use that", file=sys.stderr)
-                given[at] = f"{flag}={today}" if equals else today
-        return super().parse_known_args(given, namespace)
-
-
-def parser(doc: str | None, *groups: type[Settings], without: Container[str] = ()) -> argparse.ArgumentParser:
-    """Return an argument parser with one option for each field of each settings class, but for those in `without`."""
-    made = Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--state", type=Path, help="folder that keeps finished work, so that it is never done twice")
-    for group in groups:
-        options = made.add_argument_group((group.__doc__ or group.__name__).splitlines()[0])
-        for name, field in group.model_fields.items():
-            if name in without:
-                continue
-            flag = "--" + name.replace("_", "-")
-            default = "" if field.is_required() else f" (default: {field.get_default(call_default_factory=True)})"
-            text = f"{field.description or ''}{default}".replace("%", "%%")
-            if field.annotation is bool:
-                options.add_argument(flag, action=argparse.BooleanOptionalAction, help=text, default=None)
-            else:
-                options.add_argument(flag, help=text, default=None, metavar="VALUE")
-    return made
-
-
-def settings(args: argparse.Namespace, group: type[S]) -> S:
-    """Return the settings that the options gave; nested ones are given as JSON. Raises ConfigError."""
-    values = {name: getattr(args, name) for name in group.model_fields if getattr(args, name, None) is not None}
-    for name, value in values.items():
-        annotation = group.model_fields[name].annotation
-        kinds = (annotation, *get_args(annotation))  # X | None
-        if any(isinstance(kind, type) and issubclass(kind, Settings) for kind in kinds):
-            values[name] = _json(name, value)
-    try:
-        return group.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        if not first["loc"]:  # options that contradict one another; the message names them and the remedy
-            raise ConfigError(first["msg"].removeprefix("Value error, ")) from None
-        flag = "--" + str(first["loc"][0]).replace("_", "-")
-        raise ConfigError(f"option {flag}: {first['msg']}; see --help") from None
-
-
-def add_choice(made: argparse.ArgumentParser, flag: str, default: str, known: Mapping[str, str]) -> None:
-    """Add an option that takes one of the names of a registry, which --help lists with their descriptions."""
-    listed = "; ".join(f"{name}: {text}" for name, text in known.items())
-    made.add_argument(flag, default=default, metavar="NAME", help=f"{listed} (default: {default})".replace("%", "%%"))
-
-
-def add_measuring(made: argparse.ArgumentParser) -> None:
-    """Add the options of what is asked of a model: its training set, its BOS token, probing it again."""
-    made.add_argument("--train", type=Path, help="ordered training set (scripts/training_set.py), asked as split train")
-    made.add_argument("--scale", default="all", help="how many of its first rows were trained on")
-    made.add_argument("--templates", type=Path, help="probe a sample of the test facts again with these templates")
-    made.add_argument("--probing", default="{}", help="settings of that probing as JSON (see scripts/mastery.py)")
-    made.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
-    add_device(made)
-
-
-def add_device(made: argparse.ArgumentParser) -> None:
-    """Add the options of where a model runs."""
-    made.add_argument("--device", help="torch device, or auto: all GPUs (default: what there is)")
-    add_gpus(made)
-
-
-def add_gpus(made: argparse.ArgumentParser) -> None:
-    """Add the option of how many GPUs of this machine a stage takes for itself."""
-    made.add_argument("--gpus", type=int, help="GPUs of this machine that no other job has; 0: none (default: all)")
 
 
 def facts(path: Path, *columns: str, unique: bool = True) -> Any:
@@ -162,18 +68,7 @@ def reprobing_settings(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _probing(args: argparse.Namespace) -> ProbingSettings:
-    try:
-        return ProbingSettings.model_validate(_json("probing", args.probing))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(f"option --probing: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-
-
-def _json(name: str, text: str) -> object:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"option --{name.replace('_', '-')}: not valid JSON ({error}); see --help") from None
+    return nested("--probing", args.probing, ProbingSettings)
 
 
 def stage(
@@ -203,7 +98,7 @@ def described(
 
 
 def run_stage(args: argparse.Namespace, described: stages.Stage, compute: Callable[[Path], None]) -> None:
-    """Run a stage, on GPUs of its own where it asks for any, and say so when there was nothing to do."""
+    """Run a stage, on GPUs of its own where it asks for any, and say what was written."""
     name, gpus = described.name, getattr(args, "gpus", None)
 
     def compute_on_gpus(folder: Path) -> None:
@@ -212,6 +107,7 @@ def run_stage(args: argparse.Namespace, described: stages.Stage, compute: Callab
 
     if not stages.run(described, compute_on_gpus):
         print(f"{name}: nothing it depends on has changed; the finished result was published", file=sys.stderr)
+    headline.say(name, described.outputs.values(), headline.of(name, described.outputs))
 
 
 @cache
@@ -239,6 +135,14 @@ def contents(args: argparse.Namespace, *names: str, **tables: Any) -> dict[str, 
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     hashes = {name: _sentences(path) if name == "templates" else content(path) for name, path in given.items()}
     return hashes | {name: files.table_sha256(table) for name, table in tables.items() if table is not None}
+
+
+def refuse_same(base: Path, finetuned: Path, inputs: Mapping[str, str] | None = None) -> None:
+    """Raise ConfigError where the fine-tuned model is the base itself, by place or by the hashes `inputs`."""
+    if identity.resolve(base).samefile(identity.resolve(finetuned)):
+        raise ConfigError(f"{finetuned}: is the base model itself; give the model that was fine-tuned from it")
+    if inputs and inputs["base"] == inputs["finetuned"]:
+        raise ConfigError(f"{finetuned}: holds the same as {base}: fine-tuning changed nothing; give another model")
 
 
 def _sentences(path: Path) -> str:

@@ -1,20 +1,43 @@
 """Fetching a model from the hub: what is fetched, and what to do where it is not to be had."""
 
+import re
+import sys
 from pathlib import Path
 
 from sftlens.errors import ModelError, explained
 
 PATTERNS = ["*.json", "*.safetensors", "tokenizer.model"]
 """Files of a model; nothing that would have to be unpickled or run."""
-FOLDER = "or fetch the model where that works and name its folder (`source: path`, `path: DIR`)"
+ID = re.compile(r"(?!\.)[\w.-]+/[\w.-]+(@[\w./-]+)?(?<!\.json)")
+"""What is taken for an id on the hub where there is no such folder: `org/name`, with `@revision` if wanted."""
+FOLDER = (
+    "or fetch the model where that works and name its folder (`hf download {path} --local-dir DIR`; "
+    "in a configuration `source: path`, `path: DIR`)"
+)
 REMEDIES = {
     "access": f"accept its licence on the hub and log in with an account that may read it (`hf auth login`), {FOLDER}",
-    "model": "correct `path` (a private model looks the same: log in with `hf auth login`)",
+    "model": "correct `path`, the id of the model (a private one looks the same: log in with `hf auth login`)",
     "revision": "correct `revision`: the commit of this model, 40 hexadecimal digits",
     "offline": f"unset HF_HUB_OFFLINE, {FOLDER}",
     "token": "HF_TOKEN, or the token that is stored, is none: unset it and log in (`hf auth login`)",
     "network": f"the hub cannot be reached or is busy: try again, {FOLDER}",
 }
+
+
+def folder(name: str) -> Path:
+    """Return the folder of a model as a user names it: a folder or pointer that exists, else an id on the hub.
+
+    An id is fetched at its revision (`main` unless given); the commit that it stands for is printed on stderr. Raises
+    what `fetch` does.
+    """
+    path = Path(name).expanduser()
+    # `results/typo` is a path where there is a folder results/.
+    if path.exists() or path.parent.is_dir() or not ID.fullmatch(name):
+        return path
+    model, _, revision = name.partition("@")
+    found = fetch(model, revision or "main", "")
+    print(f"{name}: commit {found.name} of the hub's {model}, in {found}", file=sys.stderr)
+    return found
 
 
 def fetch(path: str, revision: str | None, name: str) -> Path:
@@ -23,7 +46,7 @@ def fetch(path: str, revision: str | None, name: str) -> Path:
     Args:
         path: model id on the hub.
         revision: commit.
-        name: the model's name in the configuration, for messages.
+        name: the model's name in the configuration, for messages; empty: it stood on the command line.
 
     Raises:
         ModelError: it cannot be had; the message says why and never holds what the hub or the environment told us,
@@ -38,9 +61,11 @@ def fetch(path: str, revision: str | None, name: str) -> Path:
         if isinstance(error, OSError) and explained(error):
             raise
         kind, remedy = type(error).__name__, REMEDIES[_reason(error)]
-        place = f"models.{name}: {path} at {revision}"
+        place = f"models.{name}: {path}" if name else f"{path}: there is no such folder, and the model"
         # The error itself may hold headers of the request.
-        raise ModelError(f"{place} cannot be fetched from the hub ({kind}); {remedy}") from None
+        raise ModelError(
+            f"{place} at {revision} cannot be fetched from the hub ({kind}); {remedy.format(path=path)}"
+        ) from None
 
 
 def _reason(error: Exception) -> str:

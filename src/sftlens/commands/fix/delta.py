@@ -1,9 +1,10 @@
 """Store a fine-tuned model as its difference from the base model, or get it back, bit for bit.
 
-  python scripts/delta.py pack BASE FINETUNED --out DIR
-  python scripts/delta.py unpack DELTA --out DIR [--base BASE]
+  sftlens delta pack BASE FINETUNED --out DIR
+  sftlens delta unpack DELTA --out DIR [--base BASE]
 
-BASE and FINETUNED are Hugging Face folders or base.json pointers, and are only read. A delta is a folder with
+BASE and FINETUNED are Hugging Face folders, base.json pointers or hub ids (org/name@revision), and are only read.
+A delta is a folder with
 configuration, tokenizer, delta.json and delta.bin; every program here opens it like a checkpoint, as long as the base
 lies where delta.json says (key `base.path`, relative to the folder). A base that was changed is refused.
 """
@@ -11,6 +12,7 @@ lies where delta.json says (key `base.path`, relative to the folder). A base tha
 import argparse
 from pathlib import Path
 
+from sftlens.commands import headline, options
 from sftlens.models.checkpoints import resolve
 from sftlens.models.delta import packing
 from sftlens.models.delta.manifest import base_of
@@ -20,14 +22,14 @@ from sftlens.runtime import progress
 
 def arguments() -> argparse.Namespace:
     """Return the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options.Parser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     pack = commands.add_parser("pack", help="make a delta")
-    pack.add_argument("base", type=Path, help="the model that was fine-tuned")
-    pack.add_argument("finetuned", type=Path, help="the result")
+    pack.add_argument("base", type=options.Model, help="the model that was fine-tuned")
+    pack.add_argument("finetuned", type=options.Model, help="the result")
     unpack = commands.add_parser("unpack", help="make the checkpoint again")
     unpack.add_argument("delta", type=Path, help="folder with delta.json")
-    unpack.add_argument("--base", type=Path, help="the model that was fine-tuned (default: where delta.json says)")
+    unpack.add_argument("--base", type=options.Model, help="its base (default: where delta.json says)")
     for command in (pack, unpack):
         command.add_argument("--out", type=Path, required=True, help="new folder")
     return parser.parse_args()
@@ -43,3 +45,5 @@ def main() -> None:
         else:
             check_out(args.out, [args.delta, resolve(args.base or base_of(args.delta))], whole=True)
             packing.unpack(args.delta, args.out, args.base, bar.update)
+    size = sum(path.stat().st_size for path in args.out.iterdir())
+    headline.say("delta", [args.out], f"{size / 1e6:,.1f} MB")

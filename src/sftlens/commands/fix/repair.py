@@ -1,7 +1,7 @@
 """Find out what fine-tuning cost a model of yours, and give back what can be given back (docs/repair.md).
 
-    python scripts/repair.py BASE FINETUNED --facts facts.csv --task task.jsonl --out DIR
-    python scripts/repair.py BASE ADAPTER --facts facts.jsonl --chat-template --out DIR
+    sftlens repair BASE FINETUNED --facts facts.csv --task task.jsonl --out DIR
+    sftlens repair BASE ADAPTER --facts facts.jsonl --chat-template --out DIR
 
 BASE and FINETUNED are Hugging Face folders, FINETUNED may be a LoRA adapter; they are only read. The facts are
 questions with answers (columns question, and answers or answer; .csv or .jsonl), the task is examples of what the model
@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sftlens.commands import program
+from sftlens.commands import options, program
 from sftlens.config.repair import RepairSettings
 from sftlens.errors import ConfigError
 from sftlens.models import adapters, checkpoints, identity
@@ -32,9 +32,9 @@ from sftlens.runtime.stages import Stage
 
 def arguments() -> argparse.Namespace:
     """Return the command line."""
-    parser = program.parser(__doc__, RepairSettings, without={"ratios", "criteria"})
-    parser.add_argument("base", type=Path, help="pre-trained model")
-    parser.add_argument("finetuned", type=Path, help="model fine-tuned from it, or a LoRA adapter of it")
+    parser = options.parser(__doc__, RepairSettings, without={"ratios", "criteria"})
+    parser.add_argument("base", type=options.Model, help="pre-trained model: folder or hub id")
+    parser.add_argument("finetuned", type=options.Model, help="model fine-tuned from it, or a LoRA adapter of it")
     parser.add_argument("--facts", type=Path, required=True, help="questions and answers, .csv or .jsonl")
     parser.add_argument("--task", type=Path, help="examples of the task, .jsonl (default: well-formed answers)")
     parser.add_argument("--templates", type=Path, help="completion templates, for facts with relation and subject")
@@ -45,7 +45,7 @@ def arguments() -> argparse.Namespace:
         text = "" if kind is float else f"one of {', '.join(choices())}; "
         text += f"repeatable (default: {', '.join(map(str, RepairSettings.model_fields[key].default))})"
         parser.add_argument(f"--{name}", dest=key, type=kind, action="append", metavar=name.upper(), help=text)
-    program.add_device(parser)
+    options.add_device(parser)
     parser.add_argument("--out", type=Path, required=True, help="new or empty folder")
     return parser.parse_args()
 
@@ -59,11 +59,12 @@ class Job:
         from sftlens.repair.inputs import chat, task_files
         from sftlens.repair.measure import fewshot_mastery
 
-        self.args, self.settings = args, program.settings(args, RepairSettings)
+        self.args, self.settings = args, options.settings(args, RepairSettings)
         self.state: Path = args.state or args.out.resolve().with_name(f".{args.out.resolve().name}.state")
         folders = [checkpoints.resolve(args.base), checkpoints.resolve(args.finetuned)]
         if adapters.is_adapter(folders[0]):
             raise ConfigError(f"{args.base}: is an adapter, no base model; give the base first, then the adapter")
+        program.refuse_same(folders[0], folders[1])
         output.check(args.out, folders)
         template = chat.read_template(args.prompt_template or chat.QUESTION_ANSWER)
         self.template = None if args.chat_template else template
@@ -82,6 +83,7 @@ class Job:
         folder: Path = self.args.finetuned
         if not adapters.is_adapter(checkpoints.resolve(folder)):
             self.inputs["finetuned"] = identity.identity(folder)
+            program.refuse_same(self.args.base, folder, self.inputs)
             return folder
         self.inputs["adapter"] = identity.identity(folder)
         depends = {

@@ -1,14 +1,14 @@
 """Set the first k % of a fine-tuned model's elements back to their pre-trained values (paper section 6).
 
-    python scripts/restore.py BASE FINETUNED --ratio 20 --out DIR
-    python scripts/restore.py BASE FINETUNED --ratio 5 --ratio 20 --facts mastery.parquet --out DIR
+    sftlens restore BASE FINETUNED --ratio 20 --out DIR
+    sftlens restore BASE FINETUNED --ratio 5 --ratio 20 --facts mastery.parquet --out DIR
 
-BASE and FINETUNED are Hugging Face folders or base.json pointers, and are only read. Without --facts the
-restored model is written: DIR is a Hugging Face folder (DIR/k5, DIR/k20 for several ratios), whose README.md says
-what it is. With --facts it is evaluated in memory, which writes answers.parquet and summary.json to the same place,
-and the model is written only with --save-model. --level-map FILE writes, with or without --out, which of the ratios
-restores each parameter: a safetensors file with one byte per parameter of the region, the place (from 0) of the
-smallest such ratio in the metadata's list `ratios`, 255 for none.
+BASE and FINETUNED are Hugging Face folders, base.json pointers or hub ids (org/name@revision), and are only read.
+Without --facts the restored model is written: DIR is a Hugging Face folder (DIR/k5, DIR/k20 for several ratios), whose
+README.md says what it is. With --facts it is evaluated in memory, which writes answers.parquet and summary.json to the
+same place, and the model is written only with --save-model. --level-map FILE writes, with or without --out, which
+of the ratios restores each parameter: a safetensors file with one byte per parameter of the region, the place (from 0)
+of the smallest such ratio in the metadata's list `ratios`, 255 for none.
 
 --criterion interpolation is the control: the whole region moves towards the base (WiSE-FT), as far as reverts as much
 of the sum of squared changes as restoring --ratio percent by `relative` does (whose --changes it takes).
@@ -17,6 +17,7 @@ and (s - p)^2, and the distance to the base that remains.
 """
 
 import argparse
+import sys
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sftlens import files
-from sftlens.commands import program
+from sftlens.commands import options, program
 from sftlens.config.evaluation import EvaluationSettings
 from sftlens.config.restoration import RestorationSettings
 from sftlens.errors import ConfigError, DataError
@@ -42,15 +43,15 @@ if TYPE_CHECKING:
 
 def arguments() -> argparse.Namespace:
     """Return the command line."""
-    parser = program.parser(__doc__, RestorationSettings, EvaluationSettings)
-    parser.add_argument("base", type=Path, help="pre-trained model")
-    parser.add_argument("finetuned", type=Path, help="model fine-tuned from it")
+    parser = options.parser(__doc__, RestorationSettings, EvaluationSettings)
+    parser.add_argument("base", type=options.Model, help="pre-trained model: folder or hub id")
+    parser.add_argument("finetuned", type=options.Model, help="model fine-tuned from it")
     parser.add_argument("--ratio", type=float, action="append", required=True, help="k in percent; repeatable")
-    program.add_choice(parser, "--criterion", "relative", methods.descriptions())
+    options.add_choice(parser, "--criterion", "relative", methods.descriptions())
     parser.add_argument("--region", default="transformer", help="parameters that are ranked and restored")
-    parser.add_argument("--changes", type=Path, help="folder made by scripts/changes.py: saves one pass")
+    parser.add_argument("--changes", type=Path, help="folder made by sftlens changes: saves one pass")
     parser.add_argument("--facts", type=Path, help="facts with buckets (mastery.parquet): evaluate on them")
-    program.add_measuring(parser)
+    options.add_measuring(parser)
     parser.add_argument("--save-model", action="store_true", help="write the restored model also with --facts")
     parser.add_argument("--level-map", type=Path, help="file for the smallest ratio that restores each parameter")
     parser.add_argument("--out", type=Path, help="folder for the results")
@@ -58,11 +59,11 @@ def arguments() -> argparse.Namespace:
 
 
 def read_histogram(folder: Path) -> topk.Counts:
-    """Return the coarse histogram that scripts/changes.py wrote. Raises DataError on a damaged one."""
+    """Return the coarse histogram that sftlens changes wrote. Raises DataError on a damaged one."""
     path = folder / "histogram.parquet"
     table = files.read_parquet(path, ["bin", "count"])
     if not table["bin"].between(0, topk.BINS - 1).all():
-        raise DataError(f"{path}: column 'bin' is out of range; make it again with scripts/changes.py")
+        raise DataError(f"{path}: column 'bin' is out of range; make it again with sftlens changes")
     counts = np.zeros(topk.BINS, dtype=np.int64)
     counts[table["bin"].to_numpy()] = table["count"].to_numpy()
     return counts
@@ -74,9 +75,12 @@ class Job:
     def __init__(self, args: argparse.Namespace) -> None:
         """Open and check the models. Raises ModelError, ConfigError."""
         self.args = args
-        self.settings = program.settings(args, RestorationSettings)
-        self.answering = program.settings(args, EvaluationSettings)
+        self.settings = options.settings(args, RestorationSettings)
+        self.answering = options.settings(args, EvaluationSettings)
         self.ratios = sorted(set(args.ratio))
+        if self.ratios[0] < 1:
+            text = f"--ratio is a percentage: {self.ratios[0]:g} restores {self.ratios[0]:g} % of the parameters"
+            print(f"restore: {text}; for that share of all write {100 * self.ratios[0]:g}", file=sys.stderr)
         self.saves = args.save_model or args.facts is None
         base, finetuned = open_tensors(args.base), open_tensors(args.finetuned)
         self.posthoc, criterion = methods.chosen(args.criterion)
@@ -86,6 +90,7 @@ class Job:
         self.pair = Pair(base, finetuned, args.region, progress=self.progress.update)
         self.facts, self.train = program.asked(args)
         self.inputs = program.contents(args, "base", "finetuned", "templates", facts=self.facts, train=self.train)
+        program.refuse_same(args.base, args.finetuned, self.inputs)
 
     def check(self, models: list[Path]) -> None:
         """Refuse ratios and places to write to before anything is read."""

@@ -1,12 +1,13 @@
 """Measure what fine-tuning changed, where, and how concentrated the change is (paper Tables 3, 9 and 10).
 
-    python scripts/changes.py BASE FINETUNED --out DIR [--criterion relative] [--region transformer]
+    sftlens changes BASE FINETUNED --out DIR [--criterion relative] [--region transformer]
 
-BASE and FINETUNED are Hugging Face folders or base.json pointers. Writes DIR/summary.json, DIR/tensors.parquet
+BASE and FINETUNED are Hugging Face folders, base.json pointers or hub ids (org/name@revision). Writes
+DIR/summary.json, DIR/tensors.parquet
 and DIR/histogram.parquet. The rows of tensors.parquet are tensors: unchanged elements, sums of the change, how many
 elements are among the first 1 to 60 % by the criterion; columns `null_`, if the changes were permuted within each
 tensor.
-The histogram of the criterion's keys saves scripts/restore.py --changes DIR one pass over the models.
+The histogram of the criterion's keys saves sftlens restore --changes DIR one pass over the models.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import pandas as pd
 
 from sftlens import files
 from sftlens.changes import by_layer, concentration, permutation_null
-from sftlens.commands import program
+from sftlens.commands import options, program
 from sftlens.config.restoration import RestorationSettings
 from sftlens.models.checkpoints import open_tensors
 from sftlens.restoration import criteria, topk
@@ -33,10 +34,10 @@ PASSES = 5
 
 def arguments() -> argparse.Namespace:
     """Return the command line."""
-    parser = program.parser(__doc__, RestorationSettings)
-    parser.add_argument("base", type=Path, help="pre-trained model")
-    parser.add_argument("finetuned", type=Path, help="model fine-tuned from it")
-    program.add_choice(parser, "--criterion", "relative", {c.name: c.description for c in criteria.CRITERIA})
+    parser = options.parser(__doc__, RestorationSettings)
+    parser.add_argument("base", type=options.Model, help="pre-trained model")
+    parser.add_argument("finetuned", type=options.Model, help="model fine-tuned from it")
+    options.add_choice(parser, "--criterion", "relative", {c.name: c.description for c in criteria.CRITERIA})
     parser.add_argument("--region", default="transformer", help="parameters that are ranked")
     parser.add_argument("--out", type=Path, required=True, help="folder for the three files")
     return parser.parse_args()
@@ -68,7 +69,7 @@ def measure(
 def main() -> None:
     """Measure one pair of models."""
     args = arguments()
-    settings = program.settings(args, RestorationSettings)
+    settings = options.settings(args, RestorationSettings)
     base, finetuned = open_tensors(args.base), open_tensors(args.finetuned)
     check_out(args.out, [base.folder, finetuned.folder])
     criterion = criteria.make(args.criterion, settings)
@@ -76,6 +77,7 @@ def main() -> None:
     pair = Pair(base, finetuned, args.region, progress=progress.update)
     progress.reset(total=PASSES * pair.elements())
     inputs = program.contents(args, "base", "finetuned")
+    program.refuse_same(args.base, args.finetuned, inputs)
     where = {"criterion": args.criterion, "region": args.region}
     depends = {**where, "epsilon": settings.epsilon, "seed": settings.seed}
 

@@ -1,8 +1,9 @@
 """Compare what several fine-tunings of one base model changed: the norms of their changes and the cosines between them.
 
-    python scripts/compare_changes.py BASE FINETUNED FINETUNED ... --out FILE.csv [--region transformer]
+    sftlens compare-changes BASE FINETUNED FINETUNED ... --out FILE.csv [--region transformer]
 
-Models are Hugging Face folders or base.json pointers. Writes one row for each two models, and for each with itself:
+Models are Hugging Face folders, base.json pointers or hub ids (org/name@revision). Writes one row for
+each two models, and for each with itself:
 `a`, `b` (the folders as given), `norm_a`, `norm_b` (l2 over the region) and `cosine`. In short types such as bfloat16,
 or with few steps of AdamW, changes have much of their direction from rounding and from signs.
 """
@@ -15,6 +16,7 @@ import pandas as pd
 
 from sftlens import files
 from sftlens.changes import change_cosines
+from sftlens.commands import headline, options
 from sftlens.errors import ConfigError
 from sftlens.models.checkpoints import open_tensors
 from sftlens.restoration.pairs import Pair
@@ -23,9 +25,9 @@ from sftlens.runtime.progress import bar
 
 def arguments() -> argparse.Namespace:
     """Return the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("base", type=Path, help="pre-trained model")
-    parser.add_argument("finetuned", type=Path, nargs="+", help="models fine-tuned from it")
+    parser = options.Parser(description=__doc__)
+    parser.add_argument("base", type=options.Model, help="pre-trained model: folder or hub id")
+    parser.add_argument("finetuned", type=options.Model, nargs="+", help="models fine-tuned from it")
     parser.add_argument("--region", default="transformer", help="parameters that are compared")
     parser.add_argument("--out", type=Path, required=True, help="table to write")
     return parser.parse_args()
@@ -50,3 +52,4 @@ def main() -> None:
         progress.reset(total=sum(pair.elements() for pair in pairs))
         found = change_cosines.products(pairs)
     files.write_text(args.out, table(list(map(str, args.finetuned)), found).to_csv(index=False, lineterminator="\n"))
+    headline.say("compare_changes", [args.out])

@@ -1,18 +1,18 @@
 """Measure how far a fine-tuned model's first predicted token diverges from its base's (paper section 5).
 
-  python scripts/divergence.py --base DIR --finetuned DIR --facts mastery.parquet \\
+  sftlens divergence --base DIR --finetuned DIR --facts mastery.parquet \\
       --templates T.yaml --out DIR
-  python scripts/divergence.py --base DIR --finetuned DIR --of-base base.parquet --out DIR
+  sftlens divergence --base DIR --finetuned DIR --of-base base.parquet --out DIR
 
 Writes kl.parquet (one row a fact) and summary.json. Facts: test facts of bucket D4 whose answer comes near
 the beginning of the base model's completion; the number kept is in the summary. What only the base model is needed for
-can be computed once for all its fine-tuned models (scripts/divergence_base.py).
+can be computed once for all its fine-tuned models (sftlens divergence-base).
 """
 
 from pathlib import Path
 
 from sftlens import files
-from sftlens.commands import program
+from sftlens.commands import options, program
 from sftlens.config.divergence import DivergenceSettings
 from sftlens.data import used
 from sftlens.errors import ConfigError
@@ -23,17 +23,17 @@ COLUMNS = ("split", "relation", "subject", "bucket", "template_hits")
 
 
 def main() -> None:
-    parser = program.parser(__doc__, DivergenceSettings)
-    parser.add_argument("--base", type=Path, required=True, help="pre-trained model: folder or base.json")
-    parser.add_argument("--finetuned", type=Path, required=True, help="fine-tuned model (the base itself for n = 0)")
+    parser = options.parser(__doc__, DivergenceSettings)
+    parser.add_argument("--base", type=options.Model, required=True, help="pre-trained model: folder or hub id")
+    parser.add_argument("--finetuned", type=options.Model, required=True, help="fine-tuned model (for n = 0 the base)")
     parser.add_argument("--facts", type=Path, help="mastery table of the base model")
     parser.add_argument("--templates", type=Path, help="the templates it was probed with")
     parser.add_argument("--of-base", type=Path, help="what divergence_base wrote, in place of --facts and --templates")
-    parser.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
-    program.add_device(parser)
+    options.add_bos(parser)
+    options.add_device(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of kl.parquet and summary.json")
     args = parser.parse_args()
-    settings = program.settings(args, DivergenceSettings)
+    settings = options.settings(args, DivergenceSettings)
     if bool(args.of_base) == bool(args.facts and args.templates):
         raise ConfigError("give either --of-base, or both --facts and --templates; see --help")
     facts = None if args.of_base else used.by_divergence(program.facts(args.facts, *COLUMNS))

@@ -1,7 +1,7 @@
 """Ask a model every question and judge its answers (paper section 4).
 
-  python scripts/evaluate.py --model DIR --facts mastery.parquet --out DIR
-  python scripts/evaluate.py --model DIR --facts mastery.parquet --train order.parquet --scale 240 --out DIR
+  sftlens evaluate --model DIR --facts mastery.parquet --out DIR
+  sftlens evaluate --model DIR --facts mastery.parquet --train order.parquet --scale 240 --out DIR
 
 Writes answers.parquet (one row a question: the output and what is judged of it) and summary.json (accuracy per split,
 bucket and relation, macro). Asked are the facts of the splits test and testood; with --train also the training set
@@ -12,20 +12,20 @@ itself, as split `train`. With --templates the mastery of a fixed sample of the 
 from pathlib import Path
 
 from sftlens import files
-from sftlens.commands import program
+from sftlens.commands import options, program
 from sftlens.config.evaluation import EvaluationSettings
 from sftlens.runtime import provenance
 
 
 def main() -> None:
-    parser = program.parser(__doc__, EvaluationSettings)
-    parser.add_argument("--model", type=Path, required=True, help="Hugging Face folder or base.json")
+    parser = options.parser(__doc__, EvaluationSettings)
+    parser.add_argument("--model", type=options.Model, required=True, help="Hugging Face folder, base.json or hub id")
     parser.add_argument("--facts", type=Path, required=True, help="facts, with mastery buckets or without")
     parser.add_argument("--shots", type=int, default=0, help="solved train examples before each question (default: 0)")
-    program.add_measuring(parser)
+    options.add_measuring(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of answers.parquet and summary.json")
     args = parser.parse_args()
-    settings = program.settings(args, EvaluationSettings)
+    settings = options.settings(args, EvaluationSettings)
     facts, train = program.asked(args)
     inputs = program.contents(args, "model", "templates", facts=facts, train=train)
     depends = {**settings.model_dump(), **{name: getattr(args, name) for name in ("bos", "scale", "shots")}}

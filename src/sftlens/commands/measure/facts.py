@@ -1,8 +1,8 @@
 """Prepare the facts of a study from EntityQuestions, from a world in its layout or from a table (paper section 3).
 
-  python scripts/facts.py --entity-questions DIR_OR_ZIP --out facts.parquet
-  python scripts/facts.py --world DIR --out facts.parquet
-  python scripts/facts.py --table facts.csv --out facts.parquet
+  sftlens facts --entity-questions DIR_OR_ZIP --out facts.parquet
+  sftlens facts --world DIR --out facts.parquet
+  sftlens facts --table facts.csv --out facts.parquet
 
 A table (Parquet, CSV, TSV or JSON lines) has the columns split, relation, subject, object and question; optional are
 aliases (a list, or names with | between them), domain (id or ood, of the relation) and fact_id.
@@ -13,15 +13,15 @@ import os
 from pathlib import Path
 
 from sftlens import files
-from sftlens.commands import program
+from sftlens.commands import options, program
 from sftlens.config.data import TABLE, FactsSettings
 
 
 def main() -> None:
-    parser = program.parser(__doc__, FactsSettings, without=("source", "path"))
+    parser = options.parser(__doc__, FactsSettings, without=("source", "path"))
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--entity-questions", metavar="DATA", help="folder or zip (default: ENTITY_QUESTIONS_DIR)")
-    source.add_argument("--world", type=Path, help="folder of scripts/world.py")
+    source.add_argument("--world", type=Path, help="folder of sftlens world")
     source.add_argument(
         "--table", nargs="?", const=os.environ.get(TABLE, ""), metavar="FILE",
         help=f"facts of yours: Parquet, CSV, TSV or JSON lines (no value: from {TABLE})",
@@ -31,7 +31,7 @@ def main() -> None:
     args.source, args.path = (
         ("entity_questions", args.entity_questions) if args.table is None else ("table", args.table)
     )
-    settings = program.settings(args, FactsSettings)
+    settings = options.settings(args, FactsSettings)
 
     from sftlens.data import facts
 

@@ -1,6 +1,6 @@
 """Probe how well a model masters each fact (paper section 2).
 
-  python scripts/mastery.py --model DIR --facts facts.parquet --templates T.yaml --out mastery.parquet
+  sftlens mastery --model DIR --facts facts.parquet --templates T.yaml --out mastery.parquet
 
 Adds the columns hits, trials, mastery, bucket and template_hits, the 95 % interval of each fact (low, high) and the
 posterior probabilities of its bucket (posterior_D0 .. posterior_D4); a summary stands beside it (mastery.json).
@@ -20,7 +20,7 @@ from typing import Any
 
 from sftlens import files
 from sftlens.cli import ENTRY
-from sftlens.commands import program
+from sftlens.commands import options, program
 from sftlens.config.mastery import HOW, ProbingSettings
 from sftlens.errors import SftlensError
 from sftlens.runtime import launch, provenance
@@ -29,13 +29,13 @@ TABLE, SUMMARY, TEXTS = "mastery.parquet", "mastery.json", "mastery-texts.parque
 
 
 def main() -> None:
-    parser = program.parser(__doc__, ProbingSettings)
-    parser.add_argument("--model", type=Path, help="Hugging Face folder or base.json")
-    parser.add_argument("--facts", type=Path, required=True, help="table of scripts/facts.py")
+    parser = options.parser(__doc__, ProbingSettings)
+    parser.add_argument("--model", type=options.Model, help="Hugging Face folder, base.json or hub id")
+    parser.add_argument("--facts", type=Path, required=True, help="table of sftlens facts")
     parser.add_argument("--templates", type=Path, help="completion templates (YAML)")
     parser.add_argument("--import", dest="table", type=Path, help="a finished mastery table to use")
-    parser.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
-    program.add_device(parser)
+    options.add_bos(parser)
+    options.add_device(parser)
     needs = parser.add_argument("--quota-needs", nargs="+", type=_need, metavar="BUCKET=N")
     needs.help = "with --quota: the largest scale of each bucket that is trained on"
     parser.add_argument("--out", type=Path, required=True, help="mastery table (Parquet)")
@@ -47,7 +47,7 @@ def main() -> None:
         parser.error("give --model and --templates, or --import")
     if (args.quota is None) != (args.quota_needs is None):
         parser.error("give --quota and --quota-needs together")
-    settings = program.settings(args, ProbingSettings)
+    settings = options.settings(args, ProbingSettings)
     if settings.processes > 1 and args.device:
         parser.error("--processes takes no --device: the processes share the GPUs, or all compute on CPUs (--gpus 0)")
     if args.helper:

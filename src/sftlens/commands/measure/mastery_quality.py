@@ -1,10 +1,10 @@
 """Say how good a measurement of mastery is: certainty, reliability, sources of variance, calibration.
 
-  python scripts/mastery_quality.py --model DIR --mastery mastery.parquet --templates T.yaml --out DIR
+  sftlens mastery-quality --model DIR --mastery mastery.parquet --templates T.yaml --out DIR
 
 Writes summary.json (posterior of the buckets, variance by fact, template and sample, test-retest agreement) and
 retest.parquet (one row a fact that was probed again); with --answer-probability also answer_probability.parquet. With
---exposures, which scripts/world.py writes, mastery is set against how often the corpus states a fact. Give the
+--exposures, which sftlens world writes, mastery is set against how often the corpus states a fact. Give the
 templates and probing settings that the table was made with: the second probe takes the seed after theirs.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sftlens import files
-from sftlens.commands import program
+from sftlens.commands import options, program
 from sftlens.config.mastery import MEASURING, ProbingSettings
 from sftlens.config.mastery_quality import QualitySettings
 from sftlens.data import tables, used
@@ -22,16 +22,16 @@ COLUMNS = ["split", "relation", "hits", "trials", "mastery", "bucket"]
 
 
 def main() -> None:
-    parser = program.parser(__doc__, QualitySettings, ProbingSettings, without={"quota", "keep_texts"})
-    parser.add_argument("--mastery", type=Path, required=True, help="table of scripts/mastery.py")
-    parser.add_argument("--model", type=Path, help="Hugging Face folder or base.json; not needed with --retest 0")
+    parser = options.parser(__doc__, QualitySettings, ProbingSettings, without={"quota", "keep_texts"})
+    parser.add_argument("--mastery", type=Path, required=True, help="table of sftlens mastery")
+    parser.add_argument("--model", type=options.Model, help="as for sftlens mastery; not needed with --retest 0")
     parser.add_argument("--templates", type=Path, help="completion templates (YAML) that the table was made with")
     parser.add_argument("--exposures", type=Path, help="exposures.parquet of the world that the facts are from")
-    parser.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
-    program.add_device(parser)
+    options.add_bos(parser)
+    options.add_device(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of summary.json and retest.parquet")
     args = parser.parse_args()
-    settings, probing = program.settings(args, QualitySettings), program.settings(args, ProbingSettings)
+    settings, probing = options.settings(args, QualitySettings), options.settings(args, ProbingSettings)
     if settings.tables and (args.model is None or args.templates is None):
         parser.error("give --model and --templates, or --retest 0 without --answer-probability")
     table = used.by_quality(tables.facts(args.mastery, COLUMNS, ["subject", "template_hits"]))

@@ -1,7 +1,7 @@
 """Make the pointer to a base model: pretrain a tiny one, or point to a local folder or a hub id.
 
-  python scripts/base.py --source pretrain --geometry '{"layers": 2, ...}' --corpus corpus.txt --out DIR
-  python scripts/base.py --source path --path /models/llama --out DIR
+  sftlens base --source pretrain --geometry '{"layers": 2, ...}' --corpus corpus.txt --out DIR
+  sftlens base --source path --path /models/llama --out DIR
 
 DIR/base.json records the folder, the revision, and size and SHA-256 of each file, computed once.
 """
@@ -16,7 +16,7 @@ from typing import Any
 
 from sftlens import files
 from sftlens.cli import ENTRY
-from sftlens.commands import program
+from sftlens.commands import options, program
 from sftlens.config.model import BaseSettings
 from sftlens.errors import ConfigError, ModelError
 from sftlens.models import identity
@@ -27,14 +27,14 @@ REPORT = "report.json"
 
 
 def main() -> None:
-    parser = program.parser(__doc__, BaseSettings)
+    parser = options.parser(__doc__, BaseSettings)
     parser.add_argument("--corpus", type=Path, help="text to pretrain on, one document a line")
-    parser.add_argument("--name", default="base", help="the model's name in messages")
+    parser.workflow.add_argument("--name", default="base", help="the model's name in messages")
     parser.add_argument("--out", type=Path, required=True, help="folder of base.json (and of the checkpoint)")
     # For the processes that this program starts.
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    settings = program.settings(args, BaseSettings)
+    settings = options.settings(args, BaseSettings)
     _check(settings)
     if args.worker:
         with launch.worker():
@@ -117,7 +117,7 @@ def _pretrain(target: Path, args: Any, settings: BaseSettings) -> dict[str, Any]
     from sftlens.synthetic import pretraining
 
     if args.corpus is None:
-        raise ModelError("--source pretrain needs --corpus: the text that scripts/world.py writes")
+        raise ModelError("--source pretrain needs --corpus: the text that sftlens world writes")
     processes = settings.pretraining.processes
     if processes == 1:
         return pretraining.pretrain(args.corpus, settings.shape, settings.pretraining, target, progress=progress.bar)

@@ -1,6 +1,6 @@
 """Choose the templates that probe a model pretrained here, by a written rule on calibration facts.
 
-  python scripts/choose_templates.py --model DIR --templates T.yaml --calibration F.json \\
+  sftlens choose-templates --model DIR --templates T.yaml --calibration F.json \\
       --seen-templates 9 --out chosen.yaml
 
 docs/world.md gives the rule.
@@ -9,7 +9,7 @@ docs/world.md gives the rule.
 from pathlib import Path
 
 from sftlens import files
-from sftlens.commands import program
+from sftlens.commands import options, program
 from sftlens.config.mastery import DRAWING, ProbingSettings
 from sftlens.config.template_choice import TemplateChoice
 from sftlens.errors import ConfigError
@@ -18,8 +18,8 @@ from sftlens.errors import ConfigError
 def main() -> None:
     # Every template is judged, and nothing is kept but the choice.
     unused = ("max_templates", "quota", "keep_texts")
-    parser = program.parser(__doc__, TemplateChoice, ProbingSettings, without=unused)
-    parser.add_argument("--model", type=Path, required=True, help="Hugging Face folder or base.json")
+    parser = options.parser(__doc__, TemplateChoice, ProbingSettings, without=unused)
+    parser.add_argument("--model", type=options.Model, required=True, help="Hugging Face folder, base.json or hub id")
     parser.add_argument("--templates", type=Path, required=True, help="all completion templates (YAML)")
     parser.add_argument("--calibration", type=Path, required=True, help="calibration facts (JSON)")
     parser.add_argument("--seen-templates", type=int, required=True, help="templates the corpus was written with")
@@ -27,7 +27,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.seen_templates < 1:
         raise ConfigError("option --seen-templates: the seen templates set the bar, so give 1 or more")
-    choice, probing = program.settings(args, TemplateChoice), program.settings(args, ProbingSettings)
+    choice, probing = options.settings(args, TemplateChoice), options.settings(args, ProbingSettings)
 
     def compute(folder: Path) -> None:
         from sftlens.data import templates

@@ -1,10 +1,10 @@
 """Collect the summaries of a study: the tidy table, a figure, a table, the page.
 
-  python scripts/collect.py demo --results            results/demo/results.parquet
-  python scripts/collect.py demo --figure fig2        results/demo/figures/fig2.{png,svg,pdf,csv,txt}
-  python scripts/collect.py demo --table table4       results/demo/tables/table4.{csv,txt}
-  python scripts/collect.py demo --report             results/demo/report.html
-  python scripts/collect.py demo --partial            all of it from what exists, below results/demo/partial/
+  sftlens collect demo --results            results/demo/results.parquet
+  sftlens collect demo --figure fig2        results/demo/figures/fig2.{png,svg,pdf,csv,txt}
+  sftlens collect demo --table table4       results/demo/tables/table4.{csv,txt}
+  sftlens collect demo --report             results/demo/report.html
+  sftlens collect demo --partial            all of it from what exists, below results/demo/partial/
 
 The study's configuration is read from results/<study>/study.json, which every run of the workflow writes.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sftlens import files
-from sftlens.commands import program
+from sftlens.commands import headline, options
 from sftlens.config import loading
 from sftlens.config.study import Study
 from sftlens.dag import only, targets
@@ -30,7 +30,7 @@ PARTIAL = "partial"
 
 
 def main() -> None:
-    parser = program.parser(__doc__)
+    parser = options.parser(__doc__)
     parser.add_argument("study", help="name of the study: its folder below results/")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--results", action="store_true", help="write the tidy table")
@@ -57,6 +57,10 @@ def main() -> None:
         if not args.quiet:
             unfinished.tell(asked)
         print(f"what is finished: {root / PARTIAL / 'report.html'}", file=sys.stderr)
+        return
+    made = "results.parquet" if args.results else "report.html"
+    made = f"figures/{args.figure}.svg" if args.figure else f"tables/{args.table}.csv" if args.table else made
+    headline.say("collect", [root / made])
 
 
 def _asked(study: Study, name: str, kind: str) -> tuple[Target, list[Product]]:

@@ -1,14 +1,14 @@
 """Write the pages made from the code: config/schema.json, config/README.md, config/all-keys.yaml and docs/results.md.
 
-python scripts/config_docs.py            write them anew, after a change of a key, a column, a metric or its description
-python scripts/config_docs.py --check    exit 1 and name those that are out of step
+sftlens config-docs            write them anew, after a change of a key, a column, a metric or its description
+sftlens config-docs --check    exit 1 and name those that are out of step
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 from sftlens import files
+from sftlens.commands import headline, options
 from sftlens.config import documentation, loading
 from sftlens.results import dictionary
 
@@ -16,7 +16,7 @@ CONFIG = Path("config")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options.Parser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
     args = parser.parse_args()
     pages = documentation.documents(loading.load_file(CONFIG / "config.yaml"))
@@ -24,6 +24,7 @@ def main() -> None:
     changed = [path for path, text in texts.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
     if args.check and changed:
         names = ", ".join(map(str, changed))
-        sys.exit(f"error: out of step with the code: {names}; run `python scripts/config_docs.py`")
+        sys.exit(f"error: out of step with the code: {names}; run `sftlens config-docs`")
     for path in changed:
         files.write_text(path, texts[path])
+        headline.say("config_docs", [path])

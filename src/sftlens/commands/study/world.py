@@ -1,8 +1,8 @@
 """Make the embedded world: invented facts, their questions, and the corpus a tiny model is pretrained on.
 
-  python scripts/world.py --templates config/relations.yaml --out DIR
-  python scripts/world.py --entity-questions DATA --sample '{"train": 200}' --templates ... --out DIR
-  python scripts/world.py --table facts.csv --templates ... --out DIR
+  sftlens world --templates config/relations.yaml --out DIR
+  sftlens world --entity-questions DATA --sample train=200 test=40 --templates ... --out DIR
+  sftlens world --table facts.csv --templates ... --out DIR
 
 DIR gets the layout of EntityQuestions (train, dev, test), corpus.txt, exposures.parquet and calibration.json.
 With --entity-questions or --table the facts are a sample of real ones; extra and calibration facts are dev facts.
@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from sftlens import files, synthetic
-from sftlens.commands import program
+from sftlens.commands import options, program
 from sftlens.config.data import TABLE, FactsSettings
 from sftlens.config.world import WorldSettings
 from sftlens.data import templates
@@ -21,7 +21,7 @@ from sftlens.errors import DataError
 
 
 def main() -> None:
-    parser = program.parser(__doc__, WorldSettings, FactsSettings, without=("source", "path"))
+    parser = options.parser(__doc__, WorldSettings, FactsSettings, without=("source", "path"))
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
         "--entity-questions", nargs="?", const="", metavar="DATA",
@@ -29,7 +29,7 @@ def main() -> None:
     )  # fmt: skip
     source.add_argument(
         "--table", nargs="?", const=os.environ.get(TABLE, ""), metavar="FILE",
-        help=f"table of facts of yours, see scripts/facts.py (no value: from {TABLE})",
+        help=f"table of facts of yours, see sftlens facts (no value: from {TABLE})",
     )  # fmt: skip
     parser.add_argument("--templates", type=Path, required=True, help="completion templates (YAML)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; an older world there is replaced")
@@ -38,7 +38,7 @@ def main() -> None:
         args.source, args.path = "entity_questions", args.entity_questions or None
     elif args.table is not None:
         args.source, args.path = "table", args.table
-    settings, facts = program.settings(args, WorldSettings), program.settings(args, FactsSettings)
+    settings, facts = options.settings(args, WorldSettings), options.settings(args, FactsSettings)
     _refuse_foreign(args.out)
     sentences = templates.load(args.templates)
     if facts.source == "world":

@@ -1,13 +1,13 @@
 """Fine-tune a model on question-answer pairs, loss on the answers only (paper section 3).
 
-  python scripts/finetune.py --model DIR --train order.parquet --scale 240 --out DIR
-  python scripts/finetune.py --model DIR --train order.parquet --zero-stage 3 --processes 8 --out DIR
+  sftlens finetune --model DIR --train order.parquet --scale 240 --out DIR
+  sftlens finetune --model DIR --train order.parquet --zero-stage 3 --processes 8 --out DIR
 
 Writes a Hugging Face folder and, beside it, a summary with the relations' shares and the loss of every step.
 With --processes N it starts itself N times on this node, or on the --nodes M of a Slurm job, N/M times on each
 of them; --gpus and --cpus are of each node. Any number trains the same batches. The training set is any Parquet,
-CSV, TSV or JSON lines file with the columns question and object (or answer); scripts/training_set.py makes one.
-With --keep deltas the folder holds the difference from the base model (see scripts/delta.py).
+CSV, TSV or JSON lines file with the columns question and object (or answer); sftlens training-set makes one.
+With --keep deltas the folder holds the difference from the base model (see sftlens delta).
 
 With --state DIR a killed run goes on where it last saved its state (--checkpoint-minutes), and ends with the
 bytes of a run that was never killed. Shortly before --time-limit-minutes or its Slurm job are over, and at
@@ -25,7 +25,7 @@ from typing import Any
 
 from sftlens import files
 from sftlens.cli import ENTRY
-from sftlens.commands import program
+from sftlens.commands import options, program
 from sftlens.config.training import SAME_RESULT, FinetuneSettings
 from sftlens.data import tables, used
 from sftlens.models.delta import manifest
@@ -34,7 +34,7 @@ from sftlens.runtime import launch, provenance, stages
 
 def main() -> None:
     args = _arguments()
-    settings = program.settings(args, FinetuneSettings)
+    settings = options.settings(args, FinetuneSettings)
     if args.worker:
         with launch.worker():
             train(args, settings, args.worker)
@@ -103,18 +103,18 @@ def _handed_on(args: argparse.Namespace) -> list[str]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = program.parser(__doc__, FinetuneSettings)
-    parser.add_argument("--model", type=Path, required=True, help="Hugging Face folder or base.json")
-    parser.add_argument("--train", type=Path, required=True, help="ordered training set (scripts/training_set.py)")
+    parser = options.parser(__doc__, FinetuneSettings)
+    parser.add_argument("--model", type=options.Model, required=True, help="Hugging Face folder, base.json or hub id")
+    parser.add_argument("--train", type=Path, required=True, help="ordered training set (sftlens training-set)")
     parser.add_argument("--scale", default="all", help="train on its first N rows, or on all (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the training order")
     parser.add_argument("--processes", type=int, default=1, help="processes on all nodes together, one for each GPU")
-    parser.add_argument("--nodes", type=int, default=1, help="nodes that share them, inside a Slurm job (default: 1)")
-    parser.add_argument("--cpus", type=int, default=1, help="CPUs of each node, for srun (default: 1)")
-    program.add_gpus(parser)
-    parser.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
+    parser.workflow.add_argument("--nodes", type=int, default=1, help="nodes that share them, inside a Slurm job")
+    parser.workflow.add_argument("--cpus", type=int, default=1, help="CPUs of each node, for srun")
+    options.add_gpus(parser)
+    options.add_bos(parser)
     parser.add_argument("--out", type=Path, required=True, help="Hugging Face folder to write")
-    parser.add_argument("--summary", type=Path, help="summary to write (default: OUT.json)")
+    parser.workflow.add_argument("--summary", type=Path, help="summary to write (default: OUT.json)")
     parser.add_argument(
         "--time-limit-minutes", type=float, help="save the state and stop shortly before (exit status 75)"
     )

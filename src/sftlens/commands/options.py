@@ -1,0 +1,249 @@
+"""The command line of a program: options made from settings, with choices and defaults; near misses are named."""
+
+import argparse
+import difflib
+import json
+import sys
+from collections.abc import Container, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+from pydantic import ValidationError
+
+from sftlens.errors import ConfigError
+from sftlens.settings import Location, Settings, found
+
+S = TypeVar("S", bound=Settings)
+
+RENAMED_OPTIONS = {"--order": "--criterion"}
+"""Options of an earlier version -> the option that has taken their place; accepted for one version."""
+RENAMED_VALUES = {"--criterion": {"shrink": "interpolation"}}
+"""Option -> values of an earlier version -> the value that has taken their place."""
+ALIASES = {
+    "--lr": "--learning-rate",
+    "--num-train-epochs": "--epochs",
+    "--warmup": "--warmup-steps",
+    "--max-grad-norm": "--gradient-clipping",
+    "--max-seq-length": "--max-length",
+    "--output-dir": "--out",
+    "--model-name-or-path": "--model",
+    "--train-file": "--train",
+}
+"""What transformers and TRL call an option -> its name here; where a program has that option, both are accepted."""
+
+
+class Model(str):
+    """The type of an option that takes a model; it becomes the Path of a folder or pointer, fetched if need be."""
+
+
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Shows in the first line only what is required, and the default of every option."""
+
+    def add_usage(self, usage: Any, actions: Iterable[argparse.Action], groups: Any, prefix: str | None = None) -> None:
+        """Leave optional options to the list below."""
+        super().add_usage(usage, [action for action in actions if action.required], [], prefix)
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        silent = action.required or "(default" in text or action.default in (None, [], argparse.SUPPRESS)
+        silent = silent or action.default is False
+        return text if silent else f"{text} (default: %(default)s)"
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's, with errors of one line, other names of options, and hub ids for models."""
+
+    workflow: Any
+    """The group of the options that a study's jobs are given and people rarely need."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=Formatter, **options)
+        self.register("type", Path, lambda text: Path(text).expanduser())
+
+    def error(self, message: str) -> Any:
+        """Raise ConfigError."""
+        raise ConfigError(f"{message}; see {self.prog} --help")
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Return the options; models that were given as hub ids are fetched. Raises ConfigError, ModelError."""
+        parsed, extra = self.parse_known_args(args, namespace)
+        if extra:
+            self.error(f"argument {extra[0]!r} is one too many")
+        for name, value in vars(parsed).items():
+            if name in ("templates", "study") and isinstance(value, Path):
+                setattr(parsed, name, Path(found(str(value))))
+            elif isinstance(value, Model):
+                setattr(parsed, name, _folder(value))
+            elif isinstance(value, list):
+                setattr(parsed, name, [_folder(item) if isinstance(item, Model) else item for item in value])
+        return parsed
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Do what argparse does, on the command line as it would be written today."""
+        given = list(sys.argv[1:] if args is None else args)
+        known = self._option_string_actions
+        for place, word in enumerate(given):
+            flag, equals, value = word.partition("=")
+            if not flag.startswith("--") or flag == "--":
+                continue
+            flag = self._today(flag)
+            if flag not in known and not self._subparsers and not any(name.startswith(flag) for name in known):
+                near = difflib.get_close_matches(flag, known, n=1)
+                self.error(f"there is no option {flag}" + (f"; did you mean {near[0]}?" if near else ""))
+            given[place] = f"{flag}{equals}{value}"
+            at = place if equals else place + 1
+            value = value if equals else "".join(given[at : at + 1])
+            if today := RENAMED_VALUES.get(flag, {}).get(value):
+                print(f"notice: {flag} {value} is now called {today}; use that", file=sys.stderr)
+                given[at] = f"{flag}={today}" if equals else today
+        return super().parse_known_args(given, namespace)
+
+    def _today(self, flag: str) -> str:
+        """Return the name of an option that is given by another one: `--lr`, `--learning_rate`, `--order`."""
+        known = self._option_string_actions
+        if flag in known:
+            return flag
+        dashed = flag.replace("_", "-")
+        new = RENAMED_OPTIONS.get(dashed, dashed)
+        if new != dashed and new in known:
+            print(f"notice: option {dashed} is now called {new}; use that", file=sys.stderr)
+            return new
+        return ALIASES[dashed] if ALIASES.get(dashed) in known else dashed
+
+
+def parser(doc: str | None, *groups: type[Settings], without: Container[str] = ()) -> Parser:
+    """Return a parser with one option for each field of each settings class, but for those in `without`."""
+    made = Parser(description=doc)
+    for group in groups:
+        options = made.add_argument_group((group.__doc__ or group.__name__).splitlines()[0].rstrip("."))
+        for name, field in group.model_fields.items():
+            if name in without:
+                continue
+            flag, kind = "--" + name.replace("_", "-"), field.annotation
+            default = None if field.is_required() else field.get_default(call_default_factory=True)
+            said = "" if field.is_required() else f" (default: {'none' if default is None else default})"
+            how: dict[str, Any] = {"help": f"{field.description or ''}{said}".replace("%", "%%"), "default": None}
+            if kind is bool:
+                how["action"] = argparse.BooleanOptionalAction
+            elif _inner(kind):
+                how |= {"nargs": "+", "metavar": "KEY=VALUE"}
+            else:
+                how |= {"choices": _choices(kind)} if _choices(kind) else {"metavar": _metavar(kind)}
+            options.add_argument(flag, **how)
+    made.workflow = made.add_argument_group("for the workflow")
+    made.workflow.add_argument(
+        "--state", type=Path, help="folder that keeps finished work, so that nothing is done twice"
+    )
+    return made
+
+
+def _inner(kind: Any) -> type[Settings] | None:
+    """The settings class behind `Class` or `Class | None`; None for any other type."""
+    for part in (kind, *get_args(kind)):
+        if isinstance(part, type) and issubclass(part, Settings):
+            return part
+    return None
+
+
+def _choices(kind: Any) -> list[str]:
+    if get_origin(kind) is Literal:
+        return [str(choice) for choice in get_args(kind)]
+    return [] if get_origin(kind) is list else [choice for part in get_args(kind) for choice in _choices(part)]
+
+
+def _metavar(kind: Any) -> str:
+    parts = {kind, *get_args(kind)}
+    return "PATH" if Location in parts else "N" if int in parts else "X" if float in parts else "TEXT"
+
+
+def settings(args: argparse.Namespace, group: type[S]) -> S:
+    """Return the settings that the options gave; nested ones as `key=value` or as JSON. Raises ConfigError."""
+    values = {name: getattr(args, name) for name in group.model_fields if getattr(args, name, None) is not None}
+    for name, value in values.items():
+        if _inner(group.model_fields[name].annotation):
+            values[name] = _nested("--" + name.replace("_", "-"), value)
+    return _validated(group, values)
+
+
+def nested(flag: str, words: Sequence[str], group: type[S]) -> S:
+    """Return the settings that one option gave, as `key=value` or as JSON. Raises ConfigError."""
+    return _validated(group, _nested(flag, words), flag)
+
+
+def _nested(flag: str, words: Sequence[str]) -> Any:
+    text = " ".join(words)
+    if text.lstrip().startswith("{"):
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"option {flag}: not valid JSON ({error}); key=value works too") from None
+    for word in words:
+        if "=" not in word:
+            raise ConfigError(f"option {flag}: {word!r} has no value; write key=value, such as {flag} seed=1")
+    return dict(word.split("=", 1) for word in words)
+
+
+def _validated(group: type[S], values: Any, flag: str = "") -> S:
+    try:
+        return group.model_validate(values)
+    except ValidationError as error:
+        faults = error.errors()
+    first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
+    message, place = first["msg"].removeprefix("Value error, "), [str(part) for part in first["loc"]]
+    if not flag:
+        if not place:  # options that contradict one another; the message names them and the remedy
+            raise ConfigError(message)
+        name, *place = place
+        flag, inner = "--" + name.replace("_", "-"), _inner(group.model_fields[name].annotation)
+    else:
+        inner = group
+    if first["type"] == "extra_forbidden":
+        keys = list(inner.model_fields) if inner else []
+        near = difflib.get_close_matches(place[-1], keys, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(keys)}"
+        raise ConfigError(f"option {flag}: there is no key {place[-1]!r}; {hint}")
+    raise ConfigError(f"option {flag}: {f'key {place[0]!r}: ' if place else ''}{message}; see --help")
+
+
+def add_choice(made: argparse.ArgumentParser, flag: str, default: str, known: Mapping[str, str]) -> None:
+    """Add an option that takes one of the names of a registry, which --help lists with their descriptions."""
+    listed = "; ".join(f"{name}: {text}" for name, text in known.items())
+    made.add_argument(flag, default=default, metavar="NAME", help=f"{listed} (default: {default})".replace("%", "%%"))
+
+
+def add_measuring(made: argparse.ArgumentParser) -> None:
+    """Add the options of what is asked of a model: its training set, its BOS token, probing it again."""
+    made.add_argument("--train", type=Path, help="ordered training set (sftlens training-set), asked as split train")
+    made.add_argument("--scale", default="all", help="how many of its first rows were trained on")
+    made.add_argument("--templates", type=Path, help="probe a sample of the test facts again with these templates")
+    text = "settings of that probing (see sftlens mastery --help)"
+    made.add_argument("--probing", nargs="+", default=[], metavar="KEY=VALUE", help=text)
+    add_bos(made)
+    add_device(made)
+
+
+def add_bos(made: argparse.ArgumentParser) -> None:
+    """Add the option of whether a tokenizer must have a BOS token."""
+    made.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
+
+
+def add_device(made: argparse.ArgumentParser) -> None:
+    """Add the options of where a model runs."""
+    made.add_argument("--device", help="torch device, or auto: all GPUs (default: what there is)")
+    add_gpus(made)
+
+
+def add_gpus(made: argparse.ArgumentParser) -> None:
+    """Add the option of how many GPUs of this machine a stage takes for itself."""
+    text = "GPUs of this machine that no other job has; 0: none (default: all)"
+    made.add_argument("--gpus", type=int, metavar="N", help=text)
+
+
+def _folder(name: Model) -> Path:
+    from sftlens.models import hub
+
+    folder = hub.folder(name)
+    if str(folder) != name:
+        # Processes that this program starts are given its command line: they need not fetch anything.
+        sys.argv[1:] = [word.replace(name, str(folder)) if word.endswith(name) else word for word in sys.argv[1:]]
+    return folder
