@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,11 +15,13 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from probe_tables import SENTENCES, facts_table
+from repository import ROOT
 from script_calls import ok, process, refused
 from sftlens.data.buckets import BUCKETS, bucket
 from sftlens.files import read_json, sha256, write_parquet
 from tiny import tiny_model, tiny_tokenizer
 
+SOURCE = str(ROOT / "src")
 PROBING = ["--samples", "4", "--max-new-tokens", "6"]
 GEOMETRY = {"layers": 2, "hidden_size": 32, "intermediate_size": 48, "heads": 4, "kv_heads": 2, "vocab_size": 400}
 
@@ -157,6 +161,16 @@ def test_divergence_writes_kl_and_summary(inputs: Path, tmp_path: Path) -> None:
     ok("divergence.py", *divergence_options(inputs, "base"), "--out", tmp_path / "n0")
     metrics = {row["metric"]: row for row in read_json(tmp_path / "n0" / "summary.json")["metrics"]}
     assert metrics["kl_same_prompt"]["value"] == 0.0 and metrics["kl"]["value"] > 0
+
+
+@pytest.mark.parametrize("program", [["changes"], ["restore", "--ratio", "20"]])
+def test_what_asks_no_model_imports_no_transformers(inputs: Path, tmp_path: Path, program: list[str]) -> None:
+    """Its import takes longer than comparing two small models."""
+    command = [sys.executable, "-X", "importtime", "-m", "sftlens", *program]
+    command += [str(inputs / "base"), str(inputs / "ft"), "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": SOURCE})
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "sftlens.restoration.topk" in imported and "transformers" not in imported
 
 
 def test_damaged_weights_end_in_one_line(inputs: Path, tmp_path: Path) -> None:

@@ -87,25 +87,25 @@ def _stamp(settings: BaseSettings) -> str:
 
 
 def _compute(folder: Path, args: Any, settings: BaseSettings) -> None:
-    from sftlens.models import checkpoints, weight_shapes
-
     report: dict[str, Any] = {}
     if settings.source == "pretrain":
         target, shown = folder / "checkpoint", "checkpoint"
         report = _pretrain(target, args, settings)
     else:
+        from sftlens.models import checkpoints, weight_shapes
+
         target = _fetch(settings, args.name)
         shown = os.path.abspath(target)
-    declared = settings.geometry.model_dump() if settings.geometry else {}
-    checkpoints.check_geometry(target, declared, args.name)
-    weight_shapes.check(target)
+        declared = settings.geometry.model_dump() if settings.geometry else {}
+        checkpoints.check_geometry(target, declared, args.name)
+        weight_shapes.check(target)
     pointer = {
         "schema": provenance.SCHEMA_VERSION,
         "source": settings.source,
         "id": settings.path,
         "revision": settings.revision,
         "path": shown,
-        "files": checkpoints.describe(target),
+        "files": identity.describe(target),
         "report": report,
         "run": provenance.circumstances(),
     }
