@@ -13,7 +13,7 @@ from sftlens.config import documentation, loading
 from sftlens.config.study import SAMPLED, SYNTHETIC
 
 CONFIG = ROOT / "config"
-STUDIES = ("config", "all-keys", "own-model", "entityquestions-tiny", "paper")
+STUDIES = ("config", "all-keys", "own-model", "own-facts", "entityquestions-tiny", "paper")
 DEMO = loading.load_file(CONFIG / "config.yaml")
 
 
@@ -44,7 +44,7 @@ def test_shipped_study_loads_and_satisfies_the_schema(name, monkeypatch):
 
 
 def test_every_study_of_the_folder_is_known_here():
-    tables = {"relations", "aliases"}
+    tables = {"relations", "aliases", "own-facts-templates"}
     assert {path.stem for path in CONFIG.glob("*.yaml")} == {*STUDIES, *tables}
 
 

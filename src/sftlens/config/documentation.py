@@ -30,6 +30,7 @@ has the default given here. An unknown key is an error that names the nearest kn
 | `config.yaml`               | the demo: the embedded world on a laptop; used without any `--configfile`  |
 | `all-keys.yaml`             | the same study with every key written out and described                    |
 | `own-model.yaml`            | repairing a model of yours that was fine-tuned elsewhere (docs/repair.md)  |
+| `own-facts.yaml`            | facts of yours from a table (own-facts.csv), with templates of yours       |
 | `entityquestions-tiny.yaml` | a sample of EntityQuestions and a tiny model that is pretrained on it here |
 | `paper.yaml`                | the complete grid of the paper, for a cluster                              |
 
@@ -52,9 +53,10 @@ snakemake --cores all --configfile my-study.yaml
 - `--config only=scaling,restoration` (any target; not in the file) runs the cells of these experiments and draws
   what can be drawn from them alone; table and page of the whole study wait for a run without it. Choosing
   otherwise reruns nothing.
-- `relations.yaml` holds the completion templates of every relation (`templates` names another file of that
-  form), `aliases.yaml` other accepted names of objects (`facts.aliases`). Paths are relative to the folder
-  that Snakemake runs in.
+- `relations.yaml` holds the relations of EntityQuestions: question, domain and completion templates (`templates`
+  names another file of that form), `aliases.yaml` other accepted names of objects (`facts.aliases`). A relation is
+  added there, or by `facts.relations` of a study; a table of facts has whatever relations stand in it. Paths are
+  relative to the folder that Snakemake runs in.
 - `schema.json` lets an editor check and complete a configuration: write
   `# yaml-language-server: $schema=schema.json` (the path of that file) into its first line.
 
