@@ -30,7 +30,8 @@ class Paths:
         if study.facts.source == "world":
             facts["world"] = study.world.model_dump()
         self.facts_key = short_hash(facts)
-        corpus = {"facts": facts, "world": study.world.model_dump(), "templates": content(study.templates)}
+        templates = content(study.templates) or study.templates
+        corpus = {"facts": facts, "world": study.world.model_dump(), "templates": templates}
         self.corpus_key = short_hash(corpus)
 
     @property
@@ -84,7 +85,8 @@ class Paths:
         key = {
             "base": self._base_key(model), "facts": self.facts_key,
             "templates": templates if made else content(templates) or templates,
-            "probing": probing.model_dump(exclude=HOW), "bos": entry.bos, "import": content(entry.mastery),
+            "probing": probing.model_dump(exclude=HOW), "bos": entry.bos,
+            "import": content(entry.mastery) or entry.mastery,
             "needs": quota_needs(self._study, model),
         }  # fmt: skip
         return f"{RESULTS}/models/{model}/mastery-{short_hash(key)}"
