@@ -1,5 +1,4 @@
-# Two commands: `make demo` runs the whole study on the embedded world, `make test` runs all tests.
-# Both set up .venv once. TORCH_INDEX=URL takes PyTorch from that package index (its CPU wheels, for instance).
+# `make` says what there is. TORCH_INDEX=URL takes PyTorch from that package index (its CPU wheels, for instance).
 
 PYTHON ?= python3
 CORES ?= all
@@ -10,11 +9,18 @@ TORCH_INDEX ?=
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test setup lint
+.PHONY: help demo test setup lint
+
+help:
+	@echo "make demo    the whole study on a small invented world: results/demo/report.html (CORES=$(CORES))"
+	@echo "make test    the linters and all tests (PYTEST_ARGS=...)"
+	@echo "make lint    the linters alone"
+	@echo "make setup   install sftlens and what it needs into $(VENV); the others do so by themselves"
+	@echo "The command itself: source $(BIN)/activate; sftlens --help"
 
 demo: $(READY)
 	@snakemake --cores $(CORES) --scheduler greedy --quiet rules reason host
-	@echo "The report is at $(CURDIR)/results/demo/report.html"
+	@echo "The report: file://$(CURDIR)/results/demo/report.html"
 
 test: $(READY) lint
 	@pytest -n 2 --no-loadscope-reorder $(PYTEST_ARGS)

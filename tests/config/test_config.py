@@ -97,7 +97,7 @@ def test_generator_checks_and_writes(tmp_path):
     (tmp_path / "config" / "config.yaml").write_bytes((CONFIG / "config.yaml").read_bytes())
     checked = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, cwd=tmp_path)
     assert checked.returncode == 1
-    assert "config/README.md" in checked.stderr and "config_docs.py" in checked.stderr
+    assert "config/README.md" in checked.stderr and "sftlens config-docs" in checked.stderr
     assert not (tmp_path / "config" / "README.md").exists()
     subprocess.run([sys.executable, script], check=True, cwd=tmp_path)
     assert subprocess.run([sys.executable, script, "--check"], capture_output=True, cwd=tmp_path).returncode == 0

@@ -1,6 +1,7 @@
 """The pins of the environments agree, and the repository says what it is and how to run it."""
 
 import re
+import subprocess
 import tomllib
 
 import pytest
@@ -98,9 +99,48 @@ def test_the_slurm_profile_leaves_the_rest_to_the_user():
     assert set(profile) - set(default) == own, "account, partition and default resources are the user's"
 
 
-def test_make_has_its_two_commands():
-    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    assert {"demo", "test"} <= set(targets)
+def test_make_alone_says_what_there_is_and_the_demo_ends_with_a_link():
+    said = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    targets = set(re.findall(r"^make (\w+)", said, re.MULTILINE))
+    assert targets == {"demo", "test", "lint", "setup"}
+    steps = subprocess.run(["make", "-n", "demo"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert steps.splitlines()[-1] == f'echo "The report: file://{ROOT}/results/demo/report.html"'
+
+
+def test_commits_and_pushes_are_checked_as_make_does():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
+    steps = subprocess.run(["make", "-n", "lint"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    lint = [line for line in steps.splitlines() if re.match(r"(ruff|snakefmt|mypy|snakemake) ?", line)]
+    # Those that take files are given them by pre-commit.
+    files = re.compile(r" (\.|Snakefile workflow)$")
+    assert sorted(hook["entry"] for hook in hooks) == sorted(files.sub("", line) for line in lint)
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))["jobs"]
+    assert any(step.get("run", "").endswith(".ci/run") for step in jobs["test"]["steps"])
+    assert (ROOT / ".ci/run").stat().st_mode & 0o100
+
+
+def test_the_container_has_the_files_that_the_package_is_built_from():
+    lines = (ROOT / "Containerfile").read_text(encoding="utf-8").splitlines()
+    copied = {name for line in lines if line.startswith("COPY") for name in line.split()[1:-1]}
+    assert all((ROOT / name).exists() for name in copied)
+    linked = {path.name for path in (ROOT / "src/sftlens/shipped").iterdir()}
+    assert linked | {"pyproject.toml", "constraints.txt", "README.md", "LICENSE", "src"} == copied
+    assert PROJECT["scripts"] == {"sftlens": "sftlens.cli:main"} and 'ENTRYPOINT ["sftlens"]' in lines
+
+
+def test_an_editor_finds_the_schema_of_every_configuration():
+    """Templates, aliases and facts have no schema."""
+    for path in (ROOT / "config").glob("*.yaml"):
+        text = path.read_text(encoding="utf-8")
+        if "study" in yaml.safe_load(text):
+            named = re.search(r"^# yaml-language-server: \$schema=(\S+)$", text, re.MULTILINE)
+            assert named and (path.parent / named[1]).is_file(), path
+
+
+def test_the_catalog_finds_the_workflow():
+    catalog = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text(encoding="utf-8"))
+    assert {"mandatory-flags", "software-stack-deployment", "report"} == set(catalog["usage"])
+    assert (ROOT / "workflow/Snakefile").is_file() and (ROOT / "README.md").is_file()
 
 
 def test_python_version_is_said_alike():

@@ -63,8 +63,9 @@ def _accuracy(outputs: Mapping[str, Path]) -> str:
 
 def _restore(outputs: Mapping[str, Path]) -> str:
     summary = outputs["summary.json"] if "summary.json" in outputs else outputs["model"] / "summary.json"
-    cut = files.read_json(summary).get("cut")
-    done = f"{cut['restored']:,} of {cut['elements']:,} parameters restored" if cut else "all parameters interpolated"
+    done = "all parameters interpolated towards the base"
+    if "restored" in (method := files.read_json(summary)["method"]):
+        done = f"{method['restored']:,} of {method['elements']:,} parameters restored"
     found = _values(summary)
     return f"{done}, {_share_right(found)}" if any(place[0] == "contains" for place in found) else done
 
