@@ -222,6 +222,8 @@ def _tensor(tensor: torch.Tensor) -> Any:
 
 def _values(values: list[Any]) -> Any:
     """Floats as they are, or as moments; everything else as a hash."""
+    if values and all(isinstance(value, bytes) for value in values):  # the base model's logits
+        values = [np.frombuffer(value, "<f4").tolist() for value in values]
     if values and all(isinstance(value, np.ndarray | list) for value in values):
         inner = [cell for value in values for cell in value]
         if any(isinstance(cell, float) for cell in inner):
