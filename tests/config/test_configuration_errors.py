@@ -186,3 +186,22 @@ def test_a_geometry_that_config_json_contradicts_is_refused(tmp_path):
 
 def test_a_model_made_here_needs_its_geometry():
     assert "needs its `geometry`" in refusal(models={"tiny": {"source": "pretrain"}})
+
+
+def test_scales_and_seeds_can_stand_once_for_all_experiments():
+    given = {
+        "scaling": {},
+        "restoration": {"scales": [480], "ratios": [5]},
+        "mastery": {},
+        "divergence": {"seeds": [7]},
+    }
+    study = loading.load({**DEMO, "scales": [60, "all"], "seeds": [0, 3], "experiments": given}, "my.yaml")
+    scaling, restoration, divergence = (
+        getattr(study.experiments, name) for name in ("scaling", "restoration", "divergence")
+    )
+    assert (scaling.scales, scaling.seeds) == ([60, "all"], [0, 3])
+    assert (restoration.scales, restoration.seeds) == ([480], [0, 3])
+    assert (divergence.scales, divergence.seeds) == ([60, "all"], [7])
+    assert loading.load(study.model_dump(mode="json")) == study  # as collect reads it back
+    assert "key 'seeds': 3 stands there twice" in refusal(seeds=[3, 3], experiments={"scaling": {}})
+    assert "did you mean 'scales'?" in refusal(scale=[3])

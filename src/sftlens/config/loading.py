@@ -10,9 +10,11 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from sftlens.config.study import Study
+from sftlens.config.study import Experiments, Study
 from sftlens.errors import ConfigError
 
+SHARED = ("scales", "seeds")
+"""Keys that can stand once, for every experiment that lists none of its own."""
 RENAMED_KEYS = {
     "experiments.restoration.orders": "criteria",
     "experiments.concentration.orders": "criteria",
@@ -85,6 +87,14 @@ def _expanded(values: dict[str, Any]) -> dict[str, Any]:
         folder = os.environ.get("ENTITY_QUESTIONS_DIR")
         if folder:
             values["facts"] = {**facts, "path": os.path.abspath(folder)}
+    experiments = values.get("experiments")
+    for name, axes in experiments.items() if isinstance(experiments, dict) else ():
+        known = isinstance(axes, dict) and name in Experiments.model_fields
+        shared = {
+            key: values[key] for key in SHARED if key in values and known and key in _fields_at(("experiments", name))
+        }
+        if shared:
+            experiments[name] = shared | axes
     return values
 
 

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from sftlens.config.choices import Ranking, Reverting
 from sftlens.config.data import FactsSettings
@@ -73,32 +73,39 @@ def _layers(region: str) -> range:
     return range(int(first), int(last) + 1) if last else range(0)
 
 
+def _distinct(values: list[Any]) -> list[Any]:
+    twice = [v for i, v in enumerate(values) if v in values[:i]]
+    if twice:
+        raise ValueError(f"{twice[0]!r} stands there twice; list every value once")
+    return values
+
+
+def _positive(values: list[Scale]) -> list[Scale]:
+    if any(v != "all" and int(v) < 1 for v in values):
+        raise ValueError("a scale is a positive number of examples or `all` (n = 0 is the key `base`)")
+    return values
+
+
+Scales = Annotated[list[Scale], AfterValidator(_distinct), AfterValidator(_positive)]
+Seeds = Annotated[list[Seed], AfterValidator(_distinct)]
+
+
 class _Axes(Settings):
     models: list[str] = []
     """Names of models; empty: all models of the study."""
     train_sets: list[TrainSet] = ["D0", "D1", "D2", "D3", "D4"]
     """Mastery buckets to train on, or `mixed`."""
-    scales: list[Scale] = []
-    """Numbers of training examples, or `all`."""
-    seeds: list[Seed] = [0]
-    """Training sets (and runs) of each numbered scale."""
-    all_seeds: list[Seed] = [0]
+    scales: Scales = []
+    """Numbers of training examples, or `all`; left out: those of the study."""
+    seeds: Seeds = [0]
+    """Training sets (and runs) of each numbered scale; left out: those of the study."""
+    all_seeds: Seeds = [0]
     """Training sets of the scale `all` (the paper has one)."""
 
-    @field_validator("models", "train_sets", "scales", "seeds", "all_seeds", "ratios", check_fields=False)
+    @field_validator("models", "train_sets", "ratios", check_fields=False)
     @classmethod
-    def _distinct(cls, values: list[Any]) -> list[Any]:
-        twice = [v for i, v in enumerate(values) if v in values[:i]]
-        if twice:
-            raise ValueError(f"{twice[0]!r} stands there twice; list every value once")
-        return values
-
-    @field_validator("scales")
-    @classmethod
-    def _positive(cls, values: list[Scale]) -> list[Scale]:
-        if any(v != "all" and int(v) < 1 for v in values):
-            raise ValueError("a scale is a positive number of examples or `all` (n = 0 is the key `base`)")
-        return values
+    def _listed_once(cls, values: list[Any]) -> list[Any]:
+        return _distinct(values)
 
 
 class Scaling(_Axes):
@@ -218,6 +225,10 @@ class Study(Settings):
     """Rates that `snakemake plan` reckons with; they change no job."""
     repair: RepairStudy | None = None
     """Repairing a model that was fine-tuned elsewhere (docs/repair.md)."""
+    scales: Scales = []
+    """Numbers of training examples, or `all`, of every experiment that lists none itself."""
+    seeds: Seeds = [0]
+    """Training sets (and runs) of each numbered scale, in every experiment that lists none itself."""
     experiments: Experiments = Experiments()
     """What is run."""
 
