@@ -87,10 +87,6 @@ def test_wrong_type_names_the_key_and_the_value(changes, words):
         ({"models__tiny__path": "models/mine"}, ["models.tiny", "takes no `path`"]),
         ({"models__tiny__source": "path"}, ["models.tiny", "needs `path`"]),
         ({"models__tiny__source": "hub", "models__tiny__path": "a/b"}, ["models.tiny", "needs `revision`"]),
-        (
-            {"models__tiny__source": "hub", "models__tiny__path": "a/b", "models__tiny__revision": "main"},
-            ["`revision`", "40 hexadecimal digits"],
-        ),
         ({"models": {}}, ["at least one model"]),
         ({"models__a b": DEMO["models"]["tiny"]}, ["'a b'", "letters, digits"]),
         ({"models__figures": DEMO["models"]["tiny"]}, ["'figures'", "taken"]),
@@ -173,6 +169,10 @@ def test_geometry_of_a_fetched_model_is_read_in_the_hubs_cache(tmp_path, monkeyp
     described(tmp_path / "models--org--name" / "snapshots" / commit)
     entry = {"source": "hub", "path": "org/name", "revision": commit}
     assert loading.load(changed(DEMO, models={"mine": entry})).models["mine"].shape.layers == 3
+    (tmp_path / "models--org--name/refs").mkdir()
+    (tmp_path / "models--org--name/refs/main").write_text(commit)
+    branch = entry | {"revision": "main"}
+    assert loading.load(changed(DEMO, models={"mine": branch})).models["mine"].shape.layers == 3
     assert "models.mine'" in (said := refusal(models={"mine": entry | {"revision": "1" * 40}}))
     assert "key 'geometry' is needed" in said and "config.json is not there" in said
 

@@ -12,10 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from huggingface_hub.utils import filter_repo_objects
 
 from repository import ROOT
 from script_calls import process
-from sftlens.files import sha256
+from sftlens.files import read_json, sha256
+from sftlens.models.hub import LEFT, PATTERNS
 from tiny import tiny_model
 from workflow.study import CONFIG, configure, copy_repository, snakemake
 
@@ -190,3 +192,24 @@ def test_by_hand_and_in_a_study_nothing_is_left_and_no_token_is_seen(
     assert not list((folder / "results").rglob("base.json"))
     written = [path for path in (*folder.rglob("*"), *(folder / ".snakemake").rglob("*")) if path.is_file()]
     assert TOKEN not in said and not [path for path in written if TOKEN.encode() in path.read_bytes()]
+
+
+def test_only_what_is_needed_is_fetched_and_the_chat_template_is() -> None:
+    needed = ["chat_template.jinja", "config.json", "model-00001-of-00002.safetensors", "tokenizer.json"]
+    other = ["pytorch_model.bin", "modeling_own.py", "consolidated.safetensors", "original/params.json", "a/b.jinja"]
+    kept = filter_repo_objects([*needed, *other], allow_patterns=PATTERNS, ignore_patterns=LEFT)
+    assert list(kept) == needed
+
+
+def test_a_branch_is_resolved_printed_and_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    cached = tmp_path / "hf/hub/models--org--name"
+    tiny_model(cached / "snapshots" / REVISION)
+    (cached / "refs").mkdir()
+    (cached / "refs/main").write_text(REVISION)
+    options = ["--source", "hub", "--path", "org/name", "--revision", "main", "--name", "mine"]
+    done = process("base.py", *options, "--out", tmp_path / "base", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"models.mine: org/name at main is commit {REVISION}; set `revision: {REVISION}`" in done.stderr
+    assert read_json(tmp_path / "base/base.json")["revision"] == REVISION

@@ -87,8 +87,9 @@ def _expanded(values: dict[str, Any]) -> dict[str, Any]:
         folder = os.environ.get("ENTITY_QUESTIONS_DIR")
         if folder:
             values["facts"] = {**facts, "path": os.path.abspath(folder)}
-    experiments = values.get("experiments")
-    for name, axes in experiments.items() if isinstance(experiments, dict) else ():
+    given = values.get("experiments")
+    experiments: dict[str, Any] = given if isinstance(given, dict) else {}
+    for name, axes in experiments.items():
         known = isinstance(axes, dict) and name in Experiments.model_fields
         shared = {
             key: values[key] for key in SHARED if key in values and known and key in _fields_at(("experiments", name))

@@ -97,7 +97,8 @@ class BaseSettings(Settings):
     path: Location | None = None
     """Folder (`source: path`) or model id (`source: hub`)."""
     revision: str | None = None
-    """Commit of the hub id: 40 hexadecimal digits, so that a study never changes under your feet."""
+    """Of the hub id: a commit (40 hexadecimal digits), so that a study never changes under your feet; or a branch or
+    tag, whose commit is printed and recorded when the model is fetched."""
     geometry: Geometry | None = None
     """The model's shape. Needed for `source: pretrain`, and to plan where the model's config.json is not there yet."""
     pretraining: PretrainingSettings = PretrainingSettings()
@@ -137,4 +138,6 @@ class BaseSettings(Settings):
         )
         cache = os.environ.get("HF_HUB_CACHE") or Path(home, "hub")
         folder = f"models--{(self.path or '').replace('/', '--')}"
-        return Path(cache, folder, "snapshots", self.revision or "", "config.json")
+        reference = Path(cache, folder, "refs", self.revision or "")
+        commit = reference.read_text(encoding="utf-8").strip() if reference.is_file() else self.revision or ""
+        return Path(cache, folder, "snapshots", commit, "config.json")

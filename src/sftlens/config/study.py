@@ -59,8 +59,8 @@ class Model(BaseSettings):
             raise ValueError("`source: pretrain` makes the model here and takes no `path`; set source: path or hub")
         if self.source != "pretrain" and not self.path:
             raise ValueError(f"`source: {self.source}` needs `path`: a folder, or a model id on the hub")
-        if self.source == "hub" and not re.fullmatch(r"[0-9a-f]{40}", self.revision or ""):
-            raise ValueError("`source: hub` needs `revision`: the commit of the model, 40 hexadecimal digits")
+        if self.source == "hub" and not self.revision:
+            raise ValueError("`source: hub` needs `revision`: a commit (40 hexadecimal digits), a branch or a tag")
         if self.source == "pretrain" and self.geometry is None:
             raise ValueError("`source: pretrain` makes the model here and needs its `geometry`; add it")
         _ = self.shape  # raises what is wrong with it

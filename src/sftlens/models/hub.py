@@ -6,8 +6,10 @@ from pathlib import Path
 
 from sftlens.errors import ModelError, explained
 
-PATTERNS = ["*.json", "*.safetensors", "tokenizer.model"]
+PATTERNS = ["*.json", "*.safetensors", "tokenizer.model", "chat_template.jinja"]
 """Files of a model; nothing that would have to be unpickled or run."""
+LEFT = ["*/*", "consolidated*"]
+"""What is not fetched all the same: other formats of the same weights, in folders of their own or beside them."""
 ID = re.compile(r"(?!\.)[\w.-]+/[\w.-]+(@[\w./-]+)?(?<!\.json)")
 """What is taken for an id on the hub where there is no such folder: `org/name`, with `@revision` if wanted."""
 FOLDER = (
@@ -17,7 +19,7 @@ FOLDER = (
 REMEDIES = {
     "access": f"accept its licence on the hub and log in with an account that may read it (`hf auth login`), {FOLDER}",
     "model": "correct `path`, the id of the model (a private one looks the same: log in with `hf auth login`)",
-    "revision": "correct `revision`: the commit of this model, 40 hexadecimal digits",
+    "revision": "correct `revision`: a commit of this model (40 hexadecimal digits), a branch or a tag",
     "offline": f"unset HF_HUB_OFFLINE, {FOLDER}",
     "token": "HF_TOKEN, or the token that is stored, is none: unset it and log in (`hf auth login`)",
     "network": f"the hub cannot be reached or is busy: try again, {FOLDER}",
@@ -45,7 +47,7 @@ def fetch(path: str, revision: str | None, name: str) -> Path:
 
     Args:
         path: model id on the hub.
-        revision: commit.
+        revision: commit, or a branch or tag that stands for one: the folder is called after the commit.
         name: the model's name in the configuration, for messages; empty: it stood on the command line.
 
     Raises:
@@ -56,7 +58,7 @@ def fetch(path: str, revision: str | None, name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(path, revision=revision, allow_patterns=PATTERNS))
+        return Path(snapshot_download(path, revision=revision, allow_patterns=PATTERNS, ignore_patterns=LEFT))
     except Exception as error:
         if isinstance(error, OSError) and explained(error):
             raise

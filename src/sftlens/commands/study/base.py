@@ -9,7 +9,6 @@ DIR/base.json records the folder, the revision, and size and SHA-256 of each fil
 import argparse
 import json
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -73,8 +72,8 @@ def _check(settings: BaseSettings) -> None:
         raise ConfigError("option --geometry: missing; --source pretrain needs the shape of the model to make")
     if settings.source != "pretrain" and not settings.path:
         raise ConfigError(f"option --path: missing; --source {settings.source} needs a folder or a hub id")
-    if settings.source == "hub" and not re.fullmatch("[0-9a-f]{40}", settings.revision or ""):
-        raise ConfigError("option --revision: give the commit of the hub id, 40 hexadecimal digits")
+    if settings.source == "hub" and not settings.revision:
+        raise ConfigError("option --revision: give a commit of the hub id (40 hexadecimal digits), a branch or a tag")
 
 
 def _stamp(settings: BaseSettings) -> str:
@@ -103,7 +102,7 @@ def _compute(folder: Path, args: Any, settings: BaseSettings) -> None:
         "schema": provenance.SCHEMA_VERSION,
         "source": settings.source,
         "id": settings.path,
-        "revision": settings.revision,
+        "revision": target.name if settings.source == "hub" else settings.revision,
         "path": shown,
         "files": identity.describe(target),
         "report": report,
@@ -152,4 +151,11 @@ def _fetch(settings: BaseSettings, name: str) -> Path:
         return identity.resolve(Path(settings.path or ""))
     from sftlens.models import hub
 
-    return hub.fetch(settings.path or "", settings.revision, name)
+    found = hub.fetch(settings.path or "", settings.revision, name)
+    if found.name != settings.revision:
+        print(
+            f"models.{name}: {settings.path} at {settings.revision} is commit {found.name}; "
+            f"set `revision: {found.name}` to have the same model again",
+            file=sys.stderr,
+        )
+    return found
