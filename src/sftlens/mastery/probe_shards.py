@@ -7,8 +7,13 @@ finished batch is in a journal.
 
 import hashlib
 import json
+import os
+import struct
+import time
+import zlib
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,12 +21,14 @@ from uuid import uuid4
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from sftlens import files
 from sftlens.config.mastery import DRAWING, ProbingSettings
 from sftlens.data.scoring import accepted
 from sftlens.errors import DataError
-from sftlens.mastery import completions, journal, probe_texts
+from sftlens.mastery import completions
 from sftlens.mastery.completions import Drawn
 from sftlens.runtime import stages
 from sftlens.runtime.result_version import RESULT_VERSION
@@ -34,6 +41,15 @@ SHARD_FACTS = 512
 """Most facts of a shard: what is tokenised at once, and the least that another study can reuse."""
 FOLDER = "probe-shards"
 HITS, TEXTS = "hits.parquet", "texts.parquet"
+TEXTS_SCHEMA = pa.schema(
+    [("fact_id", pa.string()), ("template", pa.int32()), ("text", pa.string()), ("count", pa.int32())]
+)
+"""`template` is the place among the relation's templates; `text` ends where the answer appeared."""
+SYNC_SECONDS = 1.0
+"""A killed process loses no record that it appended; a machine that fails loses those of about this time."""
+
+_RECORD = struct.Struct("<II")
+"""Length and checksum in front of a record of a journal."""
 
 Progress = Callable[[int], object]
 
@@ -60,7 +76,7 @@ class Measured:
     hits: np.ndarray
     """int64 [facts, templates]."""
     texts: Path | None
-    """Table of `probe_texts`; None unless asked for."""
+    """Table of TEXTS_SCHEMA; None unless asked for."""
     drawn: int
     """Prompts that had to be sampled for it now."""
 
@@ -136,7 +152,7 @@ def _records(stage: Stage, facts: pd.DataFrame, prober: Prober, progress: Progre
     batches = completions.draw(*asked, of=of, keep_texts=keep, done=known.keys())
     new = []
     # One journal a process: an owner that stalled and was taken over may still write to its own.
-    with journal.writer(folder / f"journal-{uuid4().hex}") as append:
+    with journal(folder / f"journal-{uuid4().hex}") as append:
         for batch in batches:
             append(json.dumps({"batch_tokens": settings.batch_tokens, **asdict(batch)}).encode())
             new.append(batch)
@@ -146,7 +162,7 @@ def _records(stage: Stage, facts: pd.DataFrame, prober: Prober, progress: Progre
 
 def _recorded(path: Path, settings: ProbingSettings) -> Iterator[Drawn]:
     """Yield the batches of a journal that were cut as they would be now."""
-    for record in map(json.loads, journal.read(path)):
+    for record in map(json.loads, read_journal(path)):
         if record.pop("batch_tokens") == settings.batch_tokens:
             yield Drawn(**record)
 
@@ -164,4 +180,67 @@ def _write(folder: Path, facts: pd.DataFrame, prober: Prober, records: Sequence[
     rows = hits.reshape(shape).tolist()
     files.write_parquet(folder / HITS, pd.DataFrame({"fact_id": facts["fact_id"].tolist(), "template_hits": rows}))
     if prober.settings.keep_texts:
-        probe_texts.write(folder / TEXTS, facts["fact_id"].tolist(), texts)
+        write_texts(folder / TEXTS, facts["fact_id"].tolist(), texts)
+
+
+def write_texts(path: Path, fact_ids: Sequence[str], texts: Sequence[Mapping[str, int]]) -> None:
+    """Write the texts of some facts: the distinct completions of each template, and how many samples gave each.
+
+    They stand in the order of the facts, then of the templates; as many of these for each.
+    """
+    templates = len(texts) // max(1, len(fact_ids))
+    rows = [
+        {"fact_id": fact_ids[i // templates], "template": i % templates, "text": text, "count": count}
+        for i, found in enumerate(texts)
+        for text, count in found.items()
+    ]
+    _write_tables(path, [pa.Table.from_pylist(rows, schema=TEXTS_SCHEMA)])
+
+
+def join_texts(path: Path, parts: Iterable[Path]) -> None:
+    """Write the tables `parts` into one file, one after the other: no more than one of them is in memory."""
+    _write_tables(path, (pq.read_table(part, schema=TEXTS_SCHEMA) for part in parts))
+
+
+def _write_tables(path: Path, tables: Iterable[pa.Table]) -> None:
+    with (
+        files.atomic_path(path) as partial,
+        pq.ParquetWriter(partial, TEXTS_SCHEMA, compression="zstd", use_dictionary=True) as writer,
+    ):
+        for table in tables:
+            writer.write_table(table)
+
+
+def read_journal(path: Path) -> Iterator[bytes]:
+    """Yield the records of a journal up to the first torn or damaged one.
+
+    It is an append-only file whose writer may be killed at any moment: each record has its length and checksum.
+    """
+    with path.open("rb") as file:
+        while len(header := file.read(_RECORD.size)) == _RECORD.size:
+            length, checksum = _RECORD.unpack(header)
+            record = file.read(length)
+            # Some file systems leave zeros behind after a failure: they would pass for empty records.
+            if not record or len(record) < length or zlib.crc32(record) != checksum:
+                return
+            yield record
+
+
+@contextmanager
+def journal(path: Path) -> Iterator[Callable[[bytes], None]]:
+    """Make a new journal and yield the function that appends a record, which must not be empty.
+
+    Nobody appends to a journal that another process began: behind a torn record nothing would be found again.
+    """
+    with path.open("xb") as file:
+        synced = time.monotonic()
+
+        def append(record: bytes) -> None:
+            nonlocal synced
+            file.write(_RECORD.pack(len(record), zlib.crc32(record)) + record)
+            file.flush()
+            if time.monotonic() - synced >= SYNC_SECONDS:
+                os.fsync(file.fileno())
+                synced = time.monotonic()
+
+        yield append

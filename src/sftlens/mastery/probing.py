@@ -9,7 +9,7 @@ import pandas as pd
 
 from sftlens.data import templates
 from sftlens.data.scoring import accepted
-from sftlens.mastery import mastery_table, probe_shards, probe_texts
+from sftlens.mastery import mastery_table, probe_shards
 from sftlens.mastery.probe_shards import Measured, Prober, Progress
 from sftlens.mastery.quota import Quota
 
@@ -84,7 +84,7 @@ def probe(
         parts[place[rows[0]]] = measured.texts
         drawn += measured.drawn
     if texts:
-        probe_texts.join(texts, [part for _, part in sorted(parts.items()) if part])
+        probe_shards.join_texts(texts, [part for _, part in sorted(parts.items()) if part])
     rows = sorted(hits)
     table = mastery_table.with_mastery(facts.loc[rows], [hits[row] for row in rows], settings.samples)
     of = facts.loc[facts["split"] == TRAIN, "relation"].value_counts(sort=False).to_dict()

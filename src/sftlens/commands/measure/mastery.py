@@ -94,10 +94,10 @@ def _need(text: str) -> tuple[str, int]:
 
 def _imported(args: Any, folder: Path) -> Any:
     from sftlens.data import tables
-    from sftlens.mastery import imported, probe_texts, probing
+    from sftlens.mastery import imported, probe_shards, probing
 
     facts = _facts(args)
-    probe_texts.write(folder / TEXTS, [], [])  # a table that was made elsewhere comes without its texts
+    probe_shards.write_texts(folder / TEXTS, [], [])  # a table that was made elsewhere comes without its texts
     table = imported.join(
         facts, tables.read(args.table, ["fact_id", "hits", "trials"], ["template_hits"]), str(args.table)
     )
