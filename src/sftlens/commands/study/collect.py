@@ -103,6 +103,7 @@ def _report(
     root: Path, study: Study, behind: dict[str, list[Product]], results: Any, missing: list[dict[str, str]]
 ) -> None:
     from sftlens.reporting import frames, report
+    from sftlens.results import origins
 
     wanted = {TARGETS.get(name): asked for name, asked in behind.items()}
     numbers = {
@@ -111,13 +112,16 @@ def _report(
         else target.numbers(collect.part(results, asked))
         for target, asked in wanted.items()
     }
+    notes = origins.notes(study, dict.fromkeys(product for asked in behind.values() for product in asked))
+    for note in notes:
+        print(f"collect: {note}", file=sys.stderr)
     report.write(
         root / "report.html",
         study=study.study,
         results=results,
         numbers=numbers,
         figures={target.name: root / "figures" / f"{target.name}.svg" for target in wanted if target.draw},
-        notice=study.notice,
+        notice=" ".join(filter(None, (study.notice, *notes))),
         missing=missing,
         settings=study.model_dump(mode="json"),
     )

@@ -1,0 +1,44 @@
+"""A study that mixes results of several versions says so."""
+
+from pathlib import Path
+
+import pytest
+
+from demo_study import demo
+from sftlens import files
+from sftlens.dag.cells import distinct
+from sftlens.dag.paths import Paths
+from sftlens.results import origins
+from sftlens.runtime import provenance
+from sftlens.runtime.result_version import RESULT_VERSION
+
+
+def test_mixed_versions_are_counted_and_older_results_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = demo(experiments={"scaling": {"train_sets": ["D0"], "scales": [60], "seeds": [0], "shots": 0}})
+    products = distinct(study)
+
+    def write(stage: str, **changes: object) -> None:
+        for product in products:
+            if product.stage == stage:
+                made = provenance.summary(stage, settings={}, inputs={}, metrics=[])
+                files.write_json(Path(Paths(study).summary(product)), {**made, **changes})
+
+    for stage in ("mastery", "finetune", "evaluate"):
+        write(stage)
+    assert origins.notes(study, products) == []
+    count, evaluated = len(products), sum(product.stage == "evaluate" for product in products)
+
+    now = provenance.circumstances()
+    write("finetune", run={**now, "packages": {**now["packages"], "torch": "9.9"}})
+    torch = now["packages"]["torch"]
+    assert origins.notes(study, products) == [
+        f"Results were made with different versions of torch {torch} ({count - 1} results), 9.9 (1 results)."
+    ]
+
+    monkeypatch.setitem(RESULT_VERSION, "evaluate", 7)
+    older, _ = origins.notes(study, products)
+    assert older.startswith(f"{evaluated} result(s) were made by an older version")
+    assert "tiny/D0/n60/seed0/full (evaluate 1, now 7)" in older
+    write("evaluate", schema=1)
+    assert "evaluate" in origins.notes(study, products)[0]
