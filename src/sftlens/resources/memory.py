@@ -136,18 +136,18 @@ def training_node(geometry: Geometry, settings: FinetuneSettings, nodes: int, pe
     return per_node * (need.host if gpus else need.cpu) + loading + starter
 
 
-def measuring(geometry: Geometry, tokens: int, models: int = 1, gpus: int = 0) -> float:
-    """Return the main memory of a job that loads `models` models and asks them, `tokens` side by side, bytes.
+def measuring(geometry: Geometry, tokens: int, gpus: int = 0) -> float:
+    """Return the main memory of a job that loads a model and asks it, `tokens` side by side, bytes.
 
-    The tensors are read one by one. On GPUs these hold the models, and the main memory what is on its way to them.
+    The tensors are read one by one. On GPUs these hold the model, and the main memory what is on its way to them.
     """
-    held = 0.0 if gpus else asking(geometry, tokens) + models * STORED * parameters(geometry)
+    held = 0.0 if gpus else asking(geometry, tokens) + STORED * parameters(geometry)
     return PROCESS + held + LOADED * STORED * largest_tensor(geometry)
 
 
-def measuring_gpus(geometry: Geometry, tokens: int, gpu_memory_gb: int, models: int = 1) -> int:
-    """Return how many GPUs hold `models` models that are asked."""
-    need = models * STORED * parameters(geometry) + asking(geometry, tokens)
+def measuring_gpus(geometry: Geometry, tokens: int, gpu_memory_gb: int) -> int:
+    """Return how many GPUs hold a model that is asked."""
+    need = STORED * parameters(geometry) + asking(geometry, tokens)
     return ceil(need / (gpu_memory_gb * GB - DEVICE))
 
 

@@ -42,23 +42,21 @@ class Resources:
             model = self._model(wildcards)
             return time_limits.probing(self._study, model, self.probers(model))
 
-        return self._measuring(1, minutes, self.probers, probing=True)
+        return self._measuring(minutes, self.probers, probing=True)
 
     def sampling(self) -> dict[str, Resource]:
         """Of probing a sample of facts, in one process."""
-        return self._measuring(
-            1, lambda wildcards: time_limits.probing(self._study, self._model(wildcards)), probing=True
-        )
+        return self._measuring(lambda wildcards: time_limits.probing(self._study, self._model(wildcards)), probing=True)
 
     def evaluate(self) -> dict[str, Resource]:
         """Of answering the questions, also after a restoration."""
         return self._measuring(
-            1, lambda wildcards: time_limits.answering(self._study, self._model(wildcards), wildcards.scale)
+            lambda wildcards: time_limits.answering(self._study, self._model(wildcards), wildcards.scale)
         )
 
     def divergence(self) -> dict[str, Resource]:
         """Of comparing a model's next tokens with those of its base, and of the base's half."""
-        return self._measuring(1, lambda wildcards: time_limits.completing(self._study, self._model(wildcards)))
+        return self._measuring(lambda wildcards: time_limits.completing(self._study, self._model(wildcards)))
 
     def changes(self) -> dict[str, Resource]:
         """Of comparing the parameters of two models."""
@@ -111,19 +109,18 @@ class Resources:
 
     def _measuring(
         self,
-        models: int,
         minutes: Resource,
         processes: Callable[[Model], int] = lambda model: 1,
         probing: bool = False,
     ) -> dict[str, Resource]:
         def mem_mb(wildcards: Any, attempt: int) -> int:
             model = self._model(wildcards)
-            need = memory.measuring(model.shape, self.tokens, models, self.gpus(model, models))
+            need = memory.measuring(model.shape, self.tokens, self.gpus(model))
             return memory.request_mb(processes(model) * need, attempt)
 
         def gpu(wildcards: Any) -> int:
             model = self._model(wildcards)
-            return processes(model) * self.gpus(model, models)
+            return processes(model) * self.gpus(model)
 
         def runtime(wildcards: Any, attempt: int) -> int:
             # A stage that begins anew when its time is over gets more of it; probing goes on where it stopped.
@@ -136,11 +133,11 @@ class Resources:
             "runtime": runtime,
         }
 
-    def gpus(self, model: Model, models: int = 1) -> int:
-        """GPUs of a job that asks a model, or `models` of them side by side."""
+    def gpus(self, model: Model) -> int:
+        """GPUs of a job that asks a model."""
         if not model.launch.gpus_per_node:
             return 0
-        return memory.measuring_gpus(model.shape, self.tokens, model.launch.gpu_memory_gb, models)
+        return memory.measuring_gpus(model.shape, self.tokens, model.launch.gpu_memory_gb)
 
     def probers(self, model: Model) -> int:
         """Processes that probe a model side by side: on GPUs no more than one node has room for."""
