@@ -258,3 +258,23 @@ def test_the_option_of_an_earlier_version_works_and_is_named_anew(
     assert "notice: --criterion shrink is now called interpolation" in said
     ok("restore.py", *pair, "--ratio", 20, "--criterion", "interpolation", "--out", tmp_path / "new")
     assert_same(tmp_path / "old", load_file(tmp_path / "new" / "model.safetensors"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="refusals of a machine without a GPU")
+def test_a_device_that_is_not_there_is_refused_where_parameters_are_ranked(models: Path, tmp_path: Path) -> None:
+    pair = [models / "base", models / "ft"]
+    for script, more in (("changes.py", []), ("restore.py", ["--ratio", 20])):
+        said = refused(script, *pair, *more, "--device", "cuda", "--out", tmp_path / "out")
+        assert "'cuda' is no device that torch sees here" in said and not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_ranking_on_a_gpu_restores_the_same_parameters(models: Path, tmp_path: Path) -> None:
+    pair = [models / "base", models / "ft"]
+    for device in ("cpu", "cuda"):
+        ok("changes.py", *pair, "--device", device, "--out", tmp_path / f"changes-{device}")
+        ok("restore.py", *pair, "--ratio", 20, "--device", device, "--out", tmp_path / device)
+    histograms = [pd.read_parquet(tmp_path / f"changes-{device}/histogram.parquet") for device in ("cpu", "cuda")]
+    pd.testing.assert_frame_equal(*histograms)
+    weights = [sha256(tmp_path / device / "model.safetensors") for device in ("cpu", "cuda")]
+    assert weights[0] == weights[1]

@@ -27,6 +27,14 @@ def placement(device: str | None) -> str | dict[str, str] | None:
     return None if device == "cpu" else {"": device}
 
 
+def ranking_device(device: str | None) -> str:
+    """Return where parameters are ranked: on the CPU, unless one device is named. Raises LaunchError as `placement`."""
+    if device in (None, "auto"):
+        return "cpu"
+    _refuse_absent(device)
+    return device
+
+
 def _default() -> str:
     if not torch.cuda.is_available():
         return "cpu"

@@ -30,6 +30,7 @@ from sftlens.config.evaluation import EvaluationSettings
 from sftlens.config.restoration import RestorationSettings
 from sftlens.errors import ConfigError, DataError
 from sftlens.models.checkpoints import load_model, load_tokenizer, open_tensors
+from sftlens.models.placement import ranking_device
 from sftlens.restoration import criteria, methods, reverted, topk
 from sftlens.restoration.apply import Method, Restorer
 from sftlens.restoration.export import check_file, check_levels, check_out, save_levels, save_restored
@@ -126,6 +127,7 @@ class Job:
 
     def compute(self, ratio: float, folder: Path) -> None:
         """Fill `folder` with the results of one ratio: `model/`, or answers.parquet and summary.json."""
+        self.pair.device = ranking_device(self.args.device)  # now: CUDA may be asked once the GPUs are lent
         method = self.method(ratio)
         metrics: list[dict[str, object]] = []
         if self.saves:

@@ -21,6 +21,7 @@ from sftlens.changes import by_layer, concentration, permutation_null
 from sftlens.commands import options, program
 from sftlens.config.restoration import RestorationSettings
 from sftlens.models.checkpoints import open_tensors
+from sftlens.models.placement import ranking_device
 from sftlens.restoration import criteria, topk
 from sftlens.restoration.export import check_out
 from sftlens.restoration.pairs import Pair
@@ -40,6 +41,8 @@ def arguments() -> argparse.Namespace:
     options.add_choice(parser, "--criterion", "relative", {c.name: c.description for c in criteria.CRITERIA})
     parser.add_argument("--region", default="transformer", help="parameters that are ranked")
     parser.add_argument("--out", type=Path, required=True, help="folder for the three files")
+    parser.add_argument("--device", help="torch device that compares the parameters, such as cuda (default: cpu)")
+    options.add_gpus(parser)
     return parser.parse_args()
 
 
@@ -82,6 +85,7 @@ def main() -> None:
     depends = {**where, "epsilon": settings.epsilon, "seed": settings.seed}
 
     def compute(folder: Path) -> None:
+        pair.device = ranking_device(args.device)  # now: CUDA may be asked once the GPUs are lent
         metrics = [{**where, **row} for row in measure(pair, criterion, settings, folder)]
         summary = provenance.summary(
             "changes",
