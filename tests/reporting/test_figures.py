@@ -12,16 +12,16 @@ from matplotlib.figure import Figure
 
 from fake_results import NOTICE, fake_results
 from repository import ROOT
+from sftlens.dag.targets import TARGETS, of_kind
 from sftlens.errors import ConfigError
 from sftlens.reporting import curves, style
-from sftlens.reporting.targets import TARGETS, of_kind
 
 FIGURES = of_kind("figure")
 
 
 def draw(name: str, results: pd.DataFrame, notice: str = "") -> Figure:
     target = TARGETS.get(name)
-    return target.figure(target.numbers(results), notice)
+    return style.drawn(target, target.numbers(results), notice)
 
 
 def macro(results: pd.DataFrame, bucket: str, split: str = "test") -> pd.DataFrame:
@@ -127,8 +127,9 @@ def test_names_at_the_line_ends_keep_apart():
 def test_files_carry_the_notice_and_are_the_same_in_another_process(tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from pathlib import Path; from fake_results import *; from sftlens.reporting import style, targets\n"
-        "target = targets.TARGETS.get('fig2'); figure = target.figure(target.numbers(fake_results()), NOTICE)\n"
+        "from pathlib import Path; from fake_results import *\n"
+        "from sftlens.dag import targets; from sftlens.reporting import style\n"
+        "target = targets.TARGETS.get('fig2'); figure = style.drawn(target, target.numbers(fake_results()), NOTICE)\n"
         "style.save(figure, Path(sys.argv[2]), target.title, NOTICE)"
     )
     for i in ("1", "2"):

@@ -13,10 +13,10 @@ from sftlens.config import loading
 from sftlens.dag import cells, contrasts, recorded
 from sftlens.dag.contrasts import Condition
 from sftlens.dag.paths import Paths
+from sftlens.dag.targets import TARGETS
 from sftlens.data.buckets import BUCKETS
 from sftlens.files import read_parquet, write_json, write_parquet
 from sftlens.reporting import frames
-from sftlens.reporting.targets import TARGETS
 from sftlens.reporting.themes import intervals
 from sftlens.statistics import crossed
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from fake_results import NOTICE, fake_results
+from sftlens.dag.targets import ANSWERS, TARGETS
 from sftlens.errors import DataError
 from sftlens.reporting import report, style
-from sftlens.reporting.targets import ANSWERS, TARGETS
 
 SHOWN = [target for target in TARGETS if target.behind != ANSWERS]
 FIGURES = [target for target in SHOWN if target.draw]
@@ -41,7 +41,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("figures")
-    drawn = {target.name: target.figure(target.numbers(fake_results()), NOTICE) for target in FIGURES}
+    drawn = {target.name: style.drawn(target, target.numbers(fake_results()), NOTICE) for target in FIGURES}
     return {name: style.save(figure, folder / name, formats=["svg"])[0] for name, figure in drawn.items()}
 
 

@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 
 from fake_results import MODEL, fake_results
+from sftlens.dag.targets import TARGETS
 from sftlens.evaluation import accuracy, baselines
 from sftlens.reporting import frames
-from sftlens.reporting.targets import TARGETS
 from sftlens.results.collect import COLUMNS
 
 CELLS = [("base", "0", 0, "base"), ("D0", "60", 0, "full"), ("D0", "60", 1, "full")]

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from fake_results import MODEL, NOTICE, fake_results
+from sftlens.dag.targets import ANSWERS, TARGETS
 from sftlens.data.buckets import BUCKETS
 from sftlens.reporting import frames
-from sftlens.reporting.targets import ANSWERS, TARGETS
 
 NAMES = [target.name for target in TARGETS if target.behind != ANSWERS]
 ENVIRONMENT = {"pandas", "numpy", "matplotlib", "jinja2", "torch", "transformers"}
@@ -180,7 +180,7 @@ def test_csv_is_plain_with_fixed_decimals(tmp_path):
 
 def test_the_words_beside_a_file_hold_title_caption_and_notice():
     target = TARGETS.get("table2")
-    words = target.words(target.numbers(fake_results()), NOTICE).split("\n\n")
+    words = frames.words(target, target.numbers(fake_results()), NOTICE).split("\n\n")
     assert words == [target.title, f"{target.caption} Mean ± SD over 2 seeds.", f"{NOTICE}\n"]
 
 

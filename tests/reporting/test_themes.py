@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from sftlens.files import write_json, write_parquet
 THEME = '''
 """A theme that a test adds."""
 from sftlens.reporting import curves, frames
-from sftlens.reporting.targets import TARGETS, Target
+from sftlens.dag.targets import TARGETS, Target
 
 
 def numbers(results):
@@ -81,6 +82,11 @@ def test_it_is_drawn_and_has_its_place_on_the_page(repository: Path, monkeypatch
     folder = repository / "results/fake/figures"
     assert sorted(path.suffix for path in folder.glob("added.*")) == [".csv", ".pdf", ".png", ".svg", ".txt"]
     assert "What a test says of it." in (folder / "added.txt").read_text()
+    report = ["-m", "snakemake", "--report", "report.zip", "--configfile", "study.yaml", "--nocolor"]
+    run(repository, *report, "added")
+    with zipfile.ZipFile(repository / "report.zip") as archive:
+        text = "".join(archive.read(name).decode(errors="replace") for name in archive.namelist())
+    assert "Figures" in text and "What a test says of it." in text and '"model": "one", "figure": "added"' in text
     run(repository, "scripts/collect.py", "fake", "--partial")
     page = (repository / "results/fake/partial/report.html").read_text()
     assert page.index('id="fig2"') < page.index('id="added"') < page.index('id="fig4"')

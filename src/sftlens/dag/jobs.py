@@ -14,8 +14,7 @@ from sftlens.config.study import Study
 from sftlens.dag.cells import FEWSHOT, FULL, Product, distinct, number, quota_needs
 from sftlens.dag.paths import Paths, options
 from sftlens.dag.recorded import BASE_FIELDS, RESULTS, short_hash
-from sftlens.dag.targets import wanted, why_unknown
-from sftlens.reporting.targets import ANSWERS, TARGETS, of_kind
+from sftlens.dag.targets import ANSWERS, TARGETS, of_kind, wanted, why_unknown
 from sftlens.resources.requests import Resources, cpus
 from sftlens.restoration.methods import ranking, uses
 

@@ -8,7 +8,7 @@ from sftlens.config.study import Study
 from sftlens.dag.cells import FEWSHOT, Cell, Product, products
 from sftlens.dag.only import Selection
 from sftlens.dag.paths import Paths
-from sftlens.reporting.targets import TARGETS
+from sftlens.dag.targets import TARGETS
 from sftlens.restoration.methods import ranking
 
 PREPARATION, DRAWING = "facts, bases, probing", "figures, tables, report"

@@ -17,6 +17,8 @@ from sftlens.files import write_text
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sftlens.dag.targets import Target
+
 BASE = "Base model (n = 0)"
 FEWSHOT = "Base model, 5 shots"
 ACCURACY = "Accuracy (%)"
@@ -164,6 +166,12 @@ def seeds_note(table: pd.DataFrame) -> str:
         return f"Mean over {'up to ' if 1 in counts else ''}{number} seeds."
     single = " Points from a single seed have no spread." if 1 in counts else ""
     return f"Mean ± SD over {number} seeds.{single}"
+
+
+def words(target: Target, table: pd.DataFrame, notice: str = "") -> str:
+    """Return what stands beside the files of a target: title, caption, what the spread is, and the notice."""
+    parts = (target.title, " ".join(filter(None, (target.caption, seeds_note(table)))), notice)
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def as_text(table: pd.DataFrame) -> pd.DataFrame:

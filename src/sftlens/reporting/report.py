@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from sftlens.dag.targets import TARGETS, Target
 from sftlens.reporting import frames, html
 from sftlens.reporting.html import Cell, Table
-from sftlens.reporting.targets import TARGETS, Target
 
 _PLAIN = ("Model", "Strategy", "Criterion", "Region")
 

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from sftlens.files import atomic_path
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
+
+    from sftlens.dag.targets import Target
 
 LOOKS = {
     # Training sets: dark to light, ordered by mastery; brightness and marker tell lines apart where colour does not.
@@ -108,6 +111,16 @@ def applied() -> Iterator[None]:
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
         yield
+
+
+def drawn(target: Target, numbers: pd.DataFrame, notice: str = "") -> Figure:
+    """Return the figure of a target's numbers; a missing cell is a gap in its line, and without any it says so.
+
+    `notice` is a sentence printed under the panels.
+    """
+    assert target.draw
+    with applied():
+        return target.draw(numbers, notice)
 
 
 def page(

@@ -22,8 +22,8 @@ from sftlens.dag import only, targets
 from sftlens.dag.cells import Product
 from sftlens.dag.paths import Paths
 from sftlens.dag.recorded import RESULTS, SNAPSHOT
+from sftlens.dag.targets import ANSWERS, TARGETS, Target, of_kind
 from sftlens.errors import ConfigError, DataError
-from sftlens.reporting.targets import ANSWERS, TARGETS, Target, of_kind
 from sftlens.results import collect, unfinished
 
 PARTIAL = "partial"
@@ -94,9 +94,9 @@ def _write(root: Path, study: Study, target: Target, results: Any, wanted: list[
     numbers = target.numbers(results)
     stem = root / f"{target.kind}s" / target.name
     if target.draw:
-        style.save(target.figure(numbers, study.notice), stem, target.title, study.notice)
+        style.save(style.drawn(target, numbers, study.notice), stem, target.title, study.notice)
     frames.write_csv(numbers, stem.with_suffix(".csv"))
-    files.write_text(stem.with_suffix(".txt"), target.words(numbers, study.notice))
+    files.write_text(stem.with_suffix(".txt"), frames.words(target, numbers, study.notice))
 
 
 def _report(

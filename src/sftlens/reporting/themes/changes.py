@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sftlens.dag.targets import TARGETS, Target
 from sftlens.reporting import frames, style
-from sftlens.reporting.targets import TARGETS, Target
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from sftlens.dag.cells import BASE, FEWSHOT
 from sftlens.dag.contrasts import Condition, Contrast, contrasts, restored
+from sftlens.dag.targets import ANSWERS, TARGETS, Target
 from sftlens.reporting import frames
 from sftlens.reporting.frames import ACCURACY, RATIO
-from sftlens.reporting.targets import ANSWERS, TARGETS, Target
 
 if TYPE_CHECKING:
     import numpy as np

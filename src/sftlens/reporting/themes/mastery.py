@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sftlens.dag.targets import MASTERY as EVERY_TABLE
+from sftlens.dag.targets import TARGETS, Target
 from sftlens.data.buckets import BUCKETS
 from sftlens.reporting import frames, style
 from sftlens.reporting.frames import SPLITS
-from sftlens.reporting.targets import MASTERY as EVERY_TABLE
-from sftlens.reporting.targets import TARGETS, Target
 
 if TYPE_CHECKING:
     import pandas as pd

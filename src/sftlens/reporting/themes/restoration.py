@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sftlens.dag.targets import TARGETS, Target
 from sftlens.reporting import frames, style
 from sftlens.reporting.frames import ACCURACY, RATIO
-from sftlens.reporting.targets import TARGETS, Target
 
 if TYPE_CHECKING:
     import pandas as pd

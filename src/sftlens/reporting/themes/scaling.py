@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sftlens.dag.targets import TARGETS, Target
 from sftlens.data.buckets import BUCKETS
 from sftlens.reporting import curves, frames
 from sftlens.reporting.frames import ACCURACY, TESTS
-from sftlens.reporting.targets import TARGETS, Target
 
 if TYPE_CHECKING:
     import pandas as pd
