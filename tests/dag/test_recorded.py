@@ -94,3 +94,16 @@ def test_a_run_finds_its_results_where_it_put_them(here: Path):
     templates.write_text("P17: {templates: ['{subject} lies in']}")
     recorded.content.cache_clear()
     assert Paths(study).mastery("tiny") == before
+
+
+def test_a_comment_among_the_templates_moves_nothing(tmp_path):
+    path = tmp_path / "templates.yaml"
+    places = set()
+    for text in (
+        "P17: {templates: ['{subject} is in']}",
+        "# why\nP17:\n  templates: ['{subject} is in']\n",
+        "P17: {templates: ['{subject} at']}",
+    ):
+        path.write_text(text)
+        places.add(Paths(demo(templates=str(path))).world)
+    assert len(places) == 2

@@ -60,7 +60,8 @@ def test_a_table_that_cannot_be_read_is_refused_before_planning(tmp_path: Path) 
 
 def test_every_setting_of_how_facts_are_prepared_reaches_its_jobs() -> None:
     """`allow_unknown_aliases` never did: a list of names by hand had forgotten it."""
-    for options in (paths.fact_options(demo()), paths.world_options(published(allow_unknown_aliases=True))):
+    study = published(allow_unknown_aliases=True, relations={"id": ["P17"]})
+    for options in (paths.fact_options(study), paths.world_options(study)):
         flags = {word.removeprefix("--").removeprefix("no-").replace("-", "_") for word in options if word[:2] == "--"}
         assert {name for name in FactsSettings.model_fields if name not in ("source", "path", "aliases")} <= flags
-    assert "--allow-unknown-aliases" in paths.fact_options(published(allow_unknown_aliases=True))
+        assert "--allow-unknown-aliases" in options

@@ -70,7 +70,8 @@ class FactsSettings(Settings):
     path: Location | None = None
     """Folder or zip of EntityQuestions (unset: the environment variable ENTITY_QUESTIONS_DIR); or the table, a Parquet,
     CSV, TSV or JSON lines file with the columns split, relation, subject, object, question and perhaps aliases."""
-    relations: RelationChoice = RelationChoice()
+    # Left out where nothing is chosen, so that studies made before there was this choice keep their keys.
+    relations: RelationChoice = Field(RelationChoice(), exclude_if=lambda choice: choice == RelationChoice())
     """Which relations are asked about, and which of them are in-domain."""
     aliases: Location | None = None
     """YAML file that maps an object to its other accepted names; unset: no aliases."""

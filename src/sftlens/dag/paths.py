@@ -10,7 +10,7 @@ from sftlens.config.divergence import OF_BASE
 from sftlens.config.mastery import DRAWING, HOW
 from sftlens.config.study import Study
 from sftlens.dag.cells import Product, number, quota_needs
-from sftlens.dag.recorded import LOCATIONS, RESULTS, content, data, identifying, short_hash
+from sftlens.dag.recorded import LOCATIONS, RESULTS, content, data, identifying, sentences, short_hash
 from sftlens.settings import Settings
 
 PREPARING = set(FactsSettings.model_fields) - {"source", "path"}
@@ -30,7 +30,7 @@ class Paths:
         if study.facts.source == "world":
             facts["world"] = study.world.model_dump()
         self.facts_key = short_hash(facts)
-        templates = content(study.templates) or study.templates
+        templates = sentences(study.templates) or study.templates
         corpus = {"facts": facts, "world": study.world.model_dump(), "templates": templates}
         self.corpus_key = short_hash(corpus)
 
@@ -84,7 +84,7 @@ class Paths:
         made = templates.startswith(self.base_folder(model))
         key = {
             "base": self._base_key(model), "facts": self.facts_key,
-            "templates": templates if made else content(templates) or templates,
+            "templates": templates if made else sentences(templates) or templates,
             "probing": probing.model_dump(exclude=HOW), "bos": entry.bos,
             "import": content(entry.mastery) or entry.mastery,
             "needs": quota_needs(self._study, model),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sftlens.config.study import Study
+from sftlens.data import templates
 
 RESULTS = "results"
 SNAPSHOT = "study.json"
@@ -131,6 +132,11 @@ def content(path: str | None) -> str | None:
     else:
         return short_hash([top.stat().st_size, _crc(top)])
     return short_hash(sorted(entry for entry in sums if entry[0].endswith(".json") and not entry[0].startswith(".")))
+
+
+def sentences(path: str) -> str | None:
+    """Return what stands for the sentences of a templates file, whatever its comments and layout; None without it."""
+    return templates.identity(Path(path)) if Path(path).is_file() else None
 
 
 def _crc(path: Path) -> int:
