@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -86,8 +87,11 @@ def test_a_path_begins_with_a_tilde(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert repair_settings("--state=~/kept").region == "transformer"
     parser = options.parser(None)
     parser.add_argument("--model", type=options.Model)
-    parsed = parser.parse_args(["--state=~/kept", "--model=~/m"])
+    monkeypatch.setattr(sys, "argv", ["program", "--state=~/kept", "--model=~/m"])
+    parsed = parser.parse_args()
     assert (parsed.state, parsed.model) == (tmp_path / "kept", tmp_path / "m")
+    # The processes that a program starts are given the folder that was found, so that they fetch nothing.
+    assert sys.argv[2] == f"--model={tmp_path}/m"
 
 
 def test_the_base_itself_is_no_fine_tuned_model(models: Path, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ if CONFLICT:
     )
 
 # Of a workflow that another one uses as a module, Snakemake runs no `onstart`.
-if Path(workflow.basedir).resolve() not in (ROOT, ROOT / "workflow"):
+if Path(workflow.main_snakefile).resolve() not in (ROOT / "Snakefile", ROOT / "workflow/Snakefile"):
     recorded.record(STUDY)
 
 CONDA = "conda" in str(workflow.deployment_settings.deployment_method).lower()
