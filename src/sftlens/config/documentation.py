@@ -46,8 +46,9 @@ snakemake --cores all --configfile my-study.yaml
 
 - EntityQuestions is not part of this repository: set `facts.path`, or the environment variable
   `ENTITY_QUESTIONS_DIR`, to its folder or zip. Planning works without it.
-- A model is a local folder (`source: path`) or an id on the hub with a pinned commit (`source: hub`). Its
-  `geometry` stands in its `config.json`; it is checked against the weights before they are used.
+- A model is a local folder (`source: path`) or an id on the hub with a pinned commit (`source: hub`). Its geometry is
+  read from its `config.json`; write `geometry` to plan where that is not there yet. It is checked before it is used.
+- `scales` and `seeds` can stand once, for all experiments that list none of their own.
 - A study may grow: models, scales, seeds, ratios or experiments that are added run, and what exists stays.
   Other facts, or another model under an old name, need another `study`.
 - `--config only=scaling,restoration` (any target; not in the file) runs the cells of these experiments and draws
