@@ -26,7 +26,7 @@ def test_a_failed_job_is_named_with_its_error_and_none_that_nobody_asked_for(
     assert "(log: results/mini/logs/tiny/base-" in reason
     asked = only.select(loading.load_file(folder / "study.yaml"), "divergence")
     waiting = len(asked.products)
-    assert f"1 job(s) did not finish, {waiting} more wait for them" in said
+    assert f"1 job did not finish, {waiting} more wait for them" in said
     assert (folder / "results/mini/partial/report.html").is_file()
     assert not list((folder / "results/mini/partial").rglob("table4*"))
 

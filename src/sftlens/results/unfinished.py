@@ -76,7 +76,11 @@ def tell(asked: Selection) -> None:
     for entry in failed:
         print(f"unfinished: {entry.cell} {entry.stage}: {entry.reason} (log: {entry.log})", file=sys.stderr)
     waiting = len(missing) - len(failed)
-    print(f"{len(failed)} job(s) did not finish, {waiting} more wait for them", file=sys.stderr, flush=True)
+    print(
+        f"{len(failed)} job{'s' * (len(failed) != 1)} did not finish, {waiting} more wait for them",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _entry(cell: str, stage: str, log: Path) -> Unfinished:
