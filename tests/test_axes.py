@@ -7,15 +7,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from demo_study import DEMO, changed
 from repository import ROOT
 from restoration_models import gaussian, saved
+from script_calls import refused
+from sftlens.config.loading import load
+from sftlens.dag.cells import Cell
 from sftlens.errors import ConfigError
 from sftlens.restoration import methods
 from sftlens.restoration.criteria import CRITERIA
+from tiny import tiny_model, tiny_tokenizer
 
 CRITERION = '''
 """Elements by their place, the last first."""
@@ -51,6 +57,43 @@ def make(restorer, reverted, settings):
 
 
 METHODS.add(PostHoc("halfway", "The mean of both models", "nowhere", make, matched="absolute", against="as much"))
+'''
+
+STRATEGY = '''
+"""Only the output layer, towards zero, on the first half of the rows."""
+
+from sftlens.settings import Settings
+from sftlens.strategies import STRATEGIES, Strategy
+
+
+class HeadSettings(Settings):
+    """Settings of headonly."""
+
+    pull: float = 0.0
+    """Weight of the sum of squares in the loss."""
+
+
+class HeadOnly(Strategy):
+    name = "headonly"
+    description = "Only the output layer"
+    reference = "nowhere"
+    settings_class = HeadSettings
+
+    def rows(self, table):
+        return table.head(len(table) // 2)
+
+    def prepare(self, model):
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_("lm_head" in name)
+
+    def penalty(self, model):
+        return self.settings.pull * model.lm_head.weight.square().sum()
+
+    def finished(self, name, weight):
+        return weight * 2 if "lm_head" in name else weight
+
+
+STRATEGIES.add(HeadOnly)
 '''
 
 
@@ -109,6 +152,68 @@ def test_a_post_hoc_method_is_one_file(tmp_path: Path, pair: tuple[Path, Path]) 
     name = "model.layers.10.mlp.up_proj.weight"
     assert torch.equal(made[name], (base[name] + tuned[name]) / 2)
     assert torch.equal(made["lm_head.weight"], tuned["lm_head.weight"])
+
+
+def test_a_strategy_is_one_file(tmp_path: Path) -> None:
+    copy = Copy(tmp_path, "strategies/headonly.py", STRATEGY)
+    said = copy.run("scripts/finetune.py", "--help")
+    assert "headonly: Only the output layer" in " ".join(said.split()) and "headonly: pull" in " ".join(said.split())
+    schema = json.loads(copy.schema())["$defs"]
+    assert schema["Scaling"]["properties"]["strategies"]["items"]["enum"] == ["full", "headonly"]
+    assert "pull" in schema["HeadSettings"]["properties"]
+    demo = {
+        "strategies": {"headonly": {"pull": 0.5}},
+        "experiments": {"scaling": {"scales": [60], "strategies": ["headonly"]}},
+    }
+    (copy.root / "asked.py").write_text(f"""
+from pathlib import Path
+from types import SimpleNamespace
+from sftlens.config.loading import load
+from sftlens.dag.jobs import Jobs
+from sftlens.yaml_file import read_mapping
+from sftlens.errors import ConfigError
+jobs = Jobs(load(read_mapping(Path("config/config.yaml"), ConfigError) | {demo!r}))
+cell = next(p.cell for p in jobs.products if p.stage == "finetune")
+assert cell.path.endswith("/D0/n60/seed0/headonly"), cell.path
+wildcards = SimpleNamespace(**vars(cell))
+assert jobs.model(wildcards).endswith("headonly/checkpoint")
+assert "train" in jobs.evaluate_inputs(wildcards)
+print(*jobs.finetune_options(wildcards))
+""")
+    assert '--strategy headonly --strategy-settings {"pull": 0.5}' in copy.run("asked.py")
+    tiny_model(tmp_path / "base")
+    tiny_tokenizer().save_pretrained(tmp_path / "base")
+    rows = [{"question": f"Where was Ada {name} born?", "object": "Port Vale"} for name in "abcdefgh"]
+    pd.DataFrame(rows).to_csv(tmp_path / "train.csv", index=False)
+    given = ["--model", tmp_path / "base", "--train", tmp_path / "train.csv", "--learning-rate", "0.01"]
+    for pull in (0, 5):
+        own = ["--strategy", "headonly", "--strategy-settings", f"pull={pull}", "--out", tmp_path / f"out{pull}"]
+        copy.run("scripts/finetune.py", *given, "--dtype", "float32", "--zero-stage", 0, *own)
+    base, loose, pulled = (load_file(tmp_path / name / "model.safetensors") for name in ("base", "out0", "out5"))
+    assert {name for name in base if not torch.equal(base[name].float(), loose[name])} == {"lm_head.weight"}
+    assert not torch.equal(loose["lm_head.weight"], pulled["lm_head.weight"])
+    assert (loose["lm_head.weight"] / 2 - base["lm_head.weight"]).abs().max() < 0.02
+    summary = json.loads((tmp_path / "out5.json").read_text())
+    assert summary["examples"] == 4 and summary["settings"]["strategy_settings"] == {"pull": 5}
+
+
+def test_an_unknown_strategy_is_an_error_and_never_the_base() -> None:
+    with pytest.raises(ConfigError, match="no strategy 'fulll'; did you mean 'full'"):
+        Cell("m", "D0", "60", 0, "fulll")
+    with pytest.raises(ConfigError, match="n = 0"):
+        Cell("m", "base", "0", 0, "full")
+    message = refusal(experiments__scaling__strategies=["ful"])
+    assert "strategies.0" in message and message.endswith("did you mean 'full'?")
+    assert "did you mean 'full'" in refused(
+        "finetune.py", "--model", "m", "--train", "t", "--out", "o", "--strategy", "ful"
+    )
+    assert Cell("m", "D0", "60", 0).trained and not Cell("m", "base", "0", 0, "fewshot").trained
+
+
+def refusal(**changes: object) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(changed(DEMO, **changes), "my.yaml")
+    return str(caught.value)
 
 
 def test_an_unknown_name_is_an_error_that_names_the_nearest() -> None:

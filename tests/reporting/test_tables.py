@@ -9,7 +9,9 @@ import pytest
 from fake_results import MODEL, NOTICE, fake_results
 from sftlens.dag.targets import ANSWERS, TARGETS
 from sftlens.data.buckets import BUCKETS
+from sftlens.errors import ConfigError
 from sftlens.reporting import frames
+from sftlens.strategies import STRATEGIES, Strategy
 
 NAMES = [target.name for target in TARGETS if target.behind != ANSWERS]
 ENVIRONMENT = {"pandas", "numpy", "matplotlib", "jinja2", "torch", "transformers"}
@@ -155,10 +157,14 @@ def test_table4_without_the_unrestored_evaluation_has_no_gain():
     assert row(text, Test_set="ID test", Criterion="relative", **{"Restored_(%)": "5"})["D1"] != "-"
 
 
-def test_other_strategies_do_not_enter():
+def test_other_strategies_do_not_enter_and_unknown_ones_are_refused(monkeypatch):
     results = fake_results()
     lora = results[results["strategy"] == "full"].assign(strategy="lora", value=0.0)
     both = pd.concat([results, lora])
+    with pytest.raises(ConfigError, match="no strategy 'lora'"):
+        build("fig2", both)
+    STRATEGIES.names()
+    monkeypatch.setitem(STRATEGIES._entries, "lora", type("Lora", (Strategy,), {"name": "lora"}))
     for name in NAMES:
         pd.testing.assert_frame_equal(build(name, both), build(name, results))
 

@@ -201,7 +201,9 @@ def _lines(settings: BaseModel, top: bool = False) -> Iterator[str]:
 
 def _entry(name: str, value: Any) -> Iterator[str]:
     inner = value if isinstance(value, dict) else {}
-    if isinstance(value, BaseModel) or any(isinstance(part, BaseModel) for part in inner.values()):
+    if isinstance(value, BaseModel) and not type(value).model_fields:
+        yield f"{name}: {{}}"
+    elif isinstance(value, BaseModel) or any(isinstance(part, BaseModel) for part in inner.values()):
         yield f"{name}:"
         entries = _lines(value) if isinstance(value, BaseModel) else _entries(inner)
         yield from (f"  {line}" for line in entries)

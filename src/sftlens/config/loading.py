@@ -3,6 +3,7 @@
 import copy
 import difflib
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -116,11 +117,14 @@ def _explain(first: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> st
         return f"unknown key '{key}'; {hint}"
     if first["type"] == "missing":
         return f"key '{key}' is missing; add it (config/README.md describes it)"
+    known = [choice for fault in alike for choice in re.findall(r"'([^']+)'", fault.get("ctx", {}).get("expected", ""))]
+    near = difflib.get_close_matches(str(first["input"]), known, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
     message = " or ".join(fault["msg"].removeprefix("Value error, ") for fault in alike)
     if not key:
         return message
     shown = "" if isinstance(first["input"], (dict, list, BaseModel)) else f" (it is {first['input']!r})"
-    return f"key '{key}'{shown}: {message[0].lower()}{message[1:]}"
+    return f"key '{key}'{shown}: {message[0].lower()}{message[1:]}{hint}"
 
 
 def _fields_at(place: Sequence[str | int]) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from sftlens.config.choices import Ranking, Reverting
+from sftlens.config.choices import Ranking, Reverting, StrategyName, StrategySettings
 from sftlens.config.data import FactsSettings
 from sftlens.config.divergence import DivergenceSettings
 from sftlens.config.evaluation import EvaluationSettings
@@ -20,6 +20,7 @@ from sftlens.config.template_choice import TemplateChoice
 from sftlens.config.training import FinetuneSettings
 from sftlens.config.world import WorldSettings
 from sftlens.settings import Location, Settings
+from sftlens.strategies import DEFAULT
 
 TrainSet = Literal["D0", "D1", "D2", "D3", "D4", "mixed"]
 Scale = int | Literal["all"]
@@ -101,8 +102,10 @@ class _Axes(Settings):
     """Training sets (and runs) of each numbered scale; left out: those of the study."""
     all_seeds: Seeds = [0]
     """Training sets of the scale `all` (the paper has one)."""
+    strategies: list[StrategyName] = [DEFAULT]
+    """Ways of fine-tuning; figures and tables show `full`."""
 
-    @field_validator("models", "train_sets", "ratios", check_fields=False)
+    @field_validator("models", "train_sets", "strategies", "ratios", check_fields=False)
     @classmethod
     def _listed_once(cls, values: list[Any]) -> list[Any]:
         return _distinct(values)
@@ -215,6 +218,8 @@ class Study(Settings):
     """How mastery is measured."""
     finetuning: FinetuneSettings = FinetuneSettings()
     """How models are fine-tuned."""
+    strategies: StrategySettings = StrategySettings()
+    """Settings of fine-tuning strategies; `full` has none."""
     evaluation: EvaluationSettings = EvaluationSettings()
     """How questions are answered."""
     divergence: DivergenceSettings = DivergenceSettings()

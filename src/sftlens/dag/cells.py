@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sftlens.config.study import Study, _Axes
+from sftlens.errors import ConfigError
+from sftlens.strategies import DEFAULT, STRATEGIES
 
 BASE = "base"
 FEWSHOT = "fewshot"
-FULL = "full"
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,15 @@ class Cell:
     scale: str
     """Number of examples, `all`, or 0."""
     seed: int
-    strategy: str = FULL
-    """`full`: full-parameter fine-tuning; `base` and `fewshot` at n = 0."""
+    strategy: str = DEFAULT
+    """One of the registry `strategies`; BASE and FEWSHOT at n = 0."""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for an unknown strategy: it must not be taken for the base model."""
+        if self.trained:
+            STRATEGIES.get(self.strategy)
+        elif self.strategy not in ("", BASE, FEWSHOT):
+            raise ConfigError(f"strategy {self.strategy!r}: a base model (n = 0) has none but {BASE} and {FEWSHOT}")
 
     @property
     def path(self) -> str:
@@ -32,7 +40,7 @@ class Cell:
     @property
     def trained(self) -> bool:
         """Whether the cell has a training run of its own."""
-        return self.strategy == FULL
+        return is_trained(self.scale)
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,11 @@ class Product:
             "strategy": cell.strategy, "stage": self.stage, "criterion": self.criterion, "region": self.region,
             "ratio": self.ratio,
         }  # fmt: skip
+
+
+def is_trained(scale: str) -> bool:
+    """Whether a scale is one of a training run: n = 0 is the base model, and mastery has none."""
+    return scale not in ("", "0")
 
 
 def number(value: float) -> str:
@@ -121,7 +134,7 @@ def _cells(study: Study, axes: _Axes) -> Iterator[Cell]:
         for train_set in axes.train_sets:
             for scale in axes.scales:
                 for seed in axes.all_seeds if scale == "all" else axes.seeds:
-                    yield Cell(model, train_set, str(scale), seed)
+                    yield from (Cell(model, train_set, str(scale), seed, name) for name in axes.strategies)
 
 
 def _mastery(study: Study) -> Iterator[Product]:

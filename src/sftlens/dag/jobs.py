@@ -11,12 +11,13 @@ from sftlens.config.divergence import OF_BASE
 from sftlens.config.mastery import MEASURING, ProbingSettings
 from sftlens.config.mastery_quality import QualitySettings
 from sftlens.config.study import Study
-from sftlens.dag.cells import FEWSHOT, FULL, Product, distinct, number, quota_needs
+from sftlens.dag.cells import FEWSHOT, Product, distinct, is_trained, number, quota_needs
 from sftlens.dag.paths import Paths, options
 from sftlens.dag.recorded import BASE_FIELDS, RESULTS, short_hash
 from sftlens.dag.targets import ANSWERS, TARGETS, of_kind, wanted, why_unknown
 from sftlens.resources.requests import Resources, cpus
 from sftlens.restoration.methods import ranking, uses
+from sftlens.settings import Settings
 
 BESIDE = {
     "evaluate": ("answers.parquet",),
@@ -137,7 +138,7 @@ class Jobs:
 
     def model(self, wildcards: Wildcards) -> str:
         """The model that a cell measures: the base itself at n = 0."""
-        if wildcards.strategy != FULL:
+        if not is_trained(wildcards.scale):
             return self.paths.base(wildcards.model)
         w = wildcards
         return f"{self.paths.root}/{w.model}/{w.train_set}/n{w.scale}/seed{w.seed}/{w.strategy}/checkpoint"
@@ -210,7 +211,11 @@ class Jobs:
         """Options of scripts/finetune.py."""
         launch = self.study.models[wildcards.model].launch
         where = ["--processes", str(launch.world_size), "--gpus", str(launch.gpus_per_node)]
-        return [*where, *self.bos(wildcards), *options(self.study.finetuning)]
+        own = getattr(self.study.strategies, wildcards.strategy, Settings())
+        given = own.model_dump(mode="json")
+        strategy = ["--strategy", wildcards.strategy]
+        strategy += ["--strategy-settings", json.dumps(given)] if given else []
+        return [*where, *self.bos(wildcards), *options(self.study.finetuning), *strategy]
 
     def deepspeed(self, wildcards: Wildcards) -> list[str]:
         """The file of DeepSpeed options, if the study has one."""
@@ -223,7 +228,7 @@ class Jobs:
     def evaluate_inputs(self, wildcards: Wildcards) -> dict[str, str]:
         """Inputs of an evaluation; the training set is asked too where there is one."""
         inputs = {"model": self.model(wildcards), "facts": self.mastery(wildcards)}
-        inputs |= {"train": self.order(wildcards)} if wildcards.strategy == FULL else {}
+        inputs |= {"train": self.order(wildcards)} if is_trained(wildcards.scale) else {}
         return inputs | ({"templates": self.templates(wildcards)} if self._reprobed(wildcards) else {})
 
     def evaluate_options(self, wildcards: Wildcards) -> list[str]:
@@ -262,7 +267,7 @@ class Jobs:
 
     def training_set(self, wildcards: Wildcards) -> list[str]:
         """Options that name a cell's training set; none at n = 0."""
-        if wildcards.strategy != FULL:
+        if not is_trained(wildcards.scale):
             return []
         return ["--train", self.order(wildcards), "--scale", wildcards.scale]
 

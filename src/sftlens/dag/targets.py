@@ -14,6 +14,7 @@ from sftlens.config.study import Study
 from sftlens.dag.cells import Product, distinct, products
 from sftlens.dag.contrasts import ANSWERED
 from sftlens.registry import Registry, unknown
+from sftlens.strategies import DEFAULT, STRATEGIES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +64,9 @@ class Target:
         if self.behind == ANSWERS:
             return self.build(source)
         # Rows of single relations are for readers of the tidy table; these targets show full fine-tuning.
-        rows = source[(source["relation"] == "") & source["strategy"].isin(["", "base", "fewshot", "full"])]
+        for strategy in set(source["strategy"]) - {"", "base", "fewshot"}:
+            STRATEGIES.get(strategy)  # an unknown one is an error, not something to leave out
+        rows = source[(source["relation"] == "") & source["strategy"].isin(["", "base", "fewshot", DEFAULT])]
         return self.build(rows.dropna(subset=["value"]))
 
 

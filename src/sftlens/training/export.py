@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,15 +24,17 @@ def write_model(
     tokenizer: "PreTrainedTokenizerBase | None",
     folder: Path,
     shard_bytes: int = SHARD_BYTES,
+    finished: Callable[[str, torch.Tensor], torch.Tensor] = lambda name, weight: weight,
 ) -> None:
     """Write weights of type `dtype`, configuration, generation settings and tokenizer, atomically.
 
-    Every process must call it; the first one writes. Raises TrainingError when a weight is NaN or Inf.
+    Every process must call it; the first one writes what `finished` makes of each weight. Raises TrainingError when one
+    is NaN or Inf.
     """
     shapes = {name: tuple(getattr(p, "ds_shape", p.shape)) for name, p in engine.module.named_parameters()}
     names = sorted(shapes)
     # Closed while the processes still know one another, also where the disk is full.
-    with closing(_weights(engine, names, dtype)) as weights:
+    with closing(_weights(engine, names, dtype, finished)) as weights:
         if engine.global_rank == 0:
             specs = [TensorSpec(name, shapes[name], dtype) for name in names]
             _write(engine.module, dtype, tokenizer, folder, specs, weights, shard_bytes)
@@ -57,14 +59,16 @@ def _write(
         checkpoints.make_readable(partial)
 
 
-def _weights(engine: Any, names: Sequence[str], dtype: torch.dtype) -> Generator[torch.Tensor]:
+def _weights(
+    engine: Any, names: Sequence[str], dtype: torch.dtype, finished: Callable[[str, torch.Tensor], torch.Tensor]
+) -> Generator[torch.Tensor]:
     """Yield each tensor, whole; where processes hold parts, all of them gather it and then let go of it again."""
     import deepspeed
 
     parameters = dict(engine.module.named_parameters())
     for name in names:
         with deepspeed.zero.GatheredParameters(parameters[name]):
-            tensor = parameters[name].detach()
+            tensor = finished(name, parameters[name].detach())
             if engine.global_rank == 0 and not bool(tensor.isfinite().all()):
                 # The last update is followed by no loss that could show it was bad.
                 raise TrainingError(

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from sftlens import strategies
 from sftlens.config.training import FinetuneSettings
 from sftlens.errors import TrainingError, TrainingPaused
 from sftlens.inference.prompts import Sample
 from sftlens.models import checkpoints
+from sftlens.strategies import Strategy
 from sftlens.training import deepspeed_engine, export
 from sftlens.training.batches import batches, micro_batch_plan
 from sftlens.training.deepspeed_config import engine_config
@@ -108,6 +110,7 @@ def finetune(
     seed: int,
     progress: Callable[[int], object] = lambda steps: None,
     resume: Resume | None = None,
+    strategy: Strategy | None = None,
 ) -> Report:
     """Fine-tune a model and write it, with its tokenizer, as a Hugging Face folder of `settings.dtype`.
 
@@ -124,6 +127,7 @@ def finetune(
         seed: seed of the training order.
         progress: called with the number of finished steps.
         resume: where to keep a state; None: keep none.
+        strategy: what is trained and how; None: all parameters. Its `rows` are the caller's business.
 
     Raises:
         TrainingError: no samples, a sample without a supervised token or longer than the model's positions,
@@ -132,14 +136,17 @@ def finetune(
         ModelError: the model cannot be loaded.
         ConfigError: the file of DeepSpeed options cannot be used.
     """
+    strategy = strategy or strategies.make(strategies.DEFAULT)
     _refuse_unusable(samples)
     _refuse_long(samples, model_path)
     with deepspeed_engine.process_group() as process:
-        engine = _engine(model_path, settings, process)
+        engine = _engine(model_path, settings, process, strategy)
         keeper = Keeper(engine, settings, process, resume)
         with heeding_termination(keeper.clock) if resume else nullcontext():
-            report = _train(engine, samples, settings, seed, process, progress, keeper)
-        export.write_model(engine, deepspeed_engine.DTYPES[settings.dtype], tokenizer, out_folder)
+            report = _train(engine, samples, settings, seed, process, progress, keeper, strategy)
+        export.write_model(
+            engine, deepspeed_engine.DTYPES[settings.dtype], tokenizer, out_folder, finished=strategy.finished
+        )
         engine.destroy()
         torch.distributed.barrier()  # nobody leaves before the checkpoint is there
     return report
@@ -166,7 +173,7 @@ def _refuse_long(samples: Sequence[Sample], model_path: Path) -> None:
         )
 
 
-def _engine(model_path: Path, settings: FinetuneSettings, process: Process) -> Any:
+def _engine(model_path: Path, settings: FinetuneSettings, process: Process, strategy: Strategy) -> Any:
     config = engine_config(settings, *micro_batch_plan(settings, process.world_size))
     dtype = deepspeed_engine.DTYPES[settings.dtype]
     if settings.zero_stage == 3:
@@ -175,8 +182,12 @@ def _engine(model_path: Path, settings: FinetuneSettings, process: Process) -> A
         model = checkpoints.load_model(model_path, dtype=dtype, device="cpu")
     if settings.gradient_checkpointing:
         model.activation_checkpointing_enable()
+    strategy.prepare(model)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trained:
+        raise TrainingError(f"strategy {strategy.name}: no parameter is trained; look at its settings")
     optimizer = torch.optim.AdamW(
-        model.parameters(),
+        trained,
         lr=settings.learning_rate,
         betas=(settings.beta1, settings.beta2),
         eps=settings.epsilon,
@@ -194,6 +205,7 @@ def _train(
     process: Process,
     progress: Callable[[int], object],
     keeper: Keeper,
+    strategy: Strategy,
 ) -> Report:
     plan = batches(len(samples), settings, seed)
     done, report = keeper.restored(Report(examples=len(samples)))
@@ -202,7 +214,7 @@ def _train(
     engine.train()
     for number, batch in enumerate(plan[done:], start=done + 1):
         chosen = [samples[i] for i in batch]
-        step = take_step(engine, chosen, number, len(plan), settings, process, keeper.wishes())
+        step = take_step(engine, chosen, number, len(plan), settings, process, keeper.wishes(), strategy.penalty)
         report.losses.append(step.loss)
         report.learning_rates.append(step.learning_rate)
         report.supervised_tokens.append(step.supervised_tokens)

@@ -1,7 +1,7 @@
 """One optimiser step on a DeepSpeed engine: the loss of the answers, its gradient, the learning rate."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +48,7 @@ def take_step(
     settings: FinetuneSettings,
     process: Process,
     wishes: tuple[bool, bool] = (False, False),
+    penalty: Callable[[Any], torch.Tensor | None] = lambda model: None,
 ) -> Step:
     """Train on one global batch; every process must call it.
 
@@ -59,6 +60,7 @@ def take_step(
         settings: the recipe.
         process: this process.
         wishes: whether this process wants (to save, to stop) after the step; the result says it for all.
+        penalty: of the model, added to the mean loss; the same in every process.
 
     Raises:
         TrainingError: the loss or the gradient becomes NaN or Inf.
@@ -73,7 +75,10 @@ def take_step(
     for i, (input_ids, labels) in enumerate(parts):
         loss = answer_loss(engine, input_ids, labels)
         # DeepSpeed averages the gradients over the ranks; the world size undoes that.
-        engine.backward(loss * (process.world_size / tokens), scale_wrt_gas=False)
+        whole = loss * (process.world_size / tokens)
+        if i == len(parts) - 1 and (added := penalty(engine.module)) is not None:
+            whole = whole + added  # of every process: their average is the penalty
+        engine.backward(whole, scale_wrt_gas=False)
         totals[0] += loss.detach()
         if i == len(parts) - 1:
             torch.distributed.all_reduce(totals)

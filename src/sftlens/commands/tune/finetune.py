@@ -23,13 +23,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sftlens import files
+from sftlens import files, strategies
 from sftlens.cli import ENTRY
 from sftlens.commands import options, program
 from sftlens.config.training import SAME_RESULT, FinetuneSettings
 from sftlens.data import tables, used
 from sftlens.models.delta import manifest
 from sftlens.runtime import launch, provenance, stages
+from sftlens.strategies import STRATEGIES, Strategy
 
 
 def main() -> None:
@@ -44,7 +45,8 @@ def main() -> None:
     if settings.deepspeed:
         inputs["deepspeed"] = program.content(Path(settings.deepspeed))
     identity = settings.model_dump(exclude={*SAME_RESULT, "deepspeed"})
-    identity |= {name: getattr(args, name) for name in ("scale", "seed", "bos", "processes")}
+    identity |= {name: getattr(args, name) for name in ("scale", "seed", "bos", "processes", "strategy")}
+    identity |= {"strategy_settings": _strategy(args).settings.model_dump()}
 
     def compute(folder: Path) -> None:
         if done := stages.finished(other):
@@ -107,6 +109,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--model", type=options.Model, required=True, help="Hugging Face folder, base.json or hub id")
     parser.add_argument("--train", type=Path, required=True, help="ordered training set (sftlens training-set)")
     parser.add_argument("--scale", default="all", help="train on its first N rows, or on all (default: all)")
+    options.add_choice(parser, "--strategy", strategies.DEFAULT, {s.name: s.description for s in STRATEGIES})
+    listed = "; ".join(f"{s.name}: {', '.join(s.settings_class.model_fields) or 'none'}" for s in STRATEGIES)
+    text = f"settings of the strategy ({listed})"
+    parser.add_argument("--strategy-settings", nargs="+", default=[], metavar="KEY=VALUE", help=text)
     parser.add_argument("--seed", type=int, default=0, help="seed of the training order")
     parser.add_argument("--processes", type=int, default=1, help="processes on all nodes together, one for each GPU")
     parser.workflow.add_argument("--nodes", type=int, default=1, help="nodes that share them, inside a Slurm job")
@@ -126,8 +132,15 @@ def _arguments() -> argparse.Namespace:
 
 
 def _rows(args: argparse.Namespace, settings: FinetuneSettings) -> Any:
+    strategy = _strategy(args)
     table = tables.facts(args.train, optional=["relation", "bucket"], unique=False)
-    return used.by_training(table, args.scale, settings.allow_smaller)
+    return strategy.rows(used.by_training(table, args.scale, settings.allow_smaller))
+
+
+def _strategy(args: argparse.Namespace) -> Strategy:
+    """Return the strategy with the settings that the options gave. Raises ConfigError for an unknown one."""
+    chosen = STRATEGIES.get(args.strategy)
+    return chosen(options.nested("--strategy-settings", args.strategy_settings, chosen.settings_class))
 
 
 def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) -> None:
@@ -147,7 +160,8 @@ def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) ->
         update = bar.update if first else (lambda steps: None)
         resume = loop.Resume(args.resume, args.deadline) if args.resume else None
         out = folder / "checkpoint"
-        report = loop.finetune(args.model, samples, settings, tokenizer, out, args.seed, update, resume)
+        how = (args.seed, update, resume, _strategy(args))
+        report = loop.finetune(args.model, samples, settings, tokenizer, out, *how)
     if first:
         checkpoints.write_manifest(folder / "checkpoint")
         files.write_json(
