@@ -1,9 +1,8 @@
 """Tables that a user brings or a stage wrote: Parquet, CSV, TSV or JSON lines, each also gzipped, told by the ending.
 
-One reader for every program: columns get their types here, and a fault names file, line, column and remedy.
-
-    question,answers            ->  fact_id         question        object  aliases
-    Where was Ada born?,Oslo|Christiania  Where was Ada born?  ...   Oslo    [Oslo, Christiania]
+One reader for every program: columns get their types here, and a fault names file, line, column and remedy. A CSV file
+with the columns question and answers and the row `Where was Ada born?,Oslo|Christiania` gives a fact whose fact_id is
+the question, whose object is Oslo and whose aliases are both names.
 """
 
 import ast
@@ -153,12 +152,6 @@ def text(path: Path, place: str, row: Row, column: str) -> str:
 def _typed(path: Path, column: "pd.Series", places: Sequence[str]) -> Any:
     name, found = str(column.name), []
     parse = TYPES.get(name, _text)
-    if (
-        parse in (_whole, _number)
-        and column.dtype.kind in ("iu" if parse is _whole else "iuf")
-        and column.notna().all()
-    ):
-        return column
     for i, value in enumerate(column):
         try:
             found.append(parse(value))
