@@ -63,6 +63,15 @@ def test_the_command_lists_the_programs_and_each_says_how_it_is_called(sftlens: 
     assert "usage: sftlens compare-changes" in again.stdout
 
 
+def test_no_file_of_the_package_is_left_out_of_the_wheel(sftlens: Path) -> None:
+    installed = next((sftlens.parents[1] / "lib").glob("python*/site-packages")) / "sftlens"
+    for folder, _, names in os.walk(ROOT / "src/sftlens", followlinks=True):
+        place = Path(folder).relative_to(ROOT / "src/sftlens")
+        # workflow/profiles is a link to what lies beside it.
+        if "__pycache__" not in place.parts and "shipped/workflow/profiles" not in place.as_posix():
+            assert [name for name in names if not (installed / place / name).is_file()] == [], place
+
+
 def test_a_study_runs_from_any_folder_with_the_files_that_come_along(sftlens: Path, tmp_path: Path) -> None:
     planned = run(sftlens, "study", "-n", "--quiet", "rules", cwd=tmp_path)
     jobs = stats(planned)
