@@ -90,7 +90,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_found_before_the_weights
         ("question", None, "column 'question' holds"),
         ("question", " ", "column 'question' holds ' ', no text"),
         ("fact_id", "train/P17/00000", "the fact_id 'train/P17/00000' stands there twice"),
-        ("bucket", "D9", "column 'bucket' holds 'D9', no bucket; write one of D0, D1"),
+        ("bucket", "D9", "column 'bucket' holds 'D9', none of D0, D1, D2, D3, D4; write one"),
         ("relation", None, "column 'relation' holds"),
         ("object", "", "column 'object' holds '', no text"),
     ],
