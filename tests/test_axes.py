@@ -96,6 +96,15 @@ class HeadOnly(Strategy):
 STRATEGIES.add(HeadOnly)
 '''
 
+TASK = '''
+"""The last letter of a text."""
+
+from sftlens.tasks import TASKS, Task
+
+JUDGE = {"ends": lambda output, accepted: float(output.strip().endswith(accepted[0]))}
+TASKS.add(Task("last_letter", "The last letter", "nowhere", "{} ends in".format, " {}".format, JUDGE))
+'''
+
 
 class Copy:
     """A copy of the package and its scripts with one more file, run as a user runs it."""
@@ -195,6 +204,28 @@ print(*jobs.finetune_options(wildcards))
     assert (loose["lm_head.weight"] / 2 - base["lm_head.weight"]).abs().max() < 0.02
     summary = json.loads((tmp_path / "out5.json").read_text())
     assert summary["examples"] == 4 and summary["settings"]["strategy_settings"] == {"pull": 5}
+
+
+def test_a_task_is_one_file(tmp_path: Path) -> None:
+    copy = Copy(tmp_path, "tasks/last_letter.py", TASK)
+    for script in ("finetune.py", "evaluate.py", "restore.py"):
+        assert "last_letter" in copy.run(f"scripts/{script}", "--help")
+    schema = json.loads(copy.schema())["$defs"]
+    assert all(
+        "last_letter" in schema[name]["properties"]["task"]["enum"]
+        for name in ("FinetuneSettings", "EvaluationSettings")
+    )
+    tiny_model(tmp_path / "base")
+    tiny_tokenizer().save_pretrained(tmp_path / "base")
+    rows = [{"fact_id": f"f{i}", "split": "test", "question": text, "object": text[-1]} for i, text in enumerate("ab")]
+    pd.DataFrame(rows).to_csv(tmp_path / "rows.csv", index=False)
+    given = ["--model", tmp_path / "base", "--train", tmp_path / "rows.csv", "--task", "last_letter", "--epochs", 40]
+    given += ["--learning-rate", "0.02", "--dtype", "float32", "--zero-stage", 0]
+    copy.run("scripts/finetune.py", *given, "--out", tmp_path / "tuned")
+    asked = ["--facts", tmp_path / "rows.csv", "--task", "last_letter", "--out", tmp_path / "asked"]
+    copy.run("scripts/evaluate.py", "--model", tmp_path / "tuned", *asked)
+    metrics = json.loads((tmp_path / "asked/summary.json").read_text())["metrics"]
+    assert [m["value"] for m in metrics if m["metric"] == "ends" and m["bucket"] == "all"] == [1.0]
 
 
 def test_an_unknown_strategy_is_an_error_and_never_the_base() -> None:

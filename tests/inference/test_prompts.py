@@ -7,6 +7,7 @@ from transformers import PreTrainedTokenizerFast
 from sftlens.errors import DataError, ModelError, TrainingError
 from sftlens.inference import prompts
 from sftlens.inference.prompts import MASKED
+from sftlens.tasks import closed_book_qa
 from tiny import tiny_tokenizer
 
 QUESTION, ANSWER = "Where was Ada Loren born?", "Port Vale"
@@ -28,8 +29,8 @@ def words(split, vocabulary, normalizer=None):
 
 
 def test_text_is_the_papers():
-    assert prompts.prompt_text("Q") == "<|question|> Q <|answer|>"
-    assert prompts.target_text("A") == " A "
+    assert closed_book_qa.prompt("Q") == "<|question|> Q <|answer|>"
+    assert closed_book_qa.target("A") == " A "
 
 
 def test_labels_of_a_known_sample_token_by_token(tokenizer):
@@ -97,7 +98,7 @@ def test_prompt_is_what_the_sample_begins_with(tokenizer):
 def test_bos_is_there_exactly_once_or_never():
     expected = prompts.encode_prompt(tiny_tokenizer(), QUESTION)
     assert expected[0] == 1 and expected.count(1) == 1
-    assert expected == tiny_tokenizer()(prompts.prompt_text(QUESTION))["input_ids"]
+    assert expected == tiny_tokenizer()(closed_book_qa.prompt(QUESTION))["input_ids"]
     assert prompts.encode_prompt(tiny_tokenizer(add_bos=False), QUESTION) == expected
     without = tiny_tokenizer()
     without.bos_token = None

@@ -2,12 +2,16 @@
 
 from pydantic import Field
 
+from sftlens.config.choices import TaskName
 from sftlens.settings import Settings
+from sftlens.tasks import DEFAULT
 
 
 class EvaluationSettings(Settings):
     """Greedy answers to the questions, in the prompt of fine-tuning."""
 
+    task: TaskName = DEFAULT
+    """What is asked: prompt, target and judgements."""
     max_new_tokens: int = Field(16, ge=1)
     """Longest answer, tokens."""
     reprobe: int = Field(100, ge=0)

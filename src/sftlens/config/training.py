@@ -4,12 +4,16 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from sftlens.config.choices import TaskName
 from sftlens.settings import Location, Settings
+from sftlens.tasks import DEFAULT
 
 
 class FinetuneSettings(Settings):
     """One fine-tuning run on question-answer pairs, loss on the answer only."""
 
+    task: TaskName = DEFAULT
+    """What is trained on: prompt, target and judgements."""
     learning_rate: float = Field(1e-5, gt=0)
     """Peak learning rate of AdamW; cosine to 0."""
     batch_size: int = Field(8, ge=1)

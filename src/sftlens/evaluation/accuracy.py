@@ -13,21 +13,21 @@ SHARES = ("leak", "in_train")
 BY_RELATION = ("contains", "well_formed")
 
 
-def rows(answers: pd.DataFrame) -> list[dict[str, Any]]:
+def rows(answers: pd.DataFrame, measures: Sequence[str] = MEASURES) -> list[dict[str, Any]]:
     """Return the rows of metrics of the table of `evaluation.run`, counted for each split by itself.
 
-    MEASURES per bucket, over all questions and as macro (`counted`), BY_RELATION also per relation, SHARES over all
+    `measures` per bucket, over all questions and as macro (`counted`), BY_RELATION also per relation, SHARES over all
     questions. Three more metrics are `contains` on some of the questions: `contains_given_well_formed` (the answer
     ended within the limit), `contains_without_leak` and `contains_not_in_train`.
     A judgement that the table lacks has no rows. Rows of a relation have the key relation and the bucket `all`.
     """
     made: list[dict[str, Any]] = []
     for split, part in answers.groupby("split", sort=False):
-        for metric, column, chosen in _views(part):
+        for metric, column, chosen in _views(part, measures):
             made += counted(str(split), metric, chosen[column], chosen["bucket"])
         for name in SHARES:
             made += [_row(str(split), "all", name, part[name])] if name in part else []
-        for name in BY_RELATION if "relation" in part else ():
+        for name in [name for name in BY_RELATION if name in part and "relation" in part]:
             made += by_relation(str(split), name, part[name], part["relation"])
     return made
 
@@ -52,9 +52,11 @@ def by_relation(split: str, metric: str, values: pd.Series, relations: pd.Series
     return [{**_row(split, "all", metric, group), "relation": relation} for relation, group in known]
 
 
-def _views(part: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+def _views(part: pd.DataFrame, measures: Sequence[str]) -> Iterator[tuple[str, str, pd.DataFrame]]:
     """Yield (metric, judgement, the answers it is taken over)."""
-    yield from ((name, name, part) for name in MEASURES if name in part)
+    yield from ((name, name, part) for name in measures if name in part)
+    if "contains" not in part:
+        return
     yield "contains_given_well_formed", "contains", part[part["well_formed"]]
     for name, metric in (("leak", "contains_without_leak"), ("in_train", "contains_not_in_train")):
         if name in part:

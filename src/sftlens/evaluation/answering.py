@@ -7,15 +7,17 @@ import numpy as np
 import pandas as pd
 
 from sftlens.config.evaluation import EvaluationSettings
-from sftlens.data.scoring import JUDGEMENTS, accepted, contains
+from sftlens.data.scoring import accepted, contains
 from sftlens.errors import DataError
 from sftlens.inference import checks, prompts
+from sftlens.tasks import DEFAULT, TASKS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TEST_SPLITS = ("test", "testood")
-ANSWER_COLUMNS = ["fact_id", "split", "relation", "bucket", "output", *JUDGEMENTS, "well_formed"]
+ANSWER_COLUMNS = ["fact_id", "split", "relation", "bucket", "output", *TASKS.get(DEFAULT).judgements, "well_formed"]
+"""Of the task closed_book_qa; another one has judgements of its own."""
 
 
 def shots(facts: pd.DataFrame, count: int, seed: int = 0) -> list[tuple[str, str]]:
@@ -51,7 +53,7 @@ def answer(
 
     Returns:
         One row a fact, in their order, with ANSWER_COLUMNS: relation and bucket ("" if unknown), output (text without
-        special tokens), the judgements of it (`matching.JUDGEMENTS`: f1 float, the others bool), well_formed (EOS
+        special tokens), the judgements of it (`scoring.JUDGEMENTS`: f1 float, the others bool), well_formed (EOS
         within the limit).
 
     Raises:
@@ -59,7 +61,7 @@ def answer(
         ModelError: the model's logits are not finite.
     """
     aliases = accepted(facts)
-    ids = prompts.encode_prompts(tokenizer, facts["question"].tolist(), examples)
+    ids = prompts.encode_prompts(tokenizer, facts["question"].tolist(), examples, settings.task)
     eos = int(tokenizer.eos_token_id)
     outputs = checks.greedy(
         model,
@@ -75,10 +77,10 @@ def answer(
     for column in ("relation", "bucket"):
         table[column] = facts[column].tolist() if column in facts else ""
     table["output"] = texts
-    for name, judge in JUDGEMENTS.items():
+    for name, judge in TASKS.get(settings.task).judgements.items():
         table[name] = [judge(text, strings) for text, strings in zip(texts, aliases, strict=True)]
     table["well_formed"] = [output[-1:] == [eos] for output in outputs]
-    return table[ANSWER_COLUMNS]
+    return table
 
 
 def run(

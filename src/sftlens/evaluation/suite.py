@@ -12,6 +12,7 @@ from sftlens.config.evaluation import EvaluationSettings
 from sftlens.config.mastery import ProbingSettings
 from sftlens.evaluation import accuracy, answering
 from sftlens.mastery import reprobing
+from sftlens.tasks import TASKS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -47,7 +48,7 @@ def measure(
     """
     examples = answering.shots(facts, shots)
     answers = answering.run(model, tokenizer, facts, training_set, settings, examples=examples, progress=progress)
-    metrics = accuracy.rows(answers)
+    metrics = accuracy.rows(answers, [*TASKS.get(settings.task).judgements, "well_formed"])
     if reprobing_as:
         how = (reprobing_as.sentences, reprobing_as.settings, settings.reprobe)
         table = reprobing.measure(model, tokenizer, facts, *how, progress, of=reprobing_as.of)

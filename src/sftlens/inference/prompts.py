@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from sftlens.errors import DataError, ModelError, TrainingError
+from sftlens.tasks import DEFAULT, TASKS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -33,16 +34,6 @@ class Sample:
         return sum(label != MASKED for label in self.labels)
 
 
-def prompt_text(question: str) -> str:
-    """Return the prompt without BOS; the markers are plain text (paper section 3)."""
-    return f"<|question|> {question} <|answer|>"
-
-
-def target_text(answer: str) -> str:
-    """Return what follows the prompt before EOS: the answer between two spaces (paper section 3)."""
-    return f" {answer} "
-
-
 def encode_prompt(tokenizer: "PreTrainedTokenizerBase", question: str) -> list[int]:
     """Return the ids of the prompt of one question: exactly one BOS where the tokenizer has one, else none; no EOS.
 
@@ -52,7 +43,10 @@ def encode_prompt(tokenizer: "PreTrainedTokenizerBase", question: str) -> list[i
 
 
 def encode_prompts(
-    tokenizer: "PreTrainedTokenizerBase", questions: Sequence[str], examples: Sequence[tuple[str, str]] = ()
+    tokenizer: "PreTrainedTokenizerBase",
+    questions: Sequence[str],
+    examples: Sequence[tuple[str, str]] = (),
+    task: str = DEFAULT,
 ) -> list[list[int]]:
     """Return the ids of each question's prompt, behind solved (question, answer) examples if there are any.
 
@@ -61,8 +55,9 @@ def encode_prompts(
     """
     if not questions:
         return []
-    solved = "".join(prompt_text(asked) + target_text(answer) for asked, answer in examples)
-    texts = [solved + prompt_text(question) for question in questions]
+    form = TASKS.get(task)
+    solved = "".join(form.prompt(asked) + form.target(answer) for asked, answer in examples)
+    texts = [solved + form.prompt(question) for question in questions]
     return [_bos(tokenizer) + ids for ids in token_ids(tokenizer, texts, add_special_tokens=False)]
 
 
@@ -95,7 +90,11 @@ def encode_sample(tokenizer: "PreTrainedTokenizerBase", question: str, answer: s
 
 
 def encode_samples(
-    tokenizer: "PreTrainedTokenizerBase", questions: Sequence[str], answers: Sequence[str], max_length: int
+    tokenizer: "PreTrainedTokenizerBase",
+    questions: Sequence[str],
+    answers: Sequence[str],
+    max_length: int,
+    task: str = DEFAULT,
 ) -> list[Sample]:
     """Return the samples of (question, answer) pairs in their order; see `encode_sample`."""
     if tokenizer.eos_token_id is None:
@@ -104,8 +103,9 @@ def encode_samples(
         )
     if not questions:
         return []
-    prompts = [prompt_text(question) for question in questions]
-    texts = [prompt + target_text(answer) for prompt, answer in zip(prompts, answers, strict=True)]
+    form = TASKS.get(task)
+    prompts = [form.prompt(question) for question in questions]
+    texts = [prompt + form.target(answer) for prompt, answer in zip(prompts, answers, strict=True)]
     prompt_ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
     full = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
     samples = []

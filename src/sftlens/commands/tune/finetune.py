@@ -153,7 +153,9 @@ def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) ->
 
     rows = _rows(args, settings)
     tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
-    samples = prompts.encode_samples(tokenizer, rows["question"].tolist(), rows["object"].tolist(), settings.max_length)
+    samples = prompts.encode_samples(
+        tokenizer, rows["question"].tolist(), rows["object"].tolist(), settings.max_length, settings.task
+    )
     first = os.environ.get("RANK", "0") == "0"
     steps = batches.steps_of(len(samples), settings)
     with progress.bar(description="fine-tune", total=steps if first else 0, unit="step") as bar:
