@@ -155,6 +155,10 @@ def truncate(folder: Path) -> None:
     (folder / "done" / "checkpoint" / "inner" / "weights.bin").write_text("r")
 
 
+def flip(folder: Path) -> None:
+    (folder / "done" / "table.txt").write_text("resulT")
+
+
 def lose(folder: Path) -> None:
     (folder / "done" / "table.txt").unlink()
 
@@ -167,7 +171,7 @@ def forget(folder: Path) -> None:
     (folder / "done.json").unlink()
 
 
-@pytest.mark.parametrize("damage", [truncate, lose, garble, forget])
+@pytest.mark.parametrize("damage", [truncate, flip, lose, garble, forget])
 def test_damaged_finished_work_is_computed_again(stage, outputs, damage):
     work = Work()
     stages.run(stage(), work)

@@ -123,7 +123,7 @@ def _compute_into(folder: Path, token: str, compute: Callable[[Path], None]) -> 
             return False
         files.remove(done)
         os.replace(work, done)
-        files.write_json(folder / "done.json", _sizes(done))
+        files.write_json(folder / "done.json", _contents(done))
     except Exception:
         # Who took over has cleared our folder away: that is no failure, and its result will do.
         if lock.holds(owner, token):
@@ -139,14 +139,20 @@ def _fresh(folder: Path) -> None:
     folder.mkdir(parents=True)
 
 
-def _sizes(folder: Path) -> dict[str, int]:
-    return {p.relative_to(folder).as_posix(): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
+def _contents(folder: Path) -> dict[str, str]:
+    """Size and content of each file; of weights, which take minutes to read, the size alone."""
+    found = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        size = path.stat().st_size
+        content = f" {files.sha256(path)}" if size <= COPY_LIMIT_BYTES else ""
+        found[path.relative_to(folder).as_posix()] = f"{size}{content}"
+    return found
 
 
 def _intact(folder: Path) -> bool:
     done, record = folder / "done", folder / "done.json"
     try:
-        return done.is_dir() and files.read_json(record) == _sizes(done)
+        return done.is_dir() and files.read_json(record) == _contents(done)
     except DataError:
         return False
 
