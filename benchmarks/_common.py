@@ -24,7 +24,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sftlens import files
 from sftlens.config import loading
-from sftlens.config.mastery import ProbingSettings
+from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.dag import paths
 from sftlens.data import templates
 from sftlens.errors import DataError, SftlensError

@@ -84,7 +84,7 @@ def run_side(args: argparse.Namespace) -> dict[str, float]:
     if args.side == "ours":
         import sftlens.commands.program  # noqa: F401 - prepares the process as all of our programs do, before torch is imported
     from sftlens import files
-    from sftlens.config.training import FinetuneSettings
+    from sftlens.config.stages.training import FinetuneSettings
     from sftlens.data.training_sets import training_order
     from sftlens.inference import prompts
     from sftlens.models import checkpoints

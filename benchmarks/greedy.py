@@ -20,7 +20,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from sftlens import files, inference
 from sftlens.config import loading
-from sftlens.config.evaluation import EvaluationSettings
+from sftlens.config.stages.evaluation import EvaluationSettings
 from sftlens.dag import paths
 from sftlens.errors import DataError
 from sftlens.inference import prompts

@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 from _common import Measured, Setup
 
-from sftlens.config.mastery import ProbingSettings
+from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.data import templates
 from sftlens.data.scoring import accepted, contains
 from sftlens.mastery import mastery_table

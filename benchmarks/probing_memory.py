@@ -66,8 +66,8 @@ def rise(args: argparse.Namespace, what: str, count: int, budget: int) -> int:
     import _common
     import pandas as pd
 
-    from sftlens.config.evaluation import EvaluationSettings
-    from sftlens.config.mastery import ProbingSettings
+    from sftlens.config.stages.evaluation import EvaluationSettings
+    from sftlens.config.stages.mastery import ProbingSettings
     from sftlens.errors import SftlensError
     from sftlens.evaluation import answering
     from sftlens.mastery import probing

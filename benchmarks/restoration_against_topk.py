@@ -14,7 +14,7 @@ import _restoration as common
 import torch
 from safetensors.torch import save_file
 
-from sftlens.config.restoration import RestorationSettings
+from sftlens.config.stages.restoration import RestorationSettings
 from sftlens.models.checkpoints import open_tensors
 from sftlens.restoration import criteria, topk
 from sftlens.restoration.apply import Restorer

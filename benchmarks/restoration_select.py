@@ -11,7 +11,7 @@ from pathlib import Path
 import _restoration as common
 import torch
 
-from sftlens.config.restoration import RestorationSettings
+from sftlens.config.stages.restoration import RestorationSettings
 from sftlens.restoration import criteria, topk
 from sftlens.restoration.pairs import PIECE
 from sftlens.restoration.ranking import relative_change, signed_change_

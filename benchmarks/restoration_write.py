@@ -14,7 +14,7 @@ from pathlib import Path
 
 import _restoration as common
 
-from sftlens.config.restoration import RestorationSettings
+from sftlens.config.stages.restoration import RestorationSettings
 from sftlens.restoration import criteria, topk
 from sftlens.restoration.apply import Restorer
 from sftlens.restoration.cuts import Cut

@@ -18,10 +18,14 @@ MOST_FILES = 12
 
 LEVELS = (
     ("errors", "settings", "registry", "files", "yaml_file"),
+    ("config.stages",),
     ("runtime", "statistics", "data"),
+    ("tasks",),
+    ("config.stages.training",),
+    ("config.stages.evaluation",),
     ("models",),
-    ("inference", "restoration", "synthetic"),
-    ("mastery", "strategies", "tasks"),
+    ("inference", "restoration"),
+    ("mastery", "synthetic", "strategies"),
     ("training", "evaluation", "changes"),
     ("config",),
     ("resources",),
@@ -31,13 +35,19 @@ LEVELS = (
     ("repair",),
     ("commands", "cli", "__main__"),
 )
-"""The rooms from the bottom up: a room may import from its own level and below."""
+"""The rooms from the bottom up: a room may import from its own level and below. A folder inside a room may have a level
+of its own (`config.stages`)."""
+
+
+def files() -> list[Path]:
+    """Return the modules of the package; its links to what is shipped beside it (scripts, workflow) are left out."""
+    return sorted(path for path in SOURCE.rglob("*.py") if path.resolve().is_relative_to(SOURCE))
 
 
 def arrows() -> Counter[tuple[str, str]]:
     """Return how many imports lead from each module to each other one of sftlens, TYPE_CHECKING ones included."""
     found: Counter[tuple[str, str]] = Counter()
-    for path in sorted(SOURCE.rglob("*.py")):
+    for path in files():
         here = module_of(path)
         for name in _imported(ast.parse(path.read_text(encoding="utf-8"))):
             if (target := _module(name)) and target != here:
@@ -51,13 +61,13 @@ def module_of(path: Path) -> str:
 
 
 def room(module: str) -> str:
-    """Return the folder at the top that a module lies in, or the module itself."""
-    return module.partition(".")[0]
+    """Return the longest name in LEVELS that a module lies in. Raises ValueError where no level names its room."""
+    return max((name for names in LEVELS for name in names if f"{module}.".startswith(f"{name}.")), key=len)
 
 
 def level(module: str) -> int:
-    """Return how high up the room of a module is. Raises KeyError for a room that no level names."""
-    return {name: i for i, names in enumerate(LEVELS) for name in names}[room(module)]
+    """Return how high up the room of a module is."""
+    return next(i for i, names in enumerate(LEVELS) if room(module) in names)
 
 
 def upward() -> list[tuple[str, str]]:
@@ -76,8 +86,7 @@ def circles() -> list[list[str]]:
 
 def too_full() -> list[str]:
     """Return the folders of the package with more than MOST_FILES modules."""
-    folders = [SOURCE, *(path for path in SOURCE.rglob("*") if path.is_dir())]
-    return [str(folder) for folder in folders if len(list(folder.glob("*.py"))) > MOST_FILES]
+    return [str(folder) for folder, count in Counter(path.parent for path in files()).items() if count > MOST_FILES]
 
 
 def drawing() -> str:
@@ -86,9 +95,9 @@ def drawing() -> str:
     for (a, b), count in arrows().items():
         if room(a) != room(b):
             between[room(a), room(b)] += count
-    folders = sorted({name for pair in between for name in pair if (SOURCE / name).is_dir()}, key=level)
-    lines = [f"    {name}[{name}: {len(list((SOURCE / name).rglob('*.py')))} files]" for name in folders]
-    drawn = [(a, b) for a, b in sorted(between) if a in folders and b in folders and not _implied(a, b, between)]
+    counts = Counter(room(module_of(path)) for path in files() if path.parent != SOURCE)
+    lines = [f"    {name}[{name}: {counts[name]} files]" for name in sorted(counts, key=level)]
+    drawn = [(a, b) for a, b in sorted(between) if a in counts and b in counts and not _implied(a, b, between)]
     lines += [f"    {a} --> {b}" for a, b in drawn]
     return "\n".join(["```mermaid", "flowchart BT", *lines, "```"])
 

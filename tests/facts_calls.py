@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sftlens.config.data import FactsSettings
+from sftlens.config.stages.data import FactsSettings
 from sftlens.data import facts
 from sftlens.errors import DataError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import process_groups
 from sftlens import files
-from sftlens.config.training import FinetuneSettings
+from sftlens.config.stages.training import FinetuneSettings
 from sftlens.errors import TrainingPaused
 from sftlens.inference.prompts import Sample
 from sftlens.training import loop

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from sftlens.config.restoration import RestorationSettings
+from sftlens.config.stages.restoration import RestorationSettings
 from sftlens.models.checkpoints import TensorFolder
 from sftlens.restoration import criteria, topk
 from sftlens.restoration.pairs import Pair

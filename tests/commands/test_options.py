@@ -12,7 +12,7 @@ from script_calls import ok, process, refused
 from sftlens import cli
 from sftlens.commands import options
 from sftlens.config.repair import RepairSettings
-from sftlens.config.training import FinetuneSettings
+from sftlens.config.stages.training import FinetuneSettings
 from sftlens.errors import ConfigError
 from tiny import tiny_model
 

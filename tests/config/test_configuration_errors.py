@@ -5,7 +5,7 @@ from transformers import LlamaConfig
 
 from demo_study import DEMO, changed
 from sftlens.config import loading
-from sftlens.config.model import Geometry
+from sftlens.config.stages.model import Geometry
 from sftlens.errors import ConfigError
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from entity_questions_files import data_set, file_of, items, put, zipped
 from facts_calls import load, refusal, settings
-from sftlens.config.data import FactsSettings
+from sftlens.config.stages.data import FactsSettings
 from sftlens.data import facts
 from sftlens.data.relations import OOD_RELATIONS
 from sftlens.errors import DataError

@@ -16,7 +16,7 @@ from entity_questions_files import data_set, file_of, items, put
 from facts_calls import load, refusal, settings
 from repository import ROOT
 from sftlens import files
-from sftlens.config.data import FactsSettings, Sample
+from sftlens.config.stages.data import FactsSettings, Sample
 from sftlens.data import entity_questions, facts
 from sftlens.data.relations import ID_RELATIONS, OOD_RELATIONS, RELATIONS
 from sftlens.errors import DataError

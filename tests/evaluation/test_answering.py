@@ -5,7 +5,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from probe_tables import facts_table
 from sftlens import inference
-from sftlens.config.evaluation import EvaluationSettings
+from sftlens.config.stages.evaluation import EvaluationSettings
 from sftlens.errors import DataError
 from sftlens.evaluation import answering
 from sftlens.inference import prompts

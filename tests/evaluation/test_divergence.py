@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from probe_tables import SENTENCES, facts_table
 from sftlens import inference
-from sftlens.config.divergence import DivergenceSettings
+from sftlens.config.stages.evaluation import DivergenceSettings
 from sftlens.data import templates
 from sftlens.errors import DataError, ModelError
 from sftlens.evaluation import divergence

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from probe_tables import SENTENCES, facts_table
-from sftlens.config.evaluation import EvaluationSettings
-from sftlens.config.mastery import ProbingSettings
+from sftlens.config.stages.evaluation import EvaluationSettings
+from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.evaluation import suite
 from sftlens.mastery import mastery_table, reprobing
 from sftlens.models import checkpoints

@@ -9,8 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from probe_tables import SENTENCES, facts_table
 from sftlens import inference
-from sftlens.config.mastery import ProbingSettings
-from sftlens.config.template_choice import TemplateChoice
+from sftlens.config.stages.mastery import ProbingSettings, TemplateChoice
 from sftlens.data import templates
 from sftlens.data.buckets import BUCKETS
 from sftlens.errors import DataError

@@ -13,7 +13,7 @@ from probe_tables import SENTENCES, facts_table
 from probed_models import SMALL_BATCHES, make, options, started, without
 from script_calls import ok
 from sftlens import inference
-from sftlens.config.mastery import ProbingSettings
+from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.data.scoring import contains
 from sftlens.files import read_json, sha256, write_parquet
 from sftlens.mastery import completions, mastery_table, probe_shards, probing

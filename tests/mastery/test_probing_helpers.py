@@ -14,7 +14,7 @@ import pytest
 from probe_tables import SENTENCES, facts_table
 from probed_models import make, options
 from script_calls import SCRIPTS, ok, process
-from sftlens.config.mastery import ProbingSettings
+from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.errors import LaunchError
 from sftlens.files import read_json, sha256, write_parquet
 from sftlens.mastery import probe_shards, probing

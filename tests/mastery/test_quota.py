@@ -10,7 +10,7 @@ from demo_study import demo
 from probe_tables import SENTENCES, facts_table
 from probed_models import make, options
 from script_calls import ok
-from sftlens.config.mastery import ProbingSettings
+from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.dag.jobs import Jobs
 from sftlens.data import training_sets
 from sftlens.errors import ConfigError

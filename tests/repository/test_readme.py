@@ -11,7 +11,7 @@ import yaml
 from entity_questions_files import data_set
 from repository import ROOT
 from sftlens.config import loading
-from sftlens.config.data import FactsSettings
+from sftlens.config.stages.data import FactsSettings
 from sftlens.dag import targets
 from sftlens.data import facts
 from sftlens.models import checkpoints

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from demo_study import demo
-from sftlens.config.data import FactsSettings
+from sftlens.config.stages.data import FactsSettings
 from sftlens.dag import paths
 from sftlens.errors import SftlensError
 from sftlens.planning.costs import Costs

@@ -9,8 +9,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PreTr
 
 from repository import ROOT
 from sftlens.config import loading
-from sftlens.config.model import Geometry, PretrainingSettings
-from sftlens.config.training import FinetuneSettings
+from sftlens.config.stages.model import Geometry, PretrainingSettings
+from sftlens.config.stages.training import FinetuneSettings
 from sftlens.errors import ConfigError
 from sftlens.resources import describe, memory
 from sftlens.resources.requests import Resources

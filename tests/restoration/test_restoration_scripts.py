@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from repository import ROOT
 from script_calls import ok, refused
-from sftlens.config.restoration import RestorationSettings
+from sftlens.config.stages.restoration import RestorationSettings
 from sftlens.files import read_json, sha256, write_json
 from sftlens.models.checkpoints import TensorFolder, describe, load_model, open_tensors
 from sftlens.restoration import criteria, topk

@@ -9,7 +9,7 @@ import torch
 
 from restoration_models import SETTINGS, SHAPES, Tensors, cuts_of, drawn, gaussian, pair_of
 from sftlens.changes import concentration
-from sftlens.config.restoration import RestorationSettings
+from sftlens.config.stages.restoration import RestorationSettings
 from sftlens.errors import ConfigError, DataError
 from sftlens.restoration import criteria, topk
 from sftlens.restoration.apply import Restorer

@@ -9,7 +9,7 @@ import torch
 
 from repository import ROOT
 from sftlens import files
-from sftlens.config.model import Geometry, PretrainingSettings
+from sftlens.config.stages.model import Geometry, PretrainingSettings
 from sftlens.errors import DataError, TrainingError
 from sftlens.inference import prompts
 from sftlens.models import checkpoints

@@ -11,8 +11,7 @@ import pytest
 
 from repository import ROOT
 from sftlens import files, synthetic
-from sftlens.config.data import FactsSettings
-from sftlens.config.world import WorldSettings
+from sftlens.config.stages.data import FactsSettings, WorldSettings
 from sftlens.data import facts as study_facts
 from sftlens.data.entity_questions import Item
 from sftlens.data.relations import ID_RELATIONS, OOD_RELATIONS, RELATIONS

@@ -9,7 +9,7 @@ import yaml
 from demo_study import DEMO, changed
 from dry_runs import planned
 from repository import ROOT
-from sftlens.config.training import FinetuneSettings
+from sftlens.config.stages.training import FinetuneSettings
 from sftlens.errors import ConfigError, DataError
 from sftlens.training.deepspeed_config import engine_config
 

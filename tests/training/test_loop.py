@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from repository import ROOT
-from sftlens.config.training import FinetuneSettings
+from sftlens.config.stages.training import FinetuneSettings
 from sftlens.data.training_sets import training_order
 from sftlens.errors import ModelError, TrainingError
 from sftlens.inference import prompts

@@ -11,7 +11,7 @@ import torch
 import killed_runs
 from killed_runs import Job, Kill
 from sftlens import files
-from sftlens.config.training import FinetuneSettings
+from sftlens.config.stages.training import FinetuneSettings
 from sftlens.errors import TrainingError, TrainingPaused
 from sftlens.inference import prompts
 from sftlens.training import deepspeed_config, loop, resume

@@ -8,8 +8,9 @@ from pathlib import Path
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from sftlens.config import loading, mastery as probing
-from sftlens.config.data import TABLE
+from sftlens.config import loading
+from sftlens.config.stages import mastery as probing
+from sftlens.config.stages.data import TABLE
 from sftlens.dag import only, paths as grid_paths, recorded, repair_job
 from sftlens.dag.jobs import Jobs
 from sftlens.errors import SftlensError, explained

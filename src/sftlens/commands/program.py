@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 from sftlens import files
 from sftlens.commands import headline
 from sftlens.commands.options import nested
-from sftlens.config.mastery import MEASURING, ProbingSettings
+from sftlens.config.stages.mastery import MEASURING, ProbingSettings
 from sftlens.errors import PAUSED_STATUS, ConfigError, SftlensError, TrainingPaused, explained
 from sftlens.models import identity
 from sftlens.runtime import launch, stages

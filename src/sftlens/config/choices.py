@@ -8,7 +8,6 @@ from sftlens.restoration import methods
 from sftlens.restoration.criteria import CRITERIA
 from sftlens.settings import Settings
 from sftlens.strategies import STRATEGIES
-from sftlens.tasks import TASKS
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -16,12 +15,10 @@ if TYPE_CHECKING:
     Ranking: TypeAlias = str
     Reverting: TypeAlias = str
     StrategyName: TypeAlias = str
-    TaskName: TypeAlias = str
 else:
     Ranking = Literal[tuple(CRITERIA.names())]
     Reverting = Literal[tuple(methods.choices())]
     StrategyName = Literal[tuple(STRATEGIES.names())]
-    TaskName = Literal[tuple(TASKS.names())]
 
 
 class _Strategies(Settings):

@@ -11,7 +11,8 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from sftlens.config.study import Experiments, Study
+from sftlens.config.experiments import Experiments
+from sftlens.config.study import Study
 from sftlens.errors import ConfigError
 
 SHARED = ("scales", "seeds")

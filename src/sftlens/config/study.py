@@ -1,35 +1,25 @@
 """The configuration of a study: one strict pydantic model, with a docstring per field."""
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from sftlens.config.choices import Ranking, Reverting, StrategyName, StrategySettings
-from sftlens.config.data import FactsSettings
-from sftlens.config.divergence import DivergenceSettings
-from sftlens.config.evaluation import EvaluationSettings
-from sftlens.config.launch import Launch
-from sftlens.config.mastery import ProbingSettings
-from sftlens.config.mastery_quality import QualitySettings
-from sftlens.config.model import BaseSettings
+from sftlens.config.choices import StrategySettings
+from sftlens.config.experiments import Experiments, Scales, Seeds, layers_of
 from sftlens.config.rates import PlanSettings
 from sftlens.config.repair import RepairStudy
-from sftlens.config.restoration import RestorationSettings
-from sftlens.config.template_choice import TemplateChoice
-from sftlens.config.training import FinetuneSettings
-from sftlens.config.world import WorldSettings
+from sftlens.config.stages.data import FactsSettings, WorldSettings
+from sftlens.config.stages.evaluation import DivergenceSettings, EvaluationSettings
+from sftlens.config.stages.mastery import ProbingSettings, TemplateChoice
+from sftlens.config.stages.model import BaseSettings, Launch
+from sftlens.config.stages.restoration import RestorationSettings
+from sftlens.config.stages.training import FinetuneSettings
 from sftlens.settings import Location, Settings
-from sftlens.strategies import DEFAULT
 
-TrainSet = Literal["D0", "D1", "D2", "D3", "D4", "mixed"]
-Scale = int | Literal["all"]
 RESERVED = {"models", "facts"}
 RESERVED_MODELS = {"figures", "tables", "logs", "partial", "repair"}
-Seed = Annotated[int, Field(ge=0)]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-REGION = re.compile(r"transformer|attention|mlp|embedding|all|layers\d+-\d+|re:[^/\s{}]+")
-
 SYNTHETIC = (
     "Synthetic world, 1 M parameters, pretrained here in minutes; exposures, QA share, learning rate and "
     "templates were set so that effects are visible. It demonstrates the instrument; it is no evidence for "
@@ -66,137 +56,6 @@ class Model(BaseSettings):
             raise ValueError("`source: pretrain` makes the model here and needs its `geometry`; add it")
         _ = self.shape  # raises what is wrong with it
         return self
-
-
-def _layers(region: str) -> range:
-    """Layers of a region `layersA-B`, both ends included; none for any other region."""
-    first, _, last = region.removeprefix("layers").partition("-")
-    return range(int(first), int(last) + 1) if last else range(0)
-
-
-def _distinct(values: list[Any]) -> list[Any]:
-    twice = [v for i, v in enumerate(values) if v in values[:i]]
-    if twice:
-        raise ValueError(f"{twice[0]!r} stands there twice; list every value once")
-    return values
-
-
-def _positive(values: list[Scale]) -> list[Scale]:
-    if any(v != "all" and int(v) < 1 for v in values):
-        raise ValueError("a scale is a positive number of examples or `all` (n = 0 is the key `base`)")
-    return values
-
-
-Scales = Annotated[list[Scale], AfterValidator(_distinct), AfterValidator(_positive)]
-Seeds = Annotated[list[Seed], AfterValidator(_distinct)]
-
-
-class _Axes(Settings):
-    models: list[str] = []
-    """Names of models; empty: all models of the study."""
-    train_sets: list[TrainSet] = ["D0", "D1", "D2", "D3", "D4"]
-    """Mastery buckets to train on, or `mixed`."""
-    scales: Scales = []
-    """Numbers of training examples, or `all`; left out: those of the study."""
-    seeds: Seeds = [0]
-    """Training sets (and runs) of each numbered scale; left out: those of the study."""
-    all_seeds: Seeds = [0]
-    """Training sets of the scale `all` (the paper has one)."""
-    strategies: list[StrategyName] = [DEFAULT]
-    """Ways of fine-tuning; figures and tables show `full`."""
-
-    @field_validator("models", "train_sets", "strategies", "ratios", check_fields=False)
-    @classmethod
-    def _listed_once(cls, values: list[Any]) -> list[Any]:
-        return _distinct(values)
-
-
-class Scaling(_Axes):
-    """Accuracy against the number of training examples (Figs. 2, 4, 6; Table 2)."""
-
-    base: bool = True
-    """Also evaluate the base model: with the fine-tuning prompt, and with solved examples before it."""
-    shots: int = Field(5, ge=0)
-    """Solved examples of that few-shot baseline; 0 leaves it out."""
-
-
-class Divergence(_Axes):
-    """KL divergence of the first predicted token (Fig. 5)."""
-
-    base: bool = True
-    """Also measure n = 0: the base model in the place of the fine-tuned one."""
-
-
-class Restoration(_Axes):
-    """Accuracy after restoring the most-changed parameters (Tables 4 and 6)."""
-
-    ratios: list[float] = []
-    """Percent of the region's parameters that are set back."""
-    criteria: list[Reverting] = ["relative"]
-    """How parameters are ranked; `relative` is the paper's. `interpolation` moves all of them towards the base instead,
-    so that as much of the sum of squared changes is reverted as by `relative`."""
-    regions: list[str] = ["transformer"]
-    """Which parameters are ranked and restored: transformer, attention, mlp, embedding, all or layersA-B."""
-
-    @field_validator("ratios")
-    @classmethod
-    def _percent(cls, values: list[float]) -> list[float]:
-        if any(not 0 < v <= 100 for v in values):
-            raise ValueError("a ratio is a percentage above 0 and at most 100 (k = 0 is the cell itself)")
-        return values
-
-    @field_validator("regions")
-    @classmethod
-    def _known(cls, values: list[str]) -> list[str]:
-        for value in values:
-            if not REGION.fullmatch(value):
-                raise ValueError(
-                    f"unknown region {value!r}; choose one of transformer, attention, mlp, embedding, all, "
-                    "layersA-B (blocks of layers, such as layers0-3)"
-                )
-            if value.startswith("layers") and len(_layers(value)) == 0:
-                raise ValueError(f"region {value!r} is empty; name the lower layer first")
-        return values
-
-
-class Concentration(_Axes):
-    """Share of the total relative change that few parameters hold (Table 3)."""
-
-    criteria: list[Ranking] = ["relative"]
-    """Measures of change."""
-    regions: list[str] = ["transformer"]
-    """Which parameters are counted: the same names."""
-
-
-class Blocks(_Axes):
-    """Accuracy after restoring every parameter of a block of layers (Table 11)."""
-
-    size: int = Field(4, ge=1)
-    """Layers of a block."""
-
-
-class MasteryQuality(QualitySettings):
-    """How good the measurement of mastery is: certainty, test and retest, variance; in a world of ours, exposure."""
-
-    models: list[str] = []
-    """Names of models; empty: all models of the study."""
-
-
-class Experiments(Settings):
-    """The named experiments; cells that several share run once."""
-
-    mastery: MasteryQuality | None = None
-    """How good the measurement of mastery is."""
-    scaling: Scaling | None = None
-    """Accuracy against the number of examples."""
-    divergence: Divergence | None = None
-    """KL divergence at the first predicted token."""
-    restoration: Restoration | None = None
-    """Restoring the most-changed parameters."""
-    concentration: Concentration | None = None
-    """How concentrated the change is."""
-    blocks: Blocks | None = None
-    """Restoring blocks of layers."""
 
 
 class Study(Settings):
@@ -277,7 +136,7 @@ class Study(Settings):
             for region in getattr(experiment, "regions", []):
                 for model in experiment.models or self.models:
                     layers = self.models[model].shape.layers
-                    if _layers(region) and _layers(region)[-1] >= layers:
+                    if layers_of(region) and layers_of(region)[-1] >= layers:
                         raise ValueError(
                             f"experiments.{name}.regions: {region!r} is beyond {model!r}, whose last layer "
                             f"is {layers - 1}; lower it, or list other models for this experiment"

@@ -4,7 +4,8 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sftlens.config.study import Study, _Axes
+from sftlens.config.experiments import Axes
+from sftlens.config.study import Study
 from sftlens.errors import ConfigError
 from sftlens.strategies import DEFAULT, STRATEGIES
 
@@ -123,13 +124,13 @@ def quota_needs(study: Study, model: str) -> dict[str, int]:
     """Return the largest scale of each bucket that a model is trained on; nothing unless its probing has a quota."""
     needs: dict[str, int] = {}
     for _, axes in study.experiments if study.probing.quota else ():
-        if isinstance(axes, _Axes) and axes.scales and model in (axes.models or study.models):
+        if isinstance(axes, Axes) and axes.scales and model in (axes.models or study.models):
             largest = max(map(int, axes.scales))
             needs |= {train_set: max(largest, needs.get(train_set, 0)) for train_set in axes.train_sets}
     return dict(sorted(needs.items()))
 
 
-def _cells(study: Study, axes: _Axes) -> Iterator[Cell]:
+def _cells(study: Study, axes: Axes) -> Iterator[Cell]:
     for model in axes.models or study.models:
         for train_set in axes.train_sets:
             for scale in axes.scales:

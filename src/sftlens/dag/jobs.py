@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
-from sftlens.config.divergence import OF_BASE
-from sftlens.config.mastery import MEASURING, ProbingSettings
-from sftlens.config.mastery_quality import QualitySettings
+from sftlens.config.stages.evaluation import OF_BASE
+from sftlens.config.stages.mastery import MEASURING, ProbingSettings, QualitySettings
 from sftlens.config.study import Study
 from sftlens.dag.cells import FEWSHOT, Product, distinct, is_trained, number, quota_needs
 from sftlens.dag.paths import Paths, options

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from sftlens.config.data import FactsSettings
-from sftlens.config.divergence import OF_BASE
-from sftlens.config.mastery import DRAWING, HOW
+from sftlens.config.stages.data import FactsSettings
+from sftlens.config.stages.evaluation import OF_BASE
+from sftlens.config.stages.mastery import DRAWING, HOW
 from sftlens.config.study import Study
 from sftlens.dag.cells import Product, number, quota_needs
 from sftlens.dag.recorded import LOCATIONS, RESULTS, content, data, identifying, sentences, short_hash

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from sftlens import files
-from sftlens.config.data import SLOT, FactsSettings, RelationChoice, Sample
+from sftlens.config.stages.data import SLOT, FactsSettings, RelationChoice, Sample
 from sftlens.data import entity_questions, relations, tables
 from sftlens.data.entity_questions import Item
 from sftlens.data.relations import Relation

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sftlens.config.data import SLOT, FactsSettings
+from sftlens.config.stages.data import SLOT, FactsSettings
 from sftlens.errors import DataError
 from sftlens.settings import SHIPPED
 from sftlens.yaml_file import read_mapping

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sftlens.config.evaluation import EvaluationSettings
+from sftlens.config.stages.evaluation import EvaluationSettings
 from sftlens.data.scoring import accepted, contains
 from sftlens.errors import DataError
 from sftlens.inference import checks, prompts

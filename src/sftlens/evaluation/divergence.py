@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from sftlens.config.divergence import DivergenceSettings
+from sftlens.config.stages.evaluation import DivergenceSettings
 from sftlens.data import templates
 from sftlens.data.scoring import accepted
 from sftlens.errors import DataError, ModelError

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from sftlens import files
-from sftlens.config.evaluation import EvaluationSettings
-from sftlens.config.mastery import ProbingSettings
+from sftlens.config.stages.evaluation import EvaluationSettings
+from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.evaluation import accuracy, answering
 from sftlens.mastery import reprobing
 from sftlens.tasks import TASKS

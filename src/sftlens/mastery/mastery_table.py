@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sftlens.config.mastery import ProbingSettings
+from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.data import templates
 from sftlens.data.buckets import BUCKETS, bucket
 from sftlens.mastery import completions

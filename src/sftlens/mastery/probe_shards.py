@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sftlens import files
-from sftlens.config.mastery import DRAWING, ProbingSettings
+from sftlens.config.stages.mastery import DRAWING, ProbingSettings
 from sftlens.data.scoring import accepted
 from sftlens.errors import DataError
 from sftlens.mastery import completions

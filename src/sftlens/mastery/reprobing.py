@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from sftlens.config.mastery import ProbingSettings
+from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.data.buckets import BUCKETS
 from sftlens.mastery import mastery_table
 from sftlens.statistics import intervals

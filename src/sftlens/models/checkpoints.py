@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 
-from sftlens.config.model import Geometry
+from sftlens.config.stages.model import Geometry
 from sftlens.errors import ModelError
 from sftlens.files import atomic_path
 from sftlens.models.delta.reader import open_tensors

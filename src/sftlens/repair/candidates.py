@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from sftlens.config.repair import RepairSettings
-from sftlens.config.restoration import RestorationSettings
+from sftlens.config.stages.restoration import RestorationSettings
 from sftlens.restoration import criteria, methods, reverted, topk
 from sftlens.restoration.apply import Method, Restorer
 from sftlens.restoration.cuts import Cut

@@ -11,8 +11,8 @@ from functools import cache
 from math import ceil
 from pathlib import Path
 
+from sftlens.config.stages.training import FinetuneSettings
 from sftlens.config.study import Model, Study
-from sftlens.config.training import FinetuneSettings
 from sftlens.data import relations as data_relations
 from sftlens.data import tables
 from sftlens.data import templates as data_templates

@@ -7,8 +7,8 @@ a part among the processes from the stage on that `BytesPerParameter` names (arX
 from dataclasses import dataclass
 from math import ceil
 
-from sftlens.config.model import Geometry
-from sftlens.config.training import FinetuneSettings
+from sftlens.config.stages.model import Geometry
+from sftlens.config.stages.training import FinetuneSettings
 
 MB, GB = 10**6, 10**9
 STORED = 2

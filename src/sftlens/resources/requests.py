@@ -7,9 +7,8 @@ rule serves one node and many. All of it is overridden with `--set-resources RUL
 from collections.abc import Callable
 from typing import Any
 
-from sftlens.config.launch import Launch
-from sftlens.config.model import Geometry
 from sftlens.config.repair import RepairStudy
+from sftlens.config.stages.model import Geometry, Launch
 from sftlens.config.study import Model, Study
 from sftlens.resources import amounts, memory, time_limits
 

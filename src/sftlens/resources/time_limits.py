@@ -7,8 +7,8 @@ earlier. `--set-resources RULE:runtime=MINUTES` overrides it.
 
 from math import ceil
 
+from sftlens.config.stages.training import FinetuneSettings
 from sftlens.config.study import Model, Study
-from sftlens.config.training import FinetuneSettings
 from sftlens.resources import amounts
 from sftlens.resources.amounts import questions, templates
 from sftlens.resources.memory import STORED, parameters

@@ -13,7 +13,7 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
 from transformers.models.llama import LlamaConfig, LlamaForCausalLM
 
-from sftlens.config.model import Geometry, PretrainingSettings
+from sftlens.config.stages.model import Geometry, PretrainingSettings
 from sftlens.errors import DataError, TrainingError
 from sftlens.models.checkpoints import save_model
 from sftlens.runtime.progress import bar

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sftlens.config.world import WorldSettings
+from sftlens.config.stages.data import WorldSettings
 from sftlens.data.entity_questions import Item
 from sftlens.errors import DataError
 from sftlens.synthetic.world_facts import Fact, Role, World, draw_exposures, stream

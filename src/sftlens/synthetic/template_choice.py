@@ -9,8 +9,7 @@ import pandas as pd
 import yaml
 
 from sftlens import files
-from sftlens.config.mastery import ProbingSettings
-from sftlens.config.template_choice import TemplateChoice
+from sftlens.config.stages.mastery import ProbingSettings, TemplateChoice
 from sftlens.mastery import mastery_table
 from sftlens.synthetic import seen_indices
 

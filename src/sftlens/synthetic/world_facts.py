@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from sftlens.config.world import WorldSettings
+from sftlens.config.stages.data import WorldSettings
 from sftlens.data.relations import ID_RELATIONS, RELATIONS, rank
 from sftlens.errors import DataError
 from sftlens.synthetic.names import PATTERNS, make_names, make_pools, object_pools

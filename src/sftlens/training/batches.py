@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
-from sftlens.config.training import FinetuneSettings
+from sftlens.config.stages.training import FinetuneSettings
 from sftlens.data.training_sets import training_order
 from sftlens.inference.prompts import MASKED, Sample
 from sftlens.training.deepspeed_engine import Process

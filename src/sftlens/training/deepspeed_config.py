@@ -4,7 +4,7 @@ import difflib
 from pathlib import Path
 from typing import Any
 
-from sftlens.config.training import FinetuneSettings
+from sftlens.config.stages.training import FinetuneSettings
 from sftlens.errors import ConfigError, DataError
 from sftlens.files import read_json
 

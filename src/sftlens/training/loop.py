@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sftlens import strategies
-from sftlens.config.training import FinetuneSettings
+from sftlens.config.stages.training import FinetuneSettings
 from sftlens.errors import TrainingError, TrainingPaused
 from sftlens.inference.prompts import Sample
 from sftlens.models import checkpoints

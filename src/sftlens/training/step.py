@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from sftlens.config.training import FinetuneSettings
+from sftlens.config.stages.training import FinetuneSettings
 from sftlens.errors import TrainingError
 from sftlens.inference.prompts import MASKED, Sample
 from sftlens.training.batches import micro_batch_plan, micro_batches

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from probe_tables import SENTENCES, facts_table
-from sftlens.config.mastery import ProbingSettings
+from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.errors import DataError
 from sftlens.mastery import mastery_table
 from sftlens.mastery.quality import posterior as posteriors

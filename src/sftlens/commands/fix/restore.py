@@ -26,8 +26,8 @@ import numpy as np
 
 from sftlens import files
 from sftlens.commands import options, program
-from sftlens.config.evaluation import EvaluationSettings
-from sftlens.config.restoration import RestorationSettings
+from sftlens.config.stages.evaluation import EvaluationSettings
+from sftlens.config.stages.restoration import RestorationSettings
 from sftlens.errors import ConfigError, DataError
 from sftlens.models.checkpoints import load_model, load_tokenizer, open_tensors
 from sftlens.models.placement import ranking_device

@@ -19,7 +19,7 @@ import pandas as pd
 from sftlens import files
 from sftlens.changes import by_layer, concentration, permutation_null
 from sftlens.commands import options, program
-from sftlens.config.restoration import RestorationSettings
+from sftlens.config.stages.restoration import RestorationSettings
 from sftlens.models.checkpoints import open_tensors
 from sftlens.models.placement import ranking_device
 from sftlens.restoration import criteria, topk

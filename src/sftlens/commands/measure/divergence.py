@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sftlens import files
 from sftlens.commands import options, program
-from sftlens.config.divergence import DivergenceSettings
+from sftlens.config.stages.evaluation import DivergenceSettings
 from sftlens.data import used
 from sftlens.errors import ConfigError
 from sftlens.runtime import provenance

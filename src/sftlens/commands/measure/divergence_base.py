@@ -12,7 +12,7 @@ from pathlib import Path
 from sftlens import files
 from sftlens.commands import options, program
 from sftlens.commands.measure.divergence import COLUMNS
-from sftlens.config.divergence import DivergenceSettings
+from sftlens.config.stages.evaluation import DivergenceSettings
 from sftlens.data import used
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sftlens import files
 from sftlens.commands import options, program
-from sftlens.config.evaluation import EvaluationSettings
+from sftlens.config.stages.evaluation import EvaluationSettings
 from sftlens.runtime import provenance
 
 

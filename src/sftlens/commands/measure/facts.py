@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sftlens import files
 from sftlens.commands import options, program
-from sftlens.config.data import TABLE, FactsSettings
+from sftlens.config.stages.data import TABLE, FactsSettings
 
 
 def main() -> None:

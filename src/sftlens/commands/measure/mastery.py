@@ -21,7 +21,7 @@ from typing import Any
 from sftlens import files
 from sftlens.cli import ENTRY
 from sftlens.commands import options, program
-from sftlens.config.mastery import HOW, ProbingSettings
+from sftlens.config.stages.mastery import HOW, ProbingSettings
 from sftlens.errors import SftlensError
 from sftlens.runtime import launch, provenance
 

@@ -13,8 +13,7 @@ from typing import Any
 
 from sftlens import files
 from sftlens.commands import options, program
-from sftlens.config.mastery import MEASURING, ProbingSettings
-from sftlens.config.mastery_quality import QualitySettings
+from sftlens.config.stages.mastery import MEASURING, ProbingSettings, QualitySettings
 from sftlens.data import tables, used
 from sftlens.runtime import provenance
 

@@ -16,7 +16,7 @@ from typing import Any
 from sftlens import files
 from sftlens.cli import ENTRY
 from sftlens.commands import options, program
-from sftlens.config.model import BaseSettings
+from sftlens.config.stages.model import BaseSettings
 from sftlens.errors import ConfigError, ModelError
 from sftlens.models import identity
 from sftlens.runtime import launch, provenance

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from sftlens import files
 from sftlens.commands import options, program
-from sftlens.config.mastery import DRAWING, ProbingSettings
-from sftlens.config.template_choice import TemplateChoice
+from sftlens.config.stages.mastery import DRAWING, ProbingSettings, TemplateChoice
 from sftlens.errors import ConfigError
 
 

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from sftlens import files, synthetic
 from sftlens.commands import options, program
-from sftlens.config.data import TABLE, FactsSettings
-from sftlens.config.world import WorldSettings
+from sftlens.config.stages.data import TABLE, FactsSettings, WorldSettings
 from sftlens.data import templates
 from sftlens.data.relations import RELATIONS
 from sftlens.errors import DataError

@@ -26,7 +26,7 @@ from typing import Any
 from sftlens import files, strategies
 from sftlens.cli import ENTRY
 from sftlens.commands import options, program
-from sftlens.config.training import SAME_RESULT, FinetuneSettings
+from sftlens.config.stages.training import SAME_RESULT, FinetuneSettings
 from sftlens.data import tables, used
 from sftlens.models.delta import manifest
 from sftlens.runtime import launch, provenance, stages

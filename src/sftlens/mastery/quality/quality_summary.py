@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from sftlens import files
-from sftlens.config.mastery import ProbingSettings
-from sftlens.config.mastery_quality import QualitySettings
+from sftlens.config.stages.mastery import ProbingSettings, QualitySettings
 from sftlens.mastery.quality import exposure, posterior, variance
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from sftlens import files
-from sftlens.config.divergence import DivergenceSettings
-from sftlens.config.mastery import ProbingSettings
 from sftlens.config.repair import RepairSettings
+from sftlens.config.stages.evaluation import DivergenceSettings
+from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.evaluation import divergence
 from sftlens.mastery import mastery_table
 from sftlens.repair.candidates import Candidate

@@ -15,7 +15,7 @@ from sftlens.registry import Registry
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sftlens.config.restoration import RestorationSettings
+    from sftlens.config.stages.restoration import RestorationSettings
 
 Keys = Callable[["RestorationSettings", str, "Tensor", "Tensor", int], "Tensor"]
 

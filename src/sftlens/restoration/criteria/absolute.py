@@ -5,7 +5,7 @@ What is kept of a fine-tuned model is chosen by it in TIES-merging (Yadav et al.
 
 from typing import TYPE_CHECKING
 
-from sftlens.config.restoration import RestorationSettings
+from sftlens.config.stages.restoration import RestorationSettings
 from sftlens.restoration.criteria import CRITERIA, Criterion
 
 if TYPE_CHECKING:

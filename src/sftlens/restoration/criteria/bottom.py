@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from sftlens.config.restoration import RestorationSettings
+from sftlens.config.stages.restoration import RestorationSettings
 from sftlens.restoration.criteria import CRITERIA, Criterion
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ Where p is near zero, |s - p| / |p| is large for a change of any size; this rank
 
 from typing import TYPE_CHECKING
 
-from sftlens.config.restoration import RestorationSettings
+from sftlens.config.stages.restoration import RestorationSettings
 from sftlens.restoration.criteria import CRITERIA, Criterion
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from sftlens.registry import Registry, unknown
 from sftlens.restoration.criteria import CRITERIA, Criterion
 
 if TYPE_CHECKING:
-    from sftlens.config.restoration import RestorationSettings
+    from sftlens.config.stages.restoration import RestorationSettings
     from sftlens.restoration.apply import Method, Restorer
     from sftlens.restoration.reverted import Reverted
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from sftlens.restoration.methods import METHODS, PostHoc
 
 if TYPE_CHECKING:
-    from sftlens.config.restoration import RestorationSettings
+    from sftlens.config.stages.restoration import RestorationSettings
     from sftlens.restoration.apply import Method, Restorer
     from sftlens.restoration.reverted import Reverted
 

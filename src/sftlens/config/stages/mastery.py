@@ -1,4 +1,4 @@
-"""Settings of probing: how the mastery of a fact is measured (paper section 2)."""
+"""Settings of mastery (paper section 2): how it is measured, how that is checked, and the choice of its templates."""
 
 from pydantic import Field
 
@@ -34,3 +34,29 @@ class ProbingSettings(Settings):
     """Tokens of prompts and completions held side by side; speed and memory only."""
     processes: int = Field(1, ge=1)
     """Processes that draw side by side, on CPUs or each on GPUs of its own; speed and memory only."""
+
+
+class QualitySettings(Settings):
+    """How good the measurement of mastery is: probed twice, and against cheaper measures."""
+
+    retest: int = Field(200, ge=0)
+    """Facts (a fixed random sample) that are probed a second time, with other random numbers; 0 leaves this out."""
+    answer_probability: bool = False
+    """Also compute the teacher-forced probability of every fact's answer, and its calibration against mastery."""
+
+    @property
+    def tables(self) -> list[str]:
+        """The tables that are made besides the summary; none where the model is asked nothing."""
+        wanted = {"retest.parquet": self.retest > 0, "answer_probability.parquet": self.answer_probability}
+        return [name for name, asked in wanted.items() if asked]
+
+
+class TemplateChoice(Settings):
+    """Which completion templates of a relation probe the tiny model, decided on calibration facts only."""
+
+    seen: int = Field(3, ge=0)
+    """Templates that the corpus was written with."""
+    held_out: int = Field(4, ge=0)
+    """Templates that the model has never seen."""
+    threshold: float = Field(0.5, ge=0, le=1)
+    """A held-out template passes when its mean R is at least this share of the seen templates' mean R."""

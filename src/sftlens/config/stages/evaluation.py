@@ -1,8 +1,24 @@
-"""Settings of the token-level divergence (paper section 5)."""
+"""Settings of closed-book answers (paper section 4) and of the token-level divergence (section 5)."""
 
 from pydantic import Field
 
+from sftlens.config.stages.training import TaskName
 from sftlens.settings import Settings
+from sftlens.tasks import DEFAULT
+
+
+class EvaluationSettings(Settings):
+    """Greedy answers to the questions, in the prompt of fine-tuning."""
+
+    task: TaskName = DEFAULT
+    """What is asked: prompt, target and judgements."""
+    max_new_tokens: int = Field(16, ge=1)
+    """Longest answer, tokens."""
+    reprobe: int = Field(100, ge=0)
+    """Test facts (a fixed sample) whose mastery is measured again on the model; 0 leaves this out."""
+    batch_tokens: int = Field(16384, ge=1)
+    """Tokens of prompts and answers held side by side; speed and memory only."""
+
 
 OF_BASE = ("answer_within_words", "max_new_tokens")
 """Settings of what is asked of the base model alone."""

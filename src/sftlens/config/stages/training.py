@@ -1,12 +1,18 @@
 """Settings of supervised fine-tuning (paper section 3; what it leaves open is marked in the README)."""
 
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
-from sftlens.config.choices import TaskName
 from sftlens.settings import Location, Settings
-from sftlens.tasks import DEFAULT
+from sftlens.tasks import DEFAULT, TASKS
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    TaskName: TypeAlias = str
+else:
+    TaskName = Literal[tuple(TASKS.names())]
 
 
 class FinetuneSettings(Settings):

@@ -1,0 +1,149 @@
+"""The experiments of a study, each with its own axes (paper sections 3 to 6)."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, field_validator
+
+from sftlens.config.choices import Ranking, Reverting, StrategyName
+from sftlens.config.stages.mastery import QualitySettings
+from sftlens.settings import Settings
+from sftlens.strategies import DEFAULT
+
+TrainSet = Literal["D0", "D1", "D2", "D3", "D4", "mixed"]
+Scale = int | Literal["all"]
+Seed = Annotated[int, Field(ge=0)]
+REGION = re.compile(r"transformer|attention|mlp|embedding|all|layers\d+-\d+|re:[^/\s{}]+")
+
+
+def layers_of(region: str) -> range:
+    """Layers of a region `layersA-B`, both ends included; none for any other region."""
+    first, _, last = region.removeprefix("layers").partition("-")
+    return range(int(first), int(last) + 1) if last else range(0)
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    twice = [v for i, v in enumerate(values) if v in values[:i]]
+    if twice:
+        raise ValueError(f"{twice[0]!r} stands there twice; list every value once")
+    return values
+
+
+def _positive(values: list[Scale]) -> list[Scale]:
+    if any(v != "all" and int(v) < 1 for v in values):
+        raise ValueError("a scale is a positive number of examples or `all` (n = 0 is the key `base`)")
+    return values
+
+
+Scales = Annotated[list[Scale], AfterValidator(_distinct), AfterValidator(_positive)]
+Seeds = Annotated[list[Seed], AfterValidator(_distinct)]
+
+
+class Axes(Settings):
+    """What is trained: the axes that the experiments on fine-tuned models share."""
+
+    models: list[str] = []
+    """Names of models; empty: all models of the study."""
+    train_sets: list[TrainSet] = ["D0", "D1", "D2", "D3", "D4"]
+    """Mastery buckets to train on, or `mixed`."""
+    scales: Scales = []
+    """Numbers of training examples, or `all`; left out: those of the study."""
+    seeds: Seeds = [0]
+    """Training sets (and runs) of each numbered scale; left out: those of the study."""
+    all_seeds: Seeds = [0]
+    """Training sets of the scale `all` (the paper has one)."""
+    strategies: list[StrategyName] = [DEFAULT]
+    """Ways of fine-tuning; figures and tables show `full`."""
+
+    @field_validator("models", "train_sets", "strategies", "ratios", check_fields=False)
+    @classmethod
+    def _listed_once(cls, values: list[Any]) -> list[Any]:
+        return _distinct(values)
+
+
+class Scaling(Axes):
+    """Accuracy against the number of training examples (Figs. 2, 4, 6; Table 2)."""
+
+    base: bool = True
+    """Also evaluate the base model: with the fine-tuning prompt, and with solved examples before it."""
+    shots: int = Field(5, ge=0)
+    """Solved examples of that few-shot baseline; 0 leaves it out."""
+
+
+class Divergence(Axes):
+    """KL divergence of the first predicted token (Fig. 5)."""
+
+    base: bool = True
+    """Also measure n = 0: the base model in the place of the fine-tuned one."""
+
+
+class Restoration(Axes):
+    """Accuracy after restoring the most-changed parameters (Tables 4 and 6)."""
+
+    ratios: list[float] = []
+    """Percent of the region's parameters that are set back."""
+    criteria: list[Reverting] = ["relative"]
+    """How parameters are ranked; `relative` is the paper's. `interpolation` moves all of them towards the base instead,
+    so that as much of the sum of squared changes is reverted as by `relative`."""
+    regions: list[str] = ["transformer"]
+    """Which parameters are ranked and restored: transformer, attention, mlp, embedding, all or layersA-B."""
+
+    @field_validator("ratios")
+    @classmethod
+    def _percent(cls, values: list[float]) -> list[float]:
+        if any(not 0 < v <= 100 for v in values):
+            raise ValueError("a ratio is a percentage above 0 and at most 100 (k = 0 is the cell itself)")
+        return values
+
+    @field_validator("regions")
+    @classmethod
+    def _known(cls, values: list[str]) -> list[str]:
+        for value in values:
+            if not REGION.fullmatch(value):
+                raise ValueError(
+                    f"unknown region {value!r}; choose one of transformer, attention, mlp, embedding, all, "
+                    "layersA-B (blocks of layers, such as layers0-3)"
+                )
+            if value.startswith("layers") and len(layers_of(value)) == 0:
+                raise ValueError(f"region {value!r} is empty; name the lower layer first")
+        return values
+
+
+class Concentration(Axes):
+    """Share of the total relative change that few parameters hold (Table 3)."""
+
+    criteria: list[Ranking] = ["relative"]
+    """Measures of change."""
+    regions: list[str] = ["transformer"]
+    """Which parameters are counted: the same names."""
+
+
+class Blocks(Axes):
+    """Accuracy after restoring every parameter of a block of layers (Table 11)."""
+
+    size: int = Field(4, ge=1)
+    """Layers of a block."""
+
+
+class MasteryQuality(QualitySettings):
+    """How good the measurement of mastery is: certainty, test and retest, variance; in a world of ours, exposure."""
+
+    models: list[str] = []
+    """Names of models; empty: all models of the study."""
+
+
+class Experiments(Settings):
+    """The named experiments; cells that several share run once."""
+
+    mastery: MasteryQuality | None = None
+    """How good the measurement of mastery is."""
+    scaling: Scaling | None = None
+    """Accuracy against the number of examples."""
+    divergence: Divergence | None = None
+    """KL divergence at the first predicted token."""
+    restoration: Restoration | None = None
+    """Restoring the most-changed parameters."""
+    concentration: Concentration | None = None
+    """How concentrated the change is."""
+    blocks: Blocks | None = None
+    """Restoring blocks of layers."""
