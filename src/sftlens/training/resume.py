@@ -179,8 +179,8 @@ def _put_back(engine: Any, path: Path) -> None:
         master.data.copy_(weights)
         prefix = f"{number}.optimizer."
         moments[master] = {
-            # As the optimiser itself has it: moments where the weights are, the number of steps on the CPU.
-            name.removeprefix(prefix): tensor.to(master.device) if (tensor := saved.get_tensor(name)).dim() else tensor
+            # Where the fused AdamW has them, the number of steps as well.
+            name.removeprefix(prefix): saved.get_tensor(name).to(master.device)
             for name in names
             if name.startswith(prefix)
         }
