@@ -89,7 +89,9 @@ def picked(keys: Tensor, mask: Tensor) -> np.ndarray:
 
 def merged(mask: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
     """Return the elements of `chosen` where `mask` holds, else of `other`, bit for bit; all 1-D, one dtype."""
-    # torch.where takes one element at a time; integer operations take whole registers.
+    if not chosen.is_cpu:
+        return torch.where(mask, chosen, other)
+    # On a CPU torch.where takes one element at a time; integer operations take whole registers.
     kind = BITS[chosen.element_size()]
     take, keep = chosen.view(kind), other.view(kind)
     flip = mask.to(kind).neg_()

@@ -14,6 +14,8 @@ from sftlens.restoration.regions import is_parameter, rule, select
 FLOATS = ("BF16", "F16", "F32", "F64")
 PIECE = 1 << 18
 """Elements of a piece; speed and memory only: a piece and its intermediate values fit into a core's cache."""
+GPU_PIECE = 1 << 26
+"""On a GPU, where each operation on a piece costs a launch."""
 SAMPLE, PERIOD = 32, 2039
 """A sample takes the first elements of each period, a prime, so that it does not keep to some columns."""
 
@@ -49,7 +51,7 @@ class Pair:
         base: TensorFolder,
         finetuned: TensorFolder,
         region: str,
-        piece: int = PIECE,
+        piece: int | None = None,
         progress: Callable[[int], object] = lambda elements: None,
         device: str = "cpu",
     ) -> None:
@@ -59,7 +61,7 @@ class Pair:
             base: the pre-trained model.
             finetuned: the model that was fine-tuned from it.
             region: name of a region (`regions.select`).
-            piece: elements read at a time; changes no result.
+            piece: elements read at a time; None: PIECE on a CPU, else GPU_PIECE; changes no result.
             progress: called with the number of elements after each piece.
             device: torch device on which elements are ranked; changes no result.
 
@@ -101,9 +103,10 @@ class Pair:
         flat = finetuned.reshape(-1)
         base = self.base.get(name).to(flat.device).reshape(-1)
         # One place for all pieces: fresh memory for each costs more than what is computed in it.
-        p, s = torch.empty(2, min(self.piece, flat.numel()), device=flat.device)
+        most = self.piece or (PIECE if flat.is_cpu else GPU_PIECE)
+        p, s = torch.empty(2, min(most, flat.numel()), device=flat.device)
         start = begin
-        for stored, tuned in zip(base[begin:].split(self.piece), flat[begin:].split(self.piece), strict=True):
+        for stored, tuned in zip(base[begin:].split(most), flat[begin:].split(most), strict=True):
             number = len(tuned)
             yield self._piece(name, start, stored, tuned, p[:number], s[:number])
             self.progress(number)

@@ -29,6 +29,8 @@ STRETCH = 1 << 21
 """Elements of a stretch at first."""
 MOST_ENTRIES = 1 << 25
 """Keys kept at most, 4 or 12 bytes each: beyond it neighbouring stretches become one."""
+GPU_ENTRIES = 1 << 27
+"""The same where a GPU ranks: it would wait for the CPU that sorts them."""
 SPARSE = 1 / 8
 """Up to this share of a stretch, keys are kept as they come: to sort them would cost more than to keep them."""
 MOST_WINDOWS = 63
@@ -186,7 +188,8 @@ class Scan:
 
 def scan(pair: Pair, criterion: Criterion, windows: Sequence[range]) -> Scan:
     """Return what lies in and between `windows`, disjoint ascending ranges of bins, at most MOST_WINDOWS."""
-    sizes, inside = Sizes(windows, pair.device), Stretches(windows)
+    entries = MOST_ENTRIES if torch.device(pair.device).type == "cpu" else GPU_ENTRIES
+    sizes, inside = Sizes(windows, pair.device), Stretches(windows, entries=entries)
     for piece in pair.pieces():
         keys = keys_of(criterion, piece)
         inside.add(piece.name, piece.start, len(keys), picked(keys, sizes.add(keys)))
