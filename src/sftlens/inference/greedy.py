@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from sftlens.inference import forward
+from sftlens.inference import forward, slots
 from sftlens.inference.batching import Batch, batches, check_prompts
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ def _decode(model: "PreTrainedModel", batch: Batch, steps: int, eos: int | Seque
     """Return the new tokens of a batch, int64 [rows, steps], -1 after the end."""
     new = np.full((len(batch.places), steps), -1)
     rows = np.arange(len(batch.places))
+    room = slots.slots_for(model, 0, len(rows), batch.longest + steps) if forward.may_mix(model) else None
+    state: forward.State | slots.Slots
     logits, state = forward.prefill(model, batch)
     for step in range(steps):
         tokens = _most_probable(logits)
@@ -58,10 +60,8 @@ def _decode(model: "PreTrainedModel", batch: Batch, steps: int, eos: int | Seque
         if step + 1 == steps or not len(alive):
             break
         if len(alive) < len(rows):
-            kept = torch.from_numpy(alive)
-            rows, tokens = rows[alive], tokens[kept.to(tokens.device)]
-            state = forward.gather(state, kept)
-        logits, state = forward.advance(model, state, tokens)
+            rows, tokens = rows[alive], tokens[forward.sent(torch.from_numpy(alive), tokens.device)]
+        logits, state = slots.read_on(model, state, alive, tokens, room)
     return new
 
 

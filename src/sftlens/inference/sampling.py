@@ -23,13 +23,15 @@ that is two hits, and A and C go on alone.
 
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from sftlens.inference import forward
+from sftlens.inference import forward, slots
 from sftlens.inference.batching import Batch, batches, check_prompts
+from sftlens.inference.slots import Slots
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -43,6 +45,8 @@ _GROWTH = 3
 """Distinct unfinished prefixes of a prompt, about, where a tree is widest (3.4 seen)."""
 _DRAWN = 256
 """Rows whose tokens are drawn at once."""
+_LANES = 2
+"""Batches in turns on a GPU."""
 
 Ends = list[list[tuple[list[int], int]]]
 """For each prompt its distinct outputs and how many samples ended so."""
@@ -86,8 +90,8 @@ def sample(
         found: asked about every distinct prefix after each new token; a prefix that holds it is followed no further.
         samples, temperature, max_new_tokens: how many continuations, how random, how long.
         eos: token that ends a continuation, or several of them.
-        batch_tokens: tokens of prompts and continuations held side by side; where the tree grows beyond, its parts
-            are computed one after another.
+        batch_tokens: tokens of prompts and continuations held side by side, on a GPU by two batches together;
+            where the tree grows beyond, its parts are computed one after another.
         keep_outputs: yield the distinct outputs too.
         done: numbers of batches that are not computed again. The batches depend on prompts, samples, max_new_tokens,
             batch_tokens and the kind of model alone.
@@ -98,13 +102,40 @@ def sample(
     """
     check_prompts(prompts, max_new_tokens, model)
     mixed, expected = forward.may_mix(model), batch_tokens // min(samples, _GROWTH)
-    for number, batch in enumerate(batches(prompts, expected, max_new_tokens, mixed=mixed)):
-        if number not in done:
-            uniforms = np.stack([_uniforms(streams[place], samples, max_new_tokens) for place in batch.places])
-            width = batch.longest + max_new_tokens
-            walk = _Walk(model, batch.places, uniforms, found, temperature, eos, max(1, batch_tokens // width))
-            ends: Ends | None = [[] for _ in batch.places] if keep_outputs else None
-            yield Sampled(number, batch.places, walk.run(batch, ends), ends or [])
+    lanes = _LANES if slots.on_one_gpu(model) else 1
+
+    def walk(lane: int, number: int, batch: Batch) -> Iterator[Sampled | None]:
+        uniforms = np.stack([_uniforms(streams[place], samples, max_new_tokens) for place in batch.places])
+        width = batch.longest + max_new_tokens
+        rows = max(1, batch_tokens // width // lanes)
+        room = slots.slots_for(model, lane, rows, width) if mixed else None
+        return _Walk(model, batch.places, uniforms, found, temperature, eos, rows, room).run(
+            number, batch, keep_outputs
+        )
+
+    numbered = enumerate(batches(prompts, expected, max_new_tokens, mixed=mixed))
+    walks = (partial(walk, number=number, batch=batch) for number, batch in numbered if number not in done)
+    yield from _in_turns(walks, lanes)
+
+
+def _in_turns(walks: Iterator[Callable[[int], Iterator[Sampled | None]]], lanes: int) -> Iterator[Sampled]:
+    """Take one step of each of `lanes` walks in turn, and yield what each finds.
+
+    A walk stops (None) when its step is launched: while a GPU computes it, the CPU reads the tokens of the other.
+    """
+    running: dict[int, Iterator[Sampled | None]] = {}
+    waiting: Callable[[int], Iterator[Sampled | None]] | None = next(walks, None)
+    while running or waiting:
+        for lane in range(lanes):
+            while lane in running or waiting:
+                if lane not in running:
+                    assert waiting is not None
+                    running[lane], waiting = waiting(lane), next(walks, None)
+                found = next(running[lane])
+                if found is None:
+                    break
+                del running[lane]
+                yield found
 
 
 def _uniforms(stream: bytes, samples: int, steps: int) -> np.ndarray:
@@ -150,45 +181,44 @@ class _Walk:
     temperature: float
     eos: int | Sequence[int]
     rows: int
+    slots: Slots | None
 
-    def run(self, batch: Batch, ends: Ends | None) -> np.ndarray:
-        """Return the hits of each prompt, int64; append finished outputs to `ends`."""
+    def run(self, number: int, batch: Batch, keep_outputs: bool) -> Iterator[Sampled | None]:
+        """Yield None whenever the next tokens are being computed, and at last what the samples of `batch` hold."""
         prompts, samples, steps = self.uniforms.shape
+        ends: Ends | None = [[] for _ in batch.places] if keep_outputs else None
         hits = np.zeros(prompts, dtype=np.int64)
-        owner, number = np.divmod(np.arange(prompts * samples), samples)
-        tree = _Tree(np.arange(prompts), np.zeros((prompts, 0), dtype=np.int64), owner, number)
-        waiting: list[tuple[forward.State | None, np.ndarray, _Tree]] = [(None, np.arange(0), tree)]
+        owner, which = np.divmod(np.arange(prompts * samples), samples)
+        tree = _Tree(np.arange(prompts), np.zeros((prompts, 0), dtype=np.int64), owner, which)
+        waiting: list[tuple[forward.State | Slots | None, np.ndarray, _Tree]] = [(None, np.arange(0), tree)]
         while waiting:
             state, parents, tree = waiting.pop()
             logits, state = self._read(batch, state, parents, tree, keep=any(other[0] is state for other in waiting))
-            parents, tree = self._grow(tree, logits)
+            drawing = self._draw(tree, logits)
+            yield None
+            parents, tree = _grown(tree, drawing())
             going = self._finish(tree, hits, ends)
             if tree.tokens.shape[1] < steps:
                 parts = np.array_split(going, -(-len(going) // self.rows)) if len(going) else []
+                if len(parts) > 1 and isinstance(state, Slots):
+                    state = state.unload(self.model)
                 waiting += [(state, parents[part], tree.only(part)) for part in reversed(parts)]
             elif ends is not None:
                 _record(tree, going, ends)
-        return hits
+        yield Sampled(number, batch.places, hits, ends or [])
 
     def _read(
-        self, batch: Batch, state: forward.State | None, parents: np.ndarray, tree: _Tree, *, keep: bool
-    ) -> tuple[torch.Tensor, forward.State]:
+        self, batch: Batch, state: forward.State | Slots | None, parents: np.ndarray, tree: _Tree, *, keep: bool
+    ) -> tuple[torch.Tensor, forward.State | Slots]:
         if state is None:
             return forward.prefill(self.model, batch)
-        if keep or not np.array_equal(parents, np.arange(state.rows)):
-            state = forward.gather(state, torch.from_numpy(parents), keep=keep)
-        return forward.advance(self.model, state, torch.from_numpy(tree.tokens[:, -1]).to(self.model.device))
+        tokens = forward.sent(torch.from_numpy(tree.tokens[:, -1]), self.model.device)
+        return slots.read_on(self.model, state, parents, tokens, self.slots, keep=keep)
 
-    def _grow(self, tree: _Tree, logits: torch.Tensor) -> tuple[np.ndarray, _Tree]:
-        """Draw the next token of every sample; return the parent row of each new prefix, and the new tree."""
+    def _draw(self, tree: _Tree, logits: torch.Tensor) -> Callable[[], np.ndarray]:
+        """Begin to draw the next token of every sample; the result waits for them, int64 [unfinished samples]."""
         uniforms = self.uniforms[tree.prompt[tree.owner], tree.number, tree.tokens.shape[1]]
-        drawn = _draw(logits / self.temperature, tree.owner, tree.counts, uniforms)
-        order = np.argsort(tree.owner * logits.shape[1] + drawn, kind="stable")
-        rows, drawn = tree.owner[order], drawn[order]
-        new = np.r_[True, (rows[1:] != rows[:-1]) | (drawn[1:] != drawn[:-1])]
-        parents, last = rows[new], drawn[new]
-        tokens = np.concatenate([tree.tokens[parents], last[:, None]], axis=1)
-        return parents, _Tree(tree.prompt[parents], tokens, np.cumsum(new) - 1, tree.number[order])
+        return _draw(logits / self.temperature, tree.owner, tree.counts, uniforms)
 
     def _finish(self, tree: _Tree, hits: np.ndarray, ends: Ends | None) -> np.ndarray:
         """Count the hits among the new prefixes; return the rows that go on."""
@@ -206,8 +236,22 @@ class _Walk:
         return going
 
 
-def _draw(logits: torch.Tensor, owner: np.ndarray, counts: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
+def _grown(tree: _Tree, drawn: np.ndarray) -> tuple[np.ndarray, _Tree]:
+    """Return the parent row of each new prefix, and the new tree; `drawn` are the next tokens of its samples."""
+    order = np.lexsort((drawn, tree.owner))
+    rows, drawn = tree.owner[order], drawn[order]
+    new = np.r_[True, (rows[1:] != rows[:-1]) | (drawn[1:] != drawn[:-1])]
+    parents, last = rows[new], drawn[new]
+    tokens = np.concatenate([tree.tokens[parents], last[:, None]], axis=1)
+    return parents, _Tree(tree.prompt[parents], tokens, np.cumsum(new) - 1, tree.number[order])
+
+
+def _draw(
+    logits: torch.Tensor, owner: np.ndarray, counts: np.ndarray, uniforms: np.ndarray
+) -> Callable[[], np.ndarray]:
     """Return the next token of each sample: the first whose cumulative probability exceeds its uniform number.
+
+    They are under way on a GPU when this returns; calling the result waits for them.
 
     Args:
         logits: fp32 [rows, vocabulary], already divided by the temperature.
@@ -219,12 +263,26 @@ def _draw(logits: torch.Tensor, owner: np.ndarray, counts: np.ndarray, uniforms:
     draws = torch.zeros((len(counts), counts.max()), dtype=torch.float64)
     draws[owner, columns] = torch.from_numpy(uniforms)
     probabilities = torch.softmax(logits, dim=-1)
-    drawn = [_invert(p, u) for p, u in zip(probabilities.split(_DRAWN), draws.split(_DRAWN), strict=True)]
-    return torch.cat(drawn).cpu().numpy()[owner, columns]
+    chunks = zip(probabilities.split(_DRAWN), forward.sent(draws, logits.device).split(_DRAWN), strict=True)
+    tokens, sums = (torch.cat(parts) for parts in zip(*(_invert(p, u) for p, u in chunks), strict=True))
+    on_host = [part.to("cpu", non_blocking=True) for part in (tokens, sums)]
+    copied = torch.cuda.Event() if logits.device.type == "cuda" else None
+    if copied:
+        copied.record()
+
+    def finished() -> np.ndarray:
+        if copied:
+            copied.synchronize()
+        forward.refuse_damaged(on_host[1])
+        return on_host[0].numpy()[owner, columns]
+
+    return finished
 
 
-def _invert(probabilities: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
-    """Return the tokens whose stretch of the cumulative probability holds each uniform number, int64 [rows, draws].
+def _invert(probabilities: torch.Tensor, uniforms: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return tokens, int64 [rows, draws], and the sums of all probabilities, float64 [rows].
+
+    A token's stretch of the cumulative probability holds the uniform number.
 
     Sums are float64, over blocks of the vocabulary first and then within the one block that a number falls into.
     """
@@ -232,14 +290,13 @@ def _invert(probabilities: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor
     pad = -vocabulary % _BLOCK
     blocks = torch.nn.functional.pad(probabilities, (0, pad)).view(rows, -1, _BLOCK)
     ends = blocks.sum(-1, dtype=torch.float64).cumsum(-1)
-    forward.refuse_damaged(ends[:, -1])
     # Scaled by the last sum, which rounding leaves a little off 1.
-    targets = uniforms.to(ends.device) * ends[:, -1:]
+    targets = uniforms * ends[:, -1:]
     block = torch.searchsorted(ends, targets, right=True).clamp_(max=ends.shape[1] - 1)
     before = torch.nn.functional.pad(ends, (1, 0)).gather(1, block)
     inside = blocks.gather(1, block[:, :, None].expand(-1, -1, _BLOCK)).cumsum(-1, dtype=torch.float64)
     offset = torch.searchsorted(inside, (targets - before)[:, :, None], right=True)[:, :, 0]
-    return (block * _BLOCK + offset.clamp_(max=_BLOCK - 1)).clamp_(max=vocabulary - 1)
+    return (block * _BLOCK + offset.clamp_(max=_BLOCK - 1)).clamp_(max=vocabulary - 1), ends[:, -1]
 
 
 def _record(tree: _Tree, rows: np.ndarray, ends: Ends, without: int = 0) -> None:
