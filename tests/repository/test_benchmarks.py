@@ -1,7 +1,10 @@
 """The benchmarks run on a small model and print what they are for; how fast anything is, is not tested."""
 
+import os
 import runpy
+import subprocess
 import sys
+from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
@@ -82,11 +85,21 @@ def test_memory_of_one_case_is_a_number_of_bytes(
     assert int(printed(capsys, "probing_memory.py", *inputs, "--case", task, 6, 512)) >= 0
 
 
-def test_generation_on_a_gpu_runs_small_on_the_cpu(capsys: pytest.CaptureFixture[str]) -> None:
-    out = printed(capsys, "gpu_generation.py", "--tiny", "--prompts", 2, "--new-tokens", 2)
-    assert "probing: generate takes " in out and "greedy: generate takes " in out
+def test_the_gpu_benchmark_checks_itself_on_the_cpu(tmp_path: Path) -> None:
+    """Every section runs on a small geometry, and every result is within its bound."""
+    out = tmp_path / "gpu.json"
+    command = [BENCHMARKS / "gpu" / "run.sh", "--tiny", "--out", out]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHON": sys.executable}, capture_output=True)
+    rows = files.read_json(out)["rows"]
+    bounded = {row["name"]: row for row in rows if "bound" in row}
+    assert {"restored set equal, relative, bfloat16", "greedy answers equal, run 1"} <= set(bounded)
+    assert any(name.startswith("resumed training has the same bytes") for name in bounded)
+    spent = [row["section"] for row in rows if row["name"] == "seconds of the section"]
+    assert spent == ["correctness", "ceilings", "decode", "profile", "probing", "answers", "restoring", "training"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_nothing_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
-    assert printed(capsys, "gpu_generation.py").startswith("no GPU here: ")
+def test_without_a_gpu_nothing_is_measured() -> None:
+    command = [BENCHMARKS / "gpu" / "run.sh"]
+    env = {**os.environ, "PYTHON": sys.executable}
+    assert subprocess.run(command, check=True, env=env, capture_output=True, text=True).stdout.startswith("no GPU here")
