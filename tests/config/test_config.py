@@ -10,7 +10,7 @@ import yaml
 
 from repository import ROOT
 from sftlens.config import documentation, loading
-from sftlens.config.study import SAMPLED, SYNTHETIC
+from sftlens.config.study import OWN_TABLE, SAMPLED, SYNTHETIC
 
 CONFIG = ROOT / "config"
 STUDIES = ("config", "all-keys", "own-model", "own-facts", "entityquestions-tiny", "paper")
@@ -106,4 +106,6 @@ def test_generator_checks_and_writes(tmp_path):
 def test_every_figure_says_what_it_is_no_evidence_for():
     assert DEMO.notice == SYNTHETIC
     assert loading.load_file(CONFIG / "entityquestions-tiny.yaml").notice == SAMPLED
+    own = loading.load_file(CONFIG / "own-facts.yaml").notice
+    assert own == OWN_TABLE and "facts of the study's own table" in own and "real facts" not in own
     assert loading.load_file(CONFIG / "paper.yaml").notice == ""

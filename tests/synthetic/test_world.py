@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 
 from repository import ROOT
-from sftlens import files, synthetic
+from sftlens import files
 from sftlens.config.stages.data import FactsSettings, WorldSettings
 from sftlens.data import facts as study_facts
 from sftlens.data.entity_questions import Item
 from sftlens.data.relations import ID_RELATIONS, OOD_RELATIONS, RELATIONS
 from sftlens.errors import DataError, TemplateError
-from sftlens.synthetic import Fact, World
+from sftlens.synthetic import corpus as corpora
+from sftlens.synthetic import world_facts
 from sftlens.synthetic.names import ENDINGS, INVENTED, WordMaker, make_pools
 from sftlens.synthetic.word_lists import PLAIN
-from sftlens.synthetic.world_facts import GROUPS, Role, pairs, zipf_draws
+from sftlens.synthetic.world_facts import GROUPS, Fact, Role, World, pairs, zipf_draws
 
 SIZES = {"train": 12, "dev": 2, "test": 6, "testood": 5, "extra": 8, "calibration": 2}
 TINY = WorldSettings(**SIZES, extra_questions=5)
@@ -29,17 +30,17 @@ SCRIPT = ROOT / "scripts" / "world.py"
 
 @pytest.fixture(scope="module")
 def tiny() -> World:
-    return synthetic.build(TINY)
+    return world_facts.build(TINY)
 
 
 @pytest.fixture(scope="module")
 def corpus(tiny: World) -> list[str]:
-    return synthetic.documents(tiny, TEMPLATES)
+    return corpora.documents(tiny, TEMPLATES)
 
 
 @pytest.fixture(scope="module", params=[2, 7])
 def full(request: pytest.FixtureRequest) -> World:
-    return synthetic.build(WorldSettings(seed=request.param))
+    return world_facts.build(WorldSettings(seed=request.param))
 
 
 def test_every_relation_belongs_to_one_group() -> None:
@@ -110,7 +111,7 @@ def fact(relation: str, subject: str, answer: str, role: Role) -> Fact:
 
 def test_check_names_the_offender() -> None:
     good = fact("P19", "Ada Loren", "Torburg", "train")
-    synthetic.check([good])
+    world_facts.check([good])
     for bad, word in [
         (fact("P19", "Ben Oslo", "North Torburg", "train"), "another answer"),
         (fact("P69", "Torburg School", "Torburg", "train"), "own subject"),
@@ -118,7 +119,7 @@ def test_check_names_the_offender() -> None:
         (fact("P19", "Ada Loren", "Kestaton", "train"), "twice"),
     ]:
         with pytest.raises(DataError, match=word):
-            synthetic.check([good, bad])
+            world_facts.check([good, bad])
 
 
 def test_words_never_contain_each_other() -> None:
@@ -138,7 +139,7 @@ def test_words_grow_longer_when_the_short_ones_are_used_up() -> None:
 
 
 def test_pools_grow_with_the_facts() -> None:
-    large = synthetic.build(WorldSettings(train=1000, test=120, testood=800, extra=50))
+    large = world_facts.build(WorldSettings(train=1000, test=120, testood=800, extra=50))
     assert len(large.facts) == 10_000 + 100 + 1_200 + 11_200 + 1_200 + 144
 
 
@@ -147,7 +148,7 @@ def test_pools_grow_with_the_facts() -> None:
     [(21, 9, [1, 3, 5, 8, 10, 12, 15, 17, 19]), (4, 2, [1, 3]), (5, 9, [0, 1, 2, 3, 4]), (3, 3, [0, 1, 2])],
 )
 def test_seen_indices_are_evenly_spaced(total: int, seen: int, indices: list[int]) -> None:
-    assert synthetic.seen_indices(total, seen) == indices
+    assert corpora.seen_indices(total, seen) == indices
 
 
 def test_documents_state_each_fact_as_often_as_its_exposure_says(tiny: World, corpus: list[str]) -> None:
@@ -161,9 +162,9 @@ def test_documents_state_each_fact_as_often_as_its_exposure_says(tiny: World, co
 
 def test_only_seen_templates_are_used() -> None:
     settings = WorldSettings(**SIZES, seen_templates=3)
-    texts = synthetic.documents(synthetic.build(settings), TEMPLATES)
+    texts = corpora.documents(world_facts.build(settings), TEMPLATES)
     used = {text.split(" sentence ")[1][0] for text in texts if " sentence " in text}
-    assert used == {str(i) for i in synthetic.seen_indices(7, 3)}
+    assert used == {str(i) for i in corpora.seen_indices(7, 3)}
 
 
 def test_only_extra_facts_are_asked_about_and_never_as_in_fine_tuning(tiny: World, corpus: list[str]) -> None:
@@ -174,7 +175,7 @@ def test_only_extra_facts_are_asked_about_and_never_as_in_fine_tuning(tiny: Worl
 
 
 def test_every_wrapper_occurs(corpus: list[str]) -> None:
-    for wrapper in synthetic.WRAPPERS:
+    for wrapper in corpora.WRAPPERS:
         start = wrapper.split("{q}")[0]
         assert any(text.startswith(start) for text in corpus), wrapper
 
@@ -186,11 +187,11 @@ def test_a_third_of_the_documents_ends_with_a_space(corpus: list[str]) -> None:
 
 def test_a_relation_without_templates_is_named(tiny: World) -> None:
     with pytest.raises(TemplateError, match="P19"):
-        synthetic.documents(tiny, {r: t for r, t in TEMPLATES.items() if r != "P19"})
+        corpora.documents(tiny, {r: t for r, t in TEMPLATES.items() if r != "P19"})
 
 
 def test_files(tiny: World, corpus: list[str], tmp_path: Path) -> None:
-    synthetic.write(tiny, TEMPLATES, tmp_path)
+    corpora.write(tiny, TEMPLATES, tmp_path)
     assert (tmp_path / "corpus.txt").read_text(encoding="utf-8").split("\n") == [*corpus, ""]
     exposures = files.read_parquet(tmp_path / "exposures.parquet")
     assert list(exposures) == ["question", "relation", "subject", "object", "role", "exposure"]
@@ -202,7 +203,7 @@ def test_files(tiny: World, corpus: list[str], tmp_path: Path) -> None:
 
 
 def test_later_stages_see_no_difference_from_the_published_layout(tiny: World, tmp_path: Path) -> None:
-    synthetic.write(tiny, TEMPLATES, tmp_path)
+    corpora.write(tiny, TEMPLATES, tmp_path)
     table = study_facts.load(FactsSettings(), tmp_path)
     made = [f for role in ("train", "dev", "test", "testood") for f in tiny.of(role)]
     assert table["split"].tolist() == [fact.role for fact in made]
@@ -234,15 +235,15 @@ def test_the_script_does_not_replace_a_folder_with_other_files(tmp_path: Path) -
 
 
 def test_a_world_of_sampled_facts_keeps_roles_apart(tiny: World, tmp_path: Path) -> None:
-    synthetic.write(tiny, TEMPLATES, tmp_path)
+    corpora.write(tiny, TEMPLATES, tmp_path)
     table = study_facts.load(FactsSettings(), tmp_path)
     published = [f for role in ("train", "testood", "extra") for f in tiny.of(role)]
     spare = {r: [Item(0, f.subject, f.question, [f.object]) for f in published if f.relation == r] for r in RELATIONS}
-    borrowed = synthetic.sampled(WorldSettings(extra=2, calibration=1), table, spare)
+    borrowed = world_facts.sampled(WorldSettings(extra=2, calibration=1), table, spare)
     taken = set(table["subject"])
     drawn = borrowed.of("extra") + borrowed.of("calibration")
     assert Counter(fact.relation for fact in drawn) == dict.fromkeys(RELATIONS, 3)
     assert not taken & {fact.subject for fact in drawn}
     assert len({fact.subject for fact in drawn}) == len(drawn)
     with pytest.raises(DataError, match=r"world\.extra"):
-        synthetic.sampled(WorldSettings(extra=20), table, spare)
+        world_facts.sampled(WorldSettings(extra=20), table, spare)

@@ -30,6 +30,7 @@ SAMPLED = (
     "learning rate and templates were set by us. It demonstrates the instrument; it is no evidence for or "
     "against the paper or about any LLM."
 )
+OWN_TABLE = SAMPLED.replace("a sample of real facts", "the facts of the study's own table")
 
 
 class Model(BaseSettings):
@@ -159,4 +160,4 @@ class Study(Settings):
         """What every page and figure says when a model was pretrained here; else empty."""
         if not any(model.source == "pretrain" for model in self.models.values()):
             return ""
-        return SYNTHETIC if self.facts.source == "world" else SAMPLED
+        return {"world": SYNTHETIC, "table": OWN_TABLE}.get(self.facts.source, SAMPLED)

@@ -1,10 +1,13 @@
-"""The text a tiny model learns the embedded world from: statements of facts, questions about extra ones."""
+"""The corpus a tiny model is pretrained on, and the world's files: EntityQuestions' layout, corpus, exposures."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from sftlens.data.relations import ID_RELATIONS
 from sftlens.data.templates import fill
 from sftlens.errors import TemplateError
-from sftlens.synthetic.world_facts import Fact, World, stream
+from sftlens.files import write_json, write_parquet, write_text
+from sftlens.synthetic.world_facts import World, stream
 
 WRAPPERS = (
     "Question: {q} Answer: {a}",
@@ -39,33 +42,47 @@ def documents(world: World, templates: Mapping[str, Sequence[str]]) -> list[str]
     Raises:
         TemplateError: a relation has no template.
     """
+    missing = sorted({fact.relation for fact in world.facts if not templates.get(fact.relation)})
+    if missing:
+        raise TemplateError(f"templates: relation {missing[0]} has none; add its sentences to the file")
     rng = stream(world.settings.seed, "corpus")
-    seen = _seen_templates(world, templates)
+    seen = {
+        relation: [sentences[i] for i in seen_indices(len(sentences), world.settings.seen_templates)]
+        for relation, sentences in templates.items()
+    }
     texts: list[str] = []
     for fact in world.facts:
-        sentences = seen[fact.relation]
-        texts += _statements(fact, sentences, rng.integers(len(sentences), size=fact.exposure).tolist())
+        statements = [f"{fill(template, fact.subject)} {fact.object}" for template in seen[fact.relation]]
+        texts += [statements[i] for i in rng.integers(len(statements), size=fact.exposure).tolist()]
     for fact in world.of("extra"):
-        texts += _questions(fact, rng.integers(len(WRAPPERS), size=world.settings.extra_questions).tolist())
+        frames = rng.integers(len(WRAPPERS), size=world.settings.extra_questions).tolist()
+        texts += [WRAPPERS[i].format(q=fact.question, a=fact.object) for i in frames]
     spaced = rng.random(len(texts)) < world.settings.trailing_space_share
     return [texts[i] + " " if spaced[i] else texts[i] for i in rng.permutation(len(texts))]
 
 
-def _seen_templates(world: World, templates: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    missing = sorted({fact.relation for fact in world.facts if not templates.get(fact.relation)})
-    if missing:
-        raise TemplateError(f"templates: relation {missing[0]} has none; add its sentences to the file")
-    return {
-        relation: [sentences[i] for i in seen_indices(len(sentences), world.settings.seen_templates)]
-        for relation, sentences in templates.items()
-    }
+def write(world: World, templates: Mapping[str, Sequence[str]], folder: Path) -> None:
+    """Write a world below `folder`; the same world and templates give the same bytes.
 
+    `{train,dev,test}/P*.{split}.json` hold the questions as EntityQuestions does, out-of-domain ones only in
+    test; `corpus.txt` one document a line (UTF-8; a space at a line's end counts); `exposures.parquet` all
+    facts with role and number of statements; `calibration.json` the facts to check probe templates on.
 
-def _statements(fact: Fact, templates: Sequence[str], drawn: Sequence[int]) -> Iterator[str]:
-    filled = [f"{fill(template, fact.subject)} {fact.object}" for template in templates]
-    return (filled[i] for i in drawn)
+    Raises:
+        TemplateError: `templates` lacks a relation.
+    """
+    import pandas as pd  # only here: who reads templates or builds a world needs no pandas
 
-
-def _questions(fact: Fact, drawn: Sequence[int]) -> Iterator[str]:
-    question = fact.question
-    return (WRAPPERS[i].format(q=question, a=fact.object) for i in drawn)
+    texts = documents(world, templates)
+    for split in ("train", "dev", "test"):
+        for relation in dict.fromkeys(fact.relation for fact in world.facts):
+            role = "testood" if split == "test" and relation not in ID_RELATIONS else split
+            asked = [fact for fact in world.facts if fact.role == role and fact.relation == relation]
+            items = [{"question": fact.question, "answers": [fact.object]} for fact in asked]
+            write_json(folder / split / f"{relation}.{split}.json", items)
+    write_text(folder / "corpus.txt", "".join(f"{text}\n" for text in texts))
+    columns = ["question", "relation", "subject", "object", "role", "exposure"]
+    rows = [[getattr(fact, name) for name in columns] for fact in world.facts]
+    write_parquet(folder / "exposures.parquet", pd.DataFrame(rows, columns=columns))
+    triples = [{name: getattr(f, name) for name in ("relation", "subject", "object")} for f in world.of("calibration")]
+    write_json(folder / "calibration.json", triples)

@@ -20,7 +20,7 @@ PATIENCE = 20
 
 @dataclass(frozen=True)
 class Pattern:
-    """A kind of name: a format string, the word pools of its places, and the pool that grows with need."""
+    """A kind of name: a format string, the pool of each of its words, and the pool that grows with need."""
 
     form: str
     pools: tuple[str, ...]
@@ -51,9 +51,12 @@ class WordMaker:
         found: list[str] = []
         rejected = 0
         while len(found) < count:
-            word = self._syllables((1 if endings else 2) + rejected // PATIENCE)
+            syllables = (1 if endings else 2) + rejected // PATIENCE
+            word = "".join(self._pick(word_lists.ONSETS) + self._pick(word_lists.VOWELS) for _ in range(syllables))
+            word += self._pick(word_lists.CODAS) if self._rng.random() < CODA_SHARE else ""
             word += self._pick(endings) if endings else ""
-            if not self._is_free(word):
+            contains = any(part in self._words for part in _parts(word))
+            if contains or word in self._parts or word in word_lists.REAL_COUNTRIES:
                 rejected += 1
                 continue
             rejected = 0
@@ -62,16 +65,8 @@ class WordMaker:
             found.append(word.capitalize())
         return found
 
-    def _syllables(self, count: int) -> str:
-        word = "".join(self._pick(word_lists.ONSETS) + self._pick(word_lists.VOWELS) for _ in range(count))
-        return word + (self._pick(word_lists.CODAS) if self._rng.random() < CODA_SHARE else "")
-
     def _pick(self, choices: Sequence[str]) -> str:
         return choices[int(self._rng.integers(len(choices)))]
-
-    def _is_free(self, word: str) -> bool:
-        contains = any(part in self._words for part in _parts(word))
-        return not contains and word not in self._parts and word not in word_lists.REAL_COUNTRIES
 
 
 def _parts(word: str) -> Iterator[str]:
@@ -85,20 +80,16 @@ def make_pools(rng: np.random.Generator, needed: Mapping[str, int]) -> dict[str,
         rng: source of randomness.
         needed: number of names needed of each kind in PATTERNS.
     """
-    maker = WordMaker(rng, [word for plain in word_lists.PLAIN.values() for word in plain])
-    pools = {pool: list(plain) for pool, plain in word_lists.PLAIN.items()}
-    for pool, count in _invented_counts(needed).items():
-        pools[pool] = pools.get(pool, []) + maker.take(count, ENDINGS.get(pool, ()))
-    return pools
-
-
-def _invented_counts(needed: Mapping[str, int]) -> dict[str, int]:
     counts = dict(INVENTED)
     for kind, pattern in PATTERNS.items():
         sizes = {pool: len(word_lists.PLAIN.get(pool, ())) + counts.get(pool, 0) for pool in pattern.pools}
         others = prod(size for pool, size in sizes.items() if pool != pattern.grows)
         counts[pattern.grows] += max(0, ceil(2 * needed.get(kind, 0) / others) - sizes[pattern.grows])
-    return counts
+    maker = WordMaker(rng, [word for plain in word_lists.PLAIN.values() for word in plain])
+    pools = {pool: list(plain) for pool, plain in word_lists.PLAIN.items()}
+    for pool, count in counts.items():
+        pools[pool] = pools.get(pool, []) + maker.take(count, ENDINGS.get(pool, ()))
+    return pools
 
 
 def make_names(rng: np.random.Generator, kind: str, count: int, pools: Mapping[str, Sequence[str]]) -> list[str]:

@@ -171,13 +171,11 @@ def make_batches(documents: Sequence[Sequence[int]], settings: PretrainingSettin
     groups = [torch.tensor(by_length[length]) for length in sorted(by_length)]
     for epoch in range(settings.epochs):
         rng = np.random.default_rng([settings.seed, epoch])
-        batches = [batch for group in groups for batch in _split(group, rng, settings.batch_tokens)]
+        batches: list[torch.Tensor] = []
+        for group in groups:
+            shuffled = group[torch.from_numpy(rng.permutation(len(group)))]
+            batches += shuffled.split(max(1, settings.batch_tokens // group.shape[1]))
         yield from (batches[i] for i in rng.permutation(len(batches)))
-
-
-def _split(group: torch.Tensor, rng: np.random.Generator, batch_tokens: int) -> tuple[torch.Tensor, ...]:
-    shuffled = group[torch.from_numpy(rng.permutation(len(group)))]
-    return shuffled.split(max(1, batch_tokens // group.shape[1]))
 
 
 def train(
@@ -199,7 +197,11 @@ def train(
             "which starts the others"
         )
     parameters = list(model.parameters())
-    total = _flat_gradients(parameters)
+    # All gradients are views of one vector, with a last element for the loss: processes sum them in one call.
+    sizes = [parameter.numel() for parameter in parameters]
+    total = torch.zeros(sum(sizes) + 1)
+    for parameter, gradient in zip(parameters, total[:-1].split(sizes), strict=True):
+        parameter.grad = gradient.view_as(parameter)
     optimizer = torch.optim.AdamW(parameters, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True)
     model.train()
     losses = []
@@ -207,7 +209,11 @@ def train(
         optimizer.param_groups[0]["lr"] = learning_rate(step, len(batches), batch.numel(), settings)
         total.zero_()
         if len(batch) > rank:
-            loss = _loss(model, batch[rank::processes]) * len(batch[rank::processes]) / len(batch)
+            own = batch[rank::processes]
+            # Every token after the first is predicted; logits of the last position are never computed.
+            hidden = model.model(input_ids=own[:, :-1], use_cache=False).last_hidden_state
+            logits = model.lm_head(hidden).flatten(0, 1)
+            loss = functional.cross_entropy(logits, own[:, 1:].flatten()) * len(own) / len(batch)
             loss.backward()
             total[-1] = loss.detach()
         if group:
@@ -223,15 +229,6 @@ def train(
     return losses
 
 
-def _flat_gradients(parameters: Sequence[torch.nn.Parameter]) -> torch.Tensor:
-    """Return one vector that all gradients are views of, and a last element for the loss: they are summed at once."""
-    sizes = [parameter.numel() for parameter in parameters]
-    flat = torch.zeros(sum(sizes) + 1)
-    for parameter, part in zip(parameters, flat[:-1].split(sizes), strict=True):
-        parameter.grad = part.view_as(parameter)
-    return flat
-
-
 def learning_rate(step: int, steps: int, tokens: int, settings: PretrainingSettings) -> float:
     """Return the rate of one step (from 0): linear warm-up, cosine, less for a batch with few tokens."""
     warm_up = max(1, round(WARM_UP_SHARE * steps))
@@ -241,10 +238,3 @@ def learning_rate(step: int, steps: int, tokens: int, settings: PretrainingSetti
         cosine = 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
         height = FINAL_LEARNING_RATE + (1 - FINAL_LEARNING_RATE) * cosine
     return settings.learning_rate * height * math.sqrt(min(1.0, tokens / settings.batch_tokens))
-
-
-def _loss(model: LlamaForCausalLM, batch: torch.Tensor) -> torch.Tensor:
-    """Mean loss of predicting every token after the first; logits of the last position are never computed."""
-    hidden = model.model(input_ids=batch[:, :-1], use_cache=False).last_hidden_state
-    logits = model.lm_head(hidden)
-    return functional.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())

@@ -11,7 +11,7 @@ import yaml
 from sftlens import files
 from sftlens.config.stages.mastery import ProbingSettings, TemplateChoice
 from sftlens.mastery import mastery_table
-from sftlens.synthetic import seen_indices
+from sftlens.synthetic.corpus import seen_indices
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -69,9 +69,9 @@ def choose(
         held_out = [i for i in range(len(rate)) if i not in seen]
         passing = [i for i in held_out if rate[i] >= bar]
         failing = sorted((i for i in held_out if rate[i] < bar), key=lambda i: -rate[i])
-        places = [*seen[: choice.seen], *(passing + failing)[: choice.held_out]]
         chosen[relation] = [
-            Chosen(sentences[relation][i], i in seen, round(rate[i], 4), i in seen or rate[i] >= bar) for i in places
+            Chosen(sentences[relation][i], i in seen, round(rate[i], 4), i in seen or rate[i] >= bar)
+            for i in [*seen[: choice.seen], *(passing + failing)[: choice.held_out]]
         ]
     return chosen
 

@@ -1,16 +1,20 @@
-"""The facts of the embedded world: who has which facts, in which role, and how often each is stated."""
+"""The facts of the embedded world, invented or sampled: their roles, and how often the corpus states each."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from sftlens.config.stages.data import WorldSettings
+from sftlens.data.entity_questions import Item
 from sftlens.data.relations import ID_RELATIONS, RELATIONS, rank
 from sftlens.errors import DataError
 from sftlens.synthetic.names import PATTERNS, make_names, make_pools, object_pools
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Role = Literal["train", "dev", "test", "testood", "extra", "calibration"]
 ROLES: tuple[Role, ...] = ("train", "dev", "test", "testood", "extra", "calibration")
@@ -76,83 +80,83 @@ def build(settings: WorldSettings) -> World:
     Raises:
         DataError: the names do not keep answers and subjects apart (see `check`); another seed does.
     """
-    slots = list(_slots(settings))
-    needed = _needed_names(slots)
+    # A fact to be: its relation and role, and the kind and number of its subject.
+    slots: list[tuple[str, Role, str, int]] = []
+    subjects: Counter[str] = Counter()
+    for role in ROLES:
+        for kind, relations in GROUPS:
+            # Test facts out-of-domain are testood facts; extra and calibration facts come from every relation.
+            elsewhere = role == "testood" if relations[0] in ID_RELATIONS else role in ("train", "dev", "test")
+            for pair in pairs(relations, 0 if elsewhere else int(getattr(settings, role))):
+                slots += [(relation, role, kind, subjects[kind]) for relation in pair]
+                subjects[kind] += 1
+
+    # A kind of PATTERNS names subjects, and objects that no two facts share.
+    wanted = Counter(relation for relation, *_ in slots)
+    needed = {kind: subjects[kind] + sum(wanted[r] for r, of in OBJECTS.items() if of == kind) for kind in PATTERNS}
+    needed["organisation"] += COMPANIES
     pools = make_pools(stream(settings.seed, "words"), needed)
     names = {kind: make_names(stream(settings.seed, kind), kind, n, pools) for kind, n in needed.items()}
     companies = [names["organisation"].pop() for _ in range(COMPANIES)]
     shared = object_pools(stream(settings.seed, "objects"), pools, companies)
-    subjects = _name_subjects(slots, names)
-    objects = _draw_objects(settings.seed, slots, shared, names)
-    exposures = draw_exposures(settings, [slot.role for slot in slots])
-    facts = [
-        Fact(slot.relation, subject, answer, slot.role, exposure, RELATIONS[slot.relation].ask(subject))
-        for slot, subject, answer, exposure in zip(slots, subjects, objects, exposures, strict=True)
-    ]
+    objects = {
+        relation: iter(
+            zipf_draws(stream(settings.seed, f"objects {relation}"), shared[kind], wanted[relation])
+            if (kind := OBJECTS[relation]) in shared
+            else [names[kind].pop() for _ in range(wanted[relation])]
+        )
+        for relation in sorted(OBJECTS, key=rank)
+    }
+    facts = []
+    exposures = _exposures(settings, [role for _, role, *_ in slots])
+    for (relation, role, kind, number), exposure in zip(slots, exposures, strict=True):
+        subject = names[kind][number]
+        question = RELATIONS[relation].ask(subject)
+        facts.append(Fact(relation, subject, next(objects[relation]), role, exposure, question))
     facts.sort(key=lambda fact: (ROLES.index(fact.role), rank(fact.relation)))
     check(facts)
     return World(settings, tuple(facts))
 
 
-@dataclass(frozen=True, slots=True)
-class _Slot:
-    """A fact to be: its relation and role and the number of its subject among those of its kind."""
+def sampled(settings: WorldSettings, facts: "pd.DataFrame", spare: Mapping[str, Sequence[Item]]) -> World:
+    """Return a world whose train, dev, test and testood facts are given ones, such as a sample of EntityQuestions.
 
-    relation: str
-    role: Role
-    kind: str
-    subject: int
+    Unlike the invented world's, given answers may stand inside subjects or inside one another.
 
+    Args:
+        settings: exposures, and the numbers of extra and calibration facts of each relation.
+        facts: the study's facts (columns split, relation, subject, object, question).
+        spare: for each relation the facts to draw the extra and calibration facts from; subjects that have a role
+            are skipped.
 
-def facts_per_relation(settings: WorldSettings, role: Role, in_domain: bool) -> int:
-    """Return how many facts of a role each in-domain (or out-of-domain) relation has."""
-    elsewhere = role == "testood" if in_domain else role in ("train", "dev", "test")
-    return 0 if elsewhere else int(getattr(settings, role))
-
-
-def _slots(settings: WorldSettings) -> Iterator[_Slot]:
-    subjects: Counter[str] = Counter()
-    for role in ROLES:
-        for kind, relations in GROUPS:
-            count = facts_per_relation(settings, role, relations[0] in ID_RELATIONS)
-            for pair in pairs(relations, count):
-                yield from (_Slot(relation, role, kind, subjects[kind]) for relation in pair)
-                subjects[kind] += 1
+    Raises:
+        DataError: a relation has too few spare facts.
+    """
+    columns = ("relation", "subject", "object", "split", "question")
+    every: list[tuple[str, str, str, Role, str]] = list(zip(*(facts[name] for name in columns), strict=True))
+    taken = set(facts["subject"])
+    roles: list[Role] = ["extra"] * settings.extra
+    roles += ["calibration"] * settings.calibration
+    for relation, items in spare.items():
+        free = list({item.subject: item for item in items if item.subject not in taken}.values())
+        if len(free) < len(roles):
+            raise DataError(
+                f"{relation}: {len(free)} dev facts about subjects that are not asked about, but world.extra + "
+                f"world.calibration = {len(roles)}; lower these or facts.sample, or add dev facts"
+            )
+        order = stream(settings.seed, f"spare {relation}").permutation(len(free)).tolist()
+        for role, number in zip(roles, order, strict=False):
+            item = free[number]
+            taken.add(item.subject)
+            every.append((relation, item.subject, item.answers[0], role, item.question))
+    exposures = _exposures(settings, [role for *_, role, _ in every])
+    return World(settings, tuple(Fact(*row[:4], n, row[4]) for row, n in zip(every, exposures, strict=True)))
 
 
 def pairs(relations: Sequence[str], count: int) -> list[tuple[str, ...]]:
     """Deal `count` facts of each relation to subjects, two relations each (one if the sum is odd)."""
     dealt = [relation for _ in range(count) for relation in relations]
     return [tuple(dealt[i : i + 2]) for i in range(0, len(dealt), 2)]
-
-
-def _needed_names(slots: Sequence[_Slot]) -> dict[str, int]:
-    needed = dict.fromkeys(PATTERNS, 0)
-    for slot in slots:
-        needed[slot.kind] = max(needed[slot.kind], slot.subject + 1)
-    for slot in slots:
-        if OBJECTS[slot.relation] in needed:
-            needed[OBJECTS[slot.relation]] += 1
-    needed["organisation"] += COMPANIES
-    return needed
-
-
-def _name_subjects(slots: Sequence[_Slot], names: dict[str, list[str]]) -> list[str]:
-    return [names[slot.kind][slot.subject] for slot in slots]
-
-
-def _draw_objects(
-    seed: int, slots: Sequence[_Slot], shared: Mapping[str, Sequence[str]], names: dict[str, list[str]]
-) -> list[str]:
-    wanted = Counter(slot.relation for slot in slots)
-    drawn = {
-        relation: zipf_draws(stream(seed, f"objects {relation}"), shared[kind], wanted[relation])
-        if (kind := OBJECTS[relation]) in shared
-        else [names[kind].pop() for _ in range(wanted[relation])]
-        for relation in sorted(OBJECTS, key=rank)
-    }
-    supplies = {relation: iter(objects) for relation, objects in drawn.items()}
-    return [next(supplies[slot.relation]) for slot in slots]
 
 
 def zipf_draws(rng: np.random.Generator, pool: Sequence[str], count: int) -> list[str]:
@@ -163,7 +167,7 @@ def zipf_draws(rng: np.random.Generator, pool: Sequence[str], count: int) -> lis
     return [pool[order[rank]] for rank in ranks]
 
 
-def draw_exposures(settings: WorldSettings, roles: Sequence[Role]) -> list[int]:
+def _exposures(settings: WorldSettings, roles: Sequence[Role]) -> list[int]:
     """Draw how often each fact is stated: never or log-uniform; extra and calibration facts as set."""
     rng = stream(settings.seed, "exposures")
     unseen = rng.random(len(roles)) < settings.unseen_share

@@ -5,18 +5,19 @@
   sftlens world --table facts.csv --templates ... --out DIR
 
 DIR gets the layout of EntityQuestions (train, dev, test), corpus.txt, exposures.parquet and calibration.json.
-With --entity-questions or --table the facts are a sample of real ones; extra and calibration facts are dev facts.
+With --entity-questions or --table the facts are a sample of those given; extra and calibration facts are dev facts.
 """
 
 import os
 from pathlib import Path
 
-from sftlens import files, synthetic
+from sftlens import files
 from sftlens.commands import options, program
 from sftlens.config.stages.data import TABLE, FactsSettings, WorldSettings
 from sftlens.data import templates
 from sftlens.data.relations import RELATIONS
 from sftlens.errors import DataError
+from sftlens.synthetic import corpus, world_facts
 
 
 def main() -> None:
@@ -44,9 +45,14 @@ def main() -> None:
         templates.require(sentences, RELATIONS, args.templates)
 
     def compute(folder: Path) -> None:
-        world = _sampled(settings, facts) if facts.source != "world" else synthetic.build(settings)
+        if facts.source == "world":
+            world = world_facts.build(settings)
+        else:
+            from sftlens.data import facts as given
+
+            world = world_facts.sampled(settings, given.load(facts), given.spare(facts))
         templates.require(sentences, [fact.relation for fact in world.facts], args.templates)
-        synthetic.write(world, sentences, folder / "world")
+        corpus.write(world, sentences, folder / "world")
 
     program.stage(
         args,
@@ -59,7 +65,7 @@ def main() -> None:
 
 
 def _content(facts: FactsSettings) -> str:
-    """Return a content hash of the real facts; of the invented world, which is made of settings alone, none."""
+    """Return a content hash of the given facts; of the invented world, which is made of settings alone, none."""
     from sftlens.data.facts import location
 
     if facts.source == "world":
@@ -71,9 +77,3 @@ def _content(facts: FactsSettings) -> str:
 def _refuse_foreign(out: Path) -> None:
     if out.is_dir() and any(out.iterdir()) and not (out / "corpus.txt").is_file():
         raise DataError(f"{out}: holds other files, which would be lost; give another folder as --out")
-
-
-def _sampled(settings: WorldSettings, facts: FactsSettings) -> synthetic.World:
-    from sftlens.data import facts as real
-
-    return synthetic.sampled(settings, real.load(facts), real.spare(facts))
