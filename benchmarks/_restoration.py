@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 import torch
 from safetensors.torch import save_file
 
-from sftlens.models.checkpoints import INDEX, open_tensors
+from sftlens.models.delta.reader import open_tensors
+from sftlens.models.safetensors_reader import INDEX
 from sftlens.restoration.pairs import Pair
 
 RATIOS = (1.0, 3.0, 5.0, 10.0, 20.0, 40.0, 60.0)

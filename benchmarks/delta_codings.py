@@ -15,9 +15,8 @@ import numpy as np
 import torch
 import zstandard
 
-from sftlens.models.checkpoints import open_tensors
 from sftlens.models.delta import codec
-from sftlens.models.delta.reader import base_pieces
+from sftlens.models.delta.reader import base_pieces, open_tensors
 
 LEVELS = (1, 3, 9)
 

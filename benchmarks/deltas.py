@@ -13,8 +13,9 @@ from pathlib import Path
 
 import _restoration as common
 
-from sftlens.models.checkpoints import open_tensors, weight_files
 from sftlens.models.delta import packing
+from sftlens.models.delta.reader import open_tensors
+from sftlens.models.safetensors_reader import weight_files
 
 
 def copy(place: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from sftlens.config.stages.restoration import RestorationSettings
-from sftlens.models.checkpoints import open_tensors
+from sftlens.models.delta.reader import open_tensors
 from sftlens.restoration import criteria, topk
 from sftlens.restoration.apply import Restorer
 from sftlens.restoration.export import save_restored

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from sftlens.config.stages.restoration import RestorationSettings
-from sftlens.models.checkpoints import TensorFolder
+from sftlens.models.safetensors_reader import TensorFolder
 from sftlens.restoration import criteria, topk
 from sftlens.restoration.pairs import Pair
 

@@ -18,7 +18,7 @@ from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.errors import LaunchError
 from sftlens.files import read_json, sha256, write_parquet
 from sftlens.mastery import probe_shards, probing
-from sftlens.models import checkpoints
+from sftlens.models import checkpoints, identity
 from sftlens.runtime.launch import share_threads
 from sftlens.runtime.launch.devices import shares
 
@@ -62,7 +62,7 @@ def start(arguments: list[object]) -> subprocess.Popen[str]:
 
 
 def test_what_a_helper_has_drawn_is_not_drawn_again(inputs: Path, alone: dict[str, str], tmp_path: Path) -> None:
-    ok("mastery.py", *asked(inputs, tmp_path), "--identity", checkpoints.identity(inputs / "base"), "--helper", 1)
+    ok("mastery.py", *asked(inputs, tmp_path), "--identity", identity.identity(inputs / "base"), "--helper", 1)
     assert not (tmp_path / NAMES[0]).exists()
     ok("mastery.py", *asked(inputs, tmp_path))
     assert hashes(tmp_path) == alone

@@ -14,7 +14,9 @@ from transformers import GPT2Config, OPTConfig, PreTrainedConfig
 
 from sftlens.errors import DataError, ModelError
 from sftlens.files import write_json
-from sftlens.models import checkpoints
+from sftlens.models import checkpoints, identity
+from sftlens.models.delta.reader import open_tensors
+from sftlens.models.safetensors_reader import INDEX, weight_files
 from tiny import CLASSES, Architecture, tiny_model
 
 Tensors = dict[str, torch.Tensor]
@@ -63,7 +65,7 @@ def test_every_form_of_a_checkpoint_loads_to_the_bit(
 ) -> None:
     model = tiny_model(tmp_path / "one", arch, dtype, tied)
     tiny_model(tmp_path / "many", arch, dtype, tied, shard_size="20KB")
-    assert len(checkpoints.weight_files(tmp_path / "many")) > 1
+    assert len(weight_files(tmp_path / "many")) > 1
     capfd.readouterr()
     for name in ("one", "many"):
         loaded = checkpoints.load_model(tmp_path / name)
@@ -78,7 +80,7 @@ def test_every_form_of_a_checkpoint_loads_to_the_bit(
 def test_tensors_are_read_one_by_one(tmp_path: Path) -> None:
     tiny_model(tmp_path / "one", dtype=torch.bfloat16)
     tiny_model(tmp_path / "many", dtype=torch.bfloat16, shard_size="20KB")
-    one, many = (checkpoints.open_tensors(tmp_path / name) for name in ("one", "many"))
+    one, many = (open_tensors(tmp_path / name) for name in ("one", "many"))
     assert one.names == sorted(one.names) and sorted(many.names) == one.names
     assert many.shape(NAME) == (48, 32) and many.dtype(NAME) == "BF16"
     assert many.file(NAME).parent == tmp_path / "many" and NAME in load_file(many.file(NAME))
@@ -182,12 +184,12 @@ def test_incomplete_folders_are_refused(plain: Path, tmp_path: Path) -> None:
 def test_broken_shards_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "many"
     tiny_model(folder, shard_size="20KB")
-    lost = checkpoints.weight_files(folder)[1]
+    lost = weight_files(folder)[1]
     lost.rename(tmp_path / "lost")
     refused(folder, lost.name, "is missing")
-    write_json(folder / checkpoints.INDEX, {"metadata": {}})
-    refused(folder, checkpoints.INDEX, "'weight_map'")
-    (folder / checkpoints.INDEX).write_text("{")
+    write_json(folder / INDEX, {"metadata": {}})
+    refused(folder, INDEX, "'weight_map'")
+    (folder / INDEX).write_text("{")
     with pytest.raises(DataError, match="not valid JSON"):
         checkpoints.load_model(folder)
 
@@ -197,7 +199,7 @@ def test_pointers_lead_to_their_folder(plain: Path, tmp_path: Path) -> None:
     pointer = tmp_path / "base.json"
     for target in ("checkpoint", str(plain)):
         write_json(pointer, {"path": target})
-        assert checkpoints.resolve(pointer).samefile(tmp_path / target)
+        assert identity.resolve(pointer).samefile(tmp_path / target)
         checkpoints.load_model(pointer)
     write_json(pointer, {"path": "gone"})
     refused(pointer, "'path'", str(tmp_path / "gone"), "base stage")
@@ -206,36 +208,36 @@ def test_pointers_lead_to_their_folder(plain: Path, tmp_path: Path) -> None:
 
 
 def test_identity_is_that_of_the_content(plain: Path, tmp_path: Path) -> None:
-    wanted = checkpoints.identity(plain)
+    wanted = identity.identity(plain)
     copy = tmp_path / "elsewhere"
     shutil.copytree(plain, copy)
-    assert checkpoints.identity(copy) == wanted
-    write_json(tmp_path / "base.json", {"path": "elsewhere", "files": checkpoints.describe(copy)})
-    assert checkpoints.identity(tmp_path / "base.json") == wanted
-    checkpoints.write_manifest(copy)
-    assert checkpoints.identity(copy) == wanted
-    assert checkpoints.write_manifest(copy).keys() >= {WEIGHTS, "config.json", "tokenizer.json"}
+    assert identity.identity(copy) == wanted
+    write_json(tmp_path / "base.json", {"path": "elsewhere", "files": identity.describe(copy)})
+    assert identity.identity(tmp_path / "base.json") == wanted
+    identity.write_manifest(copy)
+    assert identity.identity(copy) == wanted
+    assert identity.write_manifest(copy).keys() >= {WEIGHTS, "config.json", "tokenizer.json"}
     other = changed(plain, tmp_path / "other", lambda t: t[NAME].add_(1))
-    assert checkpoints.identity(other) != wanted
+    assert identity.identity(other) != wanted
 
 
 def test_recorded_hashes_serve_until_a_file_changes(plain: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(plain, folder)
-    record = {"files": checkpoints.describe(folder)}
+    record = {"files": identity.describe(folder)}
     record["files"][WEIGHTS]["sha256"] = "as recorded"
     write_json(folder / "sftlens.json", record)
-    recorded = checkpoints.identity(folder)
-    assert recorded != checkpoints.identity(plain)
+    recorded = identity.identity(folder)
+    assert recorded != identity.identity(plain)
     later = (folder / "sftlens.json").stat().st_mtime + 60
     os.utime(folder / WEIGHTS, (later, later))
-    assert checkpoints.identity(folder) == checkpoints.identity(plain)
+    assert identity.identity(folder) == identity.identity(plain)
     os.utime(folder / "sftlens.json", (later, later))
-    assert checkpoints.identity(folder) == recorded
+    assert identity.identity(folder) == recorded
     with (folder / WEIGHTS).open("ab") as file:
         file.write(b"\0")
     os.utime(folder / WEIGHTS, (later, later))
-    assert checkpoints.identity(folder) not in (recorded, checkpoints.identity(plain))
+    assert identity.identity(folder) not in (recorded, identity.identity(plain))
 
 
 def test_a_saved_model_is_complete_and_readable(plain: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sftlens.models.safetensors_reader import INDEX, TensorFolder
-from sftlens.models.safetensors_writer import TensorSpec, TensorWriter, write_weights
+from sftlens.models.safetensors_writer import TensorSpec, write_file, write_weights
 
 TENSORS = {
     "a.weight": torch.arange(6, dtype=torch.bfloat16).reshape(2, 3),
@@ -38,25 +38,32 @@ def test_large_weights_are_split_with_an_index(tmp_path):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.int64, torch.uint8])
 def test_other_types(tmp_path, dtype):
     tensor = torch.arange(5).to(dtype)
-    with TensorWriter(tmp_path / "file", [TensorSpec("x", (5,), dtype)]) as writer:
-        writer.write(tensor)
+    write_file(tmp_path / "file", [TensorSpec("x", (5,), dtype)], [tensor])
     assert torch.equal(load_file(tmp_path / "file")["x"], tensor)
 
 
 def test_a_file_appears_only_whole(tmp_path):
     first, second, third = TENSORS.values()
-    with pytest.raises(ValueError, match="1 of 3 tensors came"), TensorWriter(tmp_path / "file", SPECS) as writer:
-        writer.write(first)
-    with pytest.raises(ValueError, match="was announced"), TensorWriter(tmp_path / "file", SPECS) as writer:
-        writer.write(second)
-    with pytest.raises(RuntimeError), TensorWriter(tmp_path / "file", SPECS) as writer:
-        writer.write(first)
+
+    def broken():
+        yield first
         raise RuntimeError("no")
-    assert list(tmp_path.iterdir()) == []
-    with TensorWriter(tmp_path / "file", SPECS) as writer:
+
+    def watched():
         for tensor in (first, second, third):
-            writer.write(tensor)
+            yield tensor
             assert not (tmp_path / "file").exists()
+
+    with pytest.raises(ValueError, match="1 of 3 tensors came"):
+        write_file(tmp_path / "file", SPECS, [first])
+    with pytest.raises(ValueError, match="was announced"):
+        write_file(tmp_path / "file", SPECS, [second])
+    with pytest.raises(ValueError, match="more tensors than announced"):
+        write_file(tmp_path / "file", SPECS, [first, second, third, first])
+    with pytest.raises(RuntimeError):
+        write_file(tmp_path / "file", SPECS, broken())
+    assert list(tmp_path.iterdir()) == []
+    write_file(tmp_path / "file", SPECS, watched())
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -65,11 +72,11 @@ def test_a_full_disk_is_named_and_leaves_no_half_file(tmp_path):
     code = f"""
 import resource, torch
 from pathlib import Path
-from sftlens.models.safetensors_writer import TensorSpec, TensorWriter
+from sftlens.models.safetensors_writer import TensorSpec, write_file
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
-    with TensorWriter(Path({str(tmp_path / "file")!r}), [TensorSpec("x", (COUNT,), torch.uint8)]) as writer:
-        writer.write(torch.zeros(COUNT, dtype=torch.uint8))
+    specs = [TensorSpec("x", (COUNT,), torch.uint8)]
+    write_file(Path({str(tmp_path / "file")!r}), specs, [torch.zeros(COUNT, dtype=torch.uint8)])
 except OSError as error:
     print(error.filename)
 """

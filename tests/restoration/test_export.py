@@ -17,7 +17,7 @@ from restoration_models import SETTINGS, cuts_of, drawn, pair_of
 from script_calls import ok, refused
 from sftlens.errors import DataError, ModelError
 from sftlens.files import read_json, sha256, write_json
-from sftlens.models.checkpoints import INDEX, TensorFolder
+from sftlens.models.safetensors_reader import INDEX, TensorFolder
 from sftlens.restoration import criteria, topk
 from sftlens.restoration.apply import Restorer
 from sftlens.restoration.export import NOT_RESTORED

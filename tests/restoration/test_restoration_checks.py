@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from restoration_models import SETTINGS, SHAPES, Tensors, cuts_of, drawn, pair_of, saved
 from sftlens.errors import ConfigError, ModelError
 from sftlens.files import write_json
-from sftlens.models.checkpoints import INDEX, TensorFolder
+from sftlens.models.safetensors_reader import INDEX, TensorFolder
 from sftlens.restoration import criteria, regions
 from sftlens.restoration.pairs import Pair
 

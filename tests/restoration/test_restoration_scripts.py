@@ -15,7 +15,10 @@ from repository import ROOT
 from script_calls import ok, refused
 from sftlens.config.stages.restoration import RestorationSettings
 from sftlens.files import read_json, sha256, write_json
-from sftlens.models.checkpoints import TensorFolder, describe, load_model, open_tensors
+from sftlens.models.checkpoints import load_model
+from sftlens.models.delta.reader import open_tensors
+from sftlens.models.identity import describe
+from sftlens.models.safetensors_reader import TensorFolder
 from sftlens.restoration import criteria, topk
 from sftlens.restoration.apply import Restorer
 from sftlens.restoration.pairs import Pair

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from sftlens.errors import ModelError
 from sftlens.files import read_json
-from sftlens.models.checkpoints import checked_tensor, make_readable, open_tensors
-from sftlens.models.identity import resolve
+from sftlens.models.delta.reader import open_tensors
+from sftlens.models.identity import make_readable, resolve
+from sftlens.models.placement import checked_tensor
 from sftlens.models.safetensors_reader import TensorFolder, open_file
 from sftlens.models.safetensors_writer import TensorSpec, write_weights
 

@@ -1,5 +1,6 @@
 """Hugging Face checkpoints: loading and checking models and tokenizers, writing them."""
 
+import re
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -10,37 +11,15 @@ from sftlens.config.stages.model import Geometry
 from sftlens.errors import ModelError
 from sftlens.files import atomic_path
 from sftlens.models.delta.reader import open_tensors
-from sftlens.models.identity import describe, identity, make_readable, resolve, write_manifest
-from sftlens.models.placement import STORED_TYPES, Pending, Slice, Transform, checked_tensor, placement
-from sftlens.models.safetensors_reader import INDEX, SINGLE, TensorFolder, weight_files
+from sftlens.models.identity import make_readable, resolve
+from sftlens.models.placement import STORED_TYPES, Pending, Slice, Transform, placement
+from sftlens.models.safetensors_reader import TensorFolder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = [
-    "INDEX",
-    "SINGLE",
-    "TensorFolder",
-    "Transform",
-    "architecture",
-    "check_geometry",
-    "checked_tensor",
-    "describe",
-    "identity",
-    "load_model",
-    "load_tokenizer",
-    "make_readable",
-    "open_tensors",
-    "quieten",
-    "read_config",
-    "read_generation_config",
-    "refuse_mismatch",
-    "refuse_untied",
-    "resolve",
-    "save_model",
-    "weight_files",
-    "write_manifest",
-]
+COMPUTED = r"rotary_emb\.inv_freq"
+"""Tensors that old checkpoints store although every model computes them itself."""
 
 
 def read_config(path: Path) -> Any:
@@ -138,6 +117,35 @@ def architecture(folder: Path, config: Any) -> Any:
         ) from None
 
 
+def check_weights(folder: Path) -> None:
+    """Raise ModelError where a tensor of a model folder is missing, extra or of another shape than config.json says.
+
+    No tensor is read.
+    """
+    kind = architecture(folder, config := read_config(folder))
+    with torch.device("meta"):
+        model: PreTrainedModel = kind(config)
+    model.tie_weights()
+    compare_weights(open_tensors(folder), model)
+
+
+def compare_weights(source: TensorFolder, model: "PreTrainedModel") -> None:
+    """Raise ModelError where weight files do not fit a model, partitioned (ZeRO stage 3) or not; no tensor is read."""
+    parameters = model.named_parameters(remove_duplicate=False)
+    shapes = {name: tuple(getattr(parameter, "ds_shape", parameter.shape)) for name, parameter in parameters}
+    ignored = {COMPUTED, *(model._keys_to_ignore_on_load_unexpected or ())}
+    unknown = [name for name in source.names if name not in shapes]
+    shared = [name for name in source.names if name in shapes]
+    info = {
+        "missing_keys": {name for name, _ in model.named_parameters()} - set(source.names),
+        "unexpected_keys": [name for name in unknown if not any(re.search(pattern, name) for pattern in ignored)],
+        "mismatched_keys": [
+            (name, source.shape(name), shapes[name]) for name in shared if source.shape(name) != shapes[name]
+        ],
+    }
+    refuse_mismatch(source, info)
+
+
 def refuse_mismatch(source: TensorFolder, info: dict[str, Any]) -> None:
     """Raise ModelError for the first of `missing_keys`, `unexpected_keys` and `mismatched_keys` (as transformers')."""
     remedy = "the weights do not belong to this config.json: fetch both from the same revision"
@@ -201,20 +209,16 @@ def load_tokenizer(path: Path, bos: str = "require") -> "PreTrainedTokenizerBase
             "(by hand: --bos none), or bos_token in tokenizer_config.json"
         )
     if (folder / "config.json").is_file():
-        _refuse_foreign(folder, tokenizer)
+        # A token without a row of the embedding cannot be read; rows without a token are common and harmless.
+        rows = read_config(folder).get_text_config().vocab_size
+        token, largest = max(tokenizer.get_vocab().items(), key=itemgetter(1))
+        if largest >= rows:
+            raise ModelError(
+                f"{folder}: the tokenizer's token {token!r} has id {largest}, outside the model's vocabulary of {rows} "
+                "(vocab_size in config.json); use the tokenizer that belongs to the model, or take tokens that were "
+                "added to it out of tokenizer.json"
+            )
     return tokenizer
-
-
-def _refuse_foreign(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> None:
-    """Refuse a tokenizer with an id that the model has no row for; rows without a token are common and harmless."""
-    rows = read_config(folder).get_text_config().vocab_size
-    token, largest = max(tokenizer.get_vocab().items(), key=itemgetter(1))
-    if largest >= rows:
-        raise ModelError(
-            f"{folder}: the tokenizer's token {token!r} has id {largest}, outside the model's vocabulary of {rows} "
-            "(vocab_size in config.json); use the tokenizer that belongs to the model, or take tokens that were added "
-            "to it out of tokenizer.json"
-        )
 
 
 def save_model(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase | None", folder: Path) -> None:

@@ -1,9 +1,8 @@
 """The tensors of a checkpoint's safetensors files, read one by one."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,14 @@ class TensorFolder:
             for name in handle.keys():  # noqa: SIM118 - not a dict
                 self._files[name] = handle
                 self._paths[name] = path
-        check_complete(folder, self._paths)
+        # The index of a sharded checkpoint says which file holds what: files of two checkpoints do not fit together.
+        index = read_json(folder / INDEX)["weight_map"] if (folder / INDEX).is_file() else {}
+        for name, file in index.items():
+            if self._paths.get(name) != folder / file:
+                raise ModelError(
+                    f"{folder / file}: tensor {name!r} is not in this file, but {INDEX} says so; the files are of "
+                    "different checkpoints: fetch all of them again"
+                )
 
     @property
     def weights(self) -> list[str]:
@@ -94,18 +100,6 @@ class TensorFolder:
         return ((name, self.get(name)) for name in self.names)
 
 
-def check_complete(folder: Path, found: Mapping[str, Path]) -> None:
-    """Raise ModelError when the index of a sharded checkpoint names a tensor that its file does not hold."""
-    if not (folder / INDEX).is_file():
-        return
-    for name, file in read_json(folder / INDEX)["weight_map"].items():
-        if found.get(name) != folder / file:
-            raise ModelError(
-                f"{folder / file}: tensor {name!r} is not in this file, but {INDEX} says so; the files are of "
-                "different checkpoints: fetch all of them again"
-            )
-
-
 @dataclass(frozen=True)
 class Header:
     """What stands before the data of one safetensors file."""
@@ -121,18 +115,6 @@ def parse_header(raw: bytes) -> Header:
     entries = json.loads(raw[8:])
     places = {name: entry["data_offsets"] for name, entry in entries.items() if name != "__metadata__"}
     return Header(raw, sorted(places, key=places.__getitem__))
-
-
-def header_of(shapes: Mapping[str, tuple[int, ...]], dtype: str, metadata: Mapping[str, str]) -> bytes:
-    """Return the bytes that stand before the data of tensors of one byte per element, in the order of `shapes`."""
-    entries: dict[str, object] = {"__metadata__": dict(metadata)}
-    end = 0
-    for name, shape in shapes.items():
-        begin, end = end, end + prod(shape)
-        entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
-    text = json.dumps(entries).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
 
 
 def raw_bytes(tensor: torch.Tensor) -> memoryview:

@@ -2,17 +2,15 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
 
 import torch
 
 from sftlens import files
-from sftlens.models.safetensors_reader import INDEX, SINGLE
+from sftlens.models.safetensors_reader import INDEX, SINGLE, raw_bytes
 
 SHARD_BYTES = 5 * 10**9
 """Largest weight file, unless one tensor alone is larger (the size at which transformers splits too)."""
@@ -43,60 +41,29 @@ class TensorSpec:
         return torch.Size(self.shape).numel() * self.dtype.itemsize
 
 
-class TensorWriter:
-    """One safetensors file whose tensors are given one after another; it appears, whole, when the block ends.
+def write_file(
+    path: Path, specs: Sequence[TensorSpec], tensors: Iterable[torch.Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write one safetensors file, atomically and synced to disk; one tensor is in memory at a time.
 
-    What `specs` announces must be written in that order. Where the block fails, or ends before the last
-    tensor, the file does not appear.
+    Raises ValueError when other tensors come than `specs` announces, and OSError when the disk is full: the file then
+    does not appear.
     """
-
-    def __init__(self, path: Path, specs: Sequence[TensorSpec], metadata: dict[str, str] | None = None) -> None:
-        self._path, self._specs, self._metadata = path, specs, metadata
-        self._written = 0
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            partial = stack.enter_context(files.atomic_path(self._path))
-            self._file: BinaryIO = stack.enter_context(partial.open("wb"))
-            self._file.write(_header(self._specs, self._metadata))
-            self._stack = stack.pop_all()
-        return self
-
-    def write(self, tensor: torch.Tensor) -> None:
-        """Write the next tensor, from any device. Raises ValueError when it is not the one announced."""
-        if self._written == len(self._specs):
-            raise ValueError(f"{self._path}: more tensors than announced ({len(self._specs)})")
-        spec = self._specs[self._written]
-        if tuple(tensor.shape) != spec.shape or tensor.dtype != spec.dtype:
-            raise ValueError(f"{self._path}: {spec} was announced, {tuple(tensor.shape)} {tensor.dtype} came")
-        with files.naming(self._path):
-            self._file.write(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-        self._written += 1
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None:
-            self._abandon(error)
-            return
-        try:
-            self._finish()
-        except BaseException as failure:
-            self._abandon(failure)
-            raise
-        self._stack.close()
-
-    def _finish(self) -> None:
-        if self._written < len(self._specs):
-            raise ValueError(f"{self._path}: {self._written} of {len(self._specs)} tensors came")
-        with files.naming(self._path):
-            self._file.flush()
-            os.fsync(self._file.fileno())
-
-    def _abandon(self, error: BaseException) -> None:
-        with suppress(OSError):  # closing writes what is buffered, which fails again on a full disk
-            self._stack.__exit__(type(error), error, error.__traceback__)
+    coming = iter(tensors)
+    with files.atomic_path(path) as partial, partial.open("wb") as out:
+        out.write(header(specs, metadata))
+        for number, spec in enumerate(specs):
+            tensor = next(coming, None)
+            if tensor is None:
+                raise ValueError(f"{path}: {number} of {len(specs)} tensors came")
+            if tuple(tensor.shape) != spec.shape or tensor.dtype != spec.dtype:
+                raise ValueError(f"{path}: {spec} was announced, {tuple(tensor.shape)} {tensor.dtype} came")
+            out.write(raw_bytes(tensor.detach().cpu()))
+            del tensor  # else it lives on while the next one is made
+        if next(coming, None) is not None:
+            raise ValueError(f"{path}: more tensors than announced ({len(specs)})")
+        out.flush()
+        os.fsync(out.fileno())
 
 
 def write_weights(
@@ -106,46 +73,36 @@ def write_weights(
 
     Args:
         folder: where `model.safetensors`, or its parts and their index, are made.
-        specs: the tensors in the order in which they come; each file holds a stretch of it.
-        tensors: gives them one by one; each is asked for when the one before is on disk.
+        specs: the tensors in the order in which they come; each file holds consecutive ones.
+        tensors: gives them one by one; each is made when the one before is written.
         shard_bytes: largest file.
     """
-    shards = _shards(specs, shard_bytes)
-    names = [SINGLE] if len(shards) == 1 else [_part(i, len(shards)) for i in range(len(shards))]
+    shards: list[list[TensorSpec]] = [[]]
+    for spec in specs:
+        if shards[-1] and sum(other.nbytes for other in shards[-1]) + spec.nbytes > shard_bytes:
+            shards.append([])
+        shards[-1].append(spec)
+    parts = len(shards)
+    names = [SINGLE] if parts == 1 else [f"model-{i + 1:05d}-of-{parts:05d}.safetensors" for i in range(parts)]
     coming = iter(tensors)
     for name, shard in zip(names, shards, strict=True):
-        with TensorWriter(folder / name, shard, {"format": "pt"}) as writer:
-            for _ in shard:
-                writer.write(next(coming))
-    if len(shards) > 1:
+        write_file(folder / name, shard, islice(coming, len(shard)), {"format": "pt"})
+    if parts > 1:
         where = {spec.name: name for name, shard in zip(names, shards, strict=True) for spec in shard}
         total = sum(spec.nbytes for spec in specs)
         files.write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": where})
 
 
-def _part(number: int, parts: int) -> str:
-    return f"model-{number + 1:05d}-of-{parts:05d}.safetensors"
-
-
-def _shards(specs: Sequence[TensorSpec], limit: int) -> list[list[TensorSpec]]:
-    shards: list[list[TensorSpec]] = [[]]
-    size = 0
-    for spec in specs:
-        if shards[-1] and size + spec.nbytes > limit:
-            shards.append([])
-            size = 0
-        shards[-1].append(spec)
-        size += spec.nbytes
-    return shards
-
-
-def _header(specs: Sequence[TensorSpec], metadata: dict[str, str] | None) -> bytes:
-    entries: dict[str, object] = {"__metadata__": metadata} if metadata else {}
+def header(
+    specs: Sequence[TensorSpec], metadata: Mapping[str, str] | None, separators: tuple[str, str] = (",", ":")
+) -> bytes:
+    """Return the bytes that stand before the data of tensors in this order; `separators` are those of its JSON."""
+    entries: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
     offset = 0
     for spec in specs:
-        place = [offset, offset + spec.nbytes]
-        entries[spec.name] = {"dtype": TYPES[spec.dtype], "shape": list(spec.shape), "data_offsets": place}
+        extent = [offset, offset + spec.nbytes]
+        entries[spec.name] = {"dtype": TYPES[spec.dtype], "shape": list(spec.shape), "data_offsets": extent}
         offset += spec.nbytes
-    text = json.dumps(entries, separators=(",", ":")).encode()
+    text = json.dumps(entries, separators=separators).encode()
     text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of eight
     return len(text).to_bytes(8, "little") + text

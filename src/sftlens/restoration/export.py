@@ -5,10 +5,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
+
 from sftlens import files
 from sftlens.errors import ConfigError
-from sftlens.models.checkpoints import INDEX, make_readable
-from sftlens.models.safetensors_reader import header_of, raw_bytes
+from sftlens.models.identity import make_readable
+from sftlens.models.safetensors_reader import INDEX, raw_bytes
+from sftlens.models.safetensors_writer import TensorSpec, header
 from sftlens.restoration.apply import Method
 from sftlens.restoration.criteria import Criterion
 from sftlens.restoration.cuts import Cut, levels
@@ -56,11 +59,10 @@ def save_restored(restorer: Method, folder: Path, card: str) -> None:
 def write_weights(restorer: Method, file: str, target: Path) -> None:
     """Write the restored tensors of the fine-tuned weight file `file` to `target`, under the same header."""
     finetuned = restorer.pair.finetuned
-    header = finetuned.header(file)
-
+    stored = finetuned.header(file)
     with target.open("wb") as out:
-        out.write(header.raw)
-        for name in header.names:
+        out.write(stored.raw)
+        for name in stored.names:
             tensor = finetuned.get(name)
             out.writelines(map(raw_bytes, restorer.pieces(name, tensor) if restorer.changes(name) else [tensor]))
 
@@ -81,10 +83,9 @@ def save_levels(
         target: file to write.
     """
     ratios = json.dumps([cut.ratio for cut in cuts])
-    header = header_of({name: pair.finetuned.shape(name) for name in pair.names}, "U8", {"ratios": ratios, **metadata})
-
+    specs = [TensorSpec(name, pair.finetuned.shape(name), torch.uint8) for name in pair.names]
     with files.atomic_path(target) as partial, partial.open("wb") as out:
-        out.write(header)
+        out.write(header(specs, {"ratios": ratios, **metadata}, separators=(", ", ": ")))
         for piece in pair.pieces():
             level = levels(cuts, piece.name, keys_of(criterion, piece), piece.start)
             out.write(raw_bytes(level.masked_fill_(level == len(cuts), NOT_RESTORED).cpu()))

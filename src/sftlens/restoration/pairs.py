@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sftlens.errors import ModelError
-from sftlens.models.checkpoints import TensorFolder
+from sftlens.models.safetensors_reader import TensorFolder
 from sftlens.restoration.regions import is_parameter, rule, select
 
 FLOATS = ("BF16", "F16", "F32", "F64")

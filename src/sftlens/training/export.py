@@ -11,7 +11,7 @@ import torch
 
 from sftlens.errors import TrainingError
 from sftlens.files import atomic_path
-from sftlens.models import checkpoints
+from sftlens.models import checkpoints, identity
 from sftlens.models.safetensors_writer import SHARD_BYTES, TensorSpec, write_weights
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _write(
         partial.mkdir()
         _write_companions(model, dtype, tokenizer, partial)
         write_weights(partial, specs, weights, shard_bytes)
-        checkpoints.make_readable(partial)
+        identity.make_readable(partial)
 
 
 def _weights(

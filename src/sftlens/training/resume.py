@@ -35,7 +35,7 @@ import torch
 from sftlens import files
 from sftlens.errors import DataError, TrainingError
 from sftlens.models.safetensors_reader import open_file
-from sftlens.models.safetensors_writer import TensorSpec, TensorWriter
+from sftlens.models.safetensors_writer import TensorSpec, write_file
 from sftlens.training.deepspeed_engine import Process
 
 RECORD = "state.json"
@@ -70,9 +70,7 @@ class States:
         torch.distributed.barrier()
         tensors = dict(_tensors(engine))
         specs = [TensorSpec(name, tuple(t.shape), t.dtype) for name, t in tensors.items()]
-        with TensorWriter(partial / self._part(), specs) as writer:
-            for tensor in tensors.values():
-                writer.write(tensor)
+        write_file(partial / self._part(), specs, tensors.values())
         torch.distributed.barrier()
         if self.process.rank == 0:
             sizes = {path.name: path.stat().st_size for path in sorted(partial.iterdir())}

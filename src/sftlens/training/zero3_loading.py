@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sftlens.models import checkpoints, weight_shapes
+from sftlens.models import checkpoints, identity
+from sftlens.models.delta.reader import open_tensors
+from sftlens.models.placement import checked_tensor
 from sftlens.models.safetensors_reader import TensorFolder
 
 if TYPE_CHECKING:
@@ -30,15 +32,15 @@ def load_partitioned(path: Path, dtype: torch.dtype, config: dict[str, Any], ran
     """
     import deepspeed
 
-    folder = checkpoints.resolve(path)
+    folder = identity.resolve(path)
     checkpoints.quieten()
-    source = checkpoints.open_tensors(folder)
+    source = open_tensors(folder)
     model = _empty(folder, dtype, config)
-    weight_shapes.compare(source, model)
+    checkpoints.compare_weights(source, model)
     for name, parameter in model.named_parameters():
         with deepspeed.zero.GatheredParameters(parameter, modifier_rank=0):
             if rank == 0:
-                parameter.data.copy_(checkpoints.checked_tensor(source, name))
+                parameter.data.copy_(checked_tensor(source, name))
     if rank == 0:
         _refuse_untied(source, model)
     checkpoints.read_generation_config(folder, model)

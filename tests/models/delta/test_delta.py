@@ -11,8 +11,10 @@ from restoration_models import SHAPES, Tensors
 from script_calls import ok, refused
 from sftlens.errors import ModelError
 from sftlens.files import read_json, write_json
-from sftlens.models.checkpoints import identity, load_model, load_tokenizer, open_tensors
+from sftlens.models.checkpoints import load_model, load_tokenizer
 from sftlens.models.delta import packing as deltas
+from sftlens.models.delta.reader import open_tensors
+from sftlens.models.identity import identity
 from tiny import tiny_model
 
 WIDTHS = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32: torch.int32}

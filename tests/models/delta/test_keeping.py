@@ -8,7 +8,8 @@ import pytest
 from probe_tables import SENTENCES, facts_table
 from script_calls import ok, process
 from sftlens.files import read_json, sha256, write_json, write_parquet, write_text
-from sftlens.models.checkpoints import describe, identity, open_tensors
+from sftlens.models.delta.reader import open_tensors
+from sftlens.models.identity import describe, identity
 from tiny import tiny_model
 
 

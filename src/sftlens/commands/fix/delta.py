@@ -13,9 +13,9 @@ import argparse
 from pathlib import Path
 
 from sftlens.commands import headline, options
-from sftlens.models.checkpoints import resolve
 from sftlens.models.delta import packing
 from sftlens.models.delta.manifest import base_of
+from sftlens.models.identity import resolve
 from sftlens.restoration.export import check_out
 from sftlens.runtime import progress
 

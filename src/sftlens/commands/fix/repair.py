@@ -21,7 +21,7 @@ from typing import Any
 from sftlens.commands import options, program
 from sftlens.config.repair import RepairSettings
 from sftlens.errors import ConfigError
-from sftlens.models import adapters, checkpoints, identity
+from sftlens.models import adapters, identity
 from sftlens.repair.inputs import fact_files, halves
 from sftlens.repair.report import output
 from sftlens.restoration.methods import choices
@@ -61,7 +61,7 @@ class Job:
 
         self.args, self.settings = args, options.settings(args, RepairSettings)
         self.state: Path = args.state or args.out.resolve().with_name(f".{args.out.resolve().name}.state")
-        folders = [checkpoints.resolve(args.base), checkpoints.resolve(args.finetuned)]
+        folders = [identity.resolve(args.base), identity.resolve(args.finetuned)]
         if adapters.is_adapter(folders[0]):
             raise ConfigError(f"{args.base}: is an adapter, no base model; give the base first, then the adapter")
         program.refuse_same(folders[0], folders[1])
@@ -81,7 +81,7 @@ class Job:
     def finetuned(self) -> Path:
         """Return the folder of the fine-tuned model; an adapter is merged into its base once."""
         folder: Path = self.args.finetuned
-        if not adapters.is_adapter(checkpoints.resolve(folder)):
+        if not adapters.is_adapter(identity.resolve(folder)):
             self.inputs["finetuned"] = identity.identity(folder)
             program.refuse_same(self.args.base, folder, self.inputs)
             return folder

@@ -29,7 +29,8 @@ from sftlens.commands import options, program
 from sftlens.config.stages.evaluation import EvaluationSettings
 from sftlens.config.stages.restoration import RestorationSettings
 from sftlens.errors import ConfigError, DataError
-from sftlens.models.checkpoints import load_model, load_tokenizer, open_tensors
+from sftlens.models.checkpoints import load_model, load_tokenizer
+from sftlens.models.delta.reader import open_tensors
 from sftlens.models.placement import ranking_device
 from sftlens.restoration import criteria, methods, reverted, topk
 from sftlens.restoration.apply import Method, Restorer

@@ -20,7 +20,7 @@ from sftlens import files
 from sftlens.changes import by_layer, concentration, permutation_null
 from sftlens.commands import options, program
 from sftlens.config.stages.restoration import RestorationSettings
-from sftlens.models.checkpoints import open_tensors
+from sftlens.models.delta.reader import open_tensors
 from sftlens.models.placement import ranking_device
 from sftlens.restoration import criteria, topk
 from sftlens.restoration.export import check_out

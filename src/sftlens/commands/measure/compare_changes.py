@@ -18,7 +18,7 @@ from sftlens import files
 from sftlens.changes import change_cosines
 from sftlens.commands import headline, options
 from sftlens.errors import ConfigError
-from sftlens.models.checkpoints import open_tensors
+from sftlens.models.delta.reader import open_tensors
 from sftlens.restoration.pairs import Pair
 from sftlens.runtime.progress import bar
 

@@ -91,13 +91,13 @@ def _compute(folder: Path, args: Any, settings: BaseSettings) -> None:
         target, shown = folder / "checkpoint", "checkpoint"
         report = _pretrain(target, args, settings)
     else:
-        from sftlens.models import checkpoints, weight_shapes
+        from sftlens.models import checkpoints
 
         target = _fetch(settings, args.name)
         shown = os.path.abspath(target)
         declared = settings.geometry.model_dump() if settings.geometry else {}
         checkpoints.check_geometry(target, declared, args.name)
-        weight_shapes.check(target)
+        checkpoints.check_weights(target)
     pointer = {
         "schema": provenance.SCHEMA_VERSION,
         "source": settings.source,

@@ -147,7 +147,7 @@ def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) ->
     """Train as one of the processes; rank 0 fills `folder` with checkpoint/ and report.json."""
     from sftlens.data import training_sets
     from sftlens.inference import prompts
-    from sftlens.models import checkpoints
+    from sftlens.models import checkpoints, identity
     from sftlens.runtime import progress
     from sftlens.training import batches, loop
 
@@ -165,7 +165,7 @@ def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) ->
         how = (args.seed, update, resume, _strategy(args))
         report = loop.finetune(args.model, samples, settings, tokenizer, out, *how)
     if first:
-        checkpoints.write_manifest(folder / "checkpoint")
+        identity.write_manifest(folder / "checkpoint")
         files.write_json(
             folder / "report.json",
             {

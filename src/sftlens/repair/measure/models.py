@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from sftlens.config.repair import RepairSettings
 from sftlens.errors import ModelError
-from sftlens.models import checkpoints
+from sftlens.models import checkpoints, identity
+from sftlens.models.delta.reader import open_tensors
 from sftlens.repair.candidates import Candidate, Methods
 from sftlens.restoration.pairs import Pair
 
@@ -35,9 +36,9 @@ class Models:
 
     def __init__(self, base: Path, finetuned: Path, settings: RepairSettings, device: str | None) -> None:
         """Check that the models fit together. Raises ModelError, ConfigError (region)."""
-        self.folders = {BASE: checkpoints.resolve(base), FINETUNED: checkpoints.resolve(finetuned)}
+        self.folders = {BASE: identity.resolve(base), FINETUNED: identity.resolve(finetuned)}
         check_same_kind(*self.folders.values())
-        tensors = [checkpoints.open_tensors(folder) for folder in self.folders.values()]
+        tensors = [open_tensors(folder) for folder in self.folders.values()]
         pair = Pair(tensors[0], tensors[1], settings.region)
         self.methods = Methods(pair, settings)
         self.tokenizer = cache(self._tokenizer)
