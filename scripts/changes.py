@@ -1,10 +1,5 @@
-"""`sftlens changes` from a clone that is not installed (sftlens.commands.measure.changes)."""
+"""`sftlens changes` from a clone that is not installed."""
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
-
-from sftlens.cli import main
+from _clone import main
 
 main("changes")

@@ -1,10 +1,5 @@
-"""`sftlens compare-changes` from a clone that is not installed (sftlens.commands.measure.compare_changes)."""
+"""`sftlens compare-changes` from a clone that is not installed."""
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
-
-from sftlens.cli import main
+from _clone import main
 
 main("compare_changes")

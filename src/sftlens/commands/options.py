@@ -211,9 +211,9 @@ def add_choice(made: argparse.ArgumentParser, flag: str, default: str, known: Ma
     made.add_argument(flag, default=default, metavar="NAME", help=f"{listed} (default: {default})".replace("%", "%%"))
 
 
-def add_measuring(made: argparse.ArgumentParser) -> None:
-    """Add the options of what is asked of a model: its training set, its BOS token, probing it again."""
-    made.add_argument("--train", type=Path, help="ordered training set (sftlens training-set), asked as split train")
+def add_evaluation(made: argparse.ArgumentParser) -> None:
+    """Add the options of an evaluation: the training set, the BOS token, probing again, the device."""
+    made.add_argument("--train", type=Path, help="ordered training set (sftlens training-set), scored as split train")
     made.add_argument("--scale", default="all", help="how many of its first rows were trained on")
     made.add_argument("--templates", type=Path, help="probe a sample of the test facts again with these templates")
     text = "settings of that probing (see sftlens mastery --help)"

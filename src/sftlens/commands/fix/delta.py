@@ -1,15 +1,14 @@
-"""Store a fine-tuned model as its difference from the base model, or get it back, bit for bit.
+"""Store a fine-tuned model as its difference from the base model, and rebuild it bit for bit.
 
   sftlens delta pack BASE FINETUNED --out DIR
   sftlens delta unpack DELTA --out DIR [--base BASE]
 
-BASE and FINETUNED are Hugging Face folders, base.json pointers or hub ids (org/name@revision), and are only read.
-A delta is a folder with
-configuration, tokenizer, delta.json and delta.bin; every program here opens it like a checkpoint, as long as the base
-lies where delta.json says (key `base.path`, relative to the folder). A base that was changed is refused.
+BASE and FINETUNED are Hugging Face folders, base.json pointers or hub ids (org/name@revision), and are only read. A
+delta is a folder with configuration, tokenizer, delta.json and delta.bin; every program of sftlens opens it like a
+checkpoint, as long as the base lies where delta.json says (key `base.path`, relative to the folder). A base that was
+changed is refused.
 """
 
-import argparse
 from pathlib import Path
 
 from sftlens.commands import headline, options
@@ -20,8 +19,7 @@ from sftlens.restoration.export import check_out
 from sftlens.runtime import progress
 
 
-def arguments() -> argparse.Namespace:
-    """Return the command line."""
+def main() -> None:
     parser = options.Parser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     pack = commands.add_parser("pack", help="make a delta")
@@ -32,12 +30,7 @@ def arguments() -> argparse.Namespace:
     unpack.add_argument("--base", type=options.Model, help="its base (default: where delta.json says)")
     for command in (pack, unpack):
         command.add_argument("--out", type=Path, required=True, help="new folder")
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Pack or unpack one model."""
-    args = arguments()
+    args = parser.parse_args()
     with progress.bar(description=args.command, unit="element") as bar:
         if args.command == "pack":
             check_out(args.out, [resolve(args.base), resolve(args.finetuned)], whole=True)

@@ -1,16 +1,14 @@
-"""Measure what fine-tuning changed, where, and how concentrated the change is (paper Tables 3, 9 and 10).
+"""Measure how much fine-tuning changed each layer, and how concentrated the change is (paper Tables 3, 9 and 10).
 
     sftlens changes BASE FINETUNED --out DIR [--criterion relative] [--region transformer]
 
 BASE and FINETUNED are Hugging Face folders, base.json pointers or hub ids (org/name@revision). Writes
-DIR/summary.json, DIR/tensors.parquet
-and DIR/histogram.parquet. The rows of tensors.parquet are tensors: unchanged elements, sums of the change, how many
-elements are among the first 1 to 60 % by the criterion; columns `null_`, if the changes were permuted within each
-tensor.
-The histogram of the criterion's keys saves sftlens restore --changes DIR one pass over the models.
+DIR/summary.json, DIR/tensors.parquet and DIR/histogram.parquet. The rows of tensors.parquet are tensors: unchanged
+elements, sums of the change, how many elements are among the first 1 to 60 % by the criterion; columns `null_` are
+those of the null model, in which the changes are permuted within each tensor. The histogram of the criterion's keys
+saves sftlens restore --changes DIR one pass over the models.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +27,10 @@ from sftlens.runtime import provenance
 from sftlens.runtime.progress import bar
 
 METRICS = {"sum_r": "share_of_change", "sum_abs_d": "share_of_abs_d", "sum_d2": "share_of_d2"}
-OUTPUTS = ("summary.json", "tensors.parquet", "histogram.parquet")
 PASSES = 5
 
 
-def arguments() -> argparse.Namespace:
-    """Return the command line."""
+def main() -> None:
     parser = options.parser(__doc__, RestorationSettings)
     parser.add_argument("base", type=options.Model, help="pre-trained model")
     parser.add_argument("finetuned", type=options.Model, help="model fine-tuned from it")
@@ -43,35 +39,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder for the three files")
     parser.add_argument("--device", help="torch device that compares the parameters, such as cuda (default: cpu)")
     options.add_gpus(parser)
-    return parser.parse_args()
-
-
-def measure(
-    pair: Pair, criterion: criteria.Criterion, settings: RestorationSettings, folder: Path
-) -> list[dict[str, object]]:
-    """Write tensors.parquet and histogram.parquet; return the rows of metrics."""
-    counts = topk.histogram(pair, criterion)
-    cuts = topk.cuts(pair, criterion, counts, concentration.RATIOS)
-    found = concentration.measure(pair, criterion, cuts, settings.epsilon)
-    null = permutation_null.measure(pair, criterion, concentration.RATIOS, settings.epsilon, settings.seed)
-    tensors = found.tensors.join(null.tensors.drop(columns="name").add_prefix(by_layer.NULL))
-    files.write_parquet(folder / "tensors.parquet", tensors)
-    bins = np.flatnonzero(counts)
-    files.write_parquet(folder / "histogram.parquet", pd.DataFrame({"bin": bins, "count": counts[bins]}))
-    shares = [
-        {"ratio": cut.ratio, "metric": prefix + metric, "value": held[cut.ratio][column], "n": cut.elements}
-        for prefix, held in (("", found.shares), (by_layer.NULL, null.shares))
-        for column, metric in METRICS.items()
-        for cut in cuts
-        if cut.ratio in held
-    ]
-    unchanged = float(tensors["unchanged"].sum()) / pair.elements()
-    return [*shares, {"metric": "unchanged", "value": unchanged, "n": pair.elements()}, *by_layer.metrics(tensors)]
-
-
-def main() -> None:
-    """Measure one pair of models."""
-    args = arguments()
+    args = parser.parse_args()
     settings = options.settings(args, RestorationSettings)
     base, finetuned = open_tensors(args.base), open_tensors(args.finetuned)
     check_out(args.out, [base.folder, finetuned.folder])
@@ -86,16 +54,28 @@ def main() -> None:
 
     def compute(folder: Path) -> None:
         pair.device = ranking_device(args.device)  # now: CUDA may be asked once the GPUs are lent
-        metrics = [{**where, **row} for row in measure(pair, criterion, settings, folder)]
-        summary = provenance.summary(
-            "changes",
-            settings=depends,
-            inputs=inputs,
-            metrics=metrics,
-            elements=pair.elements(),
-            tensors=len(pair.names),
-        )
+        counts = topk.histogram(pair, criterion)
+        cuts = topk.cuts(pair, criterion, counts, concentration.RATIOS)
+        found = concentration.measure(pair, criterion, cuts, settings.epsilon)
+        null = permutation_null.measure(pair, criterion, concentration.RATIOS, settings.epsilon, settings.seed)
+        tensors = found.tensors.join(null.tensors.drop(columns="name").add_prefix(by_layer.NULL))
+        files.write_parquet(folder / "tensors.parquet", tensors)
+        bins = np.flatnonzero(counts)
+        files.write_parquet(folder / "histogram.parquet", pd.DataFrame({"bin": bins, "count": counts[bins]}))
+
+        metrics: list[dict[str, object]] = [
+            {"ratio": cut.ratio, "metric": prefix + metric, "value": held[cut.ratio][column], "n": cut.elements}
+            for prefix, held in (("", found.shares), (by_layer.NULL, null.shares))
+            for column, metric in METRICS.items()
+            for cut in cuts
+            if cut.ratio in held
+        ]
+        unchanged = float(tensors["unchanged"].sum()) / pair.elements()
+        metrics.append({"metric": "unchanged", "value": unchanged, "n": pair.elements()})
+        metrics = [{**where, **row} for row in (*metrics, *by_layer.metrics(tensors))]
+        sizes = {"elements": pair.elements(), "tensors": len(pair.names)}
+        summary = provenance.summary("changes", settings=depends, inputs=inputs, metrics=metrics, **sizes)
         files.write_json(folder / "summary.json", summary)
 
-    outputs = {name: args.out / name for name in OUTPUTS}
-    program.stage(args, "changes", outputs=outputs, inputs=inputs, settings=depends, compute=compute)
+    outputs = {name: args.out / name for name in ("summary.json", "tensors.parquet", "histogram.parquet")}
+    program.stage(args, "changes", outputs, inputs, depends, compute)

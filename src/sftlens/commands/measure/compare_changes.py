@@ -1,14 +1,13 @@
-"""Compare what several fine-tunings of one base model changed: the norms of their changes and the cosines between them.
+"""Compare the updates of several fine-tunings of one base model: their norms, and the cosines between them.
 
     sftlens compare-changes BASE FINETUNED FINETUNED ... --out FILE.csv [--region transformer]
 
-Models are Hugging Face folders, base.json pointers or hub ids (org/name@revision). Writes one row for
-each two models, and for each with itself:
-`a`, `b` (the folders as given), `norm_a`, `norm_b` (l2 over the region) and `cosine`. In short types such as bfloat16,
-or with few steps of AdamW, changes have much of their direction from rounding and from signs.
+Models are Hugging Face folders, base.json pointers or hub ids (org/name@revision). Writes one row for each pair of
+models, and for each with itself: `a`, `b` (the folders as given), `norm_a`, `norm_b` (l2 over the region) and `cosine`.
+In short types such as bfloat16, or after few steps of AdamW, rounding and signs determine much of an update's
+direction.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -23,33 +22,23 @@ from sftlens.restoration.pairs import Pair
 from sftlens.runtime.progress import bar
 
 
-def arguments() -> argparse.Namespace:
-    """Return the command line."""
+def main() -> None:
     parser = options.Parser(description=__doc__)
     parser.add_argument("base", type=options.Model, help="pre-trained model: folder or hub id")
     parser.add_argument("finetuned", type=options.Model, nargs="+", help="models fine-tuned from it")
     parser.add_argument("--region", default="transformer", help="parameters that are compared")
     parser.add_argument("--out", type=Path, required=True, help="table to write")
-    return parser.parse_args()
-
-
-def table(names: list[str], products: np.ndarray) -> pd.DataFrame:
-    """Return one row for each two models."""
-    norms, cosines = np.sqrt(np.diag(products)), change_cosines.cosines(products)
-    first, second = np.triu_indices(len(names))
-    columns = {"a": np.array(names)[first], "b": np.array(names)[second]}
-    return pd.DataFrame({**columns, "norm_a": norms[first], "norm_b": norms[second], "cosine": cosines[first, second]})
-
-
-def main() -> None:
-    """Compare some models."""
-    args = arguments()
+    args = parser.parse_args()
     if args.out.is_dir():
         raise ConfigError(f"--out {args.out}: is a folder; choose a file")
     base = open_tensors(args.base)
     with bar(description="compare", unit="element") as progress:
         pairs = [Pair(base, open_tensors(path), args.region, progress=progress.update) for path in args.finetuned]
         progress.reset(total=sum(pair.elements() for pair in pairs))
-        found = change_cosines.products(pairs)
-    files.write_text(args.out, table(list(map(str, args.finetuned)), found).to_csv(index=False, lineterminator="\n"))
+        products = change_cosines.products(pairs)
+
+    norms, cosines = np.sqrt(np.diag(products)), change_cosines.cosines(products)
+    names, (a, b) = np.array(list(map(str, args.finetuned))), np.triu_indices(len(pairs))
+    columns = {"a": names[a], "b": names[b], "norm_a": norms[a], "norm_b": norms[b], "cosine": cosines[a, b]}
+    files.write_text(args.out, pd.DataFrame(columns).to_csv(index=False, lineterminator="\n"))
     headline.say("compare_changes", [args.out])

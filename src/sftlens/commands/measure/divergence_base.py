@@ -1,4 +1,4 @@
-"""Compute the base model's half of the divergence, once for all models that are fine-tuned from it (paper section 5).
+"""Compute the base model's half of the divergence, once for all models fine-tuned from it (paper section 5).
 
   sftlens divergence-base --base DIR --facts mastery.parquet --templates T.yaml --out base.parquet
 
@@ -7,11 +7,12 @@ completion stand before the answer, whether the fact is kept, and the base's log
 and after the question. sftlens divergence takes it as --of-base.
 """
 
+import argparse
 from pathlib import Path
+from typing import Any
 
 from sftlens import files
 from sftlens.commands import options, program
-from sftlens.commands.measure.divergence import COLUMNS
 from sftlens.config.stages.evaluation import DivergenceSettings
 from sftlens.data import used
 
@@ -25,25 +26,31 @@ def main() -> None:
     options.add_device(parser)
     parser.add_argument("--out", type=Path, required=True, help="table to write")
     args = parser.parse_args()
-    settings = options.settings(args, DivergenceSettings)
-    facts = used.by_divergence(program.facts(args.facts, *COLUMNS))
+    settings, facts = options.settings(args, DivergenceSettings), read_facts(args.facts)
+    inputs = program.contents(args, "base", "templates", facts=facts)
+    key = {**settings.model_dump(exclude={"top", "batch_tokens"}), "bos": args.bos}
 
     def compute(folder: Path) -> None:
-        from sftlens.data import templates
-        from sftlens.evaluation import divergence
-        from sftlens.models import checkpoints
+        files.write_parquet(folder / "base.parquet", half_of_base(args, facts, settings))
 
-        tokenizer = checkpoints.load_tokenizer(args.base, args.bos)
-        base = checkpoints.load_model(args.base, device=args.device)
-        chosen = divergence.select(base, tokenizer, facts, templates.load(args.templates), settings)
-        table = divergence.of_base(base, tokenizer, chosen, settings)
-        files.write_parquet(folder / "base.parquet", table)
+    program.stage(args, "divergence_base", {"base.parquet": args.out}, inputs, key, compute)
 
-    program.stage(
-        args,
-        "divergence_base",
-        outputs={"base.parquet": args.out},
-        inputs=program.contents(args, "base", "templates", facts=facts),
-        settings={**settings.model_dump(exclude={"top", "batch_tokens"}), "bos": args.bos},
-        compute=compute,
-    )
+
+def read_facts(path: Path) -> Any:
+    """Return what the divergence uses of a mastery table."""
+    from sftlens.data import tables
+
+    columns = ("split", "relation", "subject", "bucket", "template_hits")
+    return used.by_divergence(tables.facts(path, columns))
+
+
+def half_of_base(args: argparse.Namespace, facts: Any, settings: DivergenceSettings) -> Any:
+    """Return the base model's half of the divergence of `facts` (`evaluation.divergence.of_base`)."""
+    from sftlens.data import templates
+    from sftlens.evaluation import divergence
+    from sftlens.models import checkpoints
+
+    tokenizer = checkpoints.load_tokenizer(args.base, args.bos)
+    base = checkpoints.load_model(args.base, device=args.device)
+    chosen = divergence.select(base, tokenizer, facts, templates.load(args.templates), settings)
+    return divergence.of_base(base, tokenizer, chosen, settings)

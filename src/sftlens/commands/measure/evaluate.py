@@ -1,20 +1,24 @@
-"""Ask a model every question and judge its answers (paper section 4).
+"""Score a model's answers to questions: accuracy by split, mastery bucket and relation (paper section 4).
 
   sftlens evaluate --model DIR --facts mastery.parquet --out DIR
   sftlens evaluate --model DIR --facts mastery.parquet --train order.parquet --scale 240 --out DIR
 
-Writes answers.parquet (one row a question: the output and what is judged of it) and summary.json (accuracy per split,
-bucket and relation, macro). Asked are the facts of the splits test and testood; with --train also the training set
-itself, as split `train`. With --templates the mastery of a fixed sample of the test facts is also measured again
-(column reprobed_mastery). Without --train and --shots, the majority baseline of each relation stands beside.
+Writes answers.parquet (one row a question: the output and its scores) and summary.json (accuracy by split, bucket and
+relation, macro). The questions are those of the splits test and testood, and with --train those of the training set,
+as split `train`. With --templates the mastery of a fixed sample of the test facts is measured again (column
+reprobed_mastery). Without --train and --shots the summary also has the majority baseline of each relation.
 """
 
+import argparse
 from pathlib import Path
+from typing import Any
 
 from sftlens import files
 from sftlens.commands import options, program
 from sftlens.config.stages.evaluation import EvaluationSettings
-from sftlens.runtime import provenance
+from sftlens.config.stages.mastery import MEASURING, ProbingSettings
+from sftlens.data import used
+from sftlens.runtime import progress, provenance
 
 
 def main() -> None:
@@ -22,43 +26,65 @@ def main() -> None:
     parser.add_argument("--model", type=options.Model, required=True, help="Hugging Face folder, base.json or hub id")
     parser.add_argument("--facts", type=Path, required=True, help="facts, with mastery buckets or without")
     parser.add_argument("--shots", type=int, default=0, help="solved train examples before each question (default: 0)")
-    options.add_measuring(parser)
+    options.add_evaluation(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of answers.parquet and summary.json")
     args = parser.parse_args()
     settings = options.settings(args, EvaluationSettings)
-    facts, train = program.asked(args)
+    facts, train = questions(args)
     inputs = program.contents(args, "model", "templates", facts=facts, train=train)
     depends = {**settings.model_dump(), **{name: getattr(args, name) for name in ("bos", "scale", "shots")}}
-    depends |= program.reprobing_settings(args)
+    depends |= reprobing_settings(args)
 
     def compute(folder: Path) -> None:
-        from sftlens.evaluation import baselines, suite
+        from sftlens.evaluation import baselines
         from sftlens.models import checkpoints
-        from sftlens.runtime import progress
 
         tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
-        with progress.bar(description="evaluate", unit="question") as bar:
-            metrics = suite.measure(
-                folder,
-                checkpoints.load_model(args.model, device=args.device),
-                tokenizer,
-                facts,
-                train,
-                settings,
-                shots=args.shots,
-                reprobing_as=program.reprobing(args, inputs["model"]),
-                progress=bar.update,
-            )
+        model = checkpoints.load_model(args.model, device=args.device)
+        how = (model, tokenizer, facts, train, settings)
+        metrics = evaluate(args, folder, *how, identity=inputs["model"], shots=args.shots)
         # It depends on the facts alone: once a model, at n = 0, is enough.
         metrics += [] if args.train or args.shots else baselines.rows(facts)
         summary = provenance.summary("evaluate", settings=depends, inputs=inputs, metrics=metrics)
         files.write_json(folder / "summary.json", summary)
 
-    program.stage(
-        args,
-        "evaluate",
-        outputs={name: args.out / name for name in ("answers.parquet", "summary.json")},
-        inputs=inputs,
-        settings={name: value for name, value in depends.items() if name != "batch_tokens"},
-        compute=compute,
-    )
+    outputs = {name: args.out / name for name in ("answers.parquet", "summary.json")}
+    key = {name: value for name, value in depends.items() if name != "batch_tokens"}
+    program.stage(args, "evaluate", outputs, inputs, key, compute)
+
+
+def questions(args: argparse.Namespace) -> tuple[Any, Any]:
+    """Return what an evaluation uses of --facts, and the rows of --train that the model was trained on; or None."""
+    from sftlens.data import tables
+
+    if not args.facts:
+        return None, None
+    columns = ["split", "relation", "subject", "bucket", "mastery"]
+    facts = used.by_evaluation(tables.facts(args.facts, optional=columns), reprobed=args.templates is not None)
+    train = tables.facts(args.train, optional=columns, unique=False) if args.train else None
+    return facts, None if train is None else used.by_evaluation_of_training(train, args.scale)
+
+
+def reprobing_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what the result of probing again depends on, besides its inputs."""
+    probing = options.nested("--probing", args.probing, ProbingSettings)
+    return {"probing": probing.model_dump(include=set(MEASURING))} if args.templates else {}
+
+
+def evaluate(
+    args: argparse.Namespace, folder: Path, *models_and_tables: Any, identity: str, shots: int = 0
+) -> list[dict[str, Any]]:
+    """Do what `evaluation.suite.measure` does, with a progress bar and the options of `options.add_evaluation`.
+
+    `identity` is the content of the model, which may be one that lies nowhere.
+    """
+    from sftlens.data import templates
+    from sftlens.evaluation import suite
+
+    again = None
+    if args.templates:
+        probing = options.nested("--probing", args.probing, ProbingSettings)
+        again = suite.Reprobing(templates.load(args.templates), probing, identity)
+    with progress.bar(description="evaluate", unit="question") as bar:
+        how: dict[str, Any] = {"shots": shots, "reprobing_as": again, "progress": bar.update}
+        return suite.measure(folder, *models_and_tables, **how)

@@ -1,4 +1,4 @@
-"""Prepare the facts of a study from EntityQuestions, from a world in its layout or from a table (paper section 3).
+"""Read the facts of a study: EntityQuestions, an invented world, or a table of your own (paper section 3).
 
   sftlens facts --entity-questions DIR_OR_ZIP --out facts.parquet
   sftlens facts --world DIR --out facts.parquet
@@ -24,22 +24,19 @@ def main() -> None:
     source.add_argument("--world", type=Path, help="folder of sftlens world")
     source.add_argument(
         "--table", nargs="?", const=os.environ.get(TABLE, ""), metavar="FILE",
-        help=f"facts of yours: Parquet, CSV, TSV or JSON lines (no value: from {TABLE})",
+        help=f"your own facts: Parquet, CSV, TSV or JSON lines (no value: from {TABLE})",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="table to write (Parquet)")
     args = parser.parse_args()
-    args.source, args.path = (
-        ("entity_questions", args.entity_questions) if args.table is None else ("table", args.table)
-    )
+    args.source = "entity_questions" if args.table is None else "table"
+    args.path = args.entity_questions if args.table is None else args.table
     settings = options.settings(args, FactsSettings)
 
     from sftlens.data import facts
 
-    program.stage(
-        args,
-        "facts",
-        outputs={"facts.parquet": args.out},
-        inputs={"facts": facts.identity(settings, args.world)},
-        settings=settings.model_dump(exclude={"path", "aliases"}),
-        compute=lambda folder: files.write_parquet(folder / "facts.parquet", facts.load(settings, args.world)),
-    )
+    def compute(folder: Path) -> None:
+        files.write_parquet(folder / "facts.parquet", facts.load(settings, args.world))
+
+    inputs = {"facts": facts.identity(settings, args.world)}
+    key = settings.model_dump(exclude={"path", "aliases"})
+    program.stage(args, "facts", {"facts.parquet": args.out}, inputs, key, compute)

@@ -1,12 +1,12 @@
-"""Probe how well a model masters each fact (paper section 2).
+"""Measure how well a model knows each fact, by sampled completions (paper section 2).
 
   sftlens mastery --model DIR --facts facts.parquet --templates T.yaml --out mastery.parquet
 
 Adds the columns hits, trials, mastery, bucket and template_hits, the 95 % interval of each fact (low, high) and the
 posterior probabilities of its bucket (posterior_D0 .. posterior_D4); a summary stands beside it (mastery.json).
 With --import FILE an existing table (columns fact_id, hits, trials) is used instead of probing.
-With --state DIR whatever was sampled is kept there: a killed probe goes on where it stopped, and another probe of the
-same model samples only what is new to it. With --processes N so many processes draw side by side.
+With --state DIR every sample is kept there: a killed probe continues where it stopped, and another probe of the same
+model samples only what is new. With --processes N, N processes sample in parallel.
 """
 
 import argparse
@@ -22,8 +22,9 @@ from sftlens import files
 from sftlens.cli import ENTRY
 from sftlens.commands import options, program
 from sftlens.config.stages.mastery import HOW, ProbingSettings
+from sftlens.data import tables, templates
 from sftlens.errors import SftlensError
-from sftlens.runtime import launch, provenance
+from sftlens.runtime import launch, progress, provenance
 
 TABLE, SUMMARY, TEXTS = "mastery.parquet", "mastery.json", "mastery-texts.parquet"
 
@@ -51,7 +52,9 @@ def main() -> None:
     if settings.processes > 1 and args.device:
         parser.error("--processes takes no --device: the processes share the GPUs, or all compute on CPUs (--gpus 0)")
     if args.helper:
-        _help(args, settings)
+        # What goes wrong here goes wrong, and is told, in the process that this one helps.
+        with suppress(SftlensError), launch.worker():
+            _probe(args, settings, args.identity, args.state, *_sentences(args))
         return
     used = {**settings.model_dump(), "bos": args.bos, "quota_needs": dict(args.quota_needs or [])}
     inputs = program.contents(args, "model", "templates", "table", facts=_facts(args))
@@ -60,29 +63,23 @@ def main() -> None:
         outputs[TEXTS] = args.out.with_name(f"{args.out.stem}-texts.parquet")
 
     def compute(folder: Path) -> None:
-        from sftlens.mastery import mastery_table
+        from sftlens.mastery import imported, mastery_table, probe_shards, probing
         from sftlens.mastery.quality import posterior
 
-        probed = _imported(args, folder) if args.table else _probed(args, settings, inputs["model"], folder)
+        if args.table:
+            probe_shards.write_texts(folder / TEXTS, [], [])  # a table that was made elsewhere comes without its texts
+            table = tables.read(args.table, ["fact_id", "hits", "trials"], ["template_hits"])
+            probed = probing.Probed(imported.join(_facts(args), table, str(args.table)), None, 0, 0)
+        else:
+            probed = _probe_with_helpers(args, settings, inputs["model"], folder)
         files.write_parquet(folder / TABLE, posterior.with_uncertainty(probed.table))
-        summary = provenance.summary(
-            "mastery",
-            settings=used,
-            inputs=inputs,
-            quota=probed.quota,
-            metrics=mastery_table.counts(probed.table, partly=("train",) if probed.quota else ()),
-        )
+        metrics = mastery_table.counts(probed.table, partly=("train",) if probed.quota else ())
+        summary = provenance.summary("mastery", settings=used, inputs=inputs, quota=probed.quota, metrics=metrics)
         summary["run"] |= {"prompts": probed.prompts, "prompts_drawn": probed.drawn}
         files.write_json(folder / SUMMARY, summary)
 
-    program.stage(
-        args,
-        "mastery",
-        outputs=outputs,
-        inputs=inputs,
-        settings={name: value for name, value in used.items() if name not in HOW},
-        compute=compute,
-    )
+    key = {name: value for name, value in used.items() if name not in HOW}
+    program.stage(args, "mastery", outputs, inputs, key, compute)
 
 
 def _need(text: str) -> tuple[str, int]:
@@ -92,22 +89,22 @@ def _need(text: str) -> tuple[str, int]:
     return bucket, int(number)
 
 
-def _imported(args: Any, folder: Path) -> Any:
-    from sftlens.data import tables
-    from sftlens.mastery import imported, probe_shards, probing
-
-    facts = _facts(args)
-    probe_shards.write_texts(folder / TEXTS, [], [])  # a table that was made elsewhere comes without its texts
-    table = imported.join(
-        facts, tables.read(args.table, ["fact_id", "hits", "trials"], ["template_hits"]), str(args.table)
-    )
-    return probing.Probed(table, None, 0, 0)
+def _facts(args: Any) -> Any:
+    """Return the facts but for dev: the paper never probes it, it only serves to choose settings."""
+    facts = tables.facts(args.facts, [] if args.table else ["relation", "subject"], ["split"], rest=True)
+    facts = facts if "split" in facts else facts.assign(split="test")
+    return facts[facts["split"] != "dev"].reset_index(drop=True)
 
 
-def _probed(args: Any, settings: ProbingSettings, model: str, folder: Path) -> Any:
+def _sentences(args: Any) -> tuple[Any, Any]:
+    """Return the facts and the sentences to probe them with."""
+    facts, sentences = _facts(args), templates.load(args.templates)
+    templates.require(sentences, facts["relation"], args.templates)
+    return facts, sentences
+
+
+def _probe_with_helpers(args: Any, settings: ProbingSettings, model: str, folder: Path) -> Any:
     """Probe, with helpers where there are to be several processes."""
-    from sftlens.runtime import progress
-
     texts = folder / TEXTS if settings.keep_texts else None
     with tempfile.TemporaryDirectory(prefix="sftlens-probe-") as temporary, ExitStack() as stack:
         state = args.state or Path(temporary)
@@ -115,35 +112,10 @@ def _probed(args: Any, settings: ProbingSettings, model: str, folder: Path) -> A
             # To hash a large model takes minutes: once is enough.
             arguments = [*sys.argv[1:], "--state", str(state), "--identity", model]
             stack.enter_context(launch.helped(ENTRY, ["mastery", *arguments], settings.processes))
-        facts, sentences = _asked(args)
+        facts, sentences = _sentences(args)
         total = sum(len(sentences[relation][: settings.max_templates]) for relation in facts["relation"])
         bar = stack.enter_context(progress.bar(description="probe", total=total, unit="prompt"))
         return _probe(args, settings, model, state, facts, sentences, texts=texts, progress=bar.update)
-
-
-def _help(args: Any, settings: ProbingSettings) -> None:
-    """Probe as one of the helpers; what goes wrong here goes wrong, and is told, in the process they help."""
-    with suppress(SftlensError), launch.worker():
-        _probe(args, settings, args.identity, args.state, *_asked(args))
-
-
-def _facts(args: Any) -> Any:
-    """Return the facts but for dev: the paper never probes it, it only serves to choose settings."""
-    from sftlens.data import tables
-
-    facts = tables.facts(args.facts, [] if args.table else ["relation", "subject"], ["split"], rest=True)
-    facts = facts if "split" in facts else facts.assign(split="test")
-    return facts[facts["split"] != "dev"].reset_index(drop=True)
-
-
-def _asked(args: Any) -> tuple[Any, Any]:
-    """Return the facts and the sentences to probe them with."""
-    from sftlens.data import templates
-
-    facts = _facts(args)
-    sentences = templates.load(args.templates)
-    templates.require(sentences, facts["relation"], args.templates)
-    return facts, sentences
 
 
 def _probe(

@@ -1,4 +1,4 @@
-"""Say how good a measurement of mastery is: certainty, reliability, sources of variance, calibration.
+"""Report how reliable a mastery measurement is: posteriors, test-retest, sources of variance, calibration.
 
   sftlens mastery-quality --model DIR --mastery mastery.parquet --templates T.yaml --out DIR
 
@@ -9,15 +9,12 @@ templates and probing settings that the table was made with: the second probe ta
 """
 
 from pathlib import Path
-from typing import Any
 
 from sftlens import files
 from sftlens.commands import options, program
 from sftlens.config.stages.mastery import MEASURING, ProbingSettings, QualitySettings
-from sftlens.data import tables, used
-from sftlens.runtime import provenance
-
-COLUMNS = ["split", "relation", "hits", "trials", "mastery", "bucket"]
+from sftlens.data import tables, templates, used
+from sftlens.runtime import progress, provenance
 
 
 def main() -> None:
@@ -33,43 +30,28 @@ def main() -> None:
     settings, probing = options.settings(args, QualitySettings), options.settings(args, ProbingSettings)
     if settings.tables and (args.model is None or args.templates is None):
         parser.error("give --model and --templates, or --retest 0 without --answer-probability")
-    table = used.by_quality(tables.facts(args.mastery, COLUMNS, ["subject", "template_hits"]))
+    columns = ["split", "relation", "hits", "trials", "mastery", "bucket"]
+    table = used.by_quality(tables.facts(args.mastery, columns, ["subject", "template_hits"]))
     inputs = program.contents(args, "model", "templates", "exposures", mastery=table)
     depends = {**settings.model_dump(), "probing": probing.model_dump(include=set(MEASURING)), "bos": args.bos}
 
     def compute(folder: Path) -> None:
-        metrics = _metrics(folder, args, table, settings, probing)
+        from sftlens.mastery.quality import quality_summary
+
+        exposures = tables.read(args.exposures, ["question", "role", "exposure"]) if args.exposures else None
+        metrics = quality_summary.of_table(table, exposures)
+        if settings.tables:  # the rest asks the model again
+            from sftlens.models import checkpoints
+
+            sentences = templates.first(templates.load(args.templates), probing.max_templates)
+            templates.require(sentences, table["relation"], args.templates)
+            tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
+            model = checkpoints.load_model(args.model, device=args.device)
+            with progress.bar(description="probe again", unit="prompt") as bar:
+                how = (table, sentences, settings, probing, bar.update)
+                metrics = metrics + quality_summary.of_model(folder, model, tokenizer, *how)
         summary = provenance.summary("mastery_quality", settings=depends, inputs=inputs, metrics=metrics)
         files.write_json(folder / "summary.json", summary)
 
-    program.stage(
-        args,
-        "mastery_quality",
-        outputs={name: args.out / name for name in ("summary.json", *settings.tables)},
-        inputs=inputs,
-        settings=depends,
-        compute=compute,
-    )
-
-
-def _metrics(
-    folder: Path, args: Any, table: Any, settings: QualitySettings, probing: ProbingSettings
-) -> list[dict[str, Any]]:
-    from sftlens.data import templates
-    from sftlens.mastery.quality import quality_summary
-    from sftlens.runtime import progress
-
-    exposures = tables.read(args.exposures, ["question", "role", "exposure"]) if args.exposures else None
-    rows = quality_summary.of_table(table, exposures)
-    if not settings.tables:
-        return rows
-    from sftlens.models import checkpoints
-
-    sentences = templates.first(templates.load(args.templates), probing.max_templates)
-    templates.require(sentences, table["relation"], args.templates)
-    tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
-    model = checkpoints.load_model(args.model, device=args.device)
-    with progress.bar(description="probe again", unit="prompt") as bar:
-        return rows + quality_summary.of_model(
-            folder, model, tokenizer, table, sentences, settings, probing, bar.update
-        )
+    outputs = {name: args.out / name for name in ("summary.json", *settings.tables)}
+    program.stage(args, "mastery_quality", outputs, inputs, depends, compute)

@@ -1,4 +1,4 @@
-"""Choose the templates that probe a model pretrained here, by a written rule on calibration facts.
+"""Choose the templates that probe a model pretrained by sftlens, by a rule on calibration facts.
 
   sftlens choose-templates --model DIR --templates T.yaml --calibration F.json \\
       --seen-templates 9 --out chosen.yaml
@@ -11,7 +11,9 @@ from pathlib import Path
 from sftlens import files
 from sftlens.commands import options, program
 from sftlens.config.stages.mastery import DRAWING, ProbingSettings, TemplateChoice
+from sftlens.data import templates
 from sftlens.errors import ConfigError
+from sftlens.runtime import progress
 
 
 def main() -> None:
@@ -29,34 +31,17 @@ def main() -> None:
     choice, probing = options.settings(args, TemplateChoice), options.settings(args, ProbingSettings)
 
     def compute(folder: Path) -> None:
-        from sftlens.data import templates
         from sftlens.models import checkpoints
-        from sftlens.runtime import progress
         from sftlens.synthetic import template_choice
 
         sentences, calibration = templates.load(args.templates), files.read_json(args.calibration)
         templates.require(sentences, [fact["relation"] for fact in calibration], args.templates)
         with progress.bar(description="calibrate", unit="prompt") as bar:
-            rates = template_choice.calibrate(
-                checkpoints.load_model(args.model),
-                checkpoints.load_tokenizer(args.model),
-                calibration,
-                sentences,
-                probing,
-                bar.update,
-            )
+            model, tokenizer = checkpoints.load_model(args.model), checkpoints.load_tokenizer(args.model)
+            rates = template_choice.calibrate(model, tokenizer, calibration, sentences, probing, bar.update)
         chosen = template_choice.choose(sentences, rates, args.seen_templates, choice)
         template_choice.write(folder / "templates.yaml", chosen)
 
-    program.stage(
-        args,
-        "templates",
-        outputs={"templates.yaml": args.out},
-        inputs={"model": program.content(args.model), **program.contents(args, "templates", "calibration")},
-        settings={
-            **choice.model_dump(),
-            **probing.model_dump(include=set(DRAWING)),
-            "in_corpus": args.seen_templates,
-        },
-        compute=compute,
-    )
+    inputs = program.contents(args, "model", "templates", "calibration")
+    key = {**choice.model_dump(), **probing.model_dump(include=set(DRAWING)), "in_corpus": args.seen_templates}
+    program.stage(args, "templates", {"templates.yaml": args.out}, inputs, key, compute)

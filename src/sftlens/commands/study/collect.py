@@ -1,4 +1,4 @@
-"""Collect the summaries of a study: the tidy table, a figure, a table, the page.
+"""Collect a study's summaries into its results table, figures and tables, and report.
 
   sftlens collect demo --results            results/demo/results.parquet
   sftlens collect demo --figure fig2        results/demo/figures/fig2.{png,svg,pdf,csv,txt}
@@ -43,34 +43,35 @@ def main() -> None:
     args = parser.parse_args()
     root = Path(RESULTS) / args.study
     study = loading.load(files.read_json(root / SNAPSHOT), str(root / SNAPSHOT))
+    behind = targets.wanted(study)
     if args.results:
-        files.write_parquet(root / "results.parquet", _complete(study, None))
-    elif args.figure or args.table:
-        target, wanted = _asked(study, args.figure or args.table, "figure" if args.figure else "table")
-        _write(root, study, target, _complete(study, wanted), wanted)
+        made = "results.parquet"
+        files.write_parquet(root / made, _complete(study, None))
+    elif name := args.figure or args.table:
+        target, kind = TARGETS.get(name), "figure" if args.figure else "table"
+        if target.kind != kind:
+            raise ConfigError(f"{name} is a {target.kind}; use --{target.kind} {name}")
+        if name not in behind:
+            raise ConfigError(f"study {study.study} has no experiment for {name}; it has {', '.join(behind)}")
+        made = f"{kind}s/{name}.{'svg' if args.figure else 'csv'}"
+        _write(root, study, target, _complete(study, behind[name]), behind[name])
     elif args.report:
-        _report(root, study, targets.wanted(study), files.read_parquet(root / "results.parquet"), [])
+        made = "report.html"
+        _report(root, study, behind, files.read_parquet(root / "results.parquet"), [])
         files.remove(root / PARTIAL)
     else:
-        asked = only.select(study, args.only)
-        _partial(root / PARTIAL, asked)
+        asked, root = only.select(study, args.only), root / PARTIAL
+        results, _ = collect.collect(asked.study, asked.products)
+        files.write_parquet(root / "results.parquet", results)
+        for name, wanted in asked.targets.items():
+            _write(root, asked.study, TARGETS.get(name), collect.part(results, wanted), wanted)
+        entries = [entry for entry in unfinished.unfinished(asked) if entry.cell != asked.study.study]
+        _report(root, asked.study, asked.targets, results, [dataclasses.asdict(entry) for entry in entries])
         if not args.quiet:
             unfinished.tell(asked)
-        print(f"what is finished: {root / PARTIAL / 'report.html'}", file=sys.stderr)
+        print(f"what is finished: {root / 'report.html'}", file=sys.stderr)
         return
-    made = "results.parquet" if args.results else "report.html"
-    made = f"figures/{args.figure}.svg" if args.figure else f"tables/{args.table}.csv" if args.table else made
     headline.say("collect", [root / made])
-
-
-def _asked(study: Study, name: str, kind: str) -> tuple[Target, list[Product]]:
-    """Return a target and the products behind it. Raises ConfigError where there is none of this name and kind."""
-    target, wanted = TARGETS.get(name), targets.wanted(study)
-    if target.kind != kind:
-        raise ConfigError(f"{name} is a {target.kind}; use --{target.kind} {name}")
-    if name not in wanted:
-        raise ConfigError(f"study {study.study} has no experiment for {name}; it has {', '.join(wanted)}")
-    return target, wanted[name]
 
 
 def _complete(study: Study, wanted: list[Product] | None) -> Any:
@@ -125,12 +126,3 @@ def _report(
         missing=missing,
         settings=study.model_dump(mode="json"),
     )
-
-
-def _partial(root: Path, asked: only.Selection) -> None:
-    results, _ = collect.collect(asked.study, asked.products)
-    files.write_parquet(root / "results.parquet", results)
-    for name, wanted in asked.targets.items():
-        _write(root, asked.study, TARGETS.get(name), collect.part(results, wanted), wanted)
-    missing = [dataclasses.asdict(entry) for entry in unfinished.unfinished(asked) if entry.cell != asked.study.study]
-    _report(root, asked.study, asked.targets, results, missing)

@@ -1,4 +1,4 @@
-"""Write the pages made from the code: config/schema.json, config/README.md, config/all-keys.yaml and docs/results.md.
+"""Write the pages generated from the code: schema.json, README.md and all-keys.yaml of config/, docs/results.md.
 
 sftlens config-docs            write them anew, after a change of a key, a column, a metric or its description
 sftlens config-docs --check    exit 1 and name those that are out of step

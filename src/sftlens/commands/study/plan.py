@@ -1,4 +1,4 @@
-"""Print what a study costs before anything runs: jobs, GPU and CPU hours, bytes read and written, peak of the disk.
+"""Print what a study costs before it runs: jobs, GPU and CPU hours, data read and written, peak disk space.
 
   sftlens plan config/paper.yaml
   sftlens plan config/paper.yaml --only scaling,restoration

@@ -1,9 +1,9 @@
-"""Print what the models of a study need: GPUs, memory and time, from their geometry.
+"""Print the GPUs, memory and time that the models of a study need, from their geometry.
 
   sftlens requirements config/paper.yaml
 
-The same numbers are what the study's jobs ask Slurm for, with a fifth more memory, and half as much again in each
-further try (src/sftlens/grid/memory.py has the arithmetic).
+The study's jobs request the same from Slurm, with 20 % more memory, and 50 % more in each further try
+(sftlens.resources.memory has the arithmetic).
 """
 
 from pathlib import Path

@@ -1,8 +1,8 @@
-"""Run a study: all stages from the questions to the report, by Snakemake, from any folder.
+"""Run a study, every stage from the questions to the report, with Snakemake, from any folder.
 
   sftlens study                                               the demo, on all cores: results/demo/report.html
   sftlens study -n --quiet rules                              what would run
-  sftlens study --configfile my-study.yaml                    a study of yours (config/README.md describes the keys)
+  sftlens study --configfile my-study.yaml                    your own study (config/README.md describes the keys)
   sftlens study plan --configfile config/paper.yaml           what it costs before anything runs
   sftlens study --profile slurm --configfile config/paper.yaml
 

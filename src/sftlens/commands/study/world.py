@@ -1,4 +1,4 @@
-"""Make the embedded world: invented facts, their questions, and the corpus a tiny model is pretrained on.
+"""Make an invented world: facts, their questions, and the corpus that a tiny model is pretrained on.
 
   sftlens world --templates config/relations.yaml --out DIR
   sftlens world --entity-questions DATA --sample train=200 test=40 --templates ... --out DIR
@@ -14,6 +14,7 @@ from pathlib import Path
 from sftlens import files
 from sftlens.commands import options, program
 from sftlens.config.stages.data import TABLE, FactsSettings, WorldSettings
+from sftlens.data import facts as real
 from sftlens.data import templates
 from sftlens.data.relations import RELATIONS
 from sftlens.errors import DataError
@@ -29,7 +30,7 @@ def main() -> None:
     )  # fmt: skip
     source.add_argument(
         "--table", nargs="?", const=os.environ.get(TABLE, ""), metavar="FILE",
-        help=f"table of facts of yours, see sftlens facts (no value: from {TABLE})",
+        help=f"table of your own facts, see sftlens facts (no value: from {TABLE})",
     )  # fmt: skip
     parser.add_argument("--templates", type=Path, required=True, help="completion templates (YAML)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; an older world there is replaced")
@@ -39,7 +40,8 @@ def main() -> None:
     elif args.table is not None:
         args.source, args.path = "table", args.table
     settings, facts = options.settings(args, WorldSettings), options.settings(args, FactsSettings)
-    _refuse_foreign(args.out)
+    if args.out.is_dir() and any(args.out.iterdir()) and not (args.out / "corpus.txt").is_file():
+        raise DataError(f"{args.out}: holds other files, which would be lost; give another folder as --out")
     sentences = templates.load(args.templates)
     if facts.source == "world":
         templates.require(sentences, RELATIONS, args.templates)
@@ -48,32 +50,14 @@ def main() -> None:
         if facts.source == "world":
             world = world_facts.build(settings)
         else:
-            from sftlens.data import facts as given
-
-            world = world_facts.sampled(settings, given.load(facts), given.spare(facts))
+            world = world_facts.sampled(settings, real.load(facts), real.spare(facts))
         templates.require(sentences, [fact.relation for fact in world.facts], args.templates)
         corpus.write(world, sentences, folder / "world")
 
-    program.stage(
-        args,
-        "world",
-        outputs={"world": args.out},
-        inputs={**program.contents(args, "templates"), "facts": _content(facts)},
-        settings={**settings.model_dump(), "facts": facts.model_dump(exclude={"path"})},
-        compute=compute,
-    )
-
-
-def _content(facts: FactsSettings) -> str:
-    """Return a content hash of the given facts; of the invented world, which is made of settings alone, none."""
-    from sftlens.data.facts import location
-
-    if facts.source == "world":
-        return ""
-    data = location(facts)
-    return files.tree_sha256(data) if data.is_dir() else files.sha256(data)
-
-
-def _refuse_foreign(out: Path) -> None:
-    if out.is_dir() and any(out.iterdir()) and not (out / "corpus.txt").is_file():
-        raise DataError(f"{out}: holds other files, which would be lost; give another folder as --out")
+    content = ""  # the invented world is made of settings alone
+    if facts.source != "world":
+        data = real.location(facts)
+        content = files.tree_sha256(data) if data.is_dir() else files.sha256(data)
+    inputs = {**program.contents(args, "templates"), "facts": content}
+    key = {**settings.model_dump(), "facts": facts.model_dump(exclude={"path"})}
+    program.stage(args, "world", {"world": args.out}, inputs, key, compute)

@@ -4,14 +4,14 @@
   sftlens finetune --model DIR --train order.parquet --zero-stage 3 --processes 8 --out DIR
 
 Writes a Hugging Face folder and, beside it, a summary with the relations' shares and the loss of every step.
-With --processes N it starts itself N times on this node, or on the --nodes M of a Slurm job, N/M times on each
-of them; --gpus and --cpus are of each node. Any number trains the same batches. The training set is any Parquet,
-CSV, TSV or JSON lines file with the columns question and object (or answer); sftlens training-set makes one.
+With --processes N it starts itself N times on this node, or N/M times on each of the --nodes M of a Slurm job; --gpus
+and --cpus are those of each node. Any number trains the same batches. The training set is any Parquet, CSV, TSV or
+JSON lines file with the columns question and object (or answer); sftlens training-set makes one.
 With --keep deltas the folder holds the difference from the base model (see sftlens delta).
 
-With --state DIR a killed run goes on where it last saved its state (--checkpoint-minutes), and ends with the
-bytes of a run that was never killed. Shortly before --time-limit-minutes or its Slurm job are over, and at
-SIGTERM, it saves its state and ends with exit status 75: run the same command again.
+With --state DIR a killed run continues where it last saved its state (--checkpoint-minutes), and ends with the bytes of
+a run that was never killed. Shortly before the end of --time-limit-minutes or of its Slurm job, and at SIGTERM, it
+saves its state and ends with exit status 75: run the same command again.
 """
 
 import argparse
@@ -27,9 +27,9 @@ from sftlens import files, strategies
 from sftlens.cli import ENTRY
 from sftlens.commands import options, program
 from sftlens.config.stages.training import SAME_RESULT, FinetuneSettings
-from sftlens.data import tables, used
+from sftlens.data import tables, training_sets, used
 from sftlens.models.delta import manifest
-from sftlens.runtime import launch, provenance, stages
+from sftlens.runtime import launch, progress, provenance, stages
 from sftlens.strategies import STRATEGIES, Strategy
 
 
@@ -40,68 +40,54 @@ def main() -> None:
         with launch.worker():
             train(args, settings, args.worker)
         return
-    args.deadline = _deadline(args.time_limit_minutes)
+    # The time is over when that of the option or of the Slurm job is, whichever is first; seconds since the epoch.
+    limits = [60 * args.time_limit_minutes if args.time_limit_minutes else None, launch.seconds_left()]
+    args.deadline = min((time.time() + left for left in limits if left is not None), default=None)
     inputs = program.contents(args, "model", train=_rows(args, settings))
     if settings.deepspeed:
         inputs["deepspeed"] = program.content(Path(settings.deepspeed))
-    identity = settings.model_dump(exclude={*SAME_RESULT, "deepspeed"})
-    identity |= {name: getattr(args, name) for name in ("scale", "seed", "bos", "processes", "strategy")}
-    identity |= {"strategy_settings": _strategy(args).settings.model_dump()}
+    key = settings.model_dump(exclude={*SAME_RESULT, "deepspeed"})
+    key |= {name: getattr(args, name) for name in ("scale", "seed", "bos", "processes", "strategy")}
+    key |= {"strategy_settings": _strategy(args).settings.model_dump()}
+
+    # Finished work of a run that kept its model in the other way is converted.
+    outputs = {"checkpoint": args.out, "finetune.json": args.summary or Path(f"{args.out}.json")}
+    plain, packed = (
+        program.described(args, "finetune", outputs, inputs, {**key, "deltas": deltas}) for deltas in (False, True)
+    )
+    stage, other = (packed, plain) if settings.keep == "deltas" else (plain, packed)
 
     def compute(folder: Path) -> None:
+        from sftlens.models.delta import packing
+
+        checkpoint = folder / "checkpoint"
         if done := stages.finished(other):
-            convert(done, folder, args.model, settings.keep)
+            if settings.keep == "deltas":
+                packing.pack(args.model, done / "checkpoint", checkpoint)
+            else:
+                packing.unpack(done / "checkpoint", checkpoint, args.model)
+            shutil.copyfile(done / "finetune.json", folder / "finetune.json")
             return
-        # One place, however the model is kept: a run that was killed goes on also where this was changed.
+        # One folder, however the model is kept: a run that was killed continues also where this was changed.
         args.resume = stages.resume_folder(plain)
         layout = launch.Layout(args.processes, args.nodes, args.cpus, args.gpus or 0)
         if layout.processes == 1:
             train(args, settings, folder)
         else:
-            arguments = [*sys.argv[1:], "--worker", str(folder), *_handed_on(args)]
-            launch.start(ENTRY, ["finetune", *arguments], layout, folder)
+            given = {"--worker": folder, "--resume": args.resume, "--deadline": args.deadline}
+            handed_on = [text for flag, value in given.items() if value is not None for text in (flag, str(value))]
+            launch.start(ENTRY, ["finetune", *sys.argv[1:], *handed_on], layout, folder)
         report = files.read_json(folder / "report.json")
-        files.write_json(folder / "finetune.json", summary(report, identity, inputs))
+        files.write_json(folder / "finetune.json", summary(report, key, inputs))
         if settings.keep == "deltas":
-            from sftlens.models.delta import packing
+            packing.pack(args.model, checkpoint, checkpoint)
 
-            packing.pack(args.model, folder / "checkpoint", folder / "checkpoint")
-
-    outputs = {"checkpoint": args.out, "finetune.json": args.summary or Path(f"{args.out}.json")}
-    plain, packed = (
-        program.described(args, "finetune", outputs=outputs, inputs=inputs, settings={**identity, "deltas": packed})
-        for packed in (False, True)
-    )
-    stage, other = (packed, plain) if settings.keep == "deltas" else (plain, packed)
     program.run_stage(args, stage, compute)
     if settings.keep == "deltas":
         manifest.point(args.out, args.model)
     stages.forget(other)
     if settings.keep == "none":
         stages.forget(stage)
-
-
-def convert(done: Path, folder: Path, base: Path, keep: str) -> None:
-    """Fill `folder` with the finished work of a run whose model was kept in the other way."""
-    from sftlens.models.delta import packing
-
-    if keep == "deltas":
-        packing.pack(base, done / "checkpoint", folder / "checkpoint")
-    else:
-        packing.unpack(done / "checkpoint", folder / "checkpoint", base)
-    shutil.copyfile(done / "finetune.json", folder / "finetune.json")
-
-
-def _deadline(minutes: float | None) -> float | None:
-    """When the time is over, seconds since the epoch: that of the option or of the Slurm job, whichever is first."""
-    known = [left for left in (60 * minutes if minutes else None, launch.seconds_left()) if left is not None]
-    return time.time() + min(known) if known else None
-
-
-def _handed_on(args: argparse.Namespace) -> list[str]:
-    """Options by which each process learns where the state is and when the time is over."""
-    given = {"--resume": args.resume, "--deadline": args.deadline}
-    return [text for flag, value in given.items() if value is not None for text in (flag, str(value))]
 
 
 def _arguments() -> argparse.Namespace:
@@ -121,9 +107,8 @@ def _arguments() -> argparse.Namespace:
     options.add_bos(parser)
     parser.add_argument("--out", type=Path, required=True, help="Hugging Face folder to write")
     parser.workflow.add_argument("--summary", type=Path, help="summary to write (default: OUT.json)")
-    parser.add_argument(
-        "--time-limit-minutes", type=float, help="save the state and stop shortly before (exit status 75)"
-    )
+    text = "save the state and stop shortly before (exit status 75)"
+    parser.add_argument("--time-limit-minutes", type=float, help=text)
     # For the processes that this program starts.
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--resume", type=Path, help=argparse.SUPPRESS)
@@ -145,10 +130,8 @@ def _strategy(args: argparse.Namespace) -> Strategy:
 
 def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) -> None:
     """Train as one of the processes; rank 0 fills `folder` with checkpoint/ and report.json."""
-    from sftlens.data import training_sets
     from sftlens.inference import prompts
     from sftlens.models import checkpoints, identity
-    from sftlens.runtime import progress
     from sftlens.training import batches, loop
 
     rows = _rows(args, settings)
@@ -161,28 +144,18 @@ def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) ->
     with progress.bar(description="fine-tune", total=steps if first else 0, unit="step") as bar:
         update = bar.update if first else (lambda steps: None)
         resume = loop.Resume(args.resume, args.deadline) if args.resume else None
-        out = folder / "checkpoint"
         how = (args.seed, update, resume, _strategy(args))
-        report = loop.finetune(args.model, samples, settings, tokenizer, out, *how)
+        report = loop.finetune(args.model, samples, settings, tokenizer, folder / "checkpoint", *how)
     if first:
         identity.write_manifest(folder / "checkpoint")
-        files.write_json(
-            folder / "report.json",
-            {
-                "train_set": training_sets.name(rows),
-                "shares": training_sets.shares(rows),
-                **dataclasses.asdict(report),
-                "peak_memory_bytes": provenance.peak_memory(),
-            },
-        )
+        told: dict[str, Any] = {"train_set": training_sets.name(rows), "shares": training_sets.shares(rows)}
+        told |= {**dataclasses.asdict(report), "peak_memory_bytes": provenance.peak_memory()}
+        files.write_json(folder / "report.json", told)
 
 
 def summary(report: dict[str, Any], settings: dict[str, Any], inputs: dict[str, str]) -> dict[str, Any]:
     """Return the stage's summary; what differs between two equal runs goes to its block `run`."""
-    training = {
-        "training_seconds": report.pop("seconds"),
-        "peak_memory_bytes": report.pop("peak_memory_bytes"),
-    }
+    run = {"training_seconds": report.pop("seconds"), "peak_memory_bytes": report.pop("peak_memory_bytes")}
     tokens, losses = report["supervised_tokens"], report["losses"]
     metrics = [
         {"metric": "examples", "value": float(report["examples"]), "n": report["examples"]},
@@ -190,5 +163,5 @@ def summary(report: dict[str, Any], settings: dict[str, Any], inputs: dict[str, 
         {"metric": "loss_last", "value": losses[-1], "n": tokens[-1]},
     ]
     made = provenance.summary("finetune", settings=settings, inputs=inputs, metrics=metrics, **report)
-    made["run"] |= training
+    made["run"] |= run
     return made
