@@ -57,7 +57,7 @@ def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
 def part(table: pd.DataFrame, wanted: Iterable[Product]) -> pd.DataFrame:
     """Return the rows of a tidy table that belong to some of its products, in the order of the table."""
     # The ratios of a `changes` product are its rows' own; those of a restoration name the product.
-    names = [name for name in Product("mastery", Cell("", "", "", 0)).axes if name != "ratio"]
+    names = [name for name in Product("mastery", Cell("", "", "", 0, "")).axes if name != "ratio"]
     keys = {(*(p.axes[name] for name in names), p.ratio if p.stage == "restore" else None) for p in wanted}
     rows = zip(table[names].itertuples(index=False, name=None), table["stage"], table["ratio"], strict=True)
     found = [(*row, ratio if stage == "restore" else None) in keys for row, stage, ratio in rows]
