@@ -109,9 +109,8 @@ def sample(
         width = batch.longest + max_new_tokens
         rows = max(1, batch_tokens // width // lanes)
         room = slots.slots_for(model, lane, rows, width) if mixed else None
-        return _Walk(model, batch.places, uniforms, found, temperature, eos, rows, room).run(
-            number, batch, keep_outputs
-        )
+        begun = _Walk(model, batch.places, uniforms, found, temperature, eos, rows, room)
+        return begun.run(number, batch, keep_outputs)
 
     numbered = enumerate(batches(prompts, expected, max_new_tokens, mixed=mixed))
     walks = (partial(walk, number=number, batch=batch) for number, batch in numbered if number not in done)
@@ -119,23 +118,21 @@ def sample(
 
 
 def _in_turns(walks: Iterator[Callable[[int], Iterator[Sampled | None]]], lanes: int) -> Iterator[Sampled]:
-    """Take one step of each of `lanes` walks in turn, and yield what each finds.
-
-    A walk stops (None) when its step is launched: while a GPU computes it, the CPU reads the tokens of the other.
-    """
+    """Take a step of each of `lanes` walks in turn: while a GPU computes that of one, the CPU reads another's."""
     running: dict[int, Iterator[Sampled | None]] = {}
-    waiting: Callable[[int], Iterator[Sampled | None]] | None = next(walks, None)
-    while running or waiting:
+    while True:
         for lane in range(lanes):
-            while lane in running or waiting:
+            while True:
                 if lane not in running:
-                    assert waiting is not None
-                    running[lane], waiting = waiting(lane), next(walks, None)
-                found = next(running[lane])
-                if found is None:
+                    if (walk := next(walks, None)) is None:
+                        break
+                    running[lane] = walk(lane)
+                if (found := next(running[lane])) is None:
                     break
                 del running[lane]
                 yield found
+        if not running:
+            return
 
 
 def _uniforms(stream: bytes, samples: int, steps: int) -> np.ndarray:
@@ -194,9 +191,10 @@ class _Walk:
         while waiting:
             state, parents, tree = waiting.pop()
             logits, state = self._read(batch, state, parents, tree, keep=any(other[0] is state for other in waiting))
-            drawing = self._draw(tree, logits)
+            uniforms = self.uniforms[tree.prompt[tree.owner], tree.number, tree.tokens.shape[1]]
+            drawn = _draw(logits / self.temperature, tree.owner, tree.counts, uniforms)
             yield None
-            parents, tree = _grown(tree, drawing())
+            parents, tree = _grown(tree, drawn())
             going = self._finish(tree, hits, ends)
             if tree.tokens.shape[1] < steps:
                 parts = np.array_split(going, -(-len(going) // self.rows)) if len(going) else []
@@ -214,11 +212,6 @@ class _Walk:
             return forward.prefill(self.model, batch)
         tokens = forward.sent(torch.from_numpy(tree.tokens[:, -1]), self.model.device)
         return slots.read_on(self.model, state, parents, tokens, self.slots, keep=keep)
-
-    def _draw(self, tree: _Tree, logits: torch.Tensor) -> Callable[[], np.ndarray]:
-        """Begin to draw the next token of every sample; the result waits for them, int64 [unfinished samples]."""
-        uniforms = self.uniforms[tree.prompt[tree.owner], tree.number, tree.tokens.shape[1]]
-        return _draw(logits / self.temperature, tree.owner, tree.counts, uniforms)
 
     def _finish(self, tree: _Tree, hits: np.ndarray, ends: Ends | None) -> np.ndarray:
         """Count the hits among the new prefixes; return the rows that go on."""
