@@ -45,8 +45,6 @@ _GROWTH = 3
 """Distinct unfinished prefixes of a prompt, about, where a tree is widest (3.4 seen)."""
 _DRAWN = 256
 """Rows whose tokens are drawn at once."""
-_LANES = 2
-"""Batches in turns on a GPU."""
 
 Ends = list[list[tuple[list[int], int]]]
 """For each prompt its distinct outputs and how many samples ended so."""
@@ -102,7 +100,7 @@ def sample(
     """
     check_prompts(prompts, max_new_tokens, model)
     mixed, expected = forward.may_mix(model), batch_tokens // min(samples, _GROWTH)
-    lanes = _LANES if slots.on_one_gpu(model) else 1
+    lanes = 2 if slots.on_one_gpu(model) else 1
 
     def walk(lane: int, number: int, batch: Batch) -> Iterator[Sampled | None]:
         uniforms = np.stack([_uniforms(streams[place], samples, max_new_tokens) for place in batch.places])
