@@ -37,9 +37,9 @@ def test_the_sample_is_fixed_and_of_test_facts(probed: tuple) -> None:
 
 def test_a_model_probed_again_is_sampled_anew(probed: tuple) -> None:
     model, tokenizer, facts = probed
-    table = reprobing.measure(model, tokenizer, facts, SENTENCES, PROBING, count=100, of="a")
-    again = reprobing.measure(model, tokenizer, facts, SENTENCES, PROBING, count=100, of="a")
-    other = reprobing.measure(model, tokenizer, facts, SENTENCES, PROBING, count=100, of="b")
+    table = reprobing.reprobe(model, tokenizer, facts, SENTENCES, PROBING, count=100, of="a")
+    again = reprobing.reprobe(model, tokenizer, facts, SENTENCES, PROBING, count=100, of="a")
+    other = reprobing.reprobe(model, tokenizer, facts, SENTENCES, PROBING, count=100, of="b")
     assert table["mastery"].tolist() == again["mastery"].tolist() != table["base_mastery"].tolist()
     assert table["mastery"].tolist() != other["mastery"].tolist()
     assert table["base_mastery"].tolist() == reprobing.subset(facts, 100)["mastery"].tolist()
@@ -56,7 +56,7 @@ def test_answers_carry_the_new_mastery_of_the_sample(probed: tuple, tmp_path: Pa
     metrics = suite.measure(tmp_path, model, tokenizer, facts, None, settings, reprobing_as=how)
     answers = pd.read_parquet(tmp_path / suite.ANSWERS)
     found = answers.dropna(subset=["reprobed_mastery"]).set_index("fact_id")["reprobed_mastery"]
-    wanted = reprobing.measure(model, tokenizer, facts, SENTENCES, PROBING, count=2, of="a")
+    wanted = reprobing.reprobe(model, tokenizer, facts, SENTENCES, PROBING, count=2, of="a")
     assert found.to_dict() == wanted.set_index("fact_id")["mastery"].to_dict()
     assert "reprobed_mastery" in {row["metric"] for row in metrics}
     plain = suite.measure(tmp_path / "plain", model, tokenizer, facts, None, settings)

@@ -13,7 +13,7 @@ from sftlens.config.stages.mastery import ProbingSettings, TemplateChoice
 from sftlens.data import templates
 from sftlens.data.buckets import BUCKETS
 from sftlens.errors import DataError
-from sftlens.mastery import completions, imported, mastery_table
+from sftlens.mastery import completions, mastery_table
 from sftlens.synthetic import template_choice
 from tiny import tiny_model, tiny_tokenizer
 
@@ -166,10 +166,10 @@ def test_facts_are_counted_by_split_and_bucket() -> None:
 
 def test_a_finished_table_is_joined_by_fact(probed: pd.DataFrame) -> None:
     table = probed[["fact_id", "hits", "trials"]].iloc[::-1]
-    joined = imported.join(facts_table(), table, "mine.parquet")
+    joined = mastery_table.join_imported(facts_table(), table, "mine.parquet")
     columns = probed.columns.drop("template_hits").tolist()
     pd.testing.assert_frame_equal(joined[columns], probed[columns])
-    full = imported.join(facts_table(), probed[[*table, "template_hits"]], "mine.parquet")
+    full = mastery_table.join_imported(facts_table(), probed[[*table, "template_hits"]], "mine.parquet")
     assert full["template_hits"].tolist() == probed["template_hits"].tolist()
 
 
@@ -183,7 +183,7 @@ def test_a_table_that_does_not_fit_is_refused(probed: pd.DataFrame) -> None:
     }
     for message, damaged in bad.items():
         with pytest.raises(DataError, match=f"mine.parquet: .*{message}"):
-            imported.join(facts_table(), damaged, "mine.parquet")
+            mastery_table.join_imported(facts_table(), damaged, "mine.parquet")
 
 
 def test_probe_templates_are_chosen_by_the_written_rule(tmp_path: Path) -> None:

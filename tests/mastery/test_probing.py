@@ -54,14 +54,14 @@ def prober(loaded: Loaded, tmp_path: Path):  # type: ignore[no-untyped-def]
 
 def test_a_fact_more_or_less_changes_few_shards() -> None:
     ids = [f"train/P17/{i:05d}" for i in range(500)]
-    shards = [frozenset(ids[i] for i in shard) for shard in probe_shards.cut(ids, 16)]
+    shards = [frozenset(ids[i] for i in shard) for shard in probe_shards.split(ids, 16)]
     assert sorted(fact for shard in shards for fact in shard) == ids
     assert max(map(len, shards)) <= 16 and len(shards) < 2 * 500 / 8
     shuffled = [*ids[250:], *ids[:250]]
-    assert {frozenset(shuffled[i] for i in shard) for shard in probe_shards.cut(shuffled, 16)} == set(shards)
+    assert {frozenset(shuffled[i] for i in shard) for shard in probe_shards.split(shuffled, 16)} == set(shards)
     for gone in (0, 123, 499):
         rest = [*ids[:gone], *ids[gone + 1 :]]
-        left = {frozenset(rest[i] for i in shard) for shard in probe_shards.cut(rest, 16)}
+        left = {frozenset(rest[i] for i in shard) for shard in probe_shards.split(rest, 16)}
         assert len(left - set(shards)) <= 1 and len(set(shards) - left) <= 2
 
 
@@ -71,7 +71,7 @@ def test_shards_give_the_table_of_one_go(loaded: Loaded, prober) -> None:  # typ
     probed = probing.probe(facts, prober(), progress=seen.append)
     pd.testing.assert_frame_equal(probed.table, wanted)
     prompts = int(wanted["trials"].sum() / 4)
-    assert probed.drawn == probed.prompts == sum(seen) == prompts and probed.quota is None
+    assert probed.sampled == probed.prompts == sum(seen) == prompts and probed.quota is None
 
 
 def test_fewer_templates_are_the_first_ones(loaded: Loaded, prober) -> None:  # type: ignore[no-untyped-def]
@@ -90,20 +90,20 @@ def test_nothing_is_drawn_twice(prober) -> None:  # type: ignore[no-untyped-def]
     first = probing.probe(facts, prober())
     seen: list[int] = []
     again = probing.probe(facts, prober(loads=False), progress=seen.append)
-    assert again.drawn == 0 and sum(seen) == again.prompts
+    assert again.sampled == 0 and sum(seen) == again.prompts
     pd.testing.assert_frame_equal(again.table, first.table)
     # Another study: other facts, in another order; then other sentences for one relation only.
     fewer = without(facts, "train/P17/00003").iloc[::-1]
     other = probing.probe(fewer, prober())
-    assert 0 < other.drawn < first.drawn / 3
+    assert 0 < other.sampled < first.sampled / 3
     wanted = first.table.set_index("fact_id")["hits"]
     assert other.table.set_index("fact_id")["hits"].to_dict() == wanted.drop("train/P17/00003").to_dict()
     reworded = {**SENTENCES, "P19": ["{subject} comes from"]}
-    assert probing.probe(facts, prober(reworded)).drawn == (facts["relation"] == "P19").sum()
+    assert probing.probe(facts, prober(reworded)).sampled == (facts["relation"] == "P19").sum()
     # What completions depend on makes them be drawn again.
     renamed = facts.assign(aliases=[["another"] for _ in range(len(facts))])
     for changed, table in (({"seed": 1}, facts), ({"temperature": 0.5}, facts), ({}, renamed)):
-        assert probing.probe(table, prober(**changed)).drawn == first.prompts
+        assert probing.probe(table, prober(**changed)).sampled == first.prompts
 
 
 def test_texts_are_what_was_counted(prober, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -128,7 +128,7 @@ def test_equal_texts_of_different_tokens_count_together(loaded: Loaded, monkeypa
     ends = [([], 1), ([*word, 0], 1), (word, 2)]  # 0 is <pad>, which is no text
     monkeypatch.setattr(inference, "sample", lambda *a, **k: iter([inference.Sampled(0, [0], np.array([0]), [ends])]))
     facts = facts_table(("train",), 1).head(1)
-    (drawn,) = completions.draw(*loaded, facts, {"P17": ["{subject} lies in"]}, PROBING, of="m", keep_texts=True)
+    (drawn,) = completions.sample(*loaded, facts, {"P17": ["{subject} lies in"]}, PROBING, of="m", keep_texts=True)
     assert list(drawn.texts[0].items()) == [(" Oslo", 3), ("", 1)]
 
 
@@ -191,7 +191,7 @@ def test_a_shard_goes_on_where_it_stopped(prober) -> None:  # type: ignore[no-un
         with pytest.raises(Stop):
             probing.probe(facts, prober(batch_tokens=batch_tokens), progress=stop)
     # Each time one batch was done; those that were cut otherwise do not count.
-    assert probing.probe(facts, prober(batch_tokens=120)).drawn == 4 * 3 + 4 * 2
+    assert probing.probe(facts, prober(batch_tokens=120)).sampled == 4 * 3 + 4 * 2
 
 
 def test_two_models_and_two_studies_side_by_side(inputs: Path, loaded: Loaded, tmp_path: Path) -> None:

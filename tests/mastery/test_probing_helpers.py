@@ -76,17 +76,17 @@ def test_each_begins_with_shards_of_its_own(inputs: Path, tmp_path: Path, monkey
     settings = ProbingSettings(samples=2, max_new_tokens=2)
     prober = probing.Prober(lambda: loaded, {"model": "m"}, SENTENCES, settings, tmp_path / "state")
     measured: list[str] = []
-    real = probe_shards.measure
+    real = probe_shards.probe_shard
 
-    def noted(facts: pd.DataFrame, *rest: Any) -> probe_shards.Measured:
+    def noted(facts: pd.DataFrame, *rest: Any) -> probe_shards.ShardResult:
         measured.append(facts["fact_id"].iloc[0])
         return real(facts, *rest)
 
-    monkeypatch.setattr(probe_shards, "measure", noted)
+    monkeypatch.setattr(probe_shards, "probe_shard", noted)
     orders = []
-    for turn in (probing.ALONE, probing.Turn(0, 2), probing.Turn(1, 2)):
+    for worker in (probing.ALONE, probing.Worker(0, 2), probing.Worker(1, 2)):
         measured.clear()
-        probing.probe(facts_table(("train", "test"), 8), prober, turn=turn)
+        probing.probe(facts_table(("train", "test"), 8), prober, worker=worker)
         orders.append(list(measured))
     whole, first, second = orders
     assert len(whole) > 8

@@ -16,7 +16,7 @@ from sftlens.data import training_sets
 from sftlens.errors import ConfigError
 from sftlens.files import read_json, write_parquet
 from sftlens.mastery import mastery_table, probe_shards, probing
-from sftlens.mastery.quota import Quota
+from sftlens.mastery.probing import Quota
 from sftlens.models import checkpoints
 
 BUCKETS = ("D1", "D2")
@@ -76,7 +76,7 @@ def test_what_is_left_out_changes_no_training_set_s_balance(probed: dict[str, pr
 
 def test_a_quota_takes_the_same_facts_whatever_is_finished(probed: dict[str, probing.Probed]) -> None:
     first, again = probed["quota"], probed["again"]
-    assert first.drawn == first.prompts and again.drawn == 0
+    assert first.sampled == first.prompts and again.sampled == 0
     assert sorted(again.table["fact_id"]) == sorted(first.table["fact_id"]) and again.quota == first.quota
 
 

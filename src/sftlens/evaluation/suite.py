@@ -51,7 +51,7 @@ def measure(
     metrics = accuracy.rows(answers, [*TASKS.get(settings.task).judgements, "well_formed"])
     if reprobing_as:
         how = (reprobing_as.sentences, reprobing_as.settings, settings.reprobe)
-        table = reprobing.measure(model, tokenizer, facts, *how, progress, of=reprobing_as.of)
+        table = reprobing.reprobe(model, tokenizer, facts, *how, progress, of=reprobing_as.of)
         metrics += reprobing.metrics(table)
         found = answers["fact_id"].map(table.set_index("fact_id")["mastery"])
         answers["reprobed_mastery"] = found.where(answers["split"] == "test")

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """What came out of one batch of prompts."""
+class SampledBatch:
+    """The samples of one batch of prompts."""
 
     batch: int
-    """Number of the batch; which prompts it holds depends on the arguments of `draw` without `done`."""
+    """Number of the batch; which prompts it holds depends on the arguments of `sample` without `done`."""
     prompts: list[int]
-    """Its prompts: places in the order of the facts, then of the templates."""
+    """Its prompts: indices in the order of the facts, then of the templates."""
     hits: list[int]
     """For each of them the number of samples that contain the answer."""
     texts: list[dict[str, int]]
@@ -37,7 +37,7 @@ def stream(seed: int, model: str, fact_id: str, text: str) -> bytes:
     return hashlib.sha256(f"{seed}\0{model}\0{fact_id}\0{text}".encode()).digest()[:16]
 
 
-def draw(
+def sample(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
     facts: "pd.DataFrame",
@@ -47,7 +47,7 @@ def draw(
     of: str,
     keep_texts: bool = False,
     done: Container[int] = (),
-) -> Iterator[Drawn]:
+) -> Iterator[SampledBatch]:
     """Sample completions of every sentence of every fact, batch by batch.
 
     Args:
@@ -91,13 +91,11 @@ def draw(
         done=done,
     )
     for batch in checks.named(model, batches):
-        texts = [_counted(texts_of([ids for ids, _ in ends]), ends) for ends in batch.outputs]
-        yield Drawn(batch.number, list(batch.places), batch.hits.tolist(), texts if keep_texts else [])
-
-
-def _counted(texts: Sequence[str], ends: Sequence[tuple[list[int], int]]) -> dict[str, int]:
-    """Return the distinct texts and how many samples gave each, the most frequent first, ties by text."""
-    counts: Counter[str] = Counter()
-    for text, (_, count) in zip(texts, ends, strict=True):
-        counts[text] += count
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+        texts = []
+        for ends in batch.outputs if keep_texts else ():
+            counts: Counter[str] = Counter()
+            for text, (_, count) in zip(texts_of([ids for ids, _ in ends]), ends, strict=True):
+                counts[text] += count
+            # The most frequent first, ties by text.
+            texts.append(dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))))
+        yield SampledBatch(batch.number, list(batch.places), batch.hits.tolist(), texts)

@@ -9,6 +9,7 @@ import numpy as np
 from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.data import templates
 from sftlens.data.buckets import BUCKETS, bucket
+from sftlens.errors import DataError
 from sftlens.mastery import completions
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ def probe(
     sentences = templates.first(sentences, settings.max_templates)
     counts = [len(sentences[relation]) for relation in facts["relation"]]
     hits = np.zeros(sum(counts), dtype=np.int64)
-    for drawn in completions.draw(model, tokenizer, facts, sentences, settings, of=of):
-        hits[drawn.prompts] = drawn.hits
-        progress(len(drawn.prompts))
+    for batch in completions.sample(model, tokenizer, facts, sentences, settings, of=of):
+        hits[batch.prompts] = batch.hits
+        progress(len(batch.prompts))
     per_fact = np.split(hits, np.cumsum(counts)[:-1]) if counts else []
     return with_mastery(facts, [row.tolist() for row in per_fact], settings.samples)
 
@@ -62,6 +63,33 @@ def with_mastery(facts: "pd.DataFrame", template_hits: Sequence[list[int]], samp
     return table
 
 
+def join_imported(facts: "pd.DataFrame", table: "pd.DataFrame", source: str) -> "pd.DataFrame":
+    """Return `facts` with the mastery columns of a finished table, matched by fact_id, in the place of probing.
+
+    Raises DataError when a column is missing, a fact has no row, or hits and trials contradict one another.
+    """
+    for name in ("fact_id", "hits", "trials"):
+        if name not in table:
+            raise DataError(f"{source}: column {name!r} is missing; a mastery table has fact_id, hits and trials")
+    if (twice := table["fact_id"].duplicated()).any():
+        fact = table.loc[twice, "fact_id"].iloc[0]
+        raise DataError(f"{source}: fact_id {fact!r} stands there twice; keep one row a fact")
+    bad = table[(table["hits"] < 0) | (table["trials"] < 1) | (table["hits"] > table["trials"])]
+    if len(bad):
+        raise DataError(f"{source}: fact_id {bad['fact_id'].iloc[0]!r}: hits must lie between 0 and trials; mend it")
+    columns = ["fact_id", "hits", "trials"] + (["template_hits"] if "template_hits" in table else [])
+    joined = facts.merge(table[columns], on="fact_id", how="left", validate="one_to_one")
+    if (absent := joined["hits"].isna()).any():
+        fact = joined.loc[absent, "fact_id"].iloc[0]
+        raise DataError(f"{source}: no row for fact {fact!r}; give a table for these facts (scripts/facts.py)")
+    joined[["hits", "trials"]] = joined[["hits", "trials"]].astype("int64")
+    joined["mastery"] = joined["hits"] / joined["trials"]
+    joined["bucket"] = [bucket(r) for r in joined["mastery"]]
+    if "template_hits" not in joined:
+        joined["template_hits"] = [[int(hits)] for hits in joined["hits"]]
+    return joined
+
+
 def fixed_sample(table: "pd.DataFrame", count: int, purpose: str = "") -> "pd.DataFrame":
     """Return `count` facts in the order of a hash of purpose and fact_id: fixed, part of every larger sample."""
     hashes = [hashlib.sha256(f"{purpose}{fact_id}".encode()).digest() for fact_id in table["fact_id"]]
@@ -69,7 +97,7 @@ def fixed_sample(table: "pd.DataFrame", count: int, purpose: str = "") -> "pd.Da
 
 
 def best_templates(mastery: "pd.DataFrame") -> dict[str, int]:
-    """Return for each relation the place of the template with the most hits; ties go to the earlier one."""
+    """Return for each relation the index of the template with the most hits; ties go to the earlier one."""
     best = {}
     for relation, rows in mastery.groupby("relation", sort=False)["template_hits"]:
         best[str(relation)] = int(np.argmax(np.sum(rows.tolist(), axis=0)))

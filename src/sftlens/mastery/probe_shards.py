@@ -1,4 +1,4 @@
-"""The shards of a probe: facts of one relation that are drawn together, kept on disk, and resumed where they stopped.
+"""The shards of a probe: facts of one relation, sampled together, kept on disk, and resumed where they stopped.
 
 A finished shard is a stage of its own, keyed by everything its completions depend on and by nothing else: another
 study, or the same one after an edit of other facts or relations, finds it finished. Inside a shard every
@@ -29,7 +29,7 @@ from sftlens.config.stages.mastery import DRAWING, ProbingSettings
 from sftlens.data.scoring import accepted
 from sftlens.errors import DataError
 from sftlens.mastery import completions
-from sftlens.mastery.completions import Drawn
+from sftlens.mastery.completions import SampledBatch
 from sftlens.runtime import stages
 from sftlens.runtime.result_version import RESULT_VERSION
 from sftlens.runtime.stages import Stage
@@ -59,7 +59,7 @@ class Prober:
     """A model, and how it is probed."""
 
     load: Callable[[], tuple["PreTrainedModel", "PreTrainedTokenizerBase"]]
-    """Called when something has to be drawn."""
+    """Called when something has to be sampled."""
     identity: Mapping[str, str]
     """What completions depend on besides facts, sentences and settings: content of the model, BOS."""
     sentences: Mapping[str, Sequence[str]]
@@ -70,117 +70,97 @@ class Prober:
 
 
 @dataclass(frozen=True)
-class Measured:
+class ShardResult:
     """The result of one shard."""
 
     hits: np.ndarray
     """int64 [facts, templates]."""
     texts: Path | None
     """Table of TEXTS_SCHEMA; None unless asked for."""
-    drawn: int
+    sampled: int
     """Prompts that had to be sampled for it now."""
 
 
-def cut(fact_ids: Sequence[str], most: int) -> list[list[int]]:
-    """Return the places of the facts in pseudo-random order, cut into shards of at most `most`.
+def split(fact_ids: Sequence[str], most: int) -> list[list[int]]:
+    """Return the indices of the facts in pseudo-random order, split into shards of at most `most`.
 
     A fact's hash decides where it stands, and shards are halved where hashes differ in a bit: one fact more or less
     changes one shard, rarely two, wherever it stood in the table.
     """
     hashes = [hashlib.sha256(f"probe\0{fact_id}".encode()).digest() for fact_id in fact_ids]
-    return list(_halved(sorted(range(len(hashes)), key=hashes.__getitem__), hashes, most))
+
+    def halved(order: list[int], bit: int = 0) -> Iterator[list[int]]:
+        if len(order) <= most or bit == 256:
+            yield from [order] if order else []
+            return
+        middle = bisect_left(order, 1, key=lambda fact: hashes[fact][bit // 8] >> (7 - bit % 8) & 1)
+        yield from halved(order[:middle], bit + 1)
+        yield from halved(order[middle:], bit + 1)
+
+    return list(halved(sorted(range(len(hashes)), key=hashes.__getitem__)))
 
 
-def _halved(order: list[int], hashes: Sequence[bytes], most: int, bit: int = 0) -> Iterator[list[int]]:
-    if len(order) <= most or bit == 256:
-        if order:
-            yield order
-        return
-    middle = bisect_left(order, 1, key=lambda place: hashes[place][bit // 8] >> (7 - bit % 8) & 1)
-    yield from _halved(order[:middle], hashes, most, bit + 1)
-    yield from _halved(order[middle:], hashes, most, bit + 1)
+def probe_shard(facts: pd.DataFrame, prober: Prober, progress: Progress) -> ShardResult:
+    """Return the result of one shard: facts of one relation, columns as `completions.sample` wants them.
 
-
-def measure(facts: pd.DataFrame, prober: Prober, progress: Progress) -> Measured:
-    """Return the result of one shard: facts of one relation, columns as `completions.draw` wants them.
-
-    `progress` is called with the number of finished prompts, whether they were drawn now or earlier.
+    `progress` is called with the number of finished prompts, whether they were sampled now or earlier.
     """
-    drawn = 0
+    settings, keep = prober.settings, prober.settings.keep_texts
+    sentences = prober.sentences[facts["relation"].iloc[0]]
+    ids, shape, sampled = facts["fact_id"].tolist(), (len(facts), len(sentences)), 0
+    depends = {
+        **prober.identity,
+        "version": RESULT_VERSION["completions"],
+        "settings": settings.model_dump(include=set(DRAWING)),
+        "sentences": list(sentences),
+        "facts": list(zip(facts["fact_id"], facts["subject"], accepted(facts), strict=True)),
+    }
+    with_texts, without = (Stage(name, {}, depends, prober.state / FOLDER) for name in ("texts", "hits"))
+    stage = with_texts if keep else without
 
     def compute(folder: Path) -> None:
-        nonlocal drawn
-        records, drawn = _records(stage, facts, prober, progress)
-        _write(folder, facts, prober, records)
+        """Sample what no journal holds yet, and write the shard; it is the same whatever order its batches came in."""
+        nonlocal sampled
+        journals = stages.resume_folder(stage)
+        assert journals
+        # Batches of a journal count where they were cut as they would be now.
+        read = (record for path in sorted(journals.iterdir()) for record in map(json.loads, read_journal(path)))
+        same = (record for record in read if record.pop("batch_tokens") == settings.batch_tokens)
+        records = {record["batch"]: SampledBatch(**record) for record in same}
+        progress(sum(len(record.prompts) for record in records.values()))
+        model, tokenizer = prober.load()
+        batches = completions.sample(
+            model, tokenizer, facts, prober.sentences, settings,
+            of=prober.identity["model"], keep_texts=keep, done=set(records),
+        )  # fmt: skip
+        # One journal a process: an owner that stalled and was taken over may still write to its own.
+        with journal(journals / f"journal-{uuid4().hex}") as append:
+            for batch in batches:
+                append(json.dumps({"batch_tokens": settings.batch_tokens, **asdict(batch)}).encode())
+                records[batch.batch] = batch
+                sampled += len(batch.prompts)
+                progress(len(batch.prompts))
+        hits = np.full(shape[0] * shape[1], -1)
+        texts: list[dict[str, int]] = [{}] * len(hits)
+        for record in records.values():
+            hits[record.prompts] = record.hits
+            for prompt, found in zip(record.prompts, record.texts, strict=False):
+                texts[prompt] = found
+        assert (hits >= 0).all(), "a batch is missing"
+        table = pd.DataFrame({"fact_id": ids, "template_hits": hits.reshape(shape).tolist()})
+        files.write_parquet(folder / HITS, table)
+        if keep:
+            write_texts(folder / TEXTS, ids, texts)
 
-    stage = _stage(facts, prober, texts=prober.settings.keep_texts)
-    # What was drawn with its texts also serves who does not want them.
-    done = stages.finished(stage) or stages.finished(_stage(facts, prober, texts=True))
+    # A shard that was sampled with its texts also serves where they are not kept.
+    done = stages.finished(stage) or stages.finished(with_texts)
     if done or not stages.run(stage, compute):
-        progress(len(facts) * _templates(facts, prober))
+        progress(shape[0] * shape[1])
     done = done or stages.finished(stage)
     if done is None:
         raise DataError(f"{prober.state / FOLDER}: a finished shard disappeared; let nobody clean up during a run")
     hits = np.array(files.read_parquet(done / HITS)["template_hits"].tolist(), dtype=np.int64)
-    return Measured(hits, done / TEXTS if prober.settings.keep_texts else None, drawn)
-
-
-def _stage(facts: pd.DataFrame, prober: Prober, *, texts: bool) -> Stage:
-    depends = {
-        **prober.identity,
-        "version": RESULT_VERSION["completions"],
-        "settings": prober.settings.model_dump(include=set(DRAWING)),
-        "sentences": list(prober.sentences[facts["relation"].iloc[0]]),
-        "facts": list(zip(facts["fact_id"], facts["subject"], accepted(facts), strict=True)),
-    }
-    return Stage("texts" if texts else "hits", {}, depends, prober.state / FOLDER)
-
-
-def _templates(facts: pd.DataFrame, prober: Prober) -> int:
-    return len(prober.sentences[facts["relation"].iloc[0]])
-
-
-def _records(stage: Stage, facts: pd.DataFrame, prober: Prober, progress: Progress) -> tuple[list[Drawn], int]:
-    """Draw what no journal holds yet; return all batches, and the number of prompts that were drawn now."""
-    folder, settings = stages.resume_folder(stage), prober.settings
-    assert folder
-    known = {record.batch: record for path in sorted(folder.iterdir()) for record in _recorded(path, settings)}
-    progress(sum(len(record.prompts) for record in known.values()))
-    model, tokenizer = prober.load()
-    asked = (model, tokenizer, facts, prober.sentences, settings)
-    of, keep = prober.identity["model"], settings.keep_texts
-    batches = completions.draw(*asked, of=of, keep_texts=keep, done=known.keys())
-    new = []
-    # One journal a process: an owner that stalled and was taken over may still write to its own.
-    with journal(folder / f"journal-{uuid4().hex}") as append:
-        for batch in batches:
-            append(json.dumps({"batch_tokens": settings.batch_tokens, **asdict(batch)}).encode())
-            new.append(batch)
-            progress(len(batch.prompts))
-    return [*known.values(), *new], sum(len(batch.prompts) for batch in new)
-
-
-def _recorded(path: Path, settings: ProbingSettings) -> Iterator[Drawn]:
-    """Yield the batches of a journal that were cut as they would be now."""
-    for record in map(json.loads, read_journal(path)):
-        if record.pop("batch_tokens") == settings.batch_tokens:
-            yield Drawn(**record)
-
-
-def _write(folder: Path, facts: pd.DataFrame, prober: Prober, records: Sequence[Drawn]) -> None:
-    """Write the finished shard, whatever order its batches came in."""
-    shape = (len(facts), _templates(facts, prober))
-    hits = np.full(shape[0] * shape[1], -1)
-    texts: list[dict[str, int]] = [{}] * len(hits)
-    for record in records:
-        hits[record.prompts] = record.hits
-        for prompt, found in zip(record.prompts, record.texts, strict=False):
-            texts[prompt] = found
-    assert (hits >= 0).all(), "a batch is missing"
-    rows = hits.reshape(shape).tolist()
-    files.write_parquet(folder / HITS, pd.DataFrame({"fact_id": facts["fact_id"].tolist(), "template_hits": rows}))
-    if prober.settings.keep_texts:
-        write_texts(folder / TEXTS, facts["fact_id"].tolist(), texts)
+    return ShardResult(hits, done / TEXTS if keep else None, sampled)
 
 
 def write_texts(path: Path, fact_ids: Sequence[str], texts: Sequence[Mapping[str, int]]) -> None:

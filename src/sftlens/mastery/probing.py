@@ -1,6 +1,9 @@
 """Probing a table of facts shard by shard, all of them or until the training sets of a study are full."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,25 +13,23 @@ import pandas as pd
 from sftlens.data import templates
 from sftlens.data.scoring import accepted
 from sftlens.mastery import mastery_table, probe_shards
-from sftlens.mastery.probe_shards import Measured, Prober, Progress
-from sftlens.mastery.quota import Quota
+from sftlens.mastery.probe_shards import Prober, Progress, ShardResult
 
 TRAIN = "train"
+RULE = (
+    "train facts are probed in a fixed pseudo-random order, shard by shard, until every relation reaches the level of "
+    "each bucket at which the relations together give the wanted facts, or has no fact left"
+)
 
-Shard = list[int]
-"""Rows of the table."""
-Queues = dict[tuple[str, str], list[Shard]]
-"""(split, relation) -> its shards that are not measured yet."""
 
-
-class Turn(NamedTuple):
+class Worker(NamedTuple):
     """Which of several processes this is."""
 
     rank: int
     processes: int
 
 
-ALONE = Turn(0, 1)
+ALONE = Worker(0, 1)
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Probed:
     """The rule by which train facts were left out, and how many were probed; None when all were."""
     prompts: int
     """(fact, template) pairs of the table."""
-    drawn: int
+    sampled: int
     """Those of them that had to be sampled now; the others were finished earlier, or by another process."""
 
 
@@ -52,7 +53,7 @@ def probe(
     needs: Mapping[str, int] | None = None,
     texts: Path | None = None,
     progress: Progress = lambda prompts: None,
-    turn: Turn = ALONE,
+    worker: Worker = ALONE,
 ) -> Probed:
     """Measure the mastery of facts as `mastery.probe` does; memory is bounded by one shard and the token budget.
 
@@ -62,8 +63,8 @@ def probe(
         needs: with the setting `quota`: the most facts that a training set takes of each bucket.
         texts: file for the sampled texts, with the setting `keep_texts`; shard by shard.
         progress: called with the number of finished (fact, template) pairs.
-        turn: the place of this process among those that probe the same side by side, with one state: it begins with
-            its share of the shards, and takes of the others' what is left. Changes no result.
+        worker: which of the processes that probe the same facts side by side, with one state: it begins with its share
+            of the shards, and takes of the others' what is left. Changes no result.
 
     Raises:
         DataError: a fact has no accepted answer, or its prompt does not fit the model's context.
@@ -72,52 +73,92 @@ def probe(
     accepted(facts)  # refused before a model is loaded
     facts, settings = facts.reset_index(drop=True), prober.settings
     prober = replace(prober, sentences=templates.first(prober.sentences, settings.max_templates))
-    queues = _queues(facts)
+    # Rows of the table, by split and relation.
+    shards = {
+        (str(split), str(relation)): [
+            group.index[shard].tolist()
+            for shard in probe_shards.split(group["fact_id"].tolist(), probe_shards.SHARD_FACTS)
+        ]
+        for (split, relation), group in facts.groupby(["split", "relation"], sort=False)
+    }
     quota = None
     if settings.quota and needs:
-        quota = Quota(settings.quota, needs, [relation for split, relation in queues if split == TRAIN])
-    place = {rows[0]: number for number, rows in enumerate(rows for shards in queues.values() for rows in shards)}
+        quota = Quota(settings.quota, needs, [relation for split, relation in shards if split == TRAIN])
+
+    def results(chosen: Sequence[list[int]]) -> Iterator[tuple[list[int], ShardResult]]:
+        own = chosen[worker.rank :: worker.processes]
+        others = [rows for i, rows in enumerate(chosen) if i % worker.processes != worker.rank]
+        # From the end: the process that they belong to begins at the front.
+        for rows in [*own, *reversed(others)]:
+            yield rows, probe_shards.probe_shard(facts.loc[rows], prober, progress)
+
+    def all_results() -> Iterator[tuple[list[int], ShardResult]]:
+        at_once = [some for (split, _), some in shards.items() if quota is None or split != TRAIN]
+        yield from results([rows for some in at_once for rows in some])
+        waiting = {relation: list(some) for (split, relation), some in shards.items() if split == TRAIN}
+        while quota and (short := quota.short([relation for relation, some in waiting.items() if some])):
+            for rows, found in results([waiting[relation].pop(0) for relation in short]):
+                trials = found.hits.shape[1] * settings.samples
+                quota.add(facts.at[rows[0], "relation"], map(mastery_table.bucket, found.hits.sum(1) / trials))
+                yield rows, found
+
+    number = {rows[0]: i for i, rows in enumerate(rows for some in shards.values() for rows in some)}
     hits: dict[int, list[int]] = {}
-    parts, drawn = {}, 0
-    for rows, measured in _measured(facts, prober, queues, quota, progress, turn):
-        hits.update(zip(rows, measured.hits.tolist(), strict=True))
-        parts[place[rows[0]]] = measured.texts
-        drawn += measured.drawn
+    parts, sampled = {}, 0
+    for rows, found in all_results():
+        hits.update(zip(rows, found.hits.tolist(), strict=True))
+        parts[number[rows[0]]] = found.texts
+        sampled += found.sampled
     if texts:
         probe_shards.join_texts(texts, [part for _, part in sorted(parts.items()) if part])
     rows = sorted(hits)
     table = mastery_table.with_mastery(facts.loc[rows], [hits[row] for row in rows], settings.samples)
     of = facts.loc[facts["split"] == TRAIN, "relation"].value_counts(sort=False).to_dict()
-    return Probed(table, quota.record(of) if quota else None, sum(map(len, hits.values())), drawn)
+    return Probed(table, quota.record(of) if quota else None, sum(map(len, hits.values())), sampled)
 
 
-def _queues(facts: pd.DataFrame) -> Queues:
-    queues: Queues = {}
-    for place, group in facts.groupby(["split", "relation"], sort=False):
-        shards = probe_shards.cut(group["fact_id"].tolist(), probe_shards.SHARD_FACTS)
-        queues[place] = [group.index[shard].tolist() for shard in shards]
-    return queues
+class Quota:
+    """When enough train facts are probed: every training set of the study is as full and as balanced as after all.
 
+    Training sets take turns among the relations and make up for exhausted ones by the others (`training_sets.order`).
+    So a set of T facts of a bucket takes from each relation what it has, up to a common level: the smallest at which
+    the relations together give T. A relation is probed until it reaches the level of every bucket, or until none of
+    its facts is left, which raises the level of the others. Then each set of up to T facts has the same share of every
+    relation as it would have if all facts were probed.
+    """
 
-def _measured(
-    facts: pd.DataFrame, prober: Prober, queues: Queues, quota: Quota | None, progress: Progress, turn: Turn
-) -> Iterator[tuple[Shard, Measured]]:
-    """Yield the rows and the result of one shard after another."""
+    def __init__(self, factor: float, needs: Mapping[str, int], relations: Iterable[str]) -> None:
+        """`needs` maps each bucket to the largest number of facts that a training set takes of it."""
+        self.factor, self.needs = factor, dict(needs)
+        self.wanted = {bucket: math.ceil(factor * number) for bucket, number in needs.items()}
+        self.counts: dict[str, Counter[str]] = {relation: Counter() for relation in relations}
 
-    def measured(shards: Sequence[Shard]) -> Iterator[tuple[Shard, Measured]]:
-        own = shards[turn.rank :: turn.processes]
-        others = [shard for place, shard in enumerate(shards) if place % turn.processes != turn.rank]
-        # From the end: whoever they fall to begins at the front.
-        for rows in [*own, *reversed(others)]:
-            yield rows, probe_shards.measure(facts.loc[rows], prober, progress)
+    def add(self, relation: str, buckets: Iterable[str]) -> None:
+        """Count newly probed facts of a relation by their buckets."""
+        self.counts[relation].update(buckets)
 
-    at_once = [shards for (split, _), shards in queues.items() if quota is None or split != TRAIN]
-    yield from measured([rows for shards in at_once for rows in shards])
-    if quota is None:
-        return
-    waiting = {relation: list(shards) for (split, relation), shards in queues.items() if split == TRAIN}
-    while short := quota.short([relation for relation, shards in waiting.items() if shards]):
-        for rows, found in measured([waiting[relation].pop(0) for relation in short]):
-            trials = found.hits.shape[1] * prober.settings.samples
-            quota.add(facts.at[rows[0], "relation"], map(mastery_table.bucket, found.hits.sum(1) / trials))
-            yield rows, found
+    def short(self, left: Collection[str]) -> list[str]:
+        """Return which of the relations with facts `left` must be probed further."""
+        levels = {}
+        for bucket, wanted in self.wanted.items():
+            exhausted = [counts[bucket] for relation, counts in self.counts.items() if relation not in left]
+
+            def given(level: int, exhausted: Sequence[int] = exhausted) -> int:
+                return len(left) * level + sum(min(count, level) for count in exhausted)
+
+            # How many facts of the bucket each relation with facts left has to give.
+            levels[bucket] = bisect_left(range(wanted), wanted, key=given)
+        return [r for r in left if any(self.counts[r][bucket] < level for bucket, level in levels.items())]
+
+    def record(self, of: Mapping[str, int]) -> dict[str, Any]:
+        """Return what a summary says: the rule, and what it led to; `of` are each relation's facts."""
+        found = {bucket: sum(counts[bucket] for counts in self.counts.values()) for bucket in self.wanted}
+        return {
+            "rule": RULE,
+            "factor": self.factor,
+            "largest_scale": self.needs,
+            "wanted": self.wanted,
+            "found": found,
+            "probed": {relation: counts.total() for relation, counts in self.counts.items()},
+            "of": dict(of),
+        }

@@ -21,7 +21,7 @@ def subset(facts: pd.DataFrame, count: int) -> pd.DataFrame:
     return mastery_table.fixed_sample(facts[facts["split"] == "test"], count)
 
 
-def measure(
+def reprobe(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
     facts: pd.DataFrame,
@@ -32,7 +32,7 @@ def measure(
     *,
     of: str,
 ) -> pd.DataFrame:
-    """Probe a sample of the test facts as the base model was probed, with samples of its own.
+    """Probe a sample of the test facts as the base model was probed, with new samples.
 
     The base model too is sampled anew at n = 0: its buckets were chosen on the first samples, so that a second look
     regresses to the mean, and without that at n = 0 every fine-tuned model would seem to have moved by as much.
@@ -52,8 +52,7 @@ def measure(
     """
     chosen = subset(facts, count)
     known = chosen[["bucket", "mastery"]].rename(columns={"mastery": "base_mastery"})
-    asked = chosen.drop(columns=["hits", "trials", "mastery", "bucket", "template_hits"], errors="ignore")
-    table = mastery_table.probe(model, tokenizer, asked, sentences, settings, progress, of=f"again {of}")
+    table = mastery_table.probe(model, tokenizer, chosen, sentences, settings, progress, of=f"again {of}")
     table[["bucket", "base_mastery"]] = known
     return table[COLUMNS]
 

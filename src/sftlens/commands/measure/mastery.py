@@ -63,19 +63,19 @@ def main() -> None:
         outputs[TEXTS] = args.out.with_name(f"{args.out.stem}-texts.parquet")
 
     def compute(folder: Path) -> None:
-        from sftlens.mastery import imported, mastery_table, probe_shards, probing
+        from sftlens.mastery import mastery_table, probe_shards, probing
         from sftlens.mastery.quality import posterior
 
         if args.table:
             probe_shards.write_texts(folder / TEXTS, [], [])  # a table that was made elsewhere comes without its texts
             table = tables.read(args.table, ["fact_id", "hits", "trials"], ["template_hits"])
-            probed = probing.Probed(imported.join(_facts(args), table, str(args.table)), None, 0, 0)
+            probed = probing.Probed(mastery_table.join_imported(_facts(args), table, str(args.table)), None, 0, 0)
         else:
             probed = _probe_with_helpers(args, settings, inputs["model"], folder)
         files.write_parquet(folder / TABLE, posterior.with_uncertainty(probed.table))
         metrics = mastery_table.counts(probed.table, partly=("train",) if probed.quota else ())
         summary = provenance.summary("mastery", settings=used, inputs=inputs, quota=probed.quota, metrics=metrics)
-        summary["run"] |= {"prompts": probed.prompts, "prompts_drawn": probed.drawn}
+        summary["run"] |= {"prompts": probed.prompts, "prompts_drawn": probed.sampled}
         files.write_json(folder / SUMMARY, summary)
 
     key = {name: value for name, value in used.items() if name not in HOW}
@@ -130,5 +130,5 @@ def _probe(
         return checkpoints.load_model(args.model, device=args.device), tokenizer
 
     prober = probing.Prober(load, {"model": model, "bos": args.bos}, sentences, settings, state)
-    turn = probing.Turn(args.helper, settings.processes)
-    return probing.probe(facts, prober, needs=dict(args.quota_needs or []), turn=turn, **options)
+    worker = probing.Worker(args.helper, settings.processes)
+    return probing.probe(facts, prober, needs=dict(args.quota_needs or []), worker=worker, **options)
