@@ -49,7 +49,7 @@ def plainly(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, sentence
 @pytest.mark.parametrize("make", [tiny_tokenizer, joining_tokenizer])
 def test_it_is_that_of_a_plain_forward_pass(model: PreTrainedModel, make) -> None:  # type: ignore[no-untyped-def]
     tokenizer, facts = make(), asked()
-    found = answer_probability.measure(model, tokenizer, facts, SENTENCES, 60)
+    found = answer_probability.probabilities(model, tokenizer, facts, SENTENCES, 60)
     for fact, row in zip(facts.itertuples(), found.itertuples(), strict=True):
         texts = [templates.fill(sentence, fact.subject) for sentence in SENTENCES[fact.relation]]
         wanted = [max(plainly(model, tokenizer, text, answer) for answer in fact.aliases) for text in texts]
@@ -63,19 +63,21 @@ def test_a_joined_token_is_scored_with_the_answer() -> None:
     sentence = templates.fill(SENTENCES["P19"][0], "Port Vale")
     start, whole = tokenizer(sentence)["input_ids"], tokenizer(f"{sentence} Oslo")["input_ids"]
     assert whole[: len(start)] != start  # the case that is at stake
-    length = answer_probability.cut(start, whole)
+    length = answer_probability.shared_prefix(start, whole)
     assert 0 < length < len(start) and whole[:length] == start[:length]
-    assert answer_probability.cut([1, 5, 9], [1, 5, 9, 7]) == 3
+    assert answer_probability.shared_prefix([1, 5, 9], [1, 5, 9, 7]) == 3
 
 
 def test_batches_do_not_change_it(model: PreTrainedModel) -> None:
-    small, large = (answer_probability.measure(model, tiny_tokenizer(), asked(), SENTENCES, n) for n in (1, 10**6))
+    small, large = (
+        answer_probability.probabilities(model, tiny_tokenizer(), asked(), SENTENCES, n) for n in (1, 10**6)
+    )
     np.testing.assert_allclose(small["answer_probability"], large["answer_probability"], rtol=1e-4)
 
 
 def test_each_prompt_is_computed_once(model: PreTrainedModel) -> None:
     seen: list[int] = []
-    answer_probability.measure(model, tiny_tokenizer(), asked(), SENTENCES, 100, seen.append)
+    answer_probability.probabilities(model, tiny_tokenizer(), asked(), SENTENCES, 100, seen.append)
     assert sum(seen) == sum(len(SENTENCES[relation]) for relation in asked()["relation"])
 
 
@@ -83,15 +85,15 @@ def test_a_text_beyond_the_context_and_damaged_weights_are_refused(tmp_path: Pat
     model, tokenizer = tiny_model(tmp_path), tiny_tokenizer()
     long = asked().assign(subject="a very long name " * 60)
     with pytest.raises(DataError, match="do not fit the model's context"):
-        answer_probability.measure(model, tokenizer, long, SENTENCES, 100)
+        answer_probability.probabilities(model, tokenizer, long, SENTENCES, 100)
     with torch.no_grad():
         model.lm_head.weight.fill_(float("nan"))
     with pytest.raises(ModelError, match="NaN"):
-        answer_probability.measure(model, tokenizer, asked(), SENTENCES, 100)
+        answer_probability.probabilities(model, tokenizer, asked(), SENTENCES, 100)
 
 
 def test_no_facts_have_no_probabilities(model: PreTrainedModel) -> None:
-    found = answer_probability.measure(model, tiny_tokenizer(), asked().head(0), SENTENCES, 100)
+    found = answer_probability.probabilities(model, tiny_tokenizer(), asked().head(0), SENTENCES, 100)
     assert found.empty and "answer_probability" in found
 
 

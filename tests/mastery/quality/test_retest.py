@@ -96,7 +96,7 @@ def test_the_interval_of_kappa_holds_the_truth() -> None:
 def test_a_model_is_probed_again_with_other_numbers(tmp_path: Path) -> None:
     model, tokenizer = tiny_model(tmp_path, std=0.1), tiny_tokenizer()
     table = mastery_table.probe(model, tokenizer, facts_table(), SENTENCES, SETTINGS)
-    again = retest.measure(model, tokenizer, table, SENTENCES, SETTINGS, 10)
+    again = retest.probe_again(model, tokenizer, table, SENTENCES, SETTINGS, 10)
     assert tuple(again.columns) == retest.COLUMNS and len(again) == 10
     other = mastery_table.probe(model, tokenizer, facts_table(), SENTENCES, SETTINGS.model_copy(update={"seed": 1}))
     found = again.merge(other, on="fact_id", suffixes=("", "_other"))
@@ -107,7 +107,7 @@ def test_a_model_is_probed_again_with_other_numbers(tmp_path: Path) -> None:
     assert {row["metric"] for row in retest.metrics(again)} >= {"retest_agreement", "kappa"}
     posterior = posteriors.with_uncertainty(table)
     pd.testing.assert_frame_equal(
-        retest.measure(model, tokenizer, posterior, SENTENCES, SETTINGS, 10), again
+        retest.probe_again(model, tokenizer, posterior, SENTENCES, SETTINGS, 10), again
     )  # fmt: skip
 
 
@@ -115,4 +115,4 @@ def test_another_measurement_is_no_second_probe(tmp_path: Path) -> None:
     model, tokenizer = tiny_model(tmp_path, std=0.1), tiny_tokenizer()
     table = mastery_table.probe(model, tokenizer, facts_table(("test",), 1), SENTENCES, SETTINGS)
     with pytest.raises(DataError, match=r"trials a fact, the second probe .*; give the templates and probing settings"):
-        retest.measure(model, tokenizer, table, SENTENCES, SETTINGS.model_copy(update={"samples": 3}), 2)
+        retest.probe_again(model, tokenizer, table, SENTENCES, SETTINGS.model_copy(update={"samples": 3}), 2)

@@ -8,10 +8,10 @@ be equal, and `calibration` says how they are related.
 
 Tokens: sentence, a space and answer are encoded as one string, as text is. Where the sentence's own ids begin these,
 the rest is the answer; where the tokenizer joins the end of the sentence with what follows, their longest common
-beginning is the prompt, and the rest of the sentence is scored with the answer.
+prefix is the prompt, and the rest of the sentence is scored with the answer.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,11 +30,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 BINS = 10
-Prompts = dict[tuple[int, ...], list[tuple[tuple[int, ...], int, int]]]
-"""Distinct prompts, each with its continuations: (token ids, fact, template)."""
 
 
-def measure(
+def probabilities(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
     facts: pd.DataFrame,
@@ -56,10 +54,30 @@ def measure(
         fact_id, answer_probability (float64 in [0, 1], the mean over templates) and template_probabilities (list of
         float, in the order of the templates).
     """
-    prompts = _prompts(tokenizer, facts, sentences)
+    rows = zip(facts["relation"], facts["subject"], accepted(facts), strict=True)
+    asked = [
+        (templates.fill(sentence, subject), answer, fact, template)
+        for fact, (relation, subject, answers) in enumerate(rows)
+        for template, sentence in enumerate(sentences[relation])
+        for answer in answers
+    ]
+    starts = token_ids(tokenizer, [text for text, *_ in asked])
+    wholes = token_ids(tokenizer, [f"{text} {answer}" for text, answer, *_ in asked])
+    # Distinct prompts, each with its continuations: (token ids, fact, template).
+    listed: dict[tuple[int, ...], list[tuple[list[int], int, int]]] = {}
+    for (_, _, fact, template), start, whole in zip(asked, starts, wholes, strict=True):
+        length = shared_prefix(start, whole)
+        listed.setdefault(tuple(whole[:length]), []).append((whole[length:], fact, template))
+    prompts, continuations = [list(prompt) for prompt in listed], list(listed.values())
+    longest = max((len(tokens) for of in continuations for tokens, *_ in of), default=0)
+    inference.check_prompts(prompts, longest, model)
     best = [np.zeros(len(sentences[relation])) for relation in facts["relation"]]
-    for scored, (_, fact, template) in _scored(model, prompts, batch_tokens, progress):
-        best[fact][template] = max(best[fact][template], float(np.exp(scored)))
+    for batch in inference.batches(prompts, batch_tokens, longest, mixed=forward.may_mix(model)):
+        found = [(row, *of) for row, prompt in enumerate(batch.places) for of in continuations[prompt]]
+        scores = _score_batch(model, batch, [row for row, *_ in found], [tokens for _, tokens, *_ in found])
+        for score, (*_, fact, template) in zip(scores, found, strict=True):
+            best[fact][template] = max(best[fact][template], float(np.exp(score)))
+        progress(len(batch.places))
     return pd.DataFrame(
         {
             "fact_id": facts["fact_id"].tolist(),
@@ -69,7 +87,7 @@ def measure(
     )
 
 
-def cut(sentence: Sequence[int], whole: Sequence[int]) -> int:
+def shared_prefix(sentence: Sequence[int], whole: Sequence[int]) -> int:
     """Return how many ids the encoded sentence and the encoded `sentence answer` begin with alike."""
     pairs = zip(sentence, whole, strict=False)
     return next((i for i, (first, second) in enumerate(pairs) if first != second), min(len(sentence), len(whole)))
@@ -106,41 +124,7 @@ def calibration(probability: np.ndarray, mastery: np.ndarray) -> list[dict[str, 
     ]
 
 
-def _prompts(
-    tokenizer: "PreTrainedTokenizerBase", facts: pd.DataFrame, sentences: Mapping[str, Sequence[str]]
-) -> Prompts:
-    rows = zip(facts["relation"], facts["subject"], accepted(facts), strict=True)
-    asked = [
-        (templates.fill(sentence, subject), answer, fact, template)
-        for fact, (relation, subject, answers) in enumerate(rows)
-        for template, sentence in enumerate(sentences[relation])
-        for answer in answers
-    ]
-    starts = token_ids(tokenizer, [text for text, *_ in asked])
-    wholes = token_ids(tokenizer, [f"{text} {answer}" for text, answer, *_ in asked])
-    found: Prompts = {}
-    for (_, _, fact, template), start, whole in zip(asked, starts, wholes, strict=True):
-        length = cut(start, whole)
-        found.setdefault(tuple(whole[:length]), []).append((tuple(whole[length:]), fact, template))
-    return found
-
-
 @torch.inference_mode()
-def _scored(
-    model: "PreTrainedModel", prompts: Prompts, batch_tokens: int, progress: Callable[[int], object]
-) -> Iterator[tuple[float, tuple[tuple[int, ...], int, int]]]:
-    """Yield the log-probability of each continuation, with the continuation."""
-    asked = [list(prompt) for prompt in prompts]
-    continuations = list(prompts.values())
-    longest = max((len(c[0]) for listed in continuations for c in listed), default=0)
-    inference.check_prompts(asked, longest, model)
-    for batch in inference.batches(asked, batch_tokens, longest, mixed=forward.may_mix(model)):
-        listed = [(row, c) for row, place in enumerate(batch.places) for c in continuations[place]]
-        scores = _score_batch(model, batch, [row for row, _ in listed], [c[0] for _, c in listed])
-        yield from zip(scores, (c for _, c in listed), strict=True)
-        progress(len(batch.places))
-
-
 def _score_batch(
     model: "PreTrainedModel", batch: inference.Batch, owners: Sequence[int], tokens: Sequence[Sequence[int]]
 ) -> list[float]:
@@ -155,7 +139,13 @@ def _score_batch(
     for step in range(max(map(len, tokens))):
         read = torch.tensor([tokens[i][step] for i in alive])
         logs = torch.log_softmax(logits, dim=-1)
-        scores[alive] += _finite(logs[parents.to(logs.device), read.to(logs.device)]).double().cpu().numpy()
+        found = logs[parents.to(logs.device), read.to(logs.device)]
+        if bool(found.isnan().any()):
+            raise ModelError(
+                "the model's logits hold NaN: its weights are damaged or overflow their type; check the checkpoint, "
+                "or load it in float32"
+            )
+        scores[alive] += found.double().cpu().numpy()
         going = [row for row, i in enumerate(alive) if len(tokens[i]) > step + 1]
         if not going:
             break
@@ -164,12 +154,3 @@ def _score_batch(
         logits, state = forward.advance(model, state, read[kept].to(model.device))
         alive, parents = [alive[row] for row in going], torch.arange(len(kept))
     return [float(score) for score in scores]
-
-
-def _finite(values: torch.Tensor) -> torch.Tensor:
-    if bool(values.isnan().any()):
-        raise ModelError(
-            "the model's logits hold NaN: its weights are damaged or overflow their type; check the checkpoint, or "
-            "load it in float32"
-        )
-    return values

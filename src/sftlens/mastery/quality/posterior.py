@@ -46,15 +46,6 @@ class Prior:
     """Second shape of the others' Beta."""
 
 
-@dataclass(frozen=True)
-class _Counts:
-    """Distinct (hits, trials), and how many facts have them."""
-
-    hits: np.ndarray
-    trials: np.ndarray
-    facts: np.ndarray
-
-
 def fit(hits: np.ndarray, trials: np.ndarray) -> Prior:
     """Return the prior with the largest likelihood of the hits of all facts.
 
@@ -65,7 +56,7 @@ def fit(hits: np.ndarray, trials: np.ndarray) -> Prior:
     Args:
         hits, trials: integers [facts]; facts without trials do not enter.
     """
-    return _prior(_best(_counts(hits, trials))[0])
+    return _prior(_best(*_distinct(hits, trials))[0])
 
 
 def zero_interval(hits: np.ndarray, trials: np.ndarray) -> tuple[float, float]:
@@ -75,11 +66,11 @@ def zero_interval(hits: np.ndarray, trials: np.ndarray) -> tuple[float, float]:
     """
     from scipy.optimize import brentq
 
-    counts = _counts(hits, trials)
-    point, lowest = _best(counts)
+    counts = _distinct(hits, trials)
+    point, lowest = _best(*counts)
 
-    def excess(place: float) -> float:
-        return 2 * (_best(counts, zero=place, starts=(tuple(point),))[1] - lowest) - CHI2_95
+    def excess(logit: float) -> float:
+        return 2 * (_best(*counts, zero=logit, starts=(tuple(point),))[1] - lowest) - CHI2_95
 
     ends = []
     for end in _BOUNDS[0]:
@@ -105,7 +96,8 @@ def posterior(hits: np.ndarray, trials: np.ndarray, prior: Prior) -> np.ndarray:
 
 def zero_probability(hits: np.ndarray, trials: np.ndarray, prior: Prior) -> np.ndarray:
     """Return the posterior probability that a rate is 0, float64 [facts]: 0 after any hit."""
-    unseen = prior.zero / (prior.zero + (1 - prior.zero) * np.exp(_log_beta_binomial(hits, trials, prior)))
+    drawn = np.exp(_log_pmf(hits, trials, prior.alpha, prior.beta))
+    unseen = prior.zero / (prior.zero + (1 - prior.zero) * drawn)
     return np.where(hits == 0, unseen, 0.0)
 
 
@@ -138,7 +130,13 @@ def with_uncertainty(table: "pd.DataFrame") -> "pd.DataFrame":
     """
     made = table.copy()
     hits, trials = table["hits"].to_numpy(dtype=np.int64), table["trials"].to_numpy(dtype=np.int64)
-    _check(hits, trials)
+    wrong = np.flatnonzero((hits < 0) | (hits > trials))
+    if len(wrong):
+        raise DataError(
+            f"row {wrong[0]} of the mastery table has {hits[wrong[0]]} hits of {trials[wrong[0]]} trials; hits must "
+            "lie between 0 and trials: probe again, or mend the imported table"
+        )
+    # Facts with the same hits and trials share a posterior: it is computed once for each pair.
     pairs, place = np.unique(np.column_stack([hits, trials]), axis=0, return_inverse=True)
     ends = np.array([intervals.wilson(int(h), int(n)) for h, n in pairs]).reshape(-1, 2)
     made["low"], made["high"] = ends[place.ravel()].T
@@ -173,53 +171,45 @@ def metrics(table: "pd.DataFrame") -> list[dict[str, Any]]:
     return rows
 
 
-def _check(hits: np.ndarray, trials: np.ndarray) -> None:
-    wrong = np.flatnonzero((hits < 0) | (hits > trials))
-    if len(wrong):
-        raise DataError(
-            f"row {wrong[0]} of the mastery table has {hits[wrong[0]]} hits of {trials[wrong[0]]} trials; hits must "
-            "lie between 0 and trials: probe again, or mend the imported table"
-        )
-
-
-def _counts(hits: np.ndarray, trials: np.ndarray) -> _Counts:
+def _distinct(hits: np.ndarray, trials: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct (hits, trials) of facts with trials, and how many facts have each."""
     pairs, facts = np.unique(np.column_stack([hits, trials]), axis=0, return_counts=True)
     probed = pairs[:, 1] > 0
-    return _Counts(pairs[probed, 0], pairs[probed, 1], facts[probed])
+    return pairs[probed], facts[probed]
 
 
 def _best(
-    counts: _Counts, zero: float | None = None, starts: tuple[tuple[float, ...], ...] = _STARTS
+    pairs: np.ndarray,
+    facts: np.ndarray,
+    zero: float | None = None,
+    starts: tuple[tuple[float, ...], ...] = _STARTS,
 ) -> tuple[np.ndarray, float]:
     """Return (logit zero, log alpha, log beta) and the least cost; `zero` holds the first one fast."""
     from scipy.optimize import minimize
 
+    hits, trials = pairs.T
+
+    def cost(point: np.ndarray) -> float:
+        """Minus the penalised log-likelihood of the hits."""
+        prior = _prior(point)
+        drawn = np.log1p(-prior.zero) + _log_pmf(hits, trials, prior.alpha, prior.beta)
+        likelihood = np.where(hits == 0, np.logaddexp(np.log(prior.zero), drawn), drawn)
+        penalty = -0.5 * np.log(prior.zero * (1 - prior.zero)) + (point[1] ** 2 + point[2] ** 2) / 18
+        return float(penalty - (facts * likelihood).sum())
+
     bounds = _BOUNDS if zero is None else ((zero, zero), *_BOUNDS[1:])
     held = [np.array([start[0] if zero is None else zero, *start[1:]]) for start in starts]
-    found = [minimize(_cost, start, args=(counts,), method="L-BFGS-B", bounds=bounds) for start in held]
+    found = [minimize(cost, start, method="L-BFGS-B", bounds=bounds) for start in held]
     best = min(found, key=lambda result: float(result.fun))
     return np.asarray(best.x), float(best.fun)
 
 
-def _cost(place: np.ndarray, counts: _Counts) -> float:
-    """Minus the penalised log-likelihood of the hits."""
-    prior = _prior(place)
-    drawn = np.log1p(-prior.zero) + _log_beta_binomial(counts.hits, counts.trials, prior)
-    likelihood = np.where(counts.hits == 0, np.logaddexp(np.log(prior.zero), drawn), drawn)
-    penalty = -0.5 * np.log(prior.zero * (1 - prior.zero)) + (place[1] ** 2 + place[2] ** 2) / 18
-    return float(penalty - (counts.facts * likelihood).sum())
-
-
-def _prior(place: np.ndarray) -> Prior:
-    return Prior(_logistic(float(place[0])), float(np.exp(place[1])), float(np.exp(place[2])))
+def _prior(point: np.ndarray) -> Prior:
+    return Prior(_logistic(float(point[0])), float(np.exp(point[1])), float(np.exp(point[2])))
 
 
 def _logistic(value: float) -> float:
     return float(1 / (1 + np.exp(-value)))
-
-
-def _log_beta_binomial(hits: np.ndarray, trials: np.ndarray, prior: Prior) -> np.ndarray:
-    return _log_pmf(hits, trials, prior.alpha, prior.beta)
 
 
 def _log_pmf(hits: np.ndarray, trials: np.ndarray, alpha: Any, beta: Any) -> np.ndarray:

@@ -44,11 +44,11 @@ def of_model(
 
     rows: list[dict[str, Any]] = []
     if settings.retest:
-        again = retest.measure(model, tokenizer, table, sentences, probing, settings.retest, progress)
+        again = retest.probe_again(model, tokenizer, table, sentences, probing, settings.retest, progress)
         files.write_parquet(folder / "retest.parquet", again)
         rows += retest.metrics(again)
     if settings.answer_probability:
-        found = answer_probability.measure(model, tokenizer, table, sentences, probing.batch_tokens, progress)
+        found = answer_probability.probabilities(model, tokenizer, table, sentences, probing.batch_tokens, progress)
         files.write_parquet(folder / "answer_probability.parquet", found)
         rows += answer_probability.calibration(
             found["answer_probability"].to_numpy(dtype=float), table["mastery"].to_numpy(dtype=float)

@@ -22,10 +22,9 @@ COLUMNS = (
     "retest_hits", "retest_mastery", "retest_bucket", "expected_agreement", "expected_within_one",
 )  # fmt: skip
 RESAMPLES = 2000
-_MEASURED = ["hits", "trials", "mastery", "bucket", "template_hits", "low", "high", *posteriors.COLUMNS]
 
 
-def measure(
+def probe_again(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
     table: pd.DataFrame,
@@ -49,9 +48,8 @@ def measure(
         DataError: the second probe has another number of trials than the first, so they measure different things.
     """
     chosen = mastery_table.fixed_sample(table, count, "retest\0")
-    asked = chosen.drop(columns=_MEASURED, errors="ignore")
     other = settings.model_copy(update={"seed": settings.seed + 1})
-    again = mastery_table.probe(model, tokenizer, asked, sentences, other, progress)
+    again = mastery_table.probe(model, tokenizer, chosen, sentences, other, progress)
     if (again["trials"] != chosen["trials"]).any():
         raise DataError(
             f"the mastery table has {chosen['trials'].iloc[0]} trials a fact, the second probe "
@@ -84,13 +82,20 @@ def agreement(confusion: np.ndarray) -> dict[str, np.ndarray]:
     (Cohen, Educ. Psychol. Meas. 20, 1960) and `kappa_quadratic` (Cohen, Psychol. Bull. 70, 1968): agreement beyond what
     the two margins alone give, the latter with squared distances. NaN where all facts lie in one bucket.
     """
-    count, places = confusion.sum(axis=(-2, -1)), np.arange(confusion.shape[-1])
-    apart = np.abs(places[:, None] - places)
+    count, bucket = confusion.sum(axis=(-2, -1)), np.arange(confusion.shape[-1])
+    apart = np.abs(bucket[:, None] - bucket)
+    chance = confusion.sum(axis=-1, keepdims=True) * confusion.sum(axis=-2, keepdims=True) / count[..., None, None]
+
+    def beyond_chance(cost: np.ndarray) -> np.ndarray:
+        by_chance = (chance * cost).sum(axis=(-2, -1))
+        with np.errstate(invalid="ignore"):
+            return np.asarray(1 - (confusion * cost).sum(axis=(-2, -1)) / np.where(by_chance > 0, by_chance, np.nan))
+
     return {
         "retest_agreement": confusion[..., apart == 0].sum(axis=-1) / count,
         "retest_within_one": confusion[..., apart <= 1].sum(axis=-1) / count,
-        "kappa": _beyond_chance(confusion, (apart > 0).astype(float)),
-        "kappa_quadratic": _beyond_chance(confusion, apart.astype(float) ** 2),
+        "kappa": beyond_chance((apart > 0).astype(float)),
+        "kappa_quadratic": beyond_chance(apart.astype(float) ** 2),
     }
 
 
@@ -101,48 +106,34 @@ def metrics(table: pd.DataFrame) -> list[dict[str, Any]]:
     `retest_difference` (mean of second minus first R), and `expected_agreement` and `expected_within_one`, what the
     posterior predicts; low and high are then where the observed share would lie in 95 % of second probes.
     """
-    numbers = {name: place for place, name in enumerate(BUCKETS)}
+    numbers = {name: number for number, name in enumerate(BUCKETS)}
     confusion = np.zeros((len(numbers), len(numbers)))
     np.add.at(confusion, (table["bucket"].map(numbers), table["retest_bucket"].map(numbers)), 1)
-    value, low, high = intervals.mean((table["retest_mastery"] - table["mastery"]).tolist())
+    rows: list[dict[str, Any]] = []
     count = len(table)
-    return [
-        *_agreements(confusion),
-        *correlations.row("retest_correlation", correlations.pearson(table["mastery"], table["retest_mastery"]), count),
-        {"metric": "retest_difference", "value": value, "n": count, "low": low, "high": high},
-        *(_prediction(name, table[name].to_numpy()) for name in ("expected_agreement", "expected_within_one")),
-    ]
+
+    def add(metric: str, value: float, low: float | None, high: float | None) -> None:
+        rows.append({"metric": metric, "value": value, "n": count, "low": low, "high": high})
+
+    found = agreement(confusion)
+    for name in ("retest_agreement", "retest_within_one"):
+        add(name, float(found[name]), *intervals.wilson(round(float(found[name]) * count), count))
+    draws = np.random.default_rng(0).multinomial(count, (confusion / count).ravel(), size=RESAMPLES)
+    drawn = agreement(draws.reshape(-1, *confusion.shape))
+    for name in ("kappa", "kappa_quadratic"):
+        if not np.isnan(found[name]):
+            add(name, float(found[name]), *np.nanquantile(drawn[name], (0.025, 0.975)).tolist())
+    rows += correlations.row(
+        "retest_correlation", correlations.pearson(table["mastery"], table["retest_mastery"]), count
+    )
+    add("retest_difference", *intervals.mean((table["retest_mastery"] - table["mastery"]).tolist()))
+    for name in ("expected_agreement", "expected_within_one"):
+        chances = table[name].to_numpy()
+        value, spread = float(chances.mean()), math.sqrt(float((chances * (1 - chances)).sum())) / count
+        add(name, value, max(0.0, value - intervals.Z95 * spread), min(1.0, value + intervals.Z95 * spread))
+    return rows
 
 
 def _numbers(hits: np.ndarray, trials: np.ndarray) -> np.ndarray:
     """Number of the bucket, 0 to 4; in whole numbers, so that no rounding moves an edge."""
     return np.asarray(-(-4 * hits // np.maximum(trials, 1)))
-
-
-def _beyond_chance(confusion: np.ndarray, cost: np.ndarray) -> np.ndarray:
-    count = confusion.sum(axis=(-2, -1), keepdims=True)
-    chance = confusion.sum(axis=-1, keepdims=True) * confusion.sum(axis=-2, keepdims=True) / count
-    by_chance = (chance * cost).sum(axis=(-2, -1))
-    with np.errstate(invalid="ignore"):
-        return np.asarray(1 - (confusion * cost).sum(axis=(-2, -1)) / np.where(by_chance > 0, by_chance, np.nan))
-
-
-def _agreements(confusion: np.ndarray) -> list[dict[str, Any]]:
-    count, found = int(confusion.sum()), agreement(confusion)
-    rows: list[dict[str, Any]] = []
-    for name in ("retest_agreement", "retest_within_one"):
-        low, high = intervals.wilson(round(float(found[name]) * count), count)
-        rows.append({"metric": name, "value": float(found[name]), "n": count, "low": low, "high": high})
-    draws = np.random.default_rng(0).multinomial(count, (confusion / count).ravel(), size=RESAMPLES)
-    drawn = agreement(draws.reshape(-1, *confusion.shape))
-    for name in ("kappa", "kappa_quadratic"):
-        if not np.isnan(found[name]):
-            low, high = np.nanquantile(drawn[name], (0.025, 0.975)).tolist()
-            rows.append({"metric": name, "value": float(found[name]), "n": count, "low": low, "high": high})
-    return rows
-
-
-def _prediction(metric: str, chances: np.ndarray) -> dict[str, Any]:
-    value, spread = float(chances.mean()), math.sqrt(float((chances * (1 - chances)).sum())) / len(chances)
-    low, high = max(0.0, value - intervals.Z95 * spread), min(1.0, value + intervals.Z95 * spread)
-    return {"metric": metric, "value": value, "n": len(chances), "low": low, "high": high}

@@ -8,7 +8,7 @@ x (1 - x) n / (n - 1). Each estimator is unbiased, so one whose true value is ne
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,76 +68,61 @@ def metrics(table: "pd.DataFrame") -> list[dict[str, Any]]:
     if table.empty:
         return []
     known = components(table).dropna(subset=["fact"])
-    rows = [_mean(f"variance_{name}", known[name].dropna().tolist()) for name in SOURCES if known[name].notna().any()]
-    full = known.dropna().to_dict("records")
-    return [*rows, *_between(full), *_shares(full), *_designs(full)] if full else rows
-
-
-def _relation(part: "pd.DataFrame") -> dict[str, Any]:
-    listed = [list(hits) for hits in part["template_hits"]]
-    templates, trials = len(listed[0]), int(part["trials"].iloc[0])
-    sizes = {"facts": len(part), "templates": templates, "samples": trials // max(1, templates)}
-    crossed = all(len(hits) == templates for hits in listed) and (part["trials"] == trials).all()
-    if not crossed or not trials or trials % templates:
-        return {**sizes, "mean": math.nan, **dict.fromkeys(SOURCES, math.nan)}
-    rates = np.array(listed, dtype=float) / sizes["samples"]
-    found = dict(zip(SOURCES, _moments(rates, sizes["samples"]), strict=True))
-    return {**sizes, "mean": float(rates.mean()), **found}
-
-
-def _moments(rates: np.ndarray, samples: int) -> tuple[float, float, float, float]:
-    """Equate the mean squares of rates [facts, templates] to their expectations."""
-    facts, templates = rates.shape
-    if facts < 2 or templates < 2:
-        return (math.nan,) * 4
-    by_fact, by_template, mean = rates.mean(axis=1), rates.mean(axis=0), rates.mean()
-    rest = rates - by_fact[:, None] - by_template + mean
-    error = float((rest**2).sum() / ((facts - 1) * (templates - 1)))
-    fact = float(by_fact.var(ddof=1)) - error / templates
-    template = float(by_template.var(ddof=1)) - error / facts
-    if samples < 2:
-        return fact, template, math.nan, math.nan
-    sample = float((rates * (1 - rates)).mean()) * samples / (samples - 1)
-    return fact, template, error - sample / samples, sample
-
-
-def _mean(metric: str, values: list[float], **place: Any) -> dict[str, Any]:
-    value, low, high = intervals.mean(values)
-    ends = {"low": low, "high": high} if len(values) > 1 else {}
-    return {"metric": metric, "value": value, "n": len(values), **place, **ends}
-
-
-def _between(parts: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The variance of the relations' true means: that of the observed ones, less the mean error of one."""
-    if len(parts) > 1:
-        observed = float(np.var([part["mean"] for part in parts], ddof=1))
-        yield {"metric": "variance_relation", "value": observed - _mean_error(parts), "n": len(parts)}
-
-
-def _mean_error(parts: list[dict[str, Any]]) -> float:
-    errors = []
-    for part in parts:
-        within = contributions(part, part["templates"], part["samples"])
-        errors.append(within.pop("template") + sum(within.values()) / part["facts"])
-    return float(np.mean(errors))
-
-
-def _shares(parts: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for name in SOURCES:
+        if values := known[name].dropna().tolist():
+            value, low, high = intervals.mean(values)
+            ends = {"low": low, "high": high} if len(values) > 1 else {}
+            rows.append({"metric": f"variance_{name}", "value": value, "n": len(values), **ends})
+    parts: list[dict[str, Any]] = known.dropna().to_dict("records")
+    if not parts:
+        return rows
+    count = len(parts)
     each = [contributions(part, part["templates"], part["samples"]) for part in parts]
-    means = {name: float(np.mean([part[name] for part in each])) for name in SOURCES}
-    total = sum(means.values())
+    if count > 1:
+        # The variance of the relations' true means: that of the observed ones, less the mean error of one.
+        errors = [
+            of["template"] + (of["fact"] + of["interaction"] + of["sample"]) / part["facts"]
+            for of, part in zip(each, parts, strict=True)
+        ]
+        observed = float(np.var([part["mean"] for part in parts], ddof=1))
+        rows.append({"metric": "variance_relation", "value": observed - float(np.mean(errors)), "n": count})
+    shares = {name: float(np.mean([of[name] for of in each])) for name in SOURCES}
+    total = sum(shares.values())
     for name in SOURCES if total > 0 else ():
-        yield {"metric": f"share_of_R_{name}", "value": means[name] / total, "n": len(parts)}
-
-
-def _designs(parts: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        rows.append({"metric": f"share_of_R_{name}", "value": shares[name] / total, "n": count})
     most, samples = max(part["templates"] for part in parts), max(part["samples"] for part in parts)
     designs = [(max(1, round(most * few)), max(1, round(samples * short))) for few, short in DESIGNS]
     means = {name: float(np.mean([part[name] for part in parts])) for name in SOURCES}
     for design in dict.fromkeys(designs):
-        parted = contributions(means, *design)
-        error = max(0.0, parted["interaction"] + parted["sample"])
-        place = {"n": len(parts), "bucket": f"{design[0]} x {design[1]}"}
-        yield {"metric": "error_sd", "value": math.sqrt(error), **place}
-        if parted["fact"] > 0:
-            yield {"metric": "reliability", "value": parted["fact"] / (parted["fact"] + error), **place}
+        of = contributions(means, *design)
+        error = max(0.0, of["interaction"] + of["sample"])
+        place = {"n": count, "bucket": f"{design[0]} x {design[1]}"}
+        rows.append({"metric": "error_sd", "value": math.sqrt(error), **place})
+        if of["fact"] > 0:
+            rows.append({"metric": "reliability", "value": of["fact"] / (of["fact"] + error), **place})
+    return rows
+
+
+def _relation(part: "pd.DataFrame") -> dict[str, Any]:
+    """Equate the mean squares of the rates [facts, templates] of a relation to their expectations."""
+    listed = [list(hits) for hits in part["template_hits"]]
+    facts, templates, trials = len(part), len(listed[0]), int(part["trials"].iloc[0])
+    samples = trials // max(1, templates)
+    found = {"facts": facts, "templates": templates, "samples": samples, "mean": math.nan}
+    found |= dict.fromkeys(SOURCES, math.nan)
+    crossed = all(len(hits) == templates for hits in listed) and (part["trials"] == trials).all()
+    if not crossed or not trials or trials % templates:
+        return found
+    rates = np.array(listed, dtype=float) / samples
+    found["mean"] = float(rates.mean())
+    if facts > 1 and templates > 1:
+        by_fact, by_template, mean = rates.mean(axis=1), rates.mean(axis=0), rates.mean()
+        rest = rates - by_fact[:, None] - by_template + mean
+        error = float((rest**2).sum() / ((facts - 1) * (templates - 1)))
+        found["fact"] = float(by_fact.var(ddof=1)) - error / templates
+        found["template"] = float(by_template.var(ddof=1)) - error / facts
+        if samples > 1:
+            found["sample"] = float((rates * (1 - rates)).mean()) * samples / (samples - 1)
+            found["interaction"] = error - found["sample"] / samples
+    return found
