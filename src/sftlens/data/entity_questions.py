@@ -41,7 +41,14 @@ def opened(path: Path) -> Iterator[Root]:
     if path.is_dir():
         yield _splits_folder(path)
     elif path.is_file():
-        with _archive(path) as archive:
+        try:
+            archive = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise DataError(
+                f"{path}: not a readable zip file ({error}); let facts.path (or ENTITY_QUESTIONS_DIR) name the "
+                f"folder or the official zip of EntityQuestions, or {_FETCH} if the download broke off"
+            ) from None
+        with archive:
             yield _splits_folder(zipfile.Path(archive))
     else:
         raise DataError(
@@ -49,20 +56,14 @@ def opened(path: Path) -> Iterator[Root]:
         )
 
 
-def _archive(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(
-            f"{path}: not a readable zip file ({error}); let facts.path (or ENTITY_QUESTIONS_DIR) name the "
-            f"folder or the official zip of EntityQuestions, or {_FETCH} if the download broke off"
-        ) from None
-
-
 def _splits_folder(top: Root) -> Root:
     """Return `top` or its one subfolder with a folder of a published split in it."""
+
+    def holds_splits(folder: Root) -> bool:
+        return any((folder / split).is_dir() for split in PUBLISHED)
+
     nested = (child for child in top.iterdir() if child.is_dir() and child.name != "__MACOSX")
-    found = [top] if _holds_splits(top) else sorted(filter(_holds_splits, nested), key=str)
+    found = [top] if holds_splits(top) else sorted(filter(holds_splits, nested), key=str)
     if len(found) == 1:
         return found[0]
     several = f"several data sets: {', '.join(map(str, found))}"
@@ -70,10 +71,6 @@ def _splits_folder(top: Root) -> Root:
         f"{top}: {several if found else f'no {_LAYOUT}, here or one folder below'}; "
         "let facts.path (or ENTITY_QUESTIONS_DIR) name the folder that holds train, dev and test"
     )
-
-
-def _holds_splits(folder: Root) -> bool:
-    return any((folder / split).is_dir() for split in PUBLISHED)
 
 
 def require(root: Root, files: Iterable[tuple[str, str]]) -> None:
@@ -112,7 +109,10 @@ def read(root: Root, split: str, relation: Relation) -> list[Item]:
     Raises DataError naming the file and the position or item when it is missing, damaged or of another shape.
     """
     file = _file(root, split, relation.id)
-    items = _json(file, _bytes(file))
+    try:
+        items = json.loads(_bytes(file).decode("utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"{file}: not valid JSON ({error}); it is truncated or damaged: {_FETCH}") from None
     if not isinstance(items, list):
         raise DataError(f"{file}: holds {_kind(items)} instead of a list of questions; {_FETCH}")
     return [_item(file, relation, index, item) for index, item in enumerate(items)]
@@ -139,13 +139,6 @@ def _bytes(file: Root) -> bytes:
         raise DataError(f"{file}: cannot be read ({error}); {_FETCH}") from None
 
 
-def _json(file: Root, content: bytes) -> Any:
-    try:
-        return json.loads(content.decode("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"{file}: not valid JSON ({error}); it is truncated or damaged: {_FETCH}") from None
-
-
 def _item(file: Root, relation: Relation, index: int, item: Any) -> Item:
     """Return a checked item; `index` and the file stand in every message."""
     where = f"{file}: item {index}"
@@ -161,12 +154,8 @@ def _item(file: Root, relation: Relation, index: int, item: Any) -> Item:
         raise DataError(f"{where}: 'answers' must be a list of texts; correct it, or {_FETCH}")
     if not all(map(str.strip, answers)):
         raise DataError(f"{where}: 'answers' holds an empty text, which any output would contain; remove or fill it")
-    return Item(index, _subject(where, relation, question), question, answers)
-
-
-def _subject(where: str, relation: Relation, question: str) -> str:
     try:
-        return relation.subject(question)
+        return Item(index, relation.subject(question), question, answers)
     except DataError as error:
         raise DataError(f"{where}: {error}; correct the question, or {_FETCH}") from None
 

@@ -66,10 +66,25 @@ def load(settings: FactsSettings, folder: Path | None = None) -> pd.DataFrame:
         }
         splits = {split: _prepare(items) for split, items in published.items()} if source.raw else dict(published)
     if not settings.allow_unknown_aliases:
-        _refuse_unknown(aliases, published, settings.aliases)
+        # Aliases of objects that answer no question, sampled or not, are most likely misspelt.
+        every = (item for items in published.values() for found in items.values() for item in found)
+        objects = {answer for item in every for answer in item.answers}
+        if unknown := [name for name in aliases if name not in objects]:
+            near = difflib.get_close_matches(unknown[0], sorted(objects), n=1)
+            others = f" (and {len(unknown) - 1} more of its {len(aliases)} names)" if len(unknown) > 1 else ""
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise DataError(
+                f"{settings.aliases}: {unknown[0]!r}{others} answers no question of the data set; {hint}correct the "
+                "name, or set facts.allow_unknown_aliases (by hand: --allow-unknown-aliases) for a file that serves "
+                "other questions too"
+            )
     if settings.remove_train_from_test:
         asked = {item.question for items in published["train"].values() for item in items}
-        splits |= {split: _without(splits[split], asked) for split in ("test", "testood")}
+        for split in ("test", "testood"):
+            kept = splits[split].items()
+            splits[split] = {
+                relation: [item for item in items if item.question not in asked] for relation, items in kept
+            }
     rows = [
         (item.fact_id or f"{split}/{relation}/{item.position:05d}", split, relation, item.subject, item.answers[0],
          item.question, accepted(item.answers, aliases))
@@ -134,21 +149,6 @@ def sample(items: list[Item], sizes: Sample, split: str, relation: str) -> list[
 
 def _aliases(settings: FactsSettings) -> dict[str, list[str]]:
     return load_aliases(Path(settings.aliases).expanduser()) if settings.aliases else {}
-
-
-def _refuse_unknown(aliases: dict[str, list[str]], published: dict[str, Items], path: str | None) -> None:
-    """Refuse aliases of objects that answer no question, sampled or not: most likely they are misspelt."""
-    every = (item for items in published.values() for found in items.values() for item in found)
-    objects = {answer for item in every for answer in item.answers}
-    unknown = [name for name in aliases if name not in objects]
-    if unknown:
-        near = difflib.get_close_matches(unknown[0], sorted(objects), n=1)
-        others = f" (and {len(unknown) - 1} more of its {len(aliases)} names)" if len(unknown) > 1 else ""
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise DataError(
-            f"{path}: {unknown[0]!r}{others} answers no question of the data set; {hint}correct the name, or set "
-            "facts.allow_unknown_aliases (by hand: --allow-unknown-aliases) for a file that serves other questions too"
-        )
 
 
 @contextmanager
@@ -227,19 +227,16 @@ def _domains(path: Path, table: pd.DataFrame, choice: RelationChoice) -> dict[st
     for name in choice.named:
         if name not in domains:
             raise DataError(f"{path}: no fact is of relation {name!r}; correct facts.relations, or add facts")
-    by_relation = table.groupby("relation", sort=False)
-    for name, values in by_relation["domain" if "domain" in table else "split"]:
-        said = (
-            set(values)
-            if "domain" in table
-            else {"ood" if split == "testood" else "id" for split in values if split != "dev"}
-        )
+    shown = {"train": "id", "test": "id", "testood": "ood"}
+    stated = table["domain"] if "domain" in table else table["split"].map(shown).dropna()
+    for name, values in stated.groupby(table["relation"], sort=False):
+        said = set(values)
         if len(said) > 1 and name not in choice.named:
             raise DataError(
                 f"{path}: relation {name!r} is in-domain in some rows and out-of-domain in others (split testood, or "
                 "column domain); correct these rows, or list it in facts.relations as `id` or `ood`"
             )
-        domains[str(name)] = said.pop() if said else "id"
+        domains[str(name)] = said.pop()
     return domains | dict.fromkeys(choice.id, "id") | dict.fromkeys(choice.ood, "ood")
 
 
@@ -254,8 +251,3 @@ def _prepare(published: Items) -> Items:
         relation: [item for item in items if first.get(item.question) == (relation, item.position)]
         for relation, items in published.items()
     }
-
-
-def _without(items: Items, questions: set[str]) -> Items:
-    """Drop the items that ask one of `questions`."""
-    return {relation: [item for item in kept if item.question not in questions] for relation, kept in items.items()}

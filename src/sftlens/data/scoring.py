@@ -5,7 +5,7 @@ import string
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sftlens.errors import DataError
 
@@ -32,7 +32,21 @@ def word_boundary(output: str, aliases: Sequence[str]) -> bool:
     A word is a run of letters, digits and combining marks of any script. So `Norway's` holds `Norway`, `Norwayland`
     does not; in scripts that set no space between words an answer inside a sentence counts as part of a word.
     """
-    return any(_stands_alone(alias, output) for alias in aliases)
+
+    def in_word(character: str) -> bool:
+        return character.isalnum() or unicodedata.category(character).startswith("M")
+
+    for alias in aliases:
+        start = output.find(alias)
+        while start >= 0:
+            end = start + len(alias)
+            # Two neighbouring characters that both stand in a word join what is on either side.
+            joined_left = start > 0 and in_word(output[start - 1]) and in_word(alias[0])
+            joined_right = end < len(output) and in_word(alias[-1]) and in_word(output[end])
+            if not joined_left and not joined_right:
+                return True
+            start = output.find(alias, start + 1)
+    return False
 
 
 def f1(output: str, aliases: Sequence[str]) -> float:
@@ -41,8 +55,18 @@ def f1(output: str, aliases: Sequence[str]) -> float:
     SQuAD's normalisation, on both sides: lower case, ASCII punctuation dropped, the articles a, an, the dropped, split
     at white space. Where that leaves one side without tokens, the F1 is 1 if the other has none either, else 0.
     """
-    tokens = _tokens(output)
-    return max((_token_f1(tokens, _tokens(alias)) for alias in aliases), default=0.0)
+
+    def tokens(text: str) -> list[str]:
+        return _ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split()
+
+    best, found = 0.0, tokens(output)
+    for wanted in map(tokens, aliases):
+        if found and wanted:
+            shared = sum((Counter(found) & Counter(wanted)).values())
+            best = max(best, 2 * shared / (len(found) + len(wanted)))
+        else:
+            best = max(best, float(found == wanted))
+    return best
 
 
 JUDGEMENTS: dict[str, Callable[[str, Sequence[str]], bool | float]] = {
@@ -62,9 +86,17 @@ def accepted(facts: "pd.DataFrame") -> list[list[str]]:
     if "aliases" not in facts and "object" not in facts:
         raise DataError("the facts have no column 'aliases' or 'object'; make them with scripts/facts.py")
     objects = [[name] for name in facts["object"]] if "object" in facts else []
-    aliases = [_listed(value) for value in facts["aliases"]] if "aliases" in facts else []
+    # A list, or the array that a table makes of it; anything else holds no answer.
+    aliases = [
+        list(value) if hasattr(value, "__iter__") and not isinstance(value, str) else []
+        for value in facts.get("aliases", ())
+    ]
     for column, answers in (("aliases", aliases), ("object", objects)):
-        bad = [i for i, texts in enumerate(answers) if not texts or not all(map(_is_text, texts))]
+        bad = [
+            i
+            for i, texts in enumerate(answers)
+            if not texts or not all(isinstance(x, str) and x.strip() for x in texts)
+        ]
         if bad:
             fact_id, value = facts["fact_id"].tolist()[bad[0]], facts[column].iloc[bad[0]]
             wanted = "list of non-empty texts" if column == "aliases" else "non-empty text"
@@ -73,42 +105,3 @@ def accepted(facts: "pd.DataFrame") -> list[list[str]]:
                 "make the facts again with scripts/facts.py"
             )
     return aliases or objects
-
-
-def _listed(value: Any) -> list[Any]:
-    """Return the entries of a list, or of the array that a table makes of it; none of anything else."""
-    return list(value) if hasattr(value, "__iter__") and not isinstance(value, str) else []
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and value.strip() != ""
-
-
-def _stands_alone(alias: str, output: str) -> bool:
-    start = output.find(alias)
-    while start >= 0:
-        end = start + len(alias)
-        if not _joined(output[:start], alias) and not _joined(alias, output[end:]):
-            return True
-        start = output.find(alias, start + 1)
-    return False
-
-
-def _joined(left: str, right: str) -> bool:
-    """Whether two neighbouring texts meet inside a word."""
-    return left != "" and right != "" and _in_word(left[-1]) and _in_word(right[0])
-
-
-def _in_word(character: str) -> bool:
-    return character.isalnum() or unicodedata.category(character).startswith("M")
-
-
-def _tokens(text: str) -> list[str]:
-    return _ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split()
-
-
-def _token_f1(found: list[str], wanted: list[str]) -> float:
-    if not found or not wanted:
-        return float(found == wanted)
-    shared = sum((Counter(found) & Counter(wanted)).values())
-    return 2 * shared / (len(found) + len(wanted))

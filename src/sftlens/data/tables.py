@@ -96,8 +96,14 @@ def read(
     for name in [name for name in table if name in columns or name in optional]:
         if name not in columns and all(map(_blank, table[name])):
             del table[name]
-        else:
-            table[name] = _typed(path, table[name], places)
+            continue
+        parse, found_values = TYPES.get(str(name), _text), []
+        for i, value in enumerate(table[name]):
+            try:
+                found_values.append(parse(value))
+            except ValueError as error:
+                raise _fault(path, (places[i] if places else "") or f"row {i + 1}", name, value, error) from None
+        table[name] = table[name].astype("str") if parse is _text else found_values
     return table
 
 
@@ -149,17 +155,6 @@ def text(path: Path, place: str, row: Row, column: str) -> str:
         raise _fault(path, place, column, row.get(column), error) from None
 
 
-def _typed(path: Path, column: "pd.Series", places: Sequence[str]) -> Any:
-    name, found = str(column.name), []
-    parse = TYPES.get(name, _text)
-    for i, value in enumerate(column):
-        try:
-            found.append(parse(value))
-        except ValueError as error:
-            raise _fault(path, (places[i] if places else "") or f"row {i + 1}", name, value, error) from None
-    return column.astype("str") if parse is _text else found
-
-
 def _fault(path: Path, place: str, column: str, value: object, reason: ValueError) -> DataError:
     shown = repr(value) if len(repr(value)) < 80 else repr(value)[:77] + "..."
     return DataError(f"{path}, {place}: column {column!r} holds {shown}, {reason}, or delete the row")
@@ -167,7 +162,7 @@ def _fault(path: Path, place: str, column: str, value: object, reason: ValueErro
 
 def _blank(value: Any) -> bool:
     return (
-        value is None or (isinstance(value, str) and not value.strip()) or (isinstance(value, float) and value != value)
+        not value.strip() if isinstance(value, str) else value is None or (isinstance(value, float) and value != value)
     )
 
 

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from sftlens.errors import TemplateError
 from sftlens.yaml_file import read_mapping
@@ -19,8 +18,28 @@ def load(path: Path) -> dict[str, list[str]]:
     The file is YAML: relation id -> `templates: [...]`; other keys beside `templates` are left to the reader.
     Raises TemplateError naming the file, the relation, the sentence and the remedy.
     """
-    entries = read_mapping(path, TemplateError)
-    return {relation: _sentences(path, relation, entry) for relation, entry in entries.items()}
+    found: dict[str, list[str]] = {}
+    for relation, entry in read_mapping(path, TemplateError).items():
+        where = f"{path}: {relation}"
+        sentences = entry.get("templates") if isinstance(entry, dict) else None
+        if not isinstance(sentences, list) or not sentences:
+            raise TemplateError(f"{where}: has no list of sentences; write `templates:` with at least one")
+        for position, sentence in enumerate(sentences):
+            said = f"{where}: the template {sentence!r}"
+            if not isinstance(sentence, str):
+                raise TemplateError(f"{said} is no text; put the sentence in quotes")
+            if (slots := sentence.count(SLOT)) != 1:
+                raise TemplateError(f"{said} has {slots} places for the subject; write {SLOT} exactly once")
+            if set("{}") & set(sentence.replace(SLOT, "")):
+                raise TemplateError(
+                    f"{said} has braces besides {SLOT}; remove them (the object follows where the sentence ends)"
+                )
+            if sentence != sentence.strip():
+                raise TemplateError(f"{said} begins or ends with white space, which changes its tokens; remove it")
+            if sentence in sentences[:position]:
+                raise TemplateError(f"{said} stands there twice; remove one")
+        found[relation] = sentences
+    return found
 
 
 def identity(path: Path) -> str:
@@ -46,34 +65,3 @@ def first(templates: Mapping[str, Sequence[str]], count: int | None) -> dict[str
 def fill(template: str, subject: str) -> str:
     """Return the template with the subject in its place, whatever characters the subject is made of."""
     return template.replace(SLOT, subject)
-
-
-def _sentences(path: Path, relation: str, entry: Any) -> list[str]:
-    where = f"{path}: {relation}"
-    sentences = entry.get("templates") if isinstance(entry, dict) else None
-    if not isinstance(sentences, list) or not sentences:
-        raise TemplateError(f"{where}: has no list of sentences; write `templates:` with at least one")
-    for position, sentence in enumerate(sentences):
-        _check(where, sentence)
-        if sentence in sentences[:position]:
-            raise TemplateError(f"{where}: the template {sentence!r} stands there twice; remove one")
-    return sentences
-
-
-def _check(where: str, sentence: Any) -> None:
-    if not isinstance(sentence, str):
-        raise TemplateError(f"{where}: the template {sentence!r} is no text; put the sentence in quotes")
-    if sentence.count(SLOT) != 1:
-        raise TemplateError(
-            f"{where}: the template {sentence!r} has {sentence.count(SLOT)} places for the subject; "
-            f"write {SLOT} exactly once"
-        )
-    if "{" in (rest := sentence.replace(SLOT, "")) or "}" in rest:
-        raise TemplateError(
-            f"{where}: the template {sentence!r} has braces besides {SLOT}; remove them "
-            "(the object follows where the sentence ends)"
-        )
-    if sentence != sentence.strip():
-        raise TemplateError(
-            f"{where}: the template {sentence!r} begins or ends with white space, which changes its tokens; remove it"
-        )

@@ -32,17 +32,28 @@ def order(facts: "pd.DataFrame", train_set: str, seed: int, model: str) -> "pd.D
         TrainingError: the training set is unknown or empty.
         DataError: two train facts share a `fact_id`.
     """
-    rows = _members(facts, train_set)
+    if train_set not in (*BUCKETS, MIXED):
+        raise TrainingError(f"train_set {train_set!r} is unknown: use one of {', '.join(BUCKETS)}, {MIXED}")
+    train = facts[facts["split"] == "train"]
+    rows = train if train_set == MIXED else train[train["bucket"] == train_set]
+    if rows.empty:
+        raise TrainingError(
+            f"training set {train_set} is empty: none of the {len(train)} train facts is in it; leave this "
+            "bucket out of `train_sets`, or give facts that the base model masters to that degree"
+        )
+    duplicates = rows["fact_id"][rows["fact_id"].duplicated()]
+    if len(duplicates):
+        raise DataError(f"fact_id {duplicates.iloc[0]!r} stands twice among the train facts; make them again")
     key = f"{model}\0{train_set}\0{seed}\0"
-    places = {relation: i for i, relation in enumerate(_relations(rows))}
+    position = {relation: i for i, relation in enumerate(_relations(rows))}
     drawn = rows.assign(
         _draw=[hashlib.sha256((key + fact_id).encode()).digest() for fact_id in rows["fact_id"]],
-        _place=rows["relation"].map(places),
+        _relation=rows["relation"].map(position),
     ).sort_values("_draw")
     # Taking turns is the same as sorting by (how many of the relation came before, relation).
     drawn["_turn"] = drawn.groupby("relation").cumcount()
-    ordered = drawn.sort_values(["_turn", "_place"])
-    return ordered.drop(columns=["_draw", "_place", "_turn"]).reset_index(drop=True)
+    ordered = drawn.sort_values(["_turn", "_relation"])
+    return ordered.drop(columns=["_draw", "_relation", "_turn"]).reset_index(drop=True)
 
 
 def take(order: "pd.DataFrame", scale: int | str, allow_smaller: bool = False) -> "pd.DataFrame":
@@ -54,7 +65,9 @@ def take(order: "pd.DataFrame", scale: int | str, allow_smaller: bool = False) -
     size = len(order)
     if size == 0:
         raise TrainingError("the training set is empty: give the file that scripts/training_set.py wrote")
-    wanted = size if scale == "all" else _number(scale)
+    if scale != "all" and (not str(scale).isdigit() or int(scale) < 1):
+        raise TrainingError(f"scale {scale!r}: give a number of facts from 1 on, or `all`")
+    wanted = size if scale == "all" else int(scale)
     if size < wanted and not allow_smaller:
         raise TrainingError(
             f"training set {name(order)} has {size} facts, fewer than the scale {wanted}: lower the scale "
@@ -80,28 +93,6 @@ def name(order: "pd.DataFrame") -> str:
     """Return the bucket that all facts of an order share, else `mixed`."""
     buckets = set(order["bucket"]) if "bucket" in order else set()
     return buckets.pop() if len(buckets) == 1 else MIXED
-
-
-def _number(scale: int | str) -> int:
-    if not str(scale).isdigit() or int(scale) < 1:
-        raise TrainingError(f"scale {scale!r}: give a number of facts from 1 on, or `all`")
-    return int(scale)
-
-
-def _members(facts: "pd.DataFrame", train_set: str) -> "pd.DataFrame":
-    if train_set not in (*BUCKETS, MIXED):
-        raise TrainingError(f"train_set {train_set!r} is unknown: use one of {', '.join(BUCKETS)}, {MIXED}")
-    train = facts[facts["split"] == "train"]
-    rows = train if train_set == MIXED else train[train["bucket"] == train_set]
-    if rows.empty:
-        raise TrainingError(
-            f"training set {train_set} is empty: none of the {len(train)} train facts is in it; leave this "
-            "bucket out of `train_sets`, or give facts that the base model masters to that degree"
-        )
-    duplicates = rows["fact_id"][rows["fact_id"].duplicated()]
-    if len(duplicates):
-        raise DataError(f"fact_id {duplicates.iloc[0]!r} stands twice among the train facts; make them again")
-    return rows
 
 
 def _relations(rows: "pd.DataFrame") -> list[str]:
