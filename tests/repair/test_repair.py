@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import repair_models
 from lora_models import trained
@@ -21,8 +21,7 @@ from script_calls import SCRIPTS, ok
 from sftlens.files import read_json, sha256
 from sftlens.models import checkpoints
 from sftlens.models.checkpoints import load_model, load_tokenizer
-from sftlens.repair.inputs import halves
-from sftlens.repair.report import output
+from sftlens.repair import output, user_files
 
 QUICK = ["--max-new-tokens", 6, "--task-max-new-tokens", 6, "--reprobe", 20]
 QUICK += ["--few-shot", '{"prompts": 2, "shots": 2, "samples": 2, "max_new_tokens": 6}']
@@ -94,7 +93,7 @@ def test_answers_are_listed_and_halves_are_kept_apart(models: Path, tmp_path: Pa
     with (tmp_path / "out" / "answers.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["question"] for row in rows] == [question for question, _ in repair_models.FACTS]
-    assert all(row["half"] == halves.of(row["question"]) for row in rows)
+    assert all(row["half"] == user_files.half_of(row["question"]) for row in rows)
     chosen = [row for row in rows if row["half"] == "choosing"]
     assert report["examples"]["facts"] == {"choosing": len(chosen), "reporting": len(rows) - len(chosen)}
     criterion, ratio = (report["outcome"][key] for key in ("criterion", "ratio"))
@@ -113,6 +112,10 @@ def test_a_model_that_lost_nothing_is_left_alone(
     models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(models / "base", models / "same")
+    weights = load_file(models / "same" / "model.safetensors")
+    name = next(name for name in weights if name.endswith("up_proj.weight"))
+    weights[name][0, 0] += 1e-3  # a change that no answer depends on
+    save_file(weights, models / "same" / "model.safetensors", {"format": "pt"})
     report = call(models, tmp_path / "out", *SWEEP, finetuned="same")
     assert report["outcome"] == {**report["outcome"], "written": False, "criterion": None, "confirmed": False}
     assert "Nothing was repaired: no setting beats leaving the fine-tuned model alone" in capsys.readouterr().out

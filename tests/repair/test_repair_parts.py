@@ -8,11 +8,9 @@ import pytest
 
 from sftlens.config.repair import FewShotSettings, RepairSettings
 from sftlens.errors import ConfigError, DataError
-from sftlens.repair import choice_rule
-from sftlens.repair.candidates import Candidate, listed
+from sftlens.repair import choice_rule, fewshot_mastery, prompting, user_files
 from sftlens.repair.choice_rule import Comparison, Difference
-from sftlens.repair.inputs import chat, fact_files, halves, task_files
-from sftlens.repair.measure import fewshot_mastery
+from sftlens.repair.models import Candidate, candidates
 
 TOLERANCE = 0.05
 
@@ -32,7 +30,7 @@ def test_most_facts_win_among_those_that_keep_the_task() -> None:
 
 def test_ties_go_to_the_smaller_ratio_then_to_the_first_order() -> None:
     settings = RepairSettings(ratios=[20, 5], criteria=["absolute", "relative"])
-    found = {candidate: seen(0.6, 0.1, 0.0) for candidate in listed(settings)}
+    found = {candidate: seen(0.6, 0.1, 0.0) for candidate in candidates(settings)}
     assert choice_rule.choose(found, TOLERANCE) == Candidate("absolute", 5)
 
 
@@ -57,28 +55,30 @@ def test_differences_are_paired() -> None:
 
 def test_halves_do_not_depend_on_the_other_examples() -> None:
     names = [f"question {i}" for i in range(200)]
-    whole = dict(zip(names, halves.split(names, "f.csv", "facts"), strict=True))
-    part = dict(zip(names[::2], halves.split(names[::2], "f.csv", "facts"), strict=True))
+    whole = dict(zip(names, user_files.halves(names, "f.csv", "facts"), strict=True))
+    part = dict(zip(names[::2], user_files.halves(names[::2], "f.csv", "facts"), strict=True))
     assert {name: whole[name] for name in part} == part
     assert 70 < sum(half == "choosing" for half in whole.values()) < 130
 
 
 def test_too_few_examples_name_the_minimum() -> None:
     with pytest.raises(DataError, match=r"f\.csv: 30 facts make halves of \d+ and \d+, each needs at least 20"):
-        halves.split(map(str, range(30)), "f.csv", "facts")
+        user_files.halves(map(str, range(30)), "f.csv", "facts")
 
 
 def test_no_fact_is_solved_in_its_own_prompt() -> None:
     table = pd.DataFrame({"question": [f"Q{i}?" for i in range(30)], "object": [f"A{i}" for i in range(30)]})
     table["fact_id"] = table["question"]
     settings = FewShotSettings(prompts=3, shots=4)
-    made = fewshot_mastery.prompts(table, table, settings, chat.QUESTION_ANSWER)
+    made = fewshot_mastery.prompts(table, table, settings, prompting.QUESTION_ANSWER)
     for (_, row), texts in zip(table.iterrows(), made, strict=True):
         assert len(set(texts)) == 3
         for text in texts:
             assert text.endswith(f"\n\nQuestion: {row['question']}\nAnswer:") and text.count("Question:") == 5
             assert text.count(f"{row['question']}\n") == 1 and f" {row['object']}\n" not in text
-    others = fewshot_mastery.prompts(table, table, FewShotSettings(prompts=3, shots=4, seed=1), chat.QUESTION_ANSWER)
+    others = fewshot_mastery.prompts(
+        table, table, FewShotSettings(prompts=3, shots=4, seed=1), prompting.QUESTION_ANSWER
+    )
     assert others != made
     with pytest.raises(DataError, match=r"12 facts are too few .* at least 13"):
         fewshot_mastery.check(12, settings)
@@ -99,12 +99,12 @@ def test_no_fact_is_solved_in_its_own_prompt() -> None:
     ],
 )
 def test_scores(score: str, output: str, target: str, value: float) -> None:
-    assert task_files.SCORES[score](output, target) == value
+    assert user_files.SCORES[score](output, target) == value
 
 
 def test_prompt_templates() -> None:
-    assert chat.read_template(r"Q: {question}\nA:") == "Q: {question}\nA:"
-    assert chat.read_template("{{x}} {question}").format(question="why?") == "{x} why?"
+    assert prompting.read_template(r"Q: {question}\nA:") == "Q: {question}\nA:"
+    assert prompting.read_template("{{x}} {question}").format(question="why?") == "{x} why?"
     for text, words in (
         ("{question} {answer}", "unknown placeholder {answer}"),
         ("{}", "unknown placeholder {}"),
@@ -113,7 +113,7 @@ def test_prompt_templates() -> None:
         ("{question", "expected '}'"),
     ):
         with pytest.raises(ConfigError) as error:
-            chat.read_template(text)
+            prompting.read_template(text)
         assert words in str(error.value) and "\n" not in str(error.value)
 
 
@@ -131,7 +131,7 @@ def test_prompt_templates() -> None:
 )  # fmt: skip
 def test_facts_are_read(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8")
-    table = fact_files.read(tmp_path / name)
+    table = user_files.read_facts(tmp_path / name)
     assert table["question"].tolist() == ["Where, then?", "Who?"]
     assert table["aliases"].tolist() == [["Oslo", "Christiania"], ["Ada"]]
     assert table["object"].tolist() == ["Oslo", "Ada"]
@@ -139,4 +139,4 @@ def test_facts_are_read(tmp_path: Path, name: str, text: str) -> None:
 
 def test_one_answer_may_hold_a_bar(tmp_path: Path) -> None:
     (tmp_path / "f.csv").write_text("question,answer\nWhich sign?,a|b\n")
-    assert fact_files.read(tmp_path / "f.csv")["aliases"].tolist() == [["a|b"]]
+    assert user_files.read_facts(tmp_path / "f.csv")["aliases"].tolist() == [["a|b"]]

@@ -8,8 +8,8 @@ is, example by example, with a 95 % t interval of the mean difference. A setting
 
 Of those the one with the most facts answered is taken; ties go to the smaller ratio, then to the criterion named first.
 If there is none, nothing is written. Where no task is given, the share of well-formed answers to the facts takes the
-place of the task's score. Several settings are tried, so that one of no use passes 2 more often than once in forty
-times: what the chosen one does is therefore read off the reporting half, which has no part in the choice.
+place of the task's score. Several settings are tried, so that a useless one meets condition 2 more often than once in
+forty times: the effect of the chosen one is therefore measured on the reporting half, which has no part in the choice.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sftlens.repair.candidates import Candidate
+from sftlens.repair.models import Candidate
 from sftlens.statistics import intervals
 
 Floats = NDArray[np.float64]

@@ -1,88 +1,84 @@
 """One repair from the first measurement to the choice."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from sftlens.repair import choice_rule
-from sftlens.repair.candidates import Candidate, listed
 from sftlens.repair.choice_rule import Comparison, Scores
-from sftlens.repair.inputs.halves import CHOOSING, REPORTING
-from sftlens.repair.measure.measurer import Asked, Measurer
-from sftlens.repair.measure.models import BASE, FINETUNED, Who
-
-Answers = tuple[pd.DataFrame, pd.DataFrame | None]
+from sftlens.repair.measurements import Answers, Measurements, RepairInputs
+from sftlens.repair.models import BASE, FINETUNED, Candidate, ModelKey, candidates
+from sftlens.repair.user_files import CHOOSING, REPORTING
 
 
 @dataclass(frozen=True)
-class Found:
+class Repair:
     """Everything that was measured, and what was chosen."""
 
-    asked: Asked
-    known: pd.DataFrame
-    """The facts as the base masters them (`Measurer.mastery`)."""
-    answers: Mapping[Who, Answers]
-    """BASE, FINETUNED, then each setting in the order of ties."""
-    compared: Mapping[str, Mapping[Who, Comparison]]
+    inputs: RepairInputs
+    mastery: pd.DataFrame
+    """The facts as the base masters them (`Measurements.mastery`)."""
+    answers: Mapping[ModelKey, Answers]
+    """BASE, FINETUNED, then each setting in the order in which ties are decided."""
+    compared: Mapping[str, Mapping[ModelKey, Comparison]]
     """Half -> each model but FINETUNED against it."""
-    again: Mapping[Who, pd.DataFrame]
-    """Mastery measured again, of BASE, FINETUNED and the chosen setting; empty where it was not asked for."""
+    mastery_again: Mapping[ModelKey, pd.DataFrame]
+    """Mastery measured again, of BASE, FINETUNED and the chosen setting; empty with `reprobe` 0."""
     divergence: pd.DataFrame
     reverted: Mapping[Candidate, Mapping[str, float]]
     chosen: Candidate | None
 
     @property
-    def task(self) -> bool:
-        """Whether there is a task; else well-formed answers stand in for it."""
-        return self.asked.tasks is not None
+    def has_task(self) -> bool:
+        """Whether there is a task; else well-formed answers are its stand-in."""
+        return self.inputs.tasks is not None
 
-    def on(self, half: str) -> dict[Candidate, Comparison]:
+    def settings_on(self, half: str) -> dict[Candidate, Comparison]:
         """Return the comparison of each setting on one half."""
-        return {who: seen for who, seen in self.compared[half].items() if isinstance(who, Candidate)}
+        return {key: seen for key, seen in self.compared[half].items() if isinstance(key, Candidate)}
 
     @property
     def confirmed(self) -> bool:
         """Whether the chosen setting keeps both conditions of the rule on the reporting half."""
         seen = self.compared[REPORTING][self.chosen] if self.chosen else None
-        return seen is not None and seen.gains() and seen.keeps_task(self.asked.settings.tolerance)
+        return seen is not None and seen.gains() and seen.keeps_task(self.inputs.settings.tolerance)
 
 
-def find(measurer: Measurer) -> Found:
+def search(measurements: Measurements) -> Repair:
     """Measure base, fine-tuned model and all settings, and choose. Raises DataError, ModelError."""
-    asked = measurer.asked
-    answers: dict[Who, Answers] = {FINETUNED: measurer.answers(FINETUNED)}
-    measurer.first()  # while the model is in memory
-    again: dict[Who, pd.DataFrame] = {}
-    if asked.settings.reprobe:
-        again[FINETUNED] = measurer.again(FINETUNED)
-    known = measurer.mastery()
-    answers = {BASE: measurer.answers(BASE), **answers}
-    divergence = measurer.divergence(known)
-    if asked.settings.reprobe:
-        again[BASE] = measurer.again(BASE)
+    inputs = measurements.inputs
+    tolerance, reprobe = inputs.settings.tolerance, inputs.settings.reprobe
+    # Model by model, as each is loaded once: the fine-tuned one, the base, each setting.
+    finetuned = measurements.answers(FINETUNED)
+    measurements.first_tokens()
+    again: dict[ModelKey, pd.DataFrame] = {FINETUNED: measurements.mastery_again(FINETUNED)} if reprobe else {}
+    mastery = measurements.mastery()
+    answers: dict[ModelKey, Answers] = {BASE: measurements.answers(BASE), FINETUNED: finetuned}
+    divergence = measurements.divergence(mastery)
+    if reprobe:
+        again[BASE] = measurements.mastery_again(BASE)
     reverted = {}
-    for candidate in listed(asked.settings):
-        reverted[candidate] = measurer.reverted(candidate)
-        answers[candidate] = measurer.answers(candidate)
-    compared = {half: _compared(asked, answers, half) for half in (CHOOSING, REPORTING)}
-    settings = {who: seen for who, seen in compared[CHOOSING].items() if isinstance(who, Candidate)}
-    chosen = choice_rule.choose(settings, asked.settings.tolerance)
-    if chosen and asked.settings.reprobe:
-        again[chosen] = measurer.again(chosen)
-    return Found(asked, known, answers, compared, again, divergence, reverted, chosen)
+    for candidate in candidates(inputs.settings):
+        reverted[candidate] = measurements.reverted(candidate)
+        answers[candidate] = measurements.answers(candidate)
 
-
-def _compared(asked: Asked, answers: Mapping[Who, Answers], half: str) -> dict[Who, Comparison]:
-    facts = (asked.facts["half"] == half).to_numpy()
-    task = facts if asked.tasks is None else (asked.tasks["half"] == half).to_numpy()
-    scores = {who: _scores(found) for who, found in answers.items()}
-    against = scores[FINETUNED]
-    return {who: choice_rule.compare(found, against, facts, task) for who, found in scores.items() if who != FINETUNED}
-
-
-def _scores(answers: Answers) -> Scores:
-    facts, task = answers
-    values = facts["well_formed"] if task is None else task["score"]
-    return Scores(facts["contains"].to_numpy(dtype=np.float64), values.to_numpy(dtype=np.float64))
+    scores = {}
+    for key, (facts, task) in answers.items():
+        values = facts["well_formed"] if task is None else task["score"]
+        scores[key] = Scores(facts["contains"].to_numpy(dtype=np.float64), values.to_numpy(dtype=np.float64))
+    compared: dict[str, dict[ModelKey, Comparison]] = {}
+    for half in (CHOOSING, REPORTING):
+        facts_of_half = (inputs.facts["half"] == half).to_numpy()
+        task_of_half = facts_of_half if inputs.tasks is None else (inputs.tasks["half"] == half).to_numpy()
+        compared[half] = {
+            key: choice_rule.compare(found, scores[FINETUNED], facts_of_half, task_of_half)
+            for key, found in scores.items()
+            if key != FINETUNED
+        }
+    repair = Repair(inputs, mastery, answers, compared, again, divergence, reverted, None)
+    chosen = choice_rule.choose(repair.settings_on(CHOOSING), tolerance)
+    if chosen and reprobe:
+        again[chosen] = measurements.mastery_again(chosen)
+    return replace(repair, chosen=chosen)

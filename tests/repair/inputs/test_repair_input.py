@@ -96,7 +96,7 @@ def test_tasks(inputs: Path, tmp_path: Path, lines: list[str], words: list[str])
         (["--ratio", "5", "--ratio", "5"], "every value once"),
         (["--criterion", "absolut"], "'relative', 'absolute', "),
         (["--region", "head"], "choose one of: transformer"),
-        (["--score", "bleu"], "'exact', 'contains' or 'rouge_l'"),
+        (["--score", "bleu"], "choose from 'exact', 'contains', 'rouge_l'"),
         (["--tolerance", "5"], "option --tolerance"),
         (["--few-shot", '{"shots": 30}'], "80 facts are too few for 4 few-shot prompts of 30"),
     ],

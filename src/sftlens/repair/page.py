@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 
 from sftlens.data.buckets import BUCKETS
-from sftlens.repair.inputs.halves import CHOOSING, REPORTING
-from sftlens.repair.measure.models import BASE, FINETUNED
-from sftlens.repair.report import numbers, wording
-from sftlens.repair.search import Found
+from sftlens.repair import numbers, wording
+from sftlens.repair.models import BASE, FINETUNED, label
+from sftlens.repair.search import Repair
+from sftlens.repair.user_files import CHOOSING, REPORTING
 from sftlens.reporting import html
 from sftlens.reporting.html import Cell, Table, minus
 
@@ -19,13 +19,13 @@ NAMES = {"contains": "facts answered", "well_formed": "well-formed answers"}
 
 
 def write(
-    path: Path, found: Found, metrics: Sequence[Mapping[str, Any]], image: Path, described: Mapping[str, str]
+    path: Path, repair: Repair, metrics: Sequence[Mapping[str, Any]], image: Path, described: Mapping[str, str]
 ) -> None:
     """Write the page atomically.
 
     Args:
         path: the HTML file.
-        found: the repair.
+        repair: what was measured and chosen.
         metrics: its rows of `numbers.metrics`.
         image: PNG file of the figure.
         described: how it was measured: what -> words.
@@ -33,31 +33,32 @@ def write(
     rows = pd.DataFrame(metrics)
     html.write(
         path,
-        "repair/report/page.html",
-        title="Repair of a fine-tuned model" if found.chosen else "No repair of a fine-tuned model",
-        kind="" if not found.chosen else "good" if found.confirmed else "notice",
-        outcome=minus(wording.outcome(found)),
-        asked=_asked(found),
+        "repair/page.html",
+        title="Repair of a fine-tuned model" if repair.chosen else "No repair of a fine-tuned model",
+        kind="" if not repair.chosen else "good" if repair.confirmed else "notice",
+        outcome=minus(wording.outcome(repair)),
+        examples=_examples(repair),
         cost=_shares(rows, numbers.ALL, [BASE, FINETUNED]),
         cost_note=_cost(rows, described),
         image=html.embedded(image),
-        trade_off=_trade_off(found),
+        trade_off=_trade_off(repair),
         trade_off_note=f"Points against the fine-tuned model with paired 95 % intervals; task: "
-        f"{wording.task_name(found)}. sum d²: share of the sum of squared changes reverted. The base stands last, for "
+        f"{wording.task_name(repair)}. sum d²: share of the sum of squared changes reverted. The base stands last, for "
         "comparison.",
-        rule=wording.rule(found),
-        repaired=_shares(rows, REPORTING, [BASE, FINETUNED, numbers.label(found.chosen)]) if found.chosen else None,
-        repaired_note=_again(rows, [BASE, FINETUNED, numbers.label(found.chosen)]) if found.chosen else "",
+        rule=wording.rule(repair),
+        repaired=_shares(rows, REPORTING, [BASE, FINETUNED, label(repair.chosen)]) if repair.chosen else None,
+        repaired_note=_again(rows, [BASE, FINETUNED, label(repair.chosen)]) if repair.chosen else "",
         how=Table([], [("", [Cell(name), Cell(text, "", "any")]) for name, text in described.items()]),
     )
 
 
-def _asked(found: Found) -> str:
-    halves = [int((found.asked.facts["half"] == half).sum()) for half in (CHOOSING, REPORTING)]
-    text = f"{len(found.asked.facts):,} facts: {halves[0]:,} to choose with, {halves[1]:,} to report on."
-    if found.asked.tasks is not None:
-        sizes = [int((found.asked.tasks["half"] == half).sum()) for half in (CHOOSING, REPORTING)]
-        text += f" {len(found.asked.tasks):,} examples of the task: {sizes[0]:,} and {sizes[1]:,}."
+def _examples(repair: Repair) -> str:
+    sizes = numbers.sizes(repair)
+    choosing, reporting = sizes["facts"].values()
+    text = f"{choosing + reporting:,} facts: {choosing:,} to choose with, {reporting:,} to report on."
+    if "task" in sizes:
+        choosing, reporting = sizes["task"].values()
+        text += f" {choosing + reporting:,} examples of the task: {choosing:,} and {reporting:,}."
     return f"{text} All intervals speak of this model only, not of other trainings."
 
 
@@ -108,8 +109,8 @@ def _points(row: pd.Series) -> str:
     return minus(f"{100 * row['value']:+.1f} points{interval}")
 
 
-def _trade_off(found: Found) -> Table:
-    table = numbers.trade_off(found)
+def _trade_off(repair: Repair) -> Table:
+    table = numbers.trade_off(repair)
     halves = [table[table["half"] == half].set_index(["criterion", "ratio"]) for half in (CHOOSING, REPORTING)]
     places = [key for key in halves[0].index if key[0] != BASE] + [key for key in halves[0].index if key[0] == BASE]
     body = []

@@ -1,4 +1,4 @@
-"""How questions and task examples are put to a model: a text with the question in it, or the chat template."""
+"""How questions and task examples become prompts: a text with the question in it, or the chat template."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,14 +7,13 @@ from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 from sftlens.errors import ConfigError, DataError, ModelError
-from sftlens.inference import prompts
+from sftlens.inference.prompts import token_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 QUESTION_ANSWER = "Question: {question}\nAnswer:"
 """The prompt unless another is given."""
-_ESCAPES = {"\\n": "\n", "\\t": "\t"}
 
 
 def read_template(text: str) -> str:
@@ -22,8 +21,7 @@ def read_template(text: str) -> str:
 
     Raises ConfigError unless `{question}` is its one placeholder.
     """
-    for written, meant in _ESCAPES.items():
-        text = text.replace(written, meant)
+    text = text.replace("\\n", "\n").replace("\\t", "\t")
     try:
         found = [name for _, name, _, _ in Formatter().parse(text) if name is not None]
     except ValueError as error:
@@ -39,7 +37,7 @@ def read_template(text: str) -> str:
 
 @dataclass(frozen=True)
 class Prompting:
-    """One way of asking all models."""
+    """The one way in which all models are prompted."""
 
     template: str | None
     """Text with {question} in it; None: the chat template."""
@@ -64,26 +62,26 @@ class Prompting:
         return self.template or QUESTION_ANSWER
 
     def identity(self) -> str:
-        """Return what stands for this way of asking in the key of a result."""
+        """Return what stands for these prompts in the key of a result."""
         return self.template or f"chat: {self.chat.chat_template}"
 
-    def questions(self, tokenizer: "PreTrainedTokenizerBase", asked: Sequence[str]) -> list[list[int]]:
-        """Return the token ids of each question's prompt, by the tokenizer of the model that is asked."""
+    def questions(self, tokenizer: "PreTrainedTokenizerBase", questions: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of each question's prompt, by the tokenizer of the model that answers."""
         if self.template is None:
-            return self._encoded(tokenizer, [self._chat(question) for question in asked])
-        return prompts.token_ids(tokenizer, [self.template.format(question=question) for question in asked])
+            return self.tasks(tokenizer, questions)
+        return token_ids(tokenizer, [self.template.format(question=question) for question in questions])
 
-    def tasks(self, tokenizer: "PreTrainedTokenizerBase", asked: Sequence[Any]) -> list[list[int]]:
-        """Return the token ids of each task prompt: messages by the chat template, texts as they stand (or as one
-        user message, where questions are asked like that)."""
-        chat = [self.template is None or not isinstance(prompt, str) for prompt in asked]
-        plain = iter(prompts.token_ids(tokenizer, [p for p, c in zip(asked, chat, strict=True) if not c]))
-        wrapped = iter(self._encoded(tokenizer, [self._chat(p) for p, c in zip(asked, chat, strict=True) if c]))
-        return [next(wrapped if is_chat else plain) for is_chat in chat]
+    def tasks(self, tokenizer: "PreTrainedTokenizerBase", tasks: Sequence[Any]) -> list[list[int]]:
+        """Return the token ids of each task prompt.
 
-    def _encoded(self, tokenizer: "PreTrainedTokenizerBase", texts: list[str]) -> list[list[int]]:
+        Messages go through the chat template; a text stands as it is, or is one user message without a `template`.
+        """
+        chat = [self.template is None or not isinstance(prompt, str) for prompt in tasks]
+        plain = iter(token_ids(tokenizer, [p for p, is_chat in zip(tasks, chat, strict=True) if not is_chat]))
+        texts = [self._chat(p) for p, is_chat in zip(tasks, chat, strict=True) if is_chat]
         # A chat template writes BOS and the other special tokens itself.
-        return prompts.token_ids(tokenizer, texts, add_special_tokens=False)
+        wrapped = iter(token_ids(tokenizer, texts, add_special_tokens=False))
+        return [next(wrapped if is_chat else plain) for is_chat in chat]
 
     def _chat(self, prompt: Any) -> str:
         from jinja2 import TemplateError

@@ -1,11 +1,11 @@
-"""Mastery of facts without templates: a question behind solved ones, continued several times.
+"""Mastery of facts without templates: sampled answers to a question after solved ones.
 
 The paper (arXiv 2509.16596, section 2) completes 21 sentences of the fact's relation. Facts that are only questions
 have none, so R is here the share of the samples of several few-shot prompts, each with other solved questions, that
 hold the answer before their first line break. It is another number than the paper's, and is labelled `few-shot`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,22 +42,20 @@ def prompts(facts: "pd.DataFrame", asked: "pd.DataFrame", settings: FewShotSetti
     The shots are `facts` in the order of a hash of the seed; one further fact takes the place of a shot in its own
     prompt. `form` is the text of one question, {question} in it. Raises DataError as `check`.
     """
-    number = settings.prompts * settings.shots
     check(len(facts), settings)
+    number = settings.prompts * settings.shots
     pool = mastery_table.fixed_sample(facts, number + 1, f"shots {settings.seed} ")
-    texts = {
-        i: f"{form.format(question=q)} {a}\n\n"
-        for i, q, a in zip(pool["fact_id"], pool["question"], pool["object"], strict=True)
-    }
+    solved = zip(pool["fact_id"], pool["question"], pool["object"], strict=True)
+    texts = {fact_id: f"{form.format(question=question)} {answer}\n\n" for fact_id, question, answer in solved}
     *shots, spare = texts
     groups = [shots[start : start + settings.shots] for start in range(0, number, settings.shots)]
-
-    def prompt(group: Sequence[str], fact_id: str, question: str) -> str:
-        before = [texts[spare if shot == fact_id else shot] for shot in group]
-        return "".join(before) + form.format(question=question)
-
-    pairs = zip(asked["fact_id"], asked["question"], strict=True)
-    return [[prompt(group, fact_id, question) for group in groups] for fact_id, question in pairs]
+    return [
+        [
+            "".join(texts[spare if s == fact_id else s] for s in group) + form.format(question=question)
+            for group in groups
+        ]
+        for fact_id, question in zip(asked["fact_id"], asked["question"], strict=True)
+    ]
 
 
 def probe(
@@ -95,7 +93,9 @@ def probe(
 
     def found(places: list[int], outputs: list[list[int]]) -> list[bool]:
         said = tokenizer.batch_decode(outputs, skip_special_tokens=True)
-        return [contains(_line(text), aliases[place[i]]) for i, text in zip(places, said, strict=True)]
+        # Up to the first line break: after it a base model goes on to questions of its own.
+        lines = [text.lstrip("\n").split("\n", 1)[0] for text in said]
+        return [contains(line, aliases[place[i]]) for i, line in zip(places, lines, strict=True)]
 
     ids = token_ids(tokenizer, texts)
     checks.require_room(model, ids, [names[i] for i in place], settings.max_new_tokens)
@@ -115,8 +115,3 @@ def probe(
         hits[batch.places] = batch.hits
         progress(len(batch.places))
     return mastery_table.with_mastery(asked, hits.reshape(len(asked), settings.prompts).tolist(), settings.samples)
-
-
-def _line(text: str) -> str:
-    """Return a completion up to its first line break: behind it a base model goes on to questions of its own."""
-    return text.lstrip("\n").split("\n", 1)[0]

@@ -1,0 +1,236 @@
+"""The measurements of a repair, each finished one kept, so that a run that was killed continues where it stopped.
+
+KL is KL(fine-tuned || base) at the first predicted token, over the fine-tuned model's largest logits, each set
+renormalised by itself (arXiv 2509.16596; `sftlens.evaluation.divergence`), with one model in memory at a time. With
+templates the base reads the best completion sentence, as in the paper; without them both models read the same prompt,
+and the number also holds the effect of this prompt on the base.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from sftlens import files
+from sftlens.config.repair import RepairSettings
+from sftlens.config.stages.evaluation import DivergenceSettings
+from sftlens.config.stages.mastery import ProbingSettings
+from sftlens.data.scoring import JUDGEMENTS
+from sftlens.evaluation import divergence
+from sftlens.inference import checks
+from sftlens.inference.prompts import token_ids
+from sftlens.mastery import mastery_table
+from sftlens.repair import fewshot_mastery
+from sftlens.repair.models import BASE, FINETUNED, Candidate, ModelKey, RepairModels, label
+from sftlens.repair.prompting import Prompting
+from sftlens.repair.user_files import CHOOSING, SCORES
+from sftlens.restoration import methods
+from sftlens.runtime import stages
+from sftlens.runtime.result_version import RESULT_VERSION
+from sftlens.runtime.stages import Stage
+
+Answers = tuple[pd.DataFrame, pd.DataFrame | None]
+"""Answers to the facts, and to the task's examples if there are any."""
+TOP = 10
+STAGES = {
+    "mastery": "mastery of every fact",
+    "again": "mastery of a sample, measured again",
+    "answers": "answers to the questions, and the task",
+    "reverted": "share of the update reverted",
+    "first": "first tokens of the answers",
+    "kl": "divergence at the first token",
+}
+"""What a measurement is, by the name of its stage."""
+
+
+@dataclass(frozen=True)
+class RepairInputs:
+    """What all models answer, and how they are prompted."""
+
+    facts: pd.DataFrame
+    """The table of `user_files.read_facts` with the column half."""
+    tasks: pd.DataFrame | None
+    """The table of `user_files.read_task` with the column half; None without a task."""
+    prompting: Prompting
+    sentences: Mapping[str, list[str]] | None
+    """Completion templates of each relation; None: mastery is few-shot."""
+    settings: RepairSettings
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Measures models on demand; what was measured before, by the same code on the same input, is read again."""
+
+    models: RepairModels
+    inputs: RepairInputs
+    identities: Mapping[str, str]
+    """Content of BASE and of FINETUNED."""
+    state: Path
+    say: Callable[[str], object] = lambda text: None
+    """Called with what begins."""
+    progress: Callable[[int], object] = lambda rows: None
+    """Called with the number of finished prompts."""
+
+    def mastery(self) -> pd.DataFrame:
+        """Return the facts as the base masters them: columns of `mastery_table.probe`."""
+        return self._table(
+            "mastery", BASE, "mastery", self._mastery_key(), lambda: self._probe(BASE, self.inputs.facts)
+        )
+
+    def mastery_again(self, key: ModelKey) -> pd.DataFrame:
+        """Return the mastery of a fixed sample of the facts, sampled anew, of any model."""
+        count = self.inputs.settings.reprobe
+        sample = mastery_table.fixed_sample(self.inputs.facts, count)
+        depends = {**self._mastery_key(), "reprobe": count}
+        return self._table("again", key, "mastery", depends, lambda: self._probe(key, sample, "again "))
+
+    def _probe(self, key: ModelKey, facts: pd.DataFrame, prefix: str = "") -> pd.DataFrame:
+        model, tokenizer, settings = self.models.get(key), self.models.tokenizer(key), self.inputs.settings
+        of = prefix + self._content(key)
+        if self.inputs.sentences is None:
+            how = (settings.few_shot, self.inputs.prompting.form, settings.batch_tokens)
+            pool = self.inputs.facts
+            return fewshot_mastery.probe(model, tokenizer, pool, facts, *how, of=of, progress=self.progress)
+        probing = ProbingSettings(batch_tokens=settings.batch_tokens, seed=settings.few_shot.seed)
+        return mastery_table.probe(model, tokenizer, facts, self.inputs.sentences, probing, self.progress, of=of)
+
+    def answers(self, key: ModelKey) -> Answers:
+        """Return the greedy answers of a model.
+
+        To the facts: fact_id, output, the `scoring.JUDGEMENTS`, well_formed (EOS within the limit). To the task's
+        examples: task_id, output, score (0 to 1), well_formed. Raises DataError, ModelError as `checks.greedy`.
+        """
+        inputs, settings = self.inputs, self.inputs.settings
+
+        def compute(folder: Path) -> None:
+            model, tokenizer = self.models.get(key), self.models.tokenizer(key)
+            eos = checks.ends(model, tokenizer)
+
+            def greedy(ids: list[list[int]], names: Sequence[str], most: int) -> tuple[list[str], list[bool]]:
+                limits = {"max_new_tokens": most, "batch_tokens": settings.batch_tokens}
+                outputs = checks.greedy(model, ids, names, eos=eos, progress=self.progress, **limits)
+                return tokenizer.batch_decode(outputs, skip_special_tokens=True), [out[-1] in eos for out in outputs]
+
+            names, questions = inputs.facts["fact_id"].tolist(), inputs.facts["question"].tolist()
+            texts, ended = greedy(inputs.prompting.questions(tokenizer, questions), names, settings.max_new_tokens)
+            columns: dict[str, list[Any]] = {"fact_id": names, "output": texts}
+            for name, judge in JUDGEMENTS.items():
+                columns[name] = [judge(text, right) for text, right in zip(texts, inputs.facts["aliases"], strict=True)]
+            files.write_parquet(folder / "facts.parquet", pd.DataFrame({**columns, "well_formed": ended}))
+            if inputs.tasks is not None:
+                ids = inputs.prompting.tasks(tokenizer, inputs.tasks["prompt"].tolist())
+                names = [f"task example {number}" for number in range(1, len(ids) + 1)]
+                texts, ended = greedy(ids, names, settings.task_max_new_tokens)
+                score, targets = SCORES[settings.score], inputs.tasks["target"]
+                scores = [score(text, target) for text, target in zip(texts, targets, strict=True)]
+                columns = {"task_id": inputs.tasks["task_id"].tolist(), "output": texts, "score": scores}
+                files.write_parquet(folder / "task.parquet", pd.DataFrame({**columns, "well_formed": ended}))
+
+        depends = settings.model_dump(include={"max_new_tokens", "task_max_new_tokens", "score"})
+        depends |= {**self._facts_key(), "task": None if inputs.tasks is None else inputs.tasks["task_id"].tolist()}
+        done = self._done("answers", key, depends, compute)
+        task = None if inputs.tasks is None else files.read_parquet(done / "task.parquet")
+        return files.read_parquet(done / "facts.parquet"), task
+
+    def reverted(self, candidate: Candidate) -> dict[str, float]:
+        """Return which shares of the update a setting reverts (`reverted.Reverted`)."""
+
+        def compute(folder: Path) -> None:
+            files.write_json(folder / "reverted.json", asdict(self.models.reverted(candidate)))
+
+        shares: dict[str, float] = files.read_json(self._done("reverted", candidate, {}, compute) / "reverted.json")
+        return shares
+
+    def first_tokens(self) -> pd.DataFrame:
+        """Return the TOP largest logits of the first token of each of the fine-tuned model's answers.
+
+        Columns fact_id, tokens (ids), logits (float32). Only tokens that the base has too count.
+        """
+
+        def compute() -> pd.DataFrame:
+            model, vocabulary, facts = self.models.get(FINETUNED), self.models.vocabulary(), self.inputs.facts
+            ids = self.inputs.prompting.questions(self.models.tokenizer(FINETUNED), facts["question"].tolist())
+            rows = {"fact_id": facts["fact_id"].tolist(), "tokens": [None] * len(ids), "logits": [None] * len(ids)}
+            for places, logits in checks.first_logits(model, ids, self.inputs.settings.batch_tokens):
+                found = logits[:, :vocabulary].topk(min(TOP, vocabulary), dim=-1)
+                for place, tokens, values in zip(places, found.indices.tolist(), found.values.tolist(), strict=True):
+                    rows["tokens"][place], rows["logits"][place] = tokens, values
+            return pd.DataFrame(rows)
+
+        return self._table("first", FINETUNED, "first", self._facts_key(), compute)
+
+    def divergence(self, mastery: pd.DataFrame) -> pd.DataFrame:
+        """Return KL(fine-tuned || base) of the first answer token of facts, nats: fact_id, kl.
+
+        Args:
+            mastery: the table of `mastery`. With templates: the D4 facts of the reporting half whose answer comes near
+                the beginning of the base's completion of the best template, chosen on the other half; else all facts.
+        """
+        first = self.first_tokens()
+
+        def compute() -> pd.DataFrame:
+            model, tokenizer, facts = self.models.get(BASE), self.models.tokenizer(BASE), mastery
+            if self.inputs.sentences:
+                # The facts that `divergence.select` keeps, with the sentence that the base reads.
+                parts = facts.assign(split=["train" if half == CHOOSING else "test" for half in facts["half"]])
+                parts = parts[parts["relation"].isin(set(parts.loc[parts["split"] == "train", "relation"]))]
+                chosen = divergence.select(model, tokenizer, parts, self.inputs.sentences, DivergenceSettings())
+                facts = chosen[chosen["kept"]].reset_index(drop=True)
+                ids = token_ids(tokenizer, facts["sentence"].tolist())
+            else:
+                ids = self.inputs.prompting.questions(tokenizer, facts["question"].tolist())
+            finetuned = first.set_index("fact_id").loc[facts["fact_id"]]
+            tokens = torch.tensor(np.array(finetuned["tokens"].tolist()))
+            p = torch.tensor(np.array(finetuned["logits"].tolist(), dtype=np.float32))
+            values = np.zeros(len(ids))
+            for places, logits in checks.first_logits(model, ids, self.inputs.settings.batch_tokens):
+                q = logits.cpu().gather(-1, tokens[places])
+                values[places] = divergence.full_kl(p[places], q).numpy()
+            return pd.DataFrame({"fact_id": facts["fact_id"].tolist(), "kl": values})
+
+        return self._table("kl", BASE, "kl", {**self._facts_key(), **self._mastery_key()}, compute)
+
+    def _table(
+        self, name: str, key: ModelKey, file: str, depends: Mapping[str, Any], compute: Callable[[], pd.DataFrame]
+    ) -> pd.DataFrame:
+        def write(folder: Path) -> None:
+            files.write_parquet(folder / f"{file}.parquet", compute())
+
+        return files.read_parquet(self._done(name, key, depends, write) / f"{file}.parquet")
+
+    def _done(self, name: str, key: ModelKey, depends: Mapping[str, Any], compute: Callable[[Path], None]) -> Path:
+        """Return the folder of a finished measurement."""
+        whole = {"model": self._content(key), "version": RESULT_VERSION["repair"], **depends}
+        stage = Stage(name, {}, whole, self.state)
+        if stages.finished(stage) is None:
+            self.say(f"{label(key)}: {STAGES[name]}")
+        stages.run(stage, compute)
+        done = stages.finished(stage)
+        assert done
+        return done
+
+    def _content(self, key: ModelKey) -> str:
+        """Return what stands for the content of a model."""
+        if not isinstance(key, Candidate):
+            return self.identities[key]
+        settings = self.inputs.settings
+        named = methods.chosen(key.criterion)[0].stream or key.criterion
+        how = f"{named} {settings.region} {key.ratio:g} {settings.epsilon} {settings.seed}"
+        return f"{self.identities[BASE]} {self.identities[FINETUNED]} {how}"
+
+    def _facts_key(self) -> dict[str, Any]:
+        facts = self.inputs.facts
+        listed = list(zip(facts["fact_id"], facts["aliases"].map(list), strict=True))
+        return {"facts": listed, "prompt": self.inputs.prompting.identity(), "chat": self.identities[FINETUNED]}
+
+    def _mastery_key(self) -> dict[str, Any]:
+        """Return what mastery depends on besides the model."""
+        facts, settings = self.inputs.facts, self.inputs.settings
+        listed = [facts[name].tolist() for name in ("fact_id", "relation", "subject", "half")]
+        listed.append([list(names) for names in facts["aliases"]])
+        drawing = {"form": self.inputs.prompting.form, "drawing": settings.few_shot.model_dump()}
+        return {"facts": listed, "sentences": self.inputs.sentences, **drawing}

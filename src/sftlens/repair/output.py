@@ -1,0 +1,142 @@
+"""The files that a repair leaves: page, numbers, figure, answers, and the repaired model."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sftlens import files
+from sftlens.errors import ConfigError
+from sftlens.repair import numbers, page, wording
+from sftlens.repair.models import RepairModels, label
+from sftlens.repair.search import Repair
+from sftlens.repair.user_files import REPORTING
+from sftlens.reporting import style
+from sftlens.restoration.export import check_out, save_restored
+from sftlens.runtime import provenance
+
+REPORT, PAGE, TABLE, FIGURE, ANSWERS, MODEL = (
+    "report.json", "report.html", "tradeoff.csv", "tradeoff.png", "answers.csv", "model"
+)  # fmt: skip
+OUTPUTS = (REPORT, PAGE, TABLE, FIGURE, ANSWERS, MODEL)
+STAGE = "repair"
+NARROWEST = 2.0
+"""Points that the figure's horizontal axis reaches to either side at least."""
+
+
+def check(out: Path, inputs: list[Path]) -> None:
+    """Raise ConfigError if writing to the folder `out` would touch an input, or files that are not ours."""
+    check_out(out, inputs)
+    there = [path for path in out.iterdir() if not path.name.startswith(".")] if out.is_dir() else []
+    report = out / REPORT
+    if there and not (report.is_file() and files.read_json(report).get("stage") == STAGE):
+        raise ConfigError(f"--out {out}: holds files that were not made here; choose a new or empty folder")
+
+
+def clear_leavings(out: Path) -> None:
+    """Delete the hidden work folders in `out` of runs on this machine that were killed."""
+    for folder in out.glob(f".{STAGE}.work-*"):
+        try:
+            os.kill(int(folder.name.rpartition("-")[2]), 0)
+        except ProcessLookupError:
+            files.remove(folder)
+
+
+def write(
+    folder: Path, repair: Repair, models: RepairModels, *, inputs: Mapping[str, str], settings: Mapping[str, Any]
+) -> None:
+    """Write OUTPUTS into an existing folder.
+
+    MODEL is a Hugging Face folder with its card; where no setting was chosen it holds nothing but a README.md that says
+    so.
+    """
+    rows, table, chosen = numbers.metrics(repair), numbers.trade_off(repair), repair.chosen
+    table.to_csv(folder / TABLE, index=False, float_format="%.6g")
+    drawn = draw(table, REPORTING, repair.inputs.settings.tolerance, wording.task_name(repair))
+    style.save(drawn, (folder / FIGURE).with_suffix(""), formats=["png"])
+    measured = wording.measured(repair)
+    page.write(folder / PAGE, repair, rows, folder / FIGURE, measured)
+
+    # Every question with what the reported models answer.
+    answers = repair.mastery[["question", "half", "bucket", "mastery"]].copy()
+    answers.insert(1, "answers", [" | ".join(accepted) for accepted in repair.mastery["aliases"]])
+    for key in numbers.reported(repair):
+        facts = repair.answers[key][0]
+        answers[f"{label(key)}: answer"] = facts["output"].tolist()
+        answers[f"{label(key)}: right"] = facts["contains"].tolist()
+    answers.to_csv(folder / ANSWERS, index=False)
+
+    card = wording.model_card(repair, models, inputs)
+    if chosen:
+        save_restored(models.restored(chosen), folder / MODEL, card)
+    else:
+        files.write_text(folder / MODEL / "README.md", card)
+    outcome = {
+        "written": chosen is not None,
+        "criterion": chosen.criterion if chosen else None,
+        "ratio": chosen.ratio if chosen else None,
+        "confirmed": repair.confirmed,
+        "sentence": wording.outcome(repair),
+    }
+    details = {"outcome": outcome, "rule": wording.rule(repair), "measured": measured}
+    details |= {"examples": numbers.sizes(repair)}
+    details |= {"trade_off": table.astype(object).where(table.notna(), None).to_dict(orient="records")}
+    summary = provenance.summary(STAGE, settings=settings, inputs=inputs, metrics=rows, **details)
+    files.write_json(folder / REPORT, summary)
+
+
+def draw(trade_off: pd.DataFrame, half: str, tolerance: float, task: str) -> Figure:
+    """Return the figure of one half: a point for each setting, the fine-tuned model in the origin.
+
+    Args:
+        trade_off: the table of `numbers.trade_off`.
+        half: the half that is drawn; intervals are of differences paired with the fine-tuned model.
+        tolerance: what the task's score may cost, a share.
+        task: what the horizontal axis measures.
+    """
+    table = trade_off[(trade_off["half"] == half) & trade_off["criterion"].isin(list(style.LOOKS))]
+    with style.applied():
+        figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+        axes = figure.add_subplot()
+        axes.grid(visible=False)
+        axes.axhline(0, color="#bbbbbb", linewidth=0.8)
+        axes.axvline(0, color="#bbbbbb", linewidth=0.8)
+        axes.plot(0, 0, "*", color="black", markersize=13, zorder=6, label="fine-tuned model, left alone")
+        for criterion, part in table.groupby("criterion", sort=False):
+            _line(axes, str(criterion), part.sort_values("ratio"))
+        for _, row in table[table["chosen"]].iterrows():
+            axes.plot(100 * row["change"], 100 * row["gain"], "o", markersize=17, markerfacecolor="none",
+                      markeredgecolor=style.CHOSEN, markeredgewidth=1.6, zorder=7, label="chosen")  # fmt: skip
+        # Shaded: where the task's score itself costs more than the tolerance, as far as that is in view.
+        left, right = axes.get_xlim()
+        left, right, limit = min(left, -NARROWEST), max(right, NARROWEST), -100 * tolerance
+        if left < limit:
+            axes.axvspan(left, min(limit, right), color=style.FORBIDDEN, alpha=0.12, linewidth=0,
+                         label="beyond the tolerance")  # fmt: skip
+        axes.set_xlim(left, right)
+        axes.set_xlabel(f"Change of {task} (points)")
+        axes.set_ylabel("Gain in facts answered (points)")
+        axes.set_title(f"{half} half", loc="left")
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    return figure
+
+
+def _line(axes: Axes, criterion: str, part: pd.DataFrame) -> None:
+    colour, marker = style.look(criterion)
+    x, y = 100 * part["change"], 100 * part["gain"]
+    axes.plot([0, *x], [0, *y], color=colour, linewidth=1, alpha=0.45, zorder=2)
+    errors: dict[str, Any] = {
+        name: [100 * (part[value] - part[f"{value}_low"]), 100 * (part[f"{value}_high"] - part[value])]
+        for name, value in (("xerr", "change"), ("yerr", "gain"))
+    }
+    axes.errorbar(x, y, **errors, fmt="none", ecolor=colour, elinewidth=0.9, alpha=0.3, zorder=3)
+    axes.plot(x, y, marker, color=colour, markeredgecolor="white", markersize=7, zorder=5, label=criterion)
+    for _, row in part.iterrows():
+        place = (100 * row["change"], 100 * row["gain"])
+        axes.annotate(
+            f"{row['ratio']:g} %", place, (6, 5), textcoords="offset points", fontsize=7, color=style.ink(colour)
+        )

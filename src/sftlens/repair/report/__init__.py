@@ -1,1 +1,0 @@
-"""What a repair says of its result: page, figure, tables and card."""

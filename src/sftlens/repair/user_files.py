@@ -1,0 +1,145 @@
+"""The files that a user brings: facts, examples of the task with their score, and the two halves of both."""
+
+import hashlib
+import re
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sftlens.data import tables, templates
+from sftlens.errors import DataError
+
+CHOOSING, REPORTING = "choosing", "reporting"
+"""The halves: a setting is chosen on one and reported on the other."""
+LEAST = 20
+"""Examples that each half needs."""
+SAFE = 60
+"""As many examples nearly always make two large enough halves."""
+EXAMPLE = '{"prompt": "...", "target": "..."} or {"messages": [..., {"role": "assistant", "content": "..."}]}'
+_WORD = re.compile(r"\w+")
+
+
+def half_of(example_id: str) -> str:
+    """Return the half of an example, which does not depend on the other examples."""
+    return REPORTING if hashlib.sha256(f"half\0{example_id}".encode()).digest()[0] & 1 else CHOOSING
+
+
+def halves(example_ids: Iterable[str], source: str, what: str) -> np.ndarray:
+    """Return the half of each example, text [examples].
+
+    Raises DataError, naming `source`, when a half has fewer than LEAST of `what`.
+    """
+    found = np.array([half_of(example_id) for example_id in example_ids])
+    sizes = [int((found == half).sum()) for half in (CHOOSING, REPORTING)]
+    if min(sizes) < LEAST:
+        raise DataError(
+            f"{source}: {len(found)} {what} make halves of {sizes[0]} and {sizes[1]}, each needs at least {LEAST}; "
+            f"give more ({SAFE} are nearly always enough, several hundred make the intervals useful)"
+        )
+    return found
+
+
+def read_facts(path: Path, sentences: Collection[str] = ()) -> pd.DataFrame:
+    """Return the facts of a table (`data.tables.facts`), in its order.
+
+    Args:
+        path: the file.
+        sentences: relations with completion templates; if any, every fact needs relation and subject.
+
+    Returns:
+        Columns fact_id (the question, which no two facts share), question, aliases (the accepted answers), object (the
+        first of them), relation and subject ("" where no templates need them).
+
+    Raises:
+        DataError: the file is empty, lacks a column, or a fact has no answer or stands there twice.
+        TemplateError: a relation has no templates.
+    """
+    facts = tables.facts(path, optional=("relation", "subject"))
+    facts = facts.assign(fact_id=facts["question"].str.strip(), question=facts["question"].str.strip())
+    facts["aliases"] = [[name.strip() for name in names] for names in facts["aliases"]]
+    facts["object"] = facts["object"].str.strip()
+    if (twice := facts["question"].duplicated()).any():
+        raise DataError(
+            f"{path}: the question {facts['question'][twice.idxmax()]!r} stands there twice; delete one (more answers "
+            "go into a list)"
+        )
+    for name in ("relation", "subject"):
+        if sentences and name not in facts:
+            raise DataError(
+                f"{path}: the facts have no {name}, which templates need; add the column {name!r}, or leave out "
+                "--templates (mastery is then few-shot)"
+            )
+        facts[name] = facts[name].str.strip() if name in facts else ""
+    if sentences:
+        templates.require(sentences, facts["relation"], path)
+    return facts[["fact_id", "question", "aliases", "object", "relation", "subject"]]
+
+
+def read_task(path: Path) -> pd.DataFrame:
+    """Return the examples of a JSON lines, CSV, TSV or Parquet file, in its order.
+
+    A row has `prompt` and `target`, or `messages`, of which the last is the assistant's and the target.
+
+    Returns:
+        Columns task_id (a hash of the row), prompt (text, or the list of messages before the target) and target.
+
+    Raises:
+        DataError: the file is empty, a column is missing or blank, or an example stands there twice.
+    """
+    examples = []
+    for place, row in tables.rows(path):
+        prompt: Any
+        if "messages" in row:
+            messages = row["messages"]
+            fits = isinstance(messages, list) and len(messages) > 1
+            fits = fits and all(
+                isinstance(m, dict) and isinstance(m.get("content"), str) and m.get("role") for m in messages
+            )
+            if not fits or messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
+                raise DataError(
+                    f"{path}, {place}: 'messages' is no list of {{role, content}} that ends with the assistant's; "
+                    f"write {EXAMPLE}"
+                )
+            prompt, target = messages[:-1], messages[-1]["content"]
+        elif {"prompt", "target"} <= set(row):
+            prompt, target = (tables.text(path, place, row, name) for name in ("prompt", "target"))
+        else:
+            raise DataError(
+                f"{path}: no column 'prompt' and 'target', or 'messages' (there are: {', '.join(row)}); write {EXAMPLE}"
+            )
+        task_id = hashlib.sha256(f"{prompt}\0{target}".encode()).hexdigest()[:16]
+        examples.append({"task_id": task_id, "prompt": prompt, "target": target.strip()})
+    task = pd.DataFrame(examples)
+    if (twice := task["task_id"].duplicated()).any():
+        raise DataError(
+            f"{path}: the example {str(task['prompt'][twice.idxmax()])[:60]!r} stands there twice; delete one"
+        )
+    return task
+
+
+def rouge_l(output: str, target: str) -> float:
+    """Return the ROUGE-L F-measure, 0 to 1: twice the longest common subsequence of words by the words of both.
+
+    Lin, "ROUGE: a package for automatic evaluation of summaries", ACL workshop 2004, with equal weights; words are runs
+    of letters and digits in lower case, without stemming. Two texts without words: 1.
+    """
+    left, right = (_WORD.findall(text.lower()) for text in (output, target))
+    if not left and not right:
+        return 1.0
+    best = [0] * (len(right) + 1)  # longest common subsequence of the words of `left` so far and each start of `right`
+    for word in left:
+        before = best[:]
+        for i, other in enumerate(right):
+            best[i + 1] = before[i] + 1 if word == other else max(before[i + 1], best[i])
+    return 2 * best[-1] / (len(left) + len(right))
+
+
+SCORES: dict[str, Callable[[str, str], float]] = {
+    "exact": lambda output, target: float(output.strip() == target),
+    "contains": lambda output, target: float(target in output),
+    "rouge_l": rouge_l,
+}
+"""(output, target) -> score in [0, 1], by its name; `contains` is case-sensitive."""
