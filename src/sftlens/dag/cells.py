@@ -1,5 +1,6 @@
 """The cells of a study and what is measured on each: a union of small products, each cell once."""
 
+import itertools
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -89,22 +90,36 @@ def number(value: float) -> str:
     return f"{value:g}"
 
 
-def base_cell(model: str, strategy: str = BASE) -> Cell:
-    """The base model itself as a cell, n = 0."""
-    return Cell(model, BASE, "0", 0, strategy)
-
-
 def products(study: Study) -> dict[str, list[Product]]:
-    """Return what each experiment asks for, in a fixed order."""
-    experiments = study.experiments
-    found = {
-        "mastery": list(_mastery(study)) if experiments.mastery else [],
-        "scaling": list(_scaling(study)) if experiments.scaling else [],
-        "divergence": list(_divergence(study)) if experiments.divergence else [],
-        "restoration": list(_restoration(study)) if experiments.restoration else [],
-        "concentration": list(_concentration(study)) if experiments.concentration else [],
-        "blocks": list(_blocks(study)) if experiments.blocks else [],
-    }
+    """Return what each experiment asks for, in a fixed order; an experiment that asks for nothing has no entry."""
+    asked = study.experiments
+    found: dict[str, list[Product]] = {}
+    if asked.mastery:
+        cells = [Cell(m, "", "", 0, "") for m in asked.mastery.models or study.models]
+        found["mastery"] = [Product("mastery_quality", cell) for cell in cells]
+    if scaling := asked.scaling:
+        shots = (BASE, FEWSHOT) if scaling.shots else (BASE,)
+        bases = [Cell(m, BASE, "0", 0, name) for m in scaling.models or study.models for name in shots if scaling.base]
+        found["scaling"] = [Product("evaluate", cell) for cell in [*bases, *_cells(study, scaling)]]
+    if divergence := asked.divergence:
+        bases = [Cell(m, BASE, "0", 0, BASE) for m in divergence.models or study.models if divergence.base]
+        found["divergence"] = [Product("divergence", cell) for cell in [*bases, *_cells(study, divergence)]]
+    if restoration := asked.restoration:
+        grid = list(itertools.product(restoration.criteria, restoration.regions, restoration.ratios))
+        found["restoration"] = [
+            made for cell in _cells(study, restoration)
+            for made in (Product("evaluate", cell), *(Product("restore", cell, *place) for place in grid))
+        ]  # fmt: skip
+    if axes := asked.concentration:
+        pairs = list(itertools.product(axes.criteria, axes.regions))
+        found["concentration"] = [Product("changes", cell, *place) for cell in _cells(study, axes) for place in pairs]
+    if blocks := asked.blocks:
+        found["blocks"] = []
+        for cell in _cells(study, blocks):
+            layers = study.models[cell.model].shape.layers
+            regions = [f"layers{a}-{min(a + blocks.size, layers) - 1}" for a in range(0, layers, blocks.size)]
+            found["blocks"] += [Product("evaluate", cell)]
+            found["blocks"] += [Product("restore", cell, "relative", region, 100.0) for region in regions]
     return {name: wanted for name, wanted in found.items() if wanted}
 
 
@@ -136,57 +151,3 @@ def _cells(study: Study, axes: Axes) -> Iterator[Cell]:
             for scale in axes.scales:
                 for seed in axes.all_seeds if scale == "all" else axes.seeds:
                     yield from (Cell(model, train_set, str(scale), seed, name) for name in axes.strategies)
-
-
-def _mastery(study: Study) -> Iterator[Product]:
-    wanted = study.experiments.mastery
-    assert wanted
-    yield from (Product("mastery_quality", Cell(m, "", "", 0, "")) for m in wanted.models or study.models)
-
-
-def _scaling(study: Study) -> Iterator[Product]:
-    axes = study.experiments.scaling
-    assert axes
-    for model in (axes.models or study.models) if axes.base else ():
-        yield Product("evaluate", base_cell(model))
-        if axes.shots:
-            yield Product("evaluate", base_cell(model, FEWSHOT))
-    yield from (Product("evaluate", cell) for cell in _cells(study, axes))
-
-
-def _divergence(study: Study) -> Iterator[Product]:
-    axes = study.experiments.divergence
-    assert axes
-    for model in (axes.models or study.models) if axes.base else ():
-        yield Product("divergence", base_cell(model))
-    yield from (Product("divergence", cell) for cell in _cells(study, axes))
-
-
-def _restoration(study: Study) -> Iterator[Product]:
-    axes = study.experiments.restoration
-    assert axes
-    for cell in _cells(study, axes):
-        yield Product("evaluate", cell)
-        for criterion in axes.criteria:
-            for region in axes.regions:
-                yield from (Product("restore", cell, criterion, region, ratio) for ratio in axes.ratios)
-
-
-def _concentration(study: Study) -> Iterator[Product]:
-    axes = study.experiments.concentration
-    assert axes
-    for cell in _cells(study, axes):
-        yield from (
-            Product("changes", cell, criterion, region) for criterion in axes.criteria for region in axes.regions
-        )
-
-
-def _blocks(study: Study) -> Iterator[Product]:
-    axes = study.experiments.blocks
-    assert axes
-    for cell in _cells(study, axes):
-        yield Product("evaluate", cell)
-        layers = study.models[cell.model].shape.layers
-        for first in range(0, layers, axes.size):
-            region = f"layers{first}-{min(first + axes.size, layers) - 1}"
-            yield Product("restore", cell, "relative", region, 100.0)

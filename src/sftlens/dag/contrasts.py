@@ -1,6 +1,6 @@
 """What is compared with what: cells that differ in their seed alone, and the contrasts between them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal, get_args
@@ -68,45 +68,37 @@ def contrasts(grid: Iterable[Condition]) -> list[Contrast]:
     smallest: dict[Condition, str] = {}
     for condition in sorted(filter(_numbered, known), key=lambda c: int(c.scale)):
         smallest.setdefault(replace(condition, scale=""), condition.scale)
-    found = [
-        contrast
-        for condition in known
-        for contrast in _within(condition, smallest)
-        if contrast.reference in known and contrast.reference != condition
-    ]
+    found: list[Contrast] = []
+    for one in known:
+        plain = replace(one, criterion="", region="", ratio=None)
+        if one != plain:
+            found.append(Contrast(one, plain, "k = 0", "seeds"))
+            for method in matched():
+                if method.matched == one.criterion:
+                    same = f"{method.name}, {method.against}"
+                    found.append(Contrast(one, replace(one, criterion=method.name), same, "seeds"))
+        elif one.trained:
+            first = smallest.get(replace(one, scale=""), one.scale)
+            found.append(Contrast(one, Condition(one.model, BASE, "0", BASE), "Base model (n = 0)", "fixed"))
+            found.append(Contrast(one, replace(one, scale=first), f"n = {first}", "seeds"))
+            found.append(Contrast(one, replace(one, train_set="D0"), "D0", "questions"))
+    found = [contrast for contrast in found if contrast.reference in known and contrast.reference != contrast.condition]
     found.sort(key=lambda c: (c.condition.ratio is not None, PAIRINGS.index(c.pairing)))
-    return found + list(_between(known))
-
-
-def _within(condition: Condition, smallest: Mapping[Condition, str]) -> Iterator[Contrast]:
-    plain = replace(condition, criterion="", region="", ratio=None)
-    if condition != plain:
-        yield Contrast(condition, plain, "k = 0", "seeds")
-        for method in matched():
-            if method.matched == condition.criterion:
-                same = f"{method.name}, {method.against}"
-                yield Contrast(condition, replace(condition, criterion=method.name), same, "seeds")
-        return
-    if condition.trained:
-        yield Contrast(condition, Condition(condition.model, BASE, "0", BASE), "Base model (n = 0)", "fixed")
-        first = smallest.get(replace(condition, scale=""), condition.scale)
-        yield Contrast(condition, replace(condition, scale=first), f"n = {first}", "seeds")
-        yield Contrast(condition, replace(condition, train_set="D0"), "D0", "questions")
-
-
-def _between(known: Iterable[Condition]) -> Iterator[Contrast]:
+    # Two models are compared where they were trained alike, at the largest numbered n that both have.
     alike: dict[Condition, list[Condition]] = {}
     for condition in known:
         if condition.ratio is None:
             alike.setdefault(replace(condition, model=""), []).append(condition)
+    pairs = [(a, b) for group in alike.values() for b, a in combinations(group, 2)]
     largest: dict[tuple[str, str], int] = {}
-    pairs = [(a, b) for same in alike.values() for b, a in combinations(same, 2)]
-    for a, b in filter(lambda pair: _numbered(pair[0]), pairs):
-        models = (a.model, b.model)
-        largest[models] = max(int(a.scale), largest.get(models, 0))
     for a, b in pairs:
-        if not a.trained or a.scale == str(largest.get((a.model, b.model))):
-            yield Contrast(a, b, f"{b.model}, common facts", "common facts")
+        if _numbered(a):
+            largest[a.model, b.model] = max(int(a.scale), largest.get((a.model, b.model), 0))
+    return found + [
+        Contrast(a, b, f"{b.model}, common facts", "common facts")
+        for a, b in pairs
+        if not a.trained or a.scale == str(largest.get((a.model, b.model)))
+    ]
 
 
 def _numbered(condition: Condition) -> bool:

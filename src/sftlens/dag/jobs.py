@@ -55,23 +55,19 @@ class Jobs:
 
     def constraints(self) -> dict[str, str]:
         """Wildcard constraints that admit exactly the values of this configuration."""
-        cells = [product.cell for product in self.products]
-        return {
-            "model": _alternatives(self.study.models),
-            **{
-                name: _alternatives(str(getattr(cell, name)) for cell in cells)
-                for name in ("train_set", "scale", "seed", "strategy")
-            },
-            "criterion": _alternatives(
-                o for p in self.products for o in (p.criterion, p.criterion and ranking(p.criterion))
-            ),
-            "region": _alternatives(product.region for product in self.products),
-            "ratio": _alternatives(number(p.ratio) for p in self.products if p.ratio is not None),
-            "figure": _alternatives(of_kind("figure")),
-            "table": _alternatives(of_kind("table")),
-            "key": "[0-9a-f]{10}",
-            "choice": "[0-9a-f]{10}",
+        values: dict[str, Iterable[str]] = {
+            "model": self.study.models,
+            "criterion": [o for p in self.products for o in (p.criterion, p.criterion and ranking(p.criterion))],
+            "region": [product.region for product in self.products],
+            "ratio": [number(product.ratio) for product in self.products if product.ratio is not None],
+            "figure": of_kind("figure"),
+            "table": of_kind("table"),
         }
+        for name in ("train_set", "scale", "seed", "strategy"):
+            values[name] = [str(getattr(product.cell, name)) for product in self.products]
+        chosen = {name: dict.fromkeys(filter(None, given)) for name, given in values.items()}
+        hashes = {"key": "[0-9a-f]{10}", "choice": "[0-9a-f]{10}"}
+        return hashes | {name: "|".join(map(re.escape, given)) or "(?!)" for name, given in chosen.items()}
 
     def summaries(self, products: Iterable[Product] | None = None) -> list[str]:
         """Summary files of products; None: of the whole study."""
@@ -95,8 +91,8 @@ class Jobs:
     def files(self, products: Iterable[Product] | None = None) -> list[str]:
         """Summaries of products with the tables that stand beside them, so that none is missing unnoticed."""
         found = []
-        products = self.products if products is None else list(products)
-        for summary, product in zip(self.summaries(products), products, strict=True):
+        for product in self.products if products is None else products:
+            summary = self.paths.summary(product)
             found += [summary, *(str(Path(summary).with_name(name)) for name in self._beside(product.stage))]
         return found
 
@@ -137,9 +133,9 @@ class Jobs:
 
     def model(self, wildcards: Wildcards) -> str:
         """The model that a cell measures: the base itself at n = 0."""
-        if not is_trained(wildcards.scale):
-            return self.paths.base(wildcards.model)
         w = wildcards
+        if not is_trained(w.scale):
+            return self.paths.base(w.model)
         return f"{self.paths.root}/{w.model}/{w.train_set}/n{w.scale}/seed{w.seed}/{w.strategy}/checkpoint"
 
     def corpus(self, wildcards: Wildcards) -> str | list[str]:
@@ -148,8 +144,7 @@ class Jobs:
 
     def base_options(self, wildcards: Wildcards) -> list[str]:
         """Options of scripts/base.py."""
-        entry = self.study.models[wildcards.model]
-        own = ["--name", wildcards.model]
+        entry, own = self.study.models[wildcards.model], ["--name", wildcards.model]
         if not self._pretrained(wildcards):
             return own + options(entry, set(BASE_FIELDS) - {"pretraining"})
         return [*own, "--corpus", f"{self.paths.world}/corpus.txt", *options(entry, BASE_FIELDS)]
@@ -210,10 +205,8 @@ class Jobs:
         """Options of scripts/finetune.py."""
         launch = self.study.models[wildcards.model].launch
         where = ["--processes", str(launch.world_size), "--gpus", str(launch.gpus_per_node)]
-        own = getattr(self.study.strategies, wildcards.strategy, Settings())
-        given = own.model_dump(mode="json")
-        strategy = ["--strategy", wildcards.strategy]
-        strategy += ["--strategy-settings", json.dumps(given)] if given else []
+        own = getattr(self.study.strategies, wildcards.strategy, Settings()).model_dump(mode="json")
+        strategy = ["--strategy", wildcards.strategy, *(["--strategy-settings", json.dumps(own)] if own else [])]
         return [*where, *self.bos(wildcards), *options(self.study.finetuning), *strategy]
 
     def deepspeed(self, wildcards: Wildcards) -> list[str]:
@@ -254,15 +247,16 @@ class Jobs:
 
     def restore_options(self, wildcards: Wildcards) -> list[str]:
         """Options of scripts/restore.py."""
-        given = ["--changes", self._changes(wildcards)] if ranks(wildcards) else []
-        used = uses(wildcards.criterion)
-        given += options(self.study.restoration, ["epsilon", *used])
+        given = ["--changes", self._changes(wildcards)] if float(wildcards.ratio) < 100 else []
+        given += options(self.study.restoration, ["epsilon", *uses(wildcards.criterion)])
         return [*given, *self.training_set(wildcards), *self._asking(wildcards)]
 
     def restore_inputs(self, wildcards: Wildcards) -> dict[str, str]:
         """Inputs of a restoration besides the models; at 100 % nothing is ranked, so no histogram is needed."""
         inputs = {name: path for name, path in self.evaluate_inputs(wildcards).items() if name != "model"}
-        return inputs | ({"histogram": f"{self._changes(wildcards)}/histogram.parquet"} if ranks(wildcards) else {})
+        if float(wildcards.ratio) < 100:
+            inputs["histogram"] = f"{self._changes(wildcards)}/histogram.parquet"
+        return inputs
 
     def training_set(self, wildcards: Wildcards) -> list[str]:
         """Options that name a cell's training set; none at n = 0."""
@@ -282,9 +276,8 @@ class Jobs:
         return [*BESIDE.get(stage, ()), *texts]
 
     def _changes(self, wildcards: Wildcards) -> str:
-        return str(
-            Path(self.model(wildcards)).with_name("changes") / f"{ranking(wildcards.criterion)}-{wildcards.region}"
-        )
+        measure = f"{ranking(wildcards.criterion)}-{wildcards.region}"
+        return str(Path(self.model(wildcards)).with_name("changes") / measure)
 
     def _asking(self, wildcards: Wildcards) -> list[str]:
         asking = [*self.bos(wildcards), *options(self.study.evaluation)]
@@ -299,12 +292,3 @@ class Jobs:
 
     def _pretrained(self, wildcards: Wildcards) -> bool:
         return self.study.models[wildcards.model].source == "pretrain"
-
-
-def ranks(wildcards: Wildcards) -> bool:
-    """Whether a restoration takes some elements and not others."""
-    return float(wildcards.ratio) < 100
-
-
-def _alternatives(values: Iterable[str]) -> str:
-    return "|".join(re.escape(value) for value in dict.fromkeys(values) if value) or "(?!)"

@@ -47,26 +47,19 @@ def select(study: Study, only: object = None) -> Selection:
     has = list(products(study))
     if only is None:
         return Selection(study, tuple(has))
-    names = _names(only)
-    for name in names:
-        if name not in has:
-            raise ConfigError(
-                f"only={','.join(names)}: {_unknown(name, has, list(type(study.experiments).model_fields))}"
-            )
+    parts = only if isinstance(only, Sequence) and not isinstance(only, str) else str(only).split(",")
+    names = [name for part in parts if (name := str(part).strip())]
     if not names:
         raise ConfigError(f"only names no experiment; name some of {', '.join(has)} (only=A,B), or leave it out")
+    known = list(type(study.experiments).model_fields)
+    for name in names:
+        if name in has:
+            continue
+        if name in known:
+            why = f"the study has no experiment {name!r}; add experiments.{name}, or choose from {', '.join(has)}"
+        else:
+            near = [*difflib.get_close_matches(name, has, 1, 0.5), *difflib.get_close_matches(name, known, 1, 0.5)]
+            hint = f"did you mean {near[0]!r}?" if near else f"the study has {', '.join(has)}"
+            why = f"there is no experiment {name!r}; {hint}"
+        raise ConfigError(f"only={','.join(names)}: {why}")
     return Selection(study, tuple(name for name in has if name in names))
-
-
-def _names(only: object) -> list[str]:
-    parts = only if isinstance(only, Sequence) and not isinstance(only, str) else str(only).split(",")
-    return [name for part in parts if (name := str(part).strip())]
-
-
-def _unknown(name: str, has: list[str], known: list[str]) -> str:
-    if name in known:
-        return f"the study has no experiment {name!r}; add experiments.{name}, or choose from {', '.join(has)}"
-    near = difflib.get_close_matches(name, has, n=1, cutoff=0.5)
-    near = near or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"the study has {', '.join(has)}"
-    return f"there is no experiment {name!r}; {hint}"

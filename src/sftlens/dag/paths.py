@@ -1,7 +1,7 @@
 """Where the files of a study lie, and the options that its jobs are given."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,33 +31,15 @@ class Paths:
             facts["world"] = study.world.model_dump()
         self.facts_key = short_hash(facts)
         templates = sentences(study.templates) or study.templates
-        corpus = {"facts": facts, "world": study.world.model_dump(), "templates": templates}
-        self.corpus_key = short_hash(corpus)
-
-    @property
-    def root(self) -> str:
+        self.corpus_key = short_hash({"facts": facts, "world": study.world.model_dump(), "templates": templates})
+        self.root = f"{RESULTS}/{study.study}"
         """Folder of the study."""
-        return f"{RESULTS}/{self._study.study}"
-
-    @property
-    def state(self) -> str:
-        """Finished and unfinished work of the study's own stages."""
-        return f"{self.root}/.state"
-
-    @property
-    def shared_state(self) -> str:
-        """Finished and unfinished work of the stages that studies share."""
-        return f"{RESULTS}/models/.state"
-
-    @property
-    def world(self) -> str:
+        self.state, self.shared_state = f"{self.root}/.state", f"{RESULTS}/models/.state"
+        """Finished and unfinished work of the study's own stages, and of those that studies share."""
+        self.world = f"{RESULTS}/facts/world-{self.corpus_key}"
         """Folder of the corpus, the calibration facts and, for the embedded world, its questions."""
-        return f"{RESULTS}/facts/world-{self.corpus_key}"
-
-    @property
-    def facts(self) -> str:
+        self.facts = f"{RESULTS}/facts/facts-{self.facts_key}/facts.parquet"
         """Table of the prepared facts."""
-        return f"{RESULTS}/facts/facts-{self.facts_key}/facts.parquet"
 
     def base_folder(self, model: str) -> str:
         """Folder of a base model: its pointer and, if it is pretrained here, its checkpoint."""
@@ -122,27 +104,23 @@ class Paths:
             key |= {"pretraining": entry.pretraining.model_dump(), "corpus": self.corpus_key}
         return short_hash(key)
 
-    def shared_work(self, products: Iterable[Product]) -> list[tuple[str, str, str, str]]:
+    def shared_work(self, products: Collection[Product]) -> list[tuple[str, str, str, str]]:
         """Return (whose, stage, output, log) of the jobs that products rest on but that are none themselves."""
-        logs, models = f"{self.root}/logs", list(dict.fromkeys(p.cell.model for p in products))
-        found = [
-            ("facts", "world", self.world, f"{logs}/world.log"),
-            ("facts", "facts", self.facts, f"{logs}/facts.log"),
-        ]
-        for model in models:
+        logs = f"{self.root}/logs"
+        found = [("facts", "world", self.world, "world"), ("facts", "facts", self.facts, "facts")]
+        for model in dict.fromkeys(p.cell.model for p in products):
             key, templates = Path(self.base_folder(model)).name, Path(self.templates(model))
-            found.append((model, "base", self.base(model), f"{logs}/{model}/{key}.log"))
+            found.append((model, "base", self.base(model), f"{model}/{key}"))
             if str(templates).startswith(self.base_folder(model)):
                 name = f"templates-{key.removeprefix('base-')}-{templates.stem.removeprefix('templates-')}"
-                found.append((model, "choose_templates", str(templates), f"{logs}/{model}/{name}.log"))
+                found.append((model, "choose_templates", str(templates), f"{model}/{name}"))
         for model in dict.fromkeys(p.cell.model for p in products if p.stage == "divergence"):
             half = Path(self.divergence_base(model))
-            log = f"{logs}/{model}/{half.parent.name}-{half.stem}.log"
-            found.append((model, "divergence_base", str(half), log))
+            found.append((model, "divergence_base", str(half), f"{model}/{half.parent.name}-{half.stem}"))
         for cell in dict.fromkeys((p.cell.model, p.cell.train_set, p.cell.seed) for p in products if p.cell.trained):
             place = f"{cell[0]}/{cell[1]}/order-seed{cell[2]}"
-            found.append((place, "training_order", f"{self.root}/{place}.parquet", f"{logs}/{place}.log"))
-        return found
+            found.append((place, "training_order", f"{self.root}/{place}.parquet", place))
+        return [(whose, stage, output, f"{logs}/{log}.log") for whose, stage, output, log in found]
 
     def log(self, product: Product) -> str:
         """Log of the job that makes one product."""
@@ -188,8 +166,5 @@ def world_options(study: Study) -> list[str]:
     own = options(study.world)
     if study.facts.source == "world":
         return own
-    return [
-        *own,
-        "--table" if study.facts.source == "table" else "--entity-questions",
-        *options(study.facts, PREPARING),
-    ]
+    source = "--table" if study.facts.source == "table" else "--entity-questions"
+    return [*own, source, *options(study.facts, PREPARING)]

@@ -5,7 +5,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +68,7 @@ def conflict(study: Study, recorded: Mapping[str, Any], held: Mapping[str, Any] 
 
 
 def _at(value: Any, place: tuple[str, ...]) -> Any:
-    for part in place:
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
+    return reduce(lambda at, part: at.get(part) if isinstance(at, Mapping) else None, place, value)
 
 
 def _difference(place: str, old: Any, new: Any) -> str:

@@ -1,10 +1,12 @@
 """What each job of a study is expected to take: device time, bytes read and written, from geometry and rates.
 
-An expectation, where `durations` has limits: the same amounts of work (`amounts`), divided by the rates of `plan`.
+An expectation, where `time_limits` has limits: the same amounts of work (`amounts`), divided by the rates of `plan`.
 """
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from math import ceil, log
+from operator import add
+from typing import NamedTuple
 
 from sftlens.config.rates import DeviceRates
 from sftlens.config.study import Model, Study
@@ -38,17 +40,10 @@ class Cost:
 
     def __add__(self, other: "Cost") -> "Cost":
         """Return both together."""
-        return Cost(
-            self.jobs + other.jobs,
-            self.gpu_seconds + other.gpu_seconds,
-            self.cpu_seconds + other.cpu_seconds,
-            self.read + other.read,
-            self.written + other.written,
-        )
+        return Cost(*map(add, astuple(self), astuple(other)))
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     """What one job does."""
 
     seconds: float = 0.0
@@ -132,94 +127,72 @@ class Costs:
         return float((4 if model.source == "pretrain" else STORED) * parameters(model.shape))
 
     def _work(self, job: Job, model: Model) -> Work:
+        study, settings, rates, count = self._study, self._study.finetuning, self._rates, parameters(model.shape)
+        base, quality = self.base(model), self._study.experiments.mastery
+        if job.rule == "base" and model.source == "pretrain":
+            # A fact's number of statements is log-uniform (docs/world.md).
+            world, facts = study.world, sum(self._questions.values())
+            stated = facts * (1 - world.unseen_share) * (world.max_exposure - 1) / max(log(world.max_exposure), 1e-9)
+            extra = world.extra * (world.extra_statements + world.extra_questions)
+            documents = stated + self._relations * (extra + world.calibration * world.calibration_statements)
+            tokens = documents * rates.sentence_tokens * model.pretraining.epochs
+            return Work(6 * _computing(model) * tokens / rates.cpu.operations, written=base)
         if job.rule == "base":
-            return self._fetching(model)
-        if job.rule in ("mastery", "mastery_quality", "choose_templates"):
-            return Work(self._probing(job, model) / self._probers(job, model), self.base(model))
-        assert job.product
-        cell = job.product.cell
-        if job.rule == "finetune":
-            return self._training(model, cell)
-        one, pair = self._opened(model, cell), self.base(model) + self._opened(model, cell)
-        decoding, passing = self._decoding(model, cell), self._rates.pass_ns * 1e-9 * parameters(model.shape)
-        if job.rule == "changes":
-            return Work(CHANGES_PASSES * (decoding + passing), CHANGES_PASSES * pair)
-        if job.rule == "divergence_base":
-            return Work(self._completing(model), self.base(model))
-        if job.rule == "divergence":
-            return Work(decoding + self._next_tokens(model, looks=1), one)
-        passes = RESTORE_PASSES + bool(chosen(job.product.criterion)[0].matched) if job.rule == "restore" else 0
-        written = self.answers(cell) * self._rates.answer_bytes
-        seconds = self._answering(model, cell) + (passes or 1) * decoding + passes * passing
-        return Work(seconds, passes * pair if passes else one, written)
-
-    def _fetching(self, model: Model) -> Work:
-        size = self.base(model)
-        if model.source == "pretrain":
-            tokens = self._documents() * self._rates.sentence_tokens * model.pretraining.epochs
-            return Work(6 * _computing(model) * tokens / self._rates.cpu.operations, written=size)
-        downloads = model.source == "hub"
-        return Work(downloads * size / self._rates.download, size, downloads * size)
-
-    def _documents(self) -> float:
-        """Return the documents of the corpus: a fact's number of statements is log-uniform (docs/world.md)."""
-        world, facts = self._study.world, sum(self._questions.values())
-        mean = (world.max_exposure - 1) / max(log(world.max_exposure), 1e-9)
-        extra = world.extra * (world.extra_statements + world.extra_questions)
-        stated = facts * (1 - world.unseen_share) * mean
-        return stated + self._relations * (extra + world.calibration * world.calibration_statements)
-
-    def _training(self, model: Model, cell: Cell) -> Work:
-        settings, plain, count = self._study.finetuning, self.trained(model), parameters(model.shape)
-        read = self.base(model) * (1 if settings.zero_stage >= 3 else model.launch.nodes) + plain  # and to hash it
-        written, states = plain, float(self.states(model, cell) * STATE * count)
-        seconds = self.training_seconds(model, cell)
-        if settings.keep == "deltas":
-            seconds += self._rates.pack_ns * 1e-9 * count
-            read, written = read + plain + self.base(model), written + self.tuned(model)
-        return Work(seconds, read, written, states)
-
-    def _probing(self, job: Job, model: Model) -> float:
-        study, quality = self._study, self._study.experiments.mastery
+            downloads = model.source == "hub"
+            return Work(downloads * base / rates.download, base, downloads * base)
         if job.rule == "choose_templates":
-            return self._sampling(model, study.world.calibration * self._relations, amounts.all_templates(study))
+            facts, templates = study.world.calibration * self._relations, amounts.all_templates(study)
+            return Work(self._sampling(model, facts, templates), base)
         facts, templates = sum(self._questions.values()), self._templates(model)
         if job.rule == "mastery":
-            return 0.0 if model.mastery else self._sampling(model, facts, templates)
-        assert quality
-        again = self._sampling(model, quality.retest, templates)
-        tokens = facts * templates * (self._rates.sentence_tokens + self._rates.answer_tokens)
-        return again + quality.answer_probability * self._asking(model, tokens, tokens / study.probing.batch_tokens)
+            seconds = 0.0 if model.mastery else self._sampling(model, facts, templates)
+            return Work(seconds / self._resources.probers(model), base)
+        if job.rule == "mastery_quality":
+            assert quality
+            seconds = self._sampling(model, quality.retest, templates)
+            tokens = facts * templates * (rates.sentence_tokens + rates.answer_tokens)
+            passes = tokens / study.probing.batch_tokens
+            return Work(seconds + quality.answer_probability * self._generating(model, tokens, passes), base)
+        assert job.product
+        cell, deltas = job.product.cell, settings.keep == "deltas"
+        if job.rule == "finetune":
+            whole = self.trained(model)
+            read = base * (1 if settings.zero_stage >= 3 else model.launch.nodes) + whole  # and to hash it
+            packing = deltas * rates.pack_ns * 1e-9 * count
+            states = float(self.states(model, cell) * STATE * count)
+            written = whole + deltas * self.tuned(model)
+            return Work(self.training_seconds(model, cell) + packing, read + deltas * (whole + base), written, states)
+        # What is read to have the model of a cell, and decoded; then what each pass over two models takes.
+        opened = self.tuned(model) + base * deltas if cell.trained else base
+        decoding, passing = cell.trained * deltas * rates.decode_ns * 1e-9 * count, rates.pass_ns * 1e-9 * count
+        if job.rule == "changes":
+            return Work(CHANGES_PASSES * (decoding + passing), CHANGES_PASSES * (base + opened))
+        if job.rule in ("divergence", "divergence_base"):
+            # The token after the prompt of each best-known test fact; the base completes each of them first.
+            half, batch = study.divergence, study.divergence.batch_tokens
+            facts = self._questions["test"] // len(BUCKETS)
+            tokens = facts * rates.sample_tokens
+            if job.rule == "divergence":
+                return Work(decoding + self._generating(model, tokens, ceil(tokens / batch)), opened)
+            passes, completed = ceil(tokens / batch), facts * (rates.sentence_tokens + half.max_new_tokens)
+            completing = self._generating(model, completed, passes * half.max_new_tokens)
+            return Work(completing + self._generating(model, 2 * tokens, 2 * passes), base)
+        asked, limit = self.answers(cell), study.evaluation.max_new_tokens
+        held = ceil(asked * (rates.sample_tokens + limit) / study.evaluation.batch_tokens)
+        seconds = self._generating(model, asked * (rates.sample_tokens + rates.answer_tokens), held * limit)
+        seconds += self._sampling(model, study.evaluation.reprobe, templates)
+        passes = RESTORE_PASSES + bool(chosen(job.product.criterion)[0].matched) if job.rule == "restore" else 0
+        seconds = seconds + (passes or 1) * decoding + passes * passing
+        return Work(seconds, passes * (base + opened) if passes else opened, asked * rates.answer_bytes)
 
     def _sampling(self, model: Model, facts: int, templates: int) -> float:
         probing, rates = self._study.probing, self._rates
         prompts, drawn = facts * templates, probing.samples * probing.max_new_tokens
         tokens = prompts * (rates.sentence_tokens + drawn / rates.shared_prefixes)
         held = prompts * probing.samples * (rates.sentence_tokens + probing.max_new_tokens)
-        return self._asking(model, tokens, ceil(held / probing.batch_tokens) * probing.max_new_tokens)
+        return self._generating(model, tokens, ceil(held / probing.batch_tokens) * probing.max_new_tokens)
 
-    def _answering(self, model: Model, cell: Cell) -> float:
-        settings, rates = self._study.evaluation, self._rates
-        asked = self.answers(cell)
-        tokens = asked * (rates.sample_tokens + rates.answer_tokens)
-        held = asked * (rates.sample_tokens + settings.max_new_tokens)
-        answering = self._asking(model, tokens, ceil(held / settings.batch_tokens) * settings.max_new_tokens)
-        return answering + self._sampling(model, settings.reprobe, self._templates(model))
-
-    def _completing(self, model: Model) -> float:
-        """Seconds of one completion of each best-known test fact, and two looks at the next token."""
-        tokens = self._study.divergence.max_new_tokens
-        facts = self._questions["test"] // len(BUCKETS)
-        batches = ceil(facts * self._rates.sample_tokens / self._study.divergence.batch_tokens)
-        completing = self._asking(model, facts * (self._rates.sentence_tokens + tokens), batches * tokens)
-        return completing + self._next_tokens(model, looks=2)
-
-    def _next_tokens(self, model: Model, looks: int) -> float:
-        """Seconds of so many looks at the token after the prompt of each best-known test fact."""
-        tokens = self._questions["test"] // len(BUCKETS) * self._rates.sample_tokens
-        return self._asking(model, looks * tokens, looks * ceil(tokens / self._study.divergence.batch_tokens))
-
-    def _asking(self, model: Model, tokens: float, passes: float) -> float:
+    def _generating(self, model: Model, tokens: float, passes: float) -> float:
         """Seconds of so many tokens in so many forward passes; layers on several GPUs work one after another."""
         rates, of = self._device(model), _computing(model)
         reading = STORED * of / rates.memory + model.shape.layers * rates.layer_seconds
@@ -230,30 +203,16 @@ class Costs:
         own = model.source == "pretrain" and not model.templates
         return min(chosen, choice.seen + choice.held_out) if own else chosen
 
-    def _opened(self, model: Model, cell: Cell) -> float:
-        """Bytes that are read to have the model of a cell."""
-        if not cell.trained:
-            return self.base(model)
-        return self.tuned(model) + self.base(model) * (self._study.finetuning.keep == "deltas")
-
-    def _decoding(self, model: Model, cell: Cell) -> float:
-        deltas = cell.trained and self._study.finetuning.keep == "deltas"
-        return deltas * self._rates.decode_ns * 1e-9 * parameters(model.shape)
-
     def _device(self, model: Model) -> DeviceRates:
         return self._rates.gpu if model.launch.gpus_per_node else self._rates.cpu
-
-    def _probers(self, job: Job, model: Model) -> int:
-        return self._resources.probers(model) if job.rule == "mastery" else 1
 
     def _devices(self, job: Job, model: Model) -> int:
         """Processes of a job, or the GPUs it holds."""
         if job.rule == "finetune":
             return model.launch.world_size
-        probers = self._probers(job, model)
-        if not model.launch.gpus_per_node or job.rule in ("base", "changes"):
-            return probers
-        return probers * self._resources.gpus(model)
+        probers = self._resources.probers(model) if job.rule == "mastery" else 1
+        on_cpus = not model.launch.gpus_per_node or job.rule in ("base", "changes")
+        return probers * (1 if on_cpus else self._resources.gpus(model))
 
 
 def _computing(model: Model) -> int:

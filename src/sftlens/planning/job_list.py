@@ -1,7 +1,6 @@
 """How large a study is: its jobs one by one, its cells per experiment and its jobs per rule."""
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sftlens.config.study import Study
@@ -34,7 +33,44 @@ class Job:
 
 def listed(selection: Selection) -> list[Job]:
     """Return every job of the chosen experiments once."""
-    return [*_preparation(selection), *_measuring(selection), *_drawing(selection)]
+    study, found, paths = selection.study, selection.products, Paths(selection.study)
+    models = list(dict.fromkeys(product.cell.model for product in found))
+    # Templates are chosen for the models made here that complete sentences.
+    quality, again = study.experiments.mastery, study.evaluation.reprobe > 0
+    completes = {"divergence": True, "evaluate": again, "restore": again,
+                 "mastery_quality": bool(quality and quality.tables)}  # fmt: skip
+    completing = {model for model in models if not study.models[model].mastery}
+    completing |= {p.cell.model for p in found if completes.get(p.stage) and p.cell.strategy != FEWSHOT}
+    listed = []
+    if (study.facts.source == "world" and models) or any(study.models[m].source == "pretrain" for m in models):
+        listed.append(Job("world", PREPARATION))
+    listed += [Job("facts", PREPARATION)] if models else []
+    for model in models:
+        listed.append(Job("base", PREPARATION, model))
+        if model in completing and paths.templates(model).startswith(paths.base_folder(model)):
+            listed.append(Job("choose_templates", PREPARATION, model))
+        listed.append(Job("mastery", PREPARATION, model, Product("mastery", Cell(model, "", "", 0, ""))))
+    # Trainings and measurements are the first experiment's that asks for them; the key says what is the same job.
+    measuring: dict[object, Job] = {}
+    for experiment, asked in _asked(selection).items():
+        for product in asked:
+            cell, model = product.cell, product.cell.model
+            if cell.trained:
+                training = Product("finetune", cell)
+                order = ("training_order", model, cell.train_set, cell.seed)
+                measuring.setdefault(order, Job("training_order", experiment, model, training))
+                measuring.setdefault(training, Job("finetune", experiment, model, training))
+            if product.stage == "divergence":
+                half = Job("divergence_base", experiment, model, product)
+                measuring.setdefault(("divergence_base", model), half)
+            if product.stage == "changes" or (product.ratio is not None and product.ratio < 100):
+                ranked = Product("changes", cell, ranking(product.criterion), product.region)
+                measuring.setdefault(ranked, Job("changes", experiment, model, ranked))
+            if product.stage != "changes":
+                measuring.setdefault(product, Job(product.stage, experiment, model, product))
+    drawn: list[str] = [TARGETS.get(name).kind for name in selection.targets]
+    drawn += ["results", "report"] if selection.whole and found else []
+    return [*listed, *measuring.values(), *(Job(rule, DRAWING) for rule in [*drawn, "all"])]
 
 
 def cells(selection: Selection) -> dict[str, int]:
@@ -72,69 +108,3 @@ def models_of(study: Study) -> str:
 
 def _asked(selection: Selection) -> dict[str, list[Product]]:
     return {name: asked for name, asked in products(selection.study).items() if name in selection.experiments}
-
-
-def _preparation(selection: Selection) -> Iterator[Job]:
-    study, found, paths = selection.study, selection.products, Paths(selection.study)
-    models = list(dict.fromkeys(product.cell.model for product in found))
-    pretrained = {m for m in models if study.models[m].source == "pretrain"}
-    if pretrained or (models and study.facts.source == "world"):
-        yield Job("world", PREPARATION)
-    if models:
-        yield Job("facts", PREPARATION)
-    completing = _completing(selection)
-    for model in models:
-        yield Job("base", PREPARATION, model)
-        if model in completing and paths.templates(model).startswith(paths.base_folder(model)):
-            yield Job("choose_templates", PREPARATION, model)
-        yield Job("mastery", PREPARATION, model, Product("mastery", Cell(model, "", "", 0, "")))
-
-
-def _completing(selection: Selection) -> set[str]:
-    """Return the models that complete sentences, whose templates are needed."""
-    study, found = selection.study, selection.products
-    quality, again = study.experiments.mastery, study.evaluation.reprobe > 0
-    asked = {
-        "divergence": True,
-        "evaluate": again,
-        "restore": again,
-        "mastery_quality": bool(quality and quality.tables),
-    }
-    probed = {product.cell.model for product in found if not study.models[product.cell.model].mastery}
-    return probed | {p.cell.model for p in found if asked.get(p.stage) and p.cell.strategy != FEWSHOT}
-
-
-def _measuring(selection: Selection) -> Iterator[Job]:
-    """Yield trainings and measurements, each for the first experiment that asks for it."""
-    seen: set[object] = set()
-    for experiment, asked in _asked(selection).items():
-        for product in asked:
-            for key, job in _needed(experiment, product):
-                if key not in seen:
-                    seen.add(key)
-                    yield job
-
-
-def _needed(experiment: str, product: Product) -> Iterator[tuple[object, Job]]:
-    """Yield a product's own job and those that it alone rests on, with what stands for each."""
-    cell = product.cell
-    if cell.trained:
-        training = Product("finetune", cell)
-        order = ("training_order", cell.model, cell.train_set, cell.seed)
-        yield order, Job("training_order", experiment, cell.model, training)
-        yield training, Job("finetune", experiment, cell.model, training)
-    if product.stage == "divergence":
-        yield ("divergence_base", cell.model), Job("divergence_base", experiment, cell.model, product)
-    if product.stage == "changes" or (product.ratio is not None and product.ratio < 100):
-        measured = Product("changes", cell, ranking(product.criterion), product.region)
-        yield measured, Job("changes", experiment, cell.model, measured)
-    if product.stage != "changes":
-        yield product, Job(product.stage, experiment, cell.model, product)
-
-
-def _drawing(selection: Selection) -> Iterator[Job]:
-    for name in selection.targets:
-        yield Job(TARGETS.get(name).kind, DRAWING)
-    for rule in ("results", "report") if selection.whole and selection.products else ():
-        yield Job(rule, DRAWING)
-    yield Job("all", DRAWING)

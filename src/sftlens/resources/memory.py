@@ -7,7 +7,7 @@ a part among the processes from the stage on that `BytesPerParameter` names (arX
 from dataclasses import dataclass
 from math import ceil
 
-from sftlens.config.stages.model import Geometry
+from sftlens.config.stages.model import Geometry, Launch
 from sftlens.config.stages.training import FinetuneSettings
 
 MB, GB = 10**6, 10**9
@@ -128,12 +128,12 @@ def activations(geometry: Geometry, settings: FinetuneSettings, processes: int) 
     return layers + 3 * 4 * samples * SUPERVISED_TOKENS * geometry.vocab_size
 
 
-def training_node(geometry: Geometry, settings: FinetuneSettings, nodes: int, per_node: int, gpus: bool) -> float:
+def training_node(geometry: Geometry, settings: FinetuneSettings, launch: Launch) -> float:
     """Return the main memory of one node of a training run, bytes."""
-    need = training(geometry, settings, nodes * per_node)
-    starter = PROCESS * (nodes * per_node > 1)
+    per_node, need = launch.processes_per_node, training(geometry, settings, launch.world_size)
+    starter = PROCESS * (launch.world_size > 1)
     loading = need.loading * (1 if settings.zero_stage >= 3 else per_node)
-    return per_node * (need.host if gpus else need.cpu) + loading + starter
+    return per_node * (need.host if launch.gpus_per_node else need.cpu) + loading + starter
 
 
 def measuring(geometry: Geometry, tokens: int, gpus: int = 0) -> float:

@@ -36,26 +36,21 @@ class Resources:
 
     def mastery(self) -> dict[str, Resource]:
         """Of probing a base model."""
-
-        def minutes(wildcards: Any) -> int:
-            model = self._model(wildcards)
-            return time_limits.probing(self._study, model, self.probers(model))
-
-        return self._measuring(minutes, self.probers, probing=True)
+        return self._measuring(
+            lambda model, _: time_limits.probing(self._study, model, self.probers(model)), self.probers, probing=True
+        )
 
     def sampling(self) -> dict[str, Resource]:
         """Of probing a sample of facts, in one process."""
-        return self._measuring(lambda wildcards: time_limits.probing(self._study, self._model(wildcards)), probing=True)
+        return self._measuring(lambda model, _: time_limits.probing(self._study, model), probing=True)
 
     def evaluate(self) -> dict[str, Resource]:
         """Of answering the questions, also after a restoration."""
-        return self._measuring(
-            lambda wildcards: time_limits.answering(self._study, self._model(wildcards), wildcards.scale)
-        )
+        return self._measuring(lambda model, w: time_limits.answering(self._study, model, w.scale))
 
     def divergence(self) -> dict[str, Resource]:
         """Of comparing a model's next tokens with those of its base, and of the base's half."""
-        return self._measuring(lambda wildcards: time_limits.completing(self._study, self._model(wildcards)))
+        return self._measuring(lambda model, _: time_limits.completing(self._study, model))
 
     def changes(self) -> dict[str, Resource]:
         """Of comparing the parameters of two models."""
@@ -74,23 +69,28 @@ class Resources:
     def finetune(self) -> dict[str, Resource]:
         """Of training, on one node or several."""
 
+        def launch(w: Any) -> Launch:
+            return self._model(w).launch
+
         def several(value: Callable[[Launch], Any]) -> Resource:
-            return lambda wildcards: value(self._launch(wildcards)) if self._launch(wildcards).nodes > 1 else None
+            return lambda wildcards: value(launch(wildcards)) if launch(wildcards).nodes > 1 else None
+
+        def mem_mb(wildcards: Any, attempt: int) -> int:
+            need = memory.training_node(self._model(wildcards).shape, self._study.finetuning, launch(wildcards))
+            return memory.request_mb(need, attempt)
 
         return {
-            "nodes": lambda wildcards: self._launch(wildcards).nodes,
-            "cpus_per_task": lambda wildcards: cpus(self._launch(wildcards)),
+            "nodes": lambda wildcards: launch(wildcards).nodes,
+            "cpus_per_task": lambda wildcards: cpus(launch(wildcards)),
             # In all, and capped by --resources gpu=N. Over several nodes they are asked for by node.
-            "gpu": lambda wildcards: self._launch(wildcards).gpus_per_node * (self._launch(wildcards).nodes == 1),
+            "gpu": lambda wildcards: launch(wildcards).gpus_per_node * (launch(wildcards).nodes == 1),
             "tasks": several(lambda launch: launch.nodes),
             "mpi": several(lambda launch: "srun"),
             "gres": several(lambda launch: f"gpu:{launch.gpus_per_node}" if launch.gpus_per_node else None),
             # Else the plugin asks for as many tasks a GPU as there are nodes, which no allocation can have.
             "tasks_per_gpu": several(lambda launch: 0),
-            "mem_mb": self._training_mb,
-            "runtime": lambda wildcards: time_limits.training(
-                self._model(wildcards), self._study.finetuning, wildcards.scale
-            ),
+            "mem_mb": mem_mb,
+            "runtime": lambda w: time_limits.training(self._model(w), self._study.finetuning, w.scale),
         }
 
     def _plain(self, need: Callable[[Geometry], float], minutes: Callable[[Model], int]) -> dict[str, Resource]:
@@ -99,38 +99,27 @@ class Resources:
 
         return {"mem_mb": mem_mb, "runtime": lambda wildcards: minutes(self._model(wildcards))}
 
-    def _training_mb(self, wildcards: Any, attempt: int) -> int:
-        model, launch = self._model(wildcards), self._launch(wildcards)
-        need = memory.training_node(
-            model.shape, self._study.finetuning, launch.nodes, launch.processes_per_node, bool(launch.gpus_per_node)
-        )
-        return memory.request_mb(need, attempt)
-
     def _measuring(
         self,
-        minutes: Resource,
+        minutes: Callable[[Model, Any], int],
         processes: Callable[[Model], int] = lambda model: 1,
         probing: bool = False,
     ) -> dict[str, Resource]:
+        def gpu(wildcards: Any) -> int:
+            model = self._model(wildcards)
+            return processes(model) * self.gpus(model)
+
         def mem_mb(wildcards: Any, attempt: int) -> int:
             model = self._model(wildcards)
             need = memory.measuring(model.shape, self.tokens, self.gpus(model))
             return memory.request_mb(processes(model) * need, attempt)
 
-        def gpu(wildcards: Any) -> int:
-            model = self._model(wildcards)
-            return processes(model) * self.gpus(model)
-
         def runtime(wildcards: Any, attempt: int) -> int:
             # A stage that begins anew when its time is over gets more of it; probing goes on where it stopped.
-            return min(minutes(wildcards) * attempt, self._launch(wildcards).longest_minutes if probing else 10**9)
+            model = self._model(wildcards)
+            return min(minutes(model, wildcards) * attempt, model.launch.longest_minutes if probing else 10**9)
 
-        return {
-            "nodes": lambda wildcards: 1,
-            "gpu": gpu,
-            "mem_mb": mem_mb,
-            "runtime": runtime,
-        }
+        return {"nodes": lambda wildcards: 1, "gpu": gpu, "mem_mb": mem_mb, "runtime": runtime}
 
     def gpus(self, model: Model) -> int:
         """GPUs of a job that asks a model."""
@@ -150,9 +139,6 @@ class Resources:
 
     def _model(self, wildcards: Any) -> Model:
         return self._study.models[wildcards.model]
-
-    def _launch(self, wildcards: Any) -> Launch:
-        return self._model(wildcards).launch
 
 
 def cpus(launch: Launch) -> int:
