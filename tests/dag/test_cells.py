@@ -91,7 +91,7 @@ def test_experiment_may_leave_out_the_base_model():
     ("product", "path"),
     [
         (Product("finetune", Cell("m", "D0", "60", 3)), "m/D0/n60/seed3/full/finetune.json"),
-        (Product("evaluate", cells.base_cell("m")), "m/base/n0/seed0/base/evaluate/summary.json"),
+        (Product("evaluate", Cell("m", "base", "0", 0, "base")), "m/base/n0/seed0/base/evaluate/summary.json"),
         (
             Product("changes", Cell("m", "mixed", "all", 0), "relative", "mlp"),
             "m/mixed/nall/seed0/full/changes/relative-mlp/summary.json",

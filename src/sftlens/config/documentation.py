@@ -4,13 +4,11 @@ import json
 import textwrap
 import types
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import annotated_types
 import yaml
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from sftlens.config.study import Study
 
@@ -65,8 +63,7 @@ The keys follow, section by section. *required*: there is no default. *unset*: l
 """
 
 
-@dataclass(frozen=True)
-class Key:
+class Key(NamedTuple):
     """One key of the configuration."""
 
     name: str
@@ -79,8 +76,7 @@ class Key:
     """Its docstring."""
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
     """The keys of one settings class at one place of the configuration."""
 
     name: str
@@ -105,7 +101,13 @@ def readme() -> str:
     """Return the list of all keys as Markdown."""
     parts = [f"<!-- {MADE} -->", INTRODUCTION.rstrip()]
     for section in sections():
-        parts += [f"## {_title(section)}", section.meaning, _table(section.keys)]
+        rows = [("key", "values", "default", "meaning")]
+        rows += [(f"`{key.name}`", key.kind, key.default, key.meaning) for key in section.keys]
+        cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+        widths = [*(max(len(row[i]) for row in cells) for i in range(3)), 0]
+        lines = [f"| {' | '.join(map(str.ljust, row, widths))} |" for row in cells]
+        lines.insert(1, f"| {' | '.join('-' * (width or 3) for width in widths)} |")
+        parts += [f"## `{section.name}`" if section.name else "## At the top", section.meaning, "\n".join(lines)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -119,9 +121,16 @@ def sections(group: type[BaseModel] = Study, name: str = "") -> Iterator[Section
     """Yield the sections of the configuration: a settings class, then the classes inside it."""
     inner = {field: _inner(info.annotation) for field, info in group.model_fields.items()}
     prefix = f"{name}." if name else ""
-    plain = [field for field, found in inner.items() if found is None]
-    if plain:
-        keys = [_key(prefix + field, group.model_fields[field]) for field in plain]
+    keys = []
+    for field in (field for field, found in inner.items() if found is None):
+        info = group.model_fields[field]
+        signs = [(sign, getattr(part, kind.__name__.lower(), None)) for part in info.metadata
+                 for kind, sign in BOUNDS.items() if isinstance(part, kind)]  # fmt: skip
+        allowed = ", ".join([_kind(info.annotation), *(f"{sign} {bound}" for sign, bound in signs)])
+        value = None if info.is_required() else info.get_default(call_default_factory=True)
+        default = "*required*" if info.is_required() else "*unset*" if value is None else f"`{_yaml(value)}`"
+        keys.append(Key(prefix + field, allowed, default, " ".join((info.description or "").split())))
+    if keys:
         yield Section(name, group.__doc__ or "", keys)
     for field, found in inner.items():
         if found is not None:
@@ -138,18 +147,6 @@ def _inner(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def _key(name: str, field: FieldInfo) -> Key:
-    bounds = [
-        f"{sign} {getattr(part, kind.__name__.lower())}"
-        for part in field.metadata
-        for kind, sign in BOUNDS.items()
-        if isinstance(part, kind)
-    ]
-    kind = ", ".join([_kind(field.annotation), *bounds])
-    default = "*required*" if field.is_required() else _default(field.get_default(call_default_factory=True))
-    return Key(name, kind, default, " ".join((field.description or "").split()))
-
-
 def _kind(annotation: Any) -> str:
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Literal:
@@ -163,27 +160,9 @@ def _kind(annotation: Any) -> str:
     return PLAIN[inner[0] if inner else annotation]
 
 
-def _default(value: Any) -> str:
-    return "*unset*" if value is None else f"`{_yaml(value)}`"
-
-
 def _yaml(value: Any) -> str:
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
     return text.removesuffix("...\n").strip()
-
-
-def _title(section: Section) -> str:
-    return f"`{section.name}`" if section.name else "At the top"
-
-
-def _table(keys: list[Key]) -> str:
-    rows = [("key", "values", "default", "meaning")]
-    rows += [(f"`{key.name}`", key.kind, key.default, key.meaning) for key in keys]
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in cells) for i in range(3)]
-    lines = [" | ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[3]]) for row in cells]
-    rule = " | ".join(["-" * width for width in widths] + ["---"])
-    return "\n".join(f"| {line} |" for line in [lines[0], rule, *lines[1:]])
 
 
 def _lines(settings: BaseModel, top: bool = False) -> Iterator[str]:
@@ -205,12 +184,7 @@ def _entry(name: str, value: Any) -> Iterator[str]:
         yield f"{name}: {{}}"
     elif isinstance(value, BaseModel) or any(isinstance(part, BaseModel) for part in inner.values()):
         yield f"{name}:"
-        entries = _lines(value) if isinstance(value, BaseModel) else _entries(inner)
-        yield from (f"  {line}" for line in entries)
+        parts = [_lines(value)] if isinstance(value, BaseModel) else [_entry(*item) for item in inner.items()]
+        yield from (f"  {line}" for lines in parts for line in lines)
     else:
         yield f"{name}: {_yaml(value)}"
-
-
-def _entries(values: dict[str, Any]) -> Iterator[str]:
-    for name, value in values.items():
-        yield from _entry(name, value)

@@ -36,7 +36,7 @@ def load(values: Mapping[str, Any], source: str = "the configuration") -> Study:
     Names of an earlier version are accepted, with a line on stderr that names the new one.
     """
     try:
-        return Study.model_validate(_expanded(_modern(values, source)))
+        return Study.model_validate(_modern(values, source))
     except ValidationError as error:
         faults = error.errors()
         # A misspelt key is also a missing one: the spelling is what helps.
@@ -53,10 +53,10 @@ def load_file(path: Path) -> Study:
 
 
 def _modern(values: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """Return a copy of the values of a configuration under the names of this version."""
+    """Return a copy of the values of a configuration under the names of this version, with what stands there once."""
     found = copy.deepcopy(dict(values))
 
-    def holder(key: str) -> tuple[Any, str]:
+    def holder(key: str) -> tuple[dict[str, Any], str]:
         *place, name = key.split(".")
         at: Any = found
         for part in place:
@@ -73,32 +73,22 @@ def _modern(values: Mapping[str, Any], source: str) -> dict[str, Any]:
     for key, renamed in RENAMED_VALUES.items():
         at, name = holder(key)
         given = at.get(name)
-        for old in given if isinstance(given, list) else [given]:
+        listed = given if isinstance(given, list) else [given]
+        for old in listed:
             if isinstance(old, str) and old in renamed:
                 print(f"notice: {source}: '{key}': {old!r} is now called {renamed[old]!r}; rename it", file=sys.stderr)
-        if isinstance(given, list):
-            at[name] = [renamed.get(v, v) if isinstance(v, str) else v for v in given]
-        elif isinstance(given, str):
-            at[name] = renamed.get(given, given)
+        if given is not None:
+            modern = [renamed.get(value, value) if isinstance(value, str) else value for value in listed]
+            at[name] = modern if isinstance(given, list) else modern[0]
+    facts, experiments = found.get("facts"), found.get("experiments")
+    folder = os.environ.get("ENTITY_QUESTIONS_DIR")
+    if folder and isinstance(facts, dict) and facts.get("source") == "entity_questions" and not facts.get("path"):
+        facts["path"] = os.path.abspath(folder)
+    for name, axes in experiments.items() if isinstance(experiments, dict) else ():
+        if isinstance(axes, dict) and name in Experiments.model_fields:
+            known = _fields_at(("experiments", name))
+            experiments[name] = {key: found[key] for key in SHARED if key in found and key in known} | axes
     return found
-
-
-def _expanded(values: dict[str, Any]) -> dict[str, Any]:
-    facts = values.get("facts")
-    if isinstance(facts, dict) and facts.get("source") == "entity_questions" and not facts.get("path"):
-        folder = os.environ.get("ENTITY_QUESTIONS_DIR")
-        if folder:
-            values["facts"] = {**facts, "path": os.path.abspath(folder)}
-    given = values.get("experiments")
-    experiments: dict[str, Any] = given if isinstance(given, dict) else {}
-    for name, axes in experiments.items():
-        known = isinstance(axes, dict) and name in Experiments.model_fields
-        shared = {
-            key: values[key] for key in SHARED if key in values and known and key in _fields_at(("experiments", name))
-        }
-        if shared:
-            experiments[name] = shared | axes
-    return values
 
 
 def _place(fault: Mapping[str, Any]) -> tuple[str | int, ...]:
@@ -135,9 +125,5 @@ def _fields_at(place: Sequence[str | int]) -> list[str]:
         # In a mapping (`models`) the part is the name of an entry, which may also be the name of a field.
         entry = get_args(found)[1] if get_origin(found) is dict else found.model_fields[str(part)].annotation
         optional = get_origin(entry) is not dict
-        found = next((t for t in get_args(entry) if optional and _is_settings(t)), entry)
+        found = next((t for t in get_args(entry) if optional and hasattr(t, "model_fields")), entry)
     return list(found.model_fields)
-
-
-def _is_settings(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
