@@ -1,6 +1,6 @@
 """Judged answers counted: per split, mastery bucket and relation, and the macro over the buckets, with intervals."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -23,10 +23,14 @@ def rows(answers: pd.DataFrame, measures: Sequence[str] = MEASURES) -> list[dict
     """
     made: list[dict[str, Any]] = []
     for split, part in answers.groupby("split", sort=False):
-        for metric, column, chosen in _views(part, measures):
+        views = [(name, name, part) for name in measures if name in part]
+        if "contains" in part:
+            views.append(("contains_given_well_formed", "contains", part[part["well_formed"]]))
+            some = {"leak": "contains_without_leak", "in_train": "contains_not_in_train"}
+            views += [(metric, "contains", part[~part[name]]) for name, metric in some.items() if name in part]
+        for metric, column, chosen in views:
             made += counted(str(split), metric, chosen[column], chosen["bucket"])
-        for name in SHARES:
-            made += [_row(str(split), "all", name, part[name])] if name in part else []
+        made += [_row(str(split), "all", name, part[name]) for name in SHARES if name in part]
         for name in [name for name in BY_RELATION if name in part and "relation" in part]:
             made += by_relation(str(split), name, part[name], part["relation"])
     return made
@@ -42,7 +46,14 @@ def counted(split: str, metric: str, values: pd.Series, buckets: pd.Series) -> l
     if len(values):
         made.append(_row(split, "all", metric, values))
     if all(len(group) for group in groups.values()):
-        made.append(_macro(split, metric, list(groups.values())))
+        sizes, means = [len(group) for group in groups.values()], [float(group.mean()) for group in groups.values()]
+        value, *bounds = intervals.macro(means, sizes)
+        if values.dtype != bool:  # the variance of a share is not that of a mean
+            parts = [(float(group.sem()) ** 2 / len(groups) ** 2, len(group) - 1.0) for group in groups.values()]
+            _, _, *bounds = intervals.satterthwaite(value, parts)
+        low, high = intervals.within_unit(bounds)
+        place = {"split": split, "bucket": "macro", "metric": metric}
+        made.append({**place, "value": value, "n": sum(sizes), "low": low, "high": high})
     return made
 
 
@@ -52,35 +63,10 @@ def by_relation(split: str, metric: str, values: pd.Series, relations: pd.Series
     return [{**_row(split, "all", metric, group), "relation": relation} for relation, group in known]
 
 
-def _views(part: pd.DataFrame, measures: Sequence[str]) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """Yield (metric, judgement, the answers it is taken over)."""
-    yield from ((name, name, part) for name in measures if name in part)
-    if "contains" not in part:
-        return
-    yield "contains_given_well_formed", "contains", part[part["well_formed"]]
-    for name, metric in (("leak", "contains_without_leak"), ("in_train", "contains_not_in_train")):
-        if name in part:
-            yield metric, "contains", part[~part[name]]
-
-
 def _row(split: str, bucket: str, metric: str, values: pd.Series) -> dict[str, Any]:
     if values.dtype == bool:
-        bounds: Sequence[float | None] = intervals.wilson(int(values.sum()), len(values))
+        low, high = intervals.wilson(int(values.sum()), len(values))
     else:
-        bounds = intervals.within_unit(intervals.mean(values.tolist())[1:])
-    return _made(split, bucket, metric, len(values), float(values.mean()), bounds)
-
-
-def _macro(split: str, metric: str, groups: Sequence[pd.Series]) -> dict[str, Any]:
-    sizes, means = [len(values) for values in groups], [float(values.mean()) for values in groups]
-    value, *bounds = intervals.macro(means, sizes)
-    if not all(values.dtype == bool for values in groups):  # the variance of a share is not that of a mean
-        parts = [(float(values.sem()) ** 2 / len(groups) ** 2, len(values) - 1.0) for values in groups]
-        _, _, *bounds = intervals.satterthwaite(value, parts)
-    return _made(split, "macro", metric, sum(sizes), value, intervals.within_unit(bounds))
-
-
-def _made(split: str, bucket: str, metric: str, n: int, value: float, bounds: Sequence[float | None]) -> dict[str, Any]:
-    low, high = bounds
+        low, high = intervals.within_unit(intervals.mean(values.tolist())[1:])
     place = {"split": split, "bucket": bucket, "metric": metric}
-    return {**place, "value": value, "n": n, "low": low, "high": high}
+    return {**place, "value": float(values.mean()), "n": len(values), "low": low, "high": high}

@@ -111,15 +111,10 @@ def run(
         asked = pd.concat([asked, training_set.assign(split="train")], ignore_index=True)
         asked = asked.fillna({name: "" for name in ("relation", "bucket") if name in asked})
     answers = answer(model, tokenizer, asked, settings, examples=examples, progress=progress)
-    return answers.assign(**_about_questions(asked, facts))
-
-
-def _about_questions(asked: pd.DataFrame, facts: pd.DataFrame) -> dict[str, list[bool]]:
-    found = {}
     if "subject" in asked and asked["subject"].notna().all():
         pairs = zip(asked["subject"], accepted(asked), strict=True)
-        found["leak"] = [contains(subject, strings) for subject, strings in pairs]
+        answers["leak"] = [contains(subject, strings) for subject, strings in pairs]
     trained = set(facts.loc[facts["split"] == "train", "question"]) if "split" in facts else set()
     if trained:
-        found["in_train"] = [question in trained for question in asked["question"]]
-    return found
+        answers["in_train"] = [question in trained for question in asked["question"]]
+    return answers

@@ -1,6 +1,6 @@
 """Divergence of a fine-tuned model from its base at the first predicted token (arXiv 2509.16596)."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,14 +51,26 @@ def select(
         ModelError: the base model's logits are not finite.
     """
     chosen = facts[(facts["split"] == "test") & (facts["bucket"] == "D4")].reset_index(drop=True)
-    best = _best_sentences(facts[facts["split"] == "train"], set(chosen["relation"]), sentences)
-    chosen["sentence"] = [
-        templates.fill(best[relation], subject)
-        for relation, subject in zip(chosen["relation"], chosen["subject"], strict=True)
-    ]
+    # The best template of a relation is the one that the model completes best on train facts.
+    relations = set(chosen["relation"])
+    train = facts[(facts["split"] == "train") & facts["relation"].isin(relations)]
+    for relation, hits in zip(train["relation"], train["template_hits"], strict=True):
+        if len(hits) != len(sentences.get(relation, ())):
+            raise DataError(
+                f"relation {relation}: the mastery table holds hits of {len(hits)} templates, the templates "
+                f"file has {len(sentences.get(relation, ()))}; give the file the table was probed with"
+            )
+    best = mastery_table.best_templates(train)
+    for relation in sorted(relations - set(best)):
+        raise DataError(
+            f"relation {relation}: the mastery table has test facts but no train facts to choose the best "
+            "template on; probe train facts of the relation too"
+        )
+    asked = zip(chosen["relation"], chosen["subject"], strict=True)
+    chosen["sentence"] = [templates.fill(sentences[name][best[name]], subject) for name, subject in asked]
     outputs = checks.greedy(
         base,
-        _completion_prompts(tokenizer, chosen),
+        prompts.token_ids(tokenizer, chosen["sentence"].tolist()),
         chosen["fact_id"].tolist(),
         max_new_tokens=settings.max_new_tokens,
         eos=int(tokenizer.eos_token_id),
@@ -68,25 +80,6 @@ def select(
     chosen["words_before"] = [words_before(t, a) for t, a in zip(texts, accepted(chosen), strict=True)]
     chosen["kept"] = chosen["words_before"].between(0, max(1, settings.answer_within_words) - 1)
     return chosen
-
-
-def _best_sentences(
-    train: pd.DataFrame, relations: Collection[str], sentences: Mapping[str, Sequence[str]]
-) -> dict[str, str]:
-    """Return the template of each relation that the model completes best on train facts."""
-    for relation, hits in zip(train["relation"], train["template_hits"], strict=True):
-        if relation in relations and len(hits) != len(sentences.get(relation, ())):
-            raise DataError(
-                f"relation {relation}: the mastery table holds hits of {len(hits)} templates, the templates "
-                f"file has {len(sentences.get(relation, ()))}; give the file the table was probed with"
-            )
-    best = mastery_table.best_templates(train[train["relation"].isin(list(relations))])
-    for relation in sorted(set(relations) - set(best)):
-        raise DataError(
-            f"relation {relation}: the mastery table has test facts but no train facts to choose the best "
-            "template on; probe train facts of the relation too"
-        )
-    return {relation: sentences[relation][place] for relation, place in best.items()}
 
 
 def words_before(text: str, aliases: Sequence[str]) -> int:
@@ -121,11 +114,13 @@ def of_base(
     rows = np.flatnonzero(chosen["kept"])
     kept = chosen.iloc[rows]
     questions = prompts.encode_prompts(tokenizer, kept["question"].tolist())
-    sentences = _completion_prompts(tokenizer, kept)
+    sentences = prompts.token_ids(tokenizer, kept["sentence"].tolist())
     found: dict[str, list[bytes]] = {name: [b""] * len(chosen) for name in LOGITS}
     # In the batches in which `measure` reads the questions; others would round differently.
     for places, after_question in checks.first_logits(base, questions, settings.batch_tokens):
-        after_sentence = _in_order(base, [sentences[i] for i in places], settings.batch_tokens)
+        parts = list(checks.first_logits(base, [sentences[i] for i in places], settings.batch_tokens))
+        sequence = torch.tensor([place for part, _ in parts for place in part])
+        after_sentence = torch.cat([logits for _, logits in parts])[sequence.argsort()]
         for name, logits in zip(LOGITS, (after_sentence, after_question), strict=True):
             for place, values in zip(places, logits.cpu().numpy().astype("<f4"), strict=True):
                 found[name][rows[place]] = values.tobytes()
@@ -192,27 +187,11 @@ def full_kl(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
 
 def metrics(table: pd.DataFrame, candidates: int) -> list[dict[str, Any]]:
     """Return the mean of each divergence with its 95 % interval over facts, and the number of facts kept."""
-    rows: list[dict[str, Any]] = [_row("facts_kept", float(len(table)), candidates)]
+    place = {"split": "test", "bucket": "D4"}
+    rows: list[dict[str, Any]] = [{**place, "metric": "facts_kept", "value": float(len(table)), "n": candidates}]
     at_start = table[table["words_before"] == 0]
-    for part, suffix in ((table, ""), (at_start, "_at_start")):
-        for metric in METRICS if not suffix else METRICS[:1]:
-            if len(part):
-                value, low, high = intervals.mean(part[metric].tolist())
-                rows.append({**_row(metric + suffix, value, len(part)), "low": low, "high": high})
+    for metric, name, part in [*((name, name, table) for name in METRICS), ("kl_at_start", "kl", at_start)]:
+        if len(part):
+            value, low, high = intervals.mean(part[name].tolist())
+            rows.append({**place, "metric": metric, "value": value, "n": len(part), "low": low, "high": high})
     return rows
-
-
-def _row(metric: str, value: float, count: int) -> dict[str, Any]:
-    return {"split": "test", "bucket": "D4", "metric": metric, "value": value, "n": count}
-
-
-def _completion_prompts(tokenizer: "PreTrainedTokenizerBase", facts: pd.DataFrame) -> list[list[int]]:
-    sentences = facts["sentence"].tolist()
-    return prompts.token_ids(tokenizer, sentences)
-
-
-def _in_order(model: "PreTrainedModel", ids: Sequence[Sequence[int]], batch_tokens: int) -> torch.Tensor:
-    """Return the logits after each prompt, float32 [prompts, vocabulary]."""
-    parts = list(checks.first_logits(model, ids, batch_tokens))
-    places = torch.tensor([place for part, _ in parts for place in part])
-    return torch.cat([logits for _, logits in parts])[places.argsort()]

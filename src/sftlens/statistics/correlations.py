@@ -27,9 +27,8 @@ def spearman(first: ArrayLike, second: ArrayLike) -> tuple[float, float, float]:
 def row(metric: str, found: tuple[float, float, float], count: int, **place: Any) -> Sequence[dict[str, Any]]:
     """Return a correlation as a row of metrics, or no row where it is undefined."""
     value, low, high = found
-    return (
-        [] if math.isnan(value) else [{"metric": metric, "value": value, "n": count, "low": low, "high": high, **place}]
-    )
+    made = {"metric": metric, "value": value, "n": count, "low": low, "high": high, **place}
+    return [] if math.isnan(value) else [made]
 
 
 def _ranks(values: ArrayLike) -> np.ndarray:

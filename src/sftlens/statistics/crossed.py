@@ -107,22 +107,17 @@ def _estimate(d: Floats, sides: Sequence[Floats], buckets: ArrayLike, relations:
     share[inside] = 1 / (len(BUCKETS) * sizes[codes[inside]])
     value = float(share @ d) if sizes.all() else np.nan
     if relations is None:
-        parts = _question_parts(d[inside], codes[inside], sizes)
+        means = np.bincount(codes[inside], weights=d[inside], minlength=len(BUCKETS)) / np.maximum(sizes, 1)
+        squares = np.bincount(codes[inside], weights=(d[inside] - means[codes[inside]]) ** 2, minlength=len(BUCKETS))
+        parts = [
+            (s / (n - 1) / (len(BUCKETS) ** 2 * n), n - 1) if n > 1 else (np.nan, 0)
+            for s, n in zip(squares.tolist(), sizes.tolist(), strict=True)
+        ]
     else:
         parts = [_relation_part(d, codes, share, np.asarray(relations), inside)]
     if seeds >= MIN_SEEDS:
         parts += [(float(np.var(side @ share, ddof=1)) / len(side), len(side) - 1) for side in sides]
-    found = satterthwaite(value, parts)
-    return Estimate(value, *found, seeds=seeds, questions=int(inside.sum()))
-
-
-def _question_parts(d: Floats, codes: NDArray[np.int_], sizes: Floats) -> list[tuple[float, float]]:
-    means = np.bincount(codes, weights=d, minlength=len(BUCKETS)) / np.maximum(sizes, 1)
-    squares = np.bincount(codes, weights=(d - means[codes]) ** 2, minlength=len(BUCKETS))
-    return [
-        (s / (n - 1) / (len(BUCKETS) ** 2 * n), n - 1) if n > 1 else (np.nan, 0)
-        for s, n in zip(squares.tolist(), sizes.tolist(), strict=True)
-    ]
+    return Estimate(value, *satterthwaite(value, parts), seeds=seeds, questions=int(inside.sum()))
 
 
 def _relation_part(
