@@ -74,17 +74,19 @@ def _modern(values: Mapping[str, Any], source: str) -> dict[str, Any]:
         at, name = holder(key)
         given = at.get(name)
         listed = given if isinstance(given, list) else [given]
-        for old in listed:
-            if isinstance(old, str) and old in renamed:
-                print(f"notice: {source}: '{key}': {old!r} is now called {renamed[old]!r}; rename it", file=sys.stderr)
+        for value in listed:
+            if isinstance(value, str) and value in renamed:
+                modern = f"{value!r} is now called {renamed[value]!r}; rename it"
+                print(f"notice: {source}: '{key}': {modern}", file=sys.stderr)
         if given is not None:
-            modern = [renamed.get(value, value) if isinstance(value, str) else value for value in listed]
-            at[name] = modern if isinstance(given, list) else modern[0]
+            named = [renamed.get(value, value) if isinstance(value, str) else value for value in listed]
+            at[name] = named if isinstance(given, list) else named[0]
     facts, experiments = found.get("facts"), found.get("experiments")
+    experiments = experiments if isinstance(experiments, dict) else {}
     folder = os.environ.get("ENTITY_QUESTIONS_DIR")
     if folder and isinstance(facts, dict) and facts.get("source") == "entity_questions" and not facts.get("path"):
         facts["path"] = os.path.abspath(folder)
-    for name, axes in experiments.items() if isinstance(experiments, dict) else ():
+    for name, axes in experiments.items():
         if isinstance(axes, dict) and name in Experiments.model_fields:
             known = _fields_at(("experiments", name))
             experiments[name] = {key: found[key] for key in SHARED if key in found and key in known} | axes

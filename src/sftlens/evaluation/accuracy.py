@@ -65,8 +65,9 @@ def by_relation(split: str, metric: str, values: pd.Series, relations: pd.Series
 
 def _row(split: str, bucket: str, metric: str, values: pd.Series) -> dict[str, Any]:
     if values.dtype == bool:
-        low, high = intervals.wilson(int(values.sum()), len(values))
+        bounds: Sequence[float | None] = intervals.wilson(int(values.sum()), len(values))
     else:
-        low, high = intervals.within_unit(intervals.mean(values.tolist())[1:])
+        bounds = intervals.within_unit(intervals.mean(values.tolist())[1:])
+    low, high = bounds
     place = {"split": split, "bucket": bucket, "metric": metric}
     return {**place, "value": float(values.mean()), "n": len(values), "low": low, "high": high}
