@@ -136,7 +136,7 @@ def kl(bench: Bench, on_cpu: PreTrainedModel, there: PreTrainedModel) -> list[tu
     pairs = ((on_cpu, other), (there, copy.deepcopy(other).to(bench.device)))
     values = []
     for p_model, q_model in pairs:
-        p, q = (divergence._in_order(m, prompts(), 4096).cpu() for m in (p_model, q_model))
+        p, q = (divergence.in_order(m, prompts(), 4096).cpu() for m in (p_model, q_model))
         values.append((divergence.top_kl(p, q, 100), divergence.full_kl(p, q)))
     return [
         (f"largest difference of KL, {name}, nats", float((a - b).abs().max()), 1e-3)

@@ -118,9 +118,7 @@ def of_base(
     found: dict[str, list[bytes]] = {name: [b""] * len(chosen) for name in LOGITS}
     # In the batches in which `measure` reads the questions; others would round differently.
     for places, after_question in checks.first_logits(base, questions, settings.batch_tokens):
-        parts = list(checks.first_logits(base, [sentences[i] for i in places], settings.batch_tokens))
-        sequence = torch.tensor([place for part, _ in parts for place in part])
-        after_sentence = torch.cat([logits for _, logits in parts])[sequence.argsort()]
+        after_sentence = in_order(base, [sentences[i] for i in places], settings.batch_tokens)
         for name, logits in zip(LOGITS, (after_sentence, after_question), strict=True):
             for place, values in zip(places, logits.cpu().numpy().astype("<f4"), strict=True):
                 found[name][rows[place]] = values.tobytes()
@@ -195,3 +193,10 @@ def metrics(table: pd.DataFrame, candidates: int) -> list[dict[str, Any]]:
             value, low, high = intervals.mean(part[name].tolist())
             rows.append({**place, "metric": metric, "value": value, "n": len(part), "low": low, "high": high})
     return rows
+
+
+def in_order(model: "PreTrainedModel", ids: Sequence[Sequence[int]], batch_tokens: int) -> torch.Tensor:
+    """Return the logits after each prompt, float32 [prompts, vocabulary]."""
+    parts = list(checks.first_logits(model, ids, batch_tokens))
+    places = torch.tensor([place for part, _ in parts for place in part])
+    return torch.cat([logits for _, logits in parts])[places.argsort()]
