@@ -26,6 +26,7 @@ from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.data import templates
 from sftlens.data.scoring import accepted, contains
 from sftlens.mastery import mastery_table
+from sftlens.mastery.completions import Probe
 
 BATCHES = (4, 8, 16, 32)
 LOOP_EVERY = 5
@@ -85,7 +86,7 @@ def texts(setup: Setup, facts: pd.DataFrame) -> list[str]:
 
 def ours(setup: Setup, facts: pd.DataFrame) -> pd.DataFrame:
     """Probe with sftlens."""
-    return mastery_table.probe(setup.model, setup.tokenizer, facts, setup.sentences, setup.settings)
+    return mastery_table.probe(Probe(setup.model, setup.tokenizer, setup.sentences, setup.settings), facts)
 
 
 def by_generate(setup: Setup, facts: pd.DataFrame, rows: int) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from sftlens.config.stages.evaluation import EvaluationSettings
 from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.evaluation import suite
 from sftlens.mastery import mastery_table, reprobing
+from sftlens.mastery.completions import Probe
 from sftlens.models import checkpoints
 from tiny import tiny_model, tiny_tokenizer
 
@@ -24,7 +25,7 @@ def probed(tmp_path_factory: pytest.TempPathFactory) -> tuple:
     folder = tmp_path_factory.mktemp("model") / "m"
     tiny_model(folder)
     model = checkpoints.load_model(folder)
-    return model, tokenizer, mastery_table.probe(model, tokenizer, facts, SENTENCES, PROBING)
+    return model, tokenizer, mastery_table.probe(Probe(model, tokenizer, SENTENCES, PROBING), facts)
 
 
 def test_the_sample_is_fixed_and_of_test_facts(probed: tuple) -> None:
@@ -37,9 +38,9 @@ def test_the_sample_is_fixed_and_of_test_facts(probed: tuple) -> None:
 
 def test_a_model_probed_again_is_sampled_anew(probed: tuple) -> None:
     model, tokenizer, facts = probed
-    table = reprobing.reprobe(model, tokenizer, facts, SENTENCES, PROBING, count=100, of="a")
-    again = reprobing.reprobe(model, tokenizer, facts, SENTENCES, PROBING, count=100, of="a")
-    other = reprobing.reprobe(model, tokenizer, facts, SENTENCES, PROBING, count=100, of="b")
+    table = reprobing.reprobe(Probe(model, tokenizer, SENTENCES, PROBING, of="a"), facts, 100)
+    again = reprobing.reprobe(Probe(model, tokenizer, SENTENCES, PROBING, of="a"), facts, 100)
+    other = reprobing.reprobe(Probe(model, tokenizer, SENTENCES, PROBING, of="b"), facts, 100)
     assert table["mastery"].tolist() == again["mastery"].tolist() != table["base_mastery"].tolist()
     assert table["mastery"].tolist() != other["mastery"].tolist()
     assert table["base_mastery"].tolist() == reprobing.subset(facts, 100)["mastery"].tolist()
@@ -56,7 +57,7 @@ def test_answers_carry_the_new_mastery_of_the_sample(probed: tuple, tmp_path: Pa
     metrics = suite.measure(tmp_path, model, tokenizer, facts, None, settings, reprobing_as=how)
     answers = pd.read_parquet(tmp_path / suite.ANSWERS)
     found = answers.dropna(subset=["reprobed_mastery"]).set_index("fact_id")["reprobed_mastery"]
-    wanted = reprobing.reprobe(model, tokenizer, facts, SENTENCES, PROBING, count=2, of="a")
+    wanted = reprobing.reprobe(Probe(model, tokenizer, SENTENCES, PROBING, of="a"), facts, 2)
     assert found.to_dict() == wanted.set_index("fact_id")["mastery"].to_dict()
     assert "reprobed_mastery" in {row["metric"] for row in metrics}
     plain = suite.measure(tmp_path / "plain", model, tokenizer, facts, None, settings)

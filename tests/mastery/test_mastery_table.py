@@ -14,6 +14,7 @@ from sftlens.data import templates
 from sftlens.data.buckets import BUCKETS
 from sftlens.errors import DataError
 from sftlens.mastery import completions, mastery_table
+from sftlens.mastery.completions import Probe
 from sftlens.synthetic import template_choice
 from tiny import tiny_model, tiny_tokenizer
 
@@ -58,7 +59,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="module")
 def probed(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> pd.DataFrame:
-    return mastery_table.probe(model, tokenizer, facts_table(), SENTENCES, SETTINGS)
+    return mastery_table.probe(Probe(model, tokenizer, SENTENCES, SETTINGS), facts_table())
 
 
 def test_a_probe_adds_its_columns(probed: pd.DataFrame) -> None:
@@ -79,7 +80,7 @@ def test_a_fact_is_measured_by_itself(
 ) -> None:
     some = facts_table().iloc[[7, 2, 20]].reset_index(drop=True)
     more = {relation: sentences[::-1] for relation, sentences in SENTENCES.items()}
-    again = mastery_table.probe(model, tokenizer, some, more, SETTINGS.model_copy(update={"batch_tokens": 90}))
+    again = mastery_table.probe(Probe(model, tokenizer, more, SETTINGS.model_copy(update={"batch_tokens": 90})), some)
     assert again["hits"].tolist() == probed["hits"].iloc[[7, 2, 20]].tolist()
     wanted = [hits[::-1] for hits in probed["template_hits"].iloc[[7, 2, 20]]]
     assert again["template_hits"].tolist() == wanted
@@ -88,9 +89,11 @@ def test_a_fact_is_measured_by_itself(
 def test_the_seed_and_the_fact_seed_the_samples(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, probed: pd.DataFrame
 ) -> None:
-    other = mastery_table.probe(model, tokenizer, facts_table(), SENTENCES, SETTINGS.model_copy(update={"seed": 1}))
+    other = mastery_table.probe(
+        Probe(model, tokenizer, SENTENCES, SETTINGS.model_copy(update={"seed": 1})), facts_table()
+    )
     assert other["hits"].tolist() != probed["hits"].tolist()
-    renamed = mastery_table.probe(model, tokenizer, facts_table(), SENTENCES, SETTINGS, of="other weights")
+    renamed = mastery_table.probe(Probe(model, tokenizer, SENTENCES, SETTINGS, of="other weights"), facts_table())
     assert renamed["hits"].tolist() != probed["hits"].tolist()
     names = [(s, m, f, t) for s in (0, 1) for m in ("v", "w") for f in ("a", "b") for t in ("x", "y")]
     streams = {completions.stream(*name) for name in names}
@@ -113,7 +116,7 @@ def test_prompts_are_filled_templates_as_the_tokenizer_encodes_them(
 
     monkeypatch.setattr(inference, "sample", fake)
     facts = facts_table(("train",), 1)
-    table = mastery_table.probe(model, tokenizer, facts, SENTENCES, ProbingSettings())
+    table = mastery_table.probe(Probe(model, tokenizer, SENTENCES, ProbingSettings()), facts)
     wanted = [
         templates.fill(sentence, subject)
         for relation, subject in zip(facts["relation"], facts["subject"], strict=True)
@@ -129,7 +132,7 @@ def test_without_aliases_the_object_is_the_answer(
 ) -> None:
     facts = facts_table()
     facts["object"] = [aliases[1] for aliases in facts["aliases"]]
-    again = mastery_table.probe(model, tokenizer, facts.drop(columns="aliases"), SENTENCES, SETTINGS)
+    again = mastery_table.probe(Probe(model, tokenizer, SENTENCES, SETTINGS), facts.drop(columns="aliases"))
     assert again["hits"].tolist() == probed["hits"].tolist()
 
 
@@ -140,7 +143,7 @@ def test_aliases_that_would_accept_anything_are_refused(
     facts = facts_table(("train",), 1)
     facts["aliases"] = [["a"], aliases]
     with pytest.raises(DataError, match=r"fact 'train/P19/00000': column 'aliases'.*make the facts again"):
-        mastery_table.probe(model, tokenizer, facts, SENTENCES, SETTINGS)
+        mastery_table.probe(Probe(model, tokenizer, SENTENCES, SETTINGS), facts)
 
 
 def test_the_best_template_has_most_hits_and_ties_go_to_the_first() -> None:
@@ -207,6 +210,6 @@ def test_calibration_gives_the_mean_of_each_template(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     facts = [{"relation": "P19", "subject": name, "object": "e"} for name in ("Ada Loren", "Ben Oslo")]
-    rates = template_choice.calibrate(model, tokenizer, facts, SENTENCES, SETTINGS)
+    rates = template_choice.calibrate(Probe(model, tokenizer, SENTENCES, SETTINGS), facts)
     assert rates.keys() == {"P19"} and len(rates["P19"]) == 2
     assert all(rate * 8 == int(rate * 8) and 0 <= rate <= 1 for rate in rates["P19"])

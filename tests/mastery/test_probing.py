@@ -17,6 +17,7 @@ from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.data.scoring import contains
 from sftlens.files import read_json, sha256, write_parquet
 from sftlens.mastery import completions, mastery_table, probe_shards, probing
+from sftlens.mastery.completions import Probe
 from sftlens.models import checkpoints
 from sftlens.runtime.result_version import RESULT_VERSION
 
@@ -67,7 +68,7 @@ def test_a_fact_more_or_less_changes_few_shards() -> None:
 
 def test_shards_give_the_table_of_one_go(loaded: Loaded, prober) -> None:  # type: ignore[no-untyped-def]
     facts, seen = facts_table(("train", "testood"), 6), []
-    wanted = mastery_table.probe(*loaded, facts, SENTENCES, PROBING, of="m")
+    wanted = mastery_table.probe(Probe(*loaded, SENTENCES, PROBING, of="m"), facts)
     probed = probing.probe(facts, prober(), progress=seen.append)
     pd.testing.assert_frame_equal(probed.table, wanted)
     prompts = int(wanted["trials"].sum() / 4)
@@ -76,10 +77,10 @@ def test_shards_give_the_table_of_one_go(loaded: Loaded, prober) -> None:  # typ
 
 def test_fewer_templates_are_the_first_ones(loaded: Loaded, prober) -> None:  # type: ignore[no-untyped-def]
     facts = facts_table(("train", "test"))
-    wanted = mastery_table.probe(*loaded, facts, SENTENCES, PROBING, of="m")
+    wanted = mastery_table.probe(Probe(*loaded, SENTENCES, PROBING, of="m"), facts)
     for table in (
         probing.probe(facts, prober(max_templates=2)).table,
-        mastery_table.probe(*loaded, facts, SENTENCES, PROBING.model_copy(update={"max_templates": 2}), of="m"),
+        mastery_table.probe(Probe(*loaded, SENTENCES, PROBING.model_copy(update={"max_templates": 2}), of="m"), facts),
     ):
         assert table["template_hits"].tolist() == [hits[:2] for hits in wanted["template_hits"]]
         assert set(table["trials"]) == {8}
@@ -128,7 +129,9 @@ def test_equal_texts_of_different_tokens_count_together(loaded: Loaded, monkeypa
     ends = [([], 1), ([*word, 0], 1), (word, 2)]  # 0 is <pad>, which is no text
     monkeypatch.setattr(inference, "sample", lambda *a, **k: iter([inference.Sampled(0, [0], np.array([0]), [ends])]))
     facts = facts_table(("train",), 1).head(1)
-    (drawn,) = completions.sample(*loaded, facts, {"P17": ["{subject} lies in"]}, PROBING, of="m", keep_texts=True)
+    (drawn,) = completions.sample(
+        Probe(*loaded, {"P17": ["{subject} lies in"]}, PROBING, of="m"), facts, keep_texts=True
+    )
     assert list(drawn.texts[0].items()) == [(" Oslo", 3), ("", 1)]
 
 

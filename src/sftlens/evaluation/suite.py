@@ -12,6 +12,7 @@ from sftlens.config.stages.evaluation import EvaluationSettings
 from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.evaluation import accuracy, answering
 from sftlens.mastery import reprobing
+from sftlens.mastery.completions import Probe
 from sftlens.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ def measure(
     answers = answering.run(model, tokenizer, facts, training_set, settings, examples=examples, progress=progress)
     metrics = accuracy.rows(answers, [*TASKS.get(settings.task).judgements, "well_formed"])
     if reprobing_as:
-        how = (reprobing_as.sentences, reprobing_as.settings, settings.reprobe)
-        table = reprobing.reprobe(model, tokenizer, facts, *how, progress, of=reprobing_as.of)
+        how = (reprobing_as.sentences, reprobing_as.settings, progress, reprobing_as.of)
+        table = reprobing.reprobe(Probe(model, tokenizer, *how), facts, settings.reprobe)
         metrics += reprobing.metrics(table)
         found = answers["fact_id"].map(table.set_index("fact_id")["mastery"])
         answers["reprobed_mastery"] = found.where(answers["split"] == "test")

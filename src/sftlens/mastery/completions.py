@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,23 @@ from sftlens.inference.prompts import token_ids
 if TYPE_CHECKING:
     import pandas as pd
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A pre-trained causal language model, and how facts are probed on it."""
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+    """Adds BOS as it always does."""
+    sentences: Mapping[str, Sequence[str]]
+    """The completion templates of each relation."""
+    settings: ProbingSettings
+    """Number of samples and templates, temperature, length, seed, token budget."""
+    progress: Callable[[int], object] = lambda prompts: None
+    """Called with the number of finished (fact, template) pairs."""
+    of: str = ""
+    """Stands for the model in the seeds: its content, so that models are sampled independently."""
 
 
 @dataclass(frozen=True)
@@ -38,25 +55,13 @@ def stream(seed: int, model: str, fact_id: str, text: str) -> bytes:
 
 
 def sample(
-    model: "PreTrainedModel",
-    tokenizer: "PreTrainedTokenizerBase",
-    facts: "pd.DataFrame",
-    sentences: Mapping[str, Sequence[str]],
-    settings: ProbingSettings,
-    *,
-    of: str,
-    keep_texts: bool = False,
-    done: Container[int] = (),
+    probe: Probe, facts: "pd.DataFrame", *, keep_texts: bool = False, done: Container[int] = ()
 ) -> Iterator[SampledBatch]:
     """Sample completions of every sentence of every fact, batch by batch.
 
     Args:
-        model: pre-trained causal language model.
-        tokenizer: its tokenizer; adds BOS as it always does.
+        probe: the model; all its sentences are used, and its progress is not called.
         facts: columns fact_id, relation, subject and aliases (or object, where there are no aliases).
-        sentences: completion templates of each relation; all of them are used.
-        settings: number of samples, temperature, length, seed.
-        of: what stands for the model in the seeds: its content, so that models are sampled independently.
         keep_texts: also return what was sampled.
         done: numbers of batches to leave out.
 
@@ -64,6 +69,7 @@ def sample(
         DataError: a fact has no accepted answer, or its prompt does not fit the model's context.
         ModelError: the tokenizer does not belong to the model, or the logits are NaN or Inf.
     """
+    model, tokenizer, sentences, settings = probe.model, probe.tokenizer, probe.sentences, probe.settings
     aliases = accepted(facts)
     rows = list(zip(facts["fact_id"], facts["relation"], facts["subject"], strict=True))
     prompts = [(i, templates.fill(t, subject)) for i, (_, r, subject) in enumerate(rows) for t in sentences[r]]
@@ -71,16 +77,16 @@ def sample(
     def texts_of(outputs: list[list[int]]) -> list[str]:
         return tokenizer.batch_decode(outputs, skip_special_tokens=True)
 
-    def found(places: list[int], outputs: list[list[int]]) -> list[bool]:
-        pairs = zip(places, texts_of(outputs), strict=True)
-        return [contains(text, aliases[prompts[place][0]]) for place, text in pairs]
+    def found(indices: list[int], outputs: list[list[int]]) -> list[bool]:
+        pairs = zip(indices, texts_of(outputs), strict=True)
+        return [contains(text, aliases[prompts[index][0]]) for index, text in pairs]
 
     ids = token_ids(tokenizer, [text for _, text in prompts])
     checks.require_room(model, ids, [rows[i][0] for i, _ in prompts], settings.max_new_tokens)
     batches = inference.sample(
         model,
         ids,
-        [stream(settings.seed, of, rows[i][0], text) for i, text in prompts],
+        [stream(settings.seed, probe.of, rows[i][0], text) for i, text in prompts],
         found,
         samples=settings.samples,
         temperature=settings.temperature,

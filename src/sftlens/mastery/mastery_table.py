@@ -1,53 +1,40 @@
 """How well a model masters a fact: the share of sampled completions with its object (arXiv 2509.16596)."""
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.data import templates
 from sftlens.data.buckets import BUCKETS, bucket
 from sftlens.errors import DataError
 from sftlens.mastery import completions
+from sftlens.mastery.completions import Probe
 
 if TYPE_CHECKING:
     import pandas as pd
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def probe(
-    model: "PreTrainedModel",
-    tokenizer: "PreTrainedTokenizerBase",
-    facts: "pd.DataFrame",
-    sentences: Mapping[str, Sequence[str]],
-    settings: ProbingSettings,
-    progress: Callable[[int], object] = lambda rows: None,
-    *,
-    of: str = "",
-) -> "pd.DataFrame":
+def probe(probe: Probe, facts: "pd.DataFrame") -> "pd.DataFrame":
     """Measure the mastery of each fact, all in memory (`sftlens.mastery.probing` does it in shards on disk).
 
     Args:
-        model: pre-trained causal language model.
-        tokenizer: its tokenizer; adds BOS as it always does.
+        probe: the model and how it is probed.
         facts: columns fact_id, relation, subject and aliases (or object, where there are no aliases).
-        sentences: completion templates of each relation.
-        settings: number of samples and templates, temperature, length, seed.
-        progress: called with the number of finished (fact, template) pairs.
-        of: what stands for the model in the seeds of its samples.
 
     Returns:
         `facts` with the columns hits, trials (int64), mastery (float64 in [0, 1]), bucket (D0..D4) and
         template_hits (list of int, in the order of the templates).
     """
-    sentences = templates.first(sentences, settings.max_templates)
-    counts = [len(sentences[relation]) for relation in facts["relation"]]
+    settings = probe.settings
+    probe = replace(probe, sentences=templates.first(probe.sentences, settings.max_templates))
+    counts = [len(probe.sentences[relation]) for relation in facts["relation"]]
     hits = np.zeros(sum(counts), dtype=np.int64)
-    for batch in completions.sample(model, tokenizer, facts, sentences, settings, of=of):
+    for batch in completions.sample(probe, facts):
         hits[batch.prompts] = batch.hits
-        progress(len(batch.prompts))
+        probe.progress(len(batch.prompts))
     per_fact = np.split(hits, np.cumsum(counts)[:-1]) if counts else []
     return with_mastery(facts, [row.tolist() for row in per_fact], settings.samples)
 

@@ -29,7 +29,7 @@ from sftlens.config.stages.mastery import DRAWING, ProbingSettings
 from sftlens.data.scoring import accepted
 from sftlens.errors import DataError
 from sftlens.mastery import completions
-from sftlens.mastery.completions import SampledBatch
+from sftlens.mastery.completions import Probe, SampledBatch
 from sftlens.runtime import stages
 from sftlens.runtime.result_version import RESULT_VERSION
 from sftlens.runtime.stages import Stage
@@ -129,10 +129,8 @@ def probe_shard(facts: pd.DataFrame, prober: Prober, progress: Progress) -> Shar
         records = {record["batch"]: SampledBatch(**record) for record in same}
         progress(sum(len(record.prompts) for record in records.values()))
         model, tokenizer = prober.load()
-        batches = completions.sample(
-            model, tokenizer, facts, prober.sentences, settings,
-            of=prober.identity["model"], keep_texts=keep, done=set(records),
-        )  # fmt: skip
+        probe = Probe(model, tokenizer, prober.sentences, settings, of=prober.identity["model"])
+        batches = completions.sample(probe, facts, keep_texts=keep, done=set(records))
         # One journal a process: an owner that stalled and was taken over may still write to its own.
         with journal(journals / f"journal-{uuid4().hex}") as append:
             for batch in batches:

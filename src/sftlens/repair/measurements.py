@@ -24,6 +24,7 @@ from sftlens.evaluation import divergence
 from sftlens.inference import checks
 from sftlens.inference.prompts import token_ids
 from sftlens.mastery import mastery_table
+from sftlens.mastery.completions import Probe
 from sftlens.repair import fewshot_mastery
 from sftlens.repair.models import BASE, FINETUNED, Candidate, ModelKey, RepairModels, label
 from sftlens.repair.prompting import Prompting
@@ -96,7 +97,8 @@ class Measurements:
             pool = self.inputs.facts
             return fewshot_mastery.probe(model, tokenizer, pool, facts, *how, of=of, progress=self.progress)
         probing = ProbingSettings(batch_tokens=settings.batch_tokens, seed=settings.few_shot.seed)
-        return mastery_table.probe(model, tokenizer, facts, self.inputs.sentences, probing, self.progress, of=of)
+        probe = Probe(model, tokenizer, self.inputs.sentences, probing, self.progress, of)
+        return mastery_table.probe(probe, facts)
 
     def answers(self, key: ModelKey) -> Answers:
         """Return the greedy answers of a model.

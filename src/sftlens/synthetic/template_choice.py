@@ -1,20 +1,18 @@
 """The written rule that chooses probe templates for a model pretrained here, on calibration facts only."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import yaml
 
 from sftlens import files
-from sftlens.config.stages.mastery import ProbingSettings, TemplateChoice
+from sftlens.config.stages.mastery import TemplateChoice
 from sftlens.mastery import mastery_table
+from sftlens.mastery.completions import Probe
 from sftlens.synthetic.corpus import seen_indices
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -30,20 +28,13 @@ class Chosen:
     """Seen, or at least `threshold` times as good as the seen ones."""
 
 
-def calibrate(
-    model: "PreTrainedModel",
-    tokenizer: "PreTrainedTokenizerBase",
-    calibration: Sequence[Mapping[str, str]],
-    sentences: Mapping[str, Sequence[str]],
-    settings: ProbingSettings,
-    progress: Callable[[int], object] = lambda rows: None,
-) -> dict[str, list[float]]:
+def calibrate(probe: Probe, calibration: Sequence[Mapping[str, str]]) -> dict[str, list[float]]:
     """Return the mean R of every template of every relation over the relation's calibration facts."""
     facts = pd.DataFrame(list(calibration))
     facts["fact_id"] = [f"calibration/{r}/{s}" for r, s in zip(facts["relation"], facts["subject"], strict=True)]
     facts["aliases"] = [[name] for name in facts["object"]]
-    all_templates = settings.model_copy(update={"max_templates": None})
-    table = mastery_table.probe(model, tokenizer, facts, sentences, all_templates, progress)
+    settings = probe.settings.model_copy(update={"max_templates": None})
+    table = mastery_table.probe(replace(probe, settings=settings), facts)
     groups = table.groupby("relation", sort=False)["template_hits"]
     return {
         str(relation): (pd.DataFrame(rows.tolist()).mean() / settings.samples).tolist() for relation, rows in groups

@@ -1,6 +1,7 @@
 """The teacher-forced probability of the answer against a plain forward pass of each text."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,10 @@ from tokenizers import Tokenizer, models, trainers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from probe_tables import SENTENCES, facts_table
+from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.data import templates
 from sftlens.errors import DataError, ModelError
+from sftlens.mastery.completions import Probe
 from sftlens.mastery.quality import answer_probability
 from tiny import TEXTS, tiny_model, tiny_tokenizer
 
@@ -21,6 +24,10 @@ ANSWERS = (["Norwenia"], ["Port Vale", "Oslo", "Port"], ["e", "Torburg"])
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> PreTrainedModel:
     return tiny_model(tmp_path_factory.mktemp("model"))
+
+
+def probe(model: PreTrainedModel, tokenizer: Any, batch_tokens: int, *progress: Any) -> Probe:
+    return Probe(model, tokenizer, SENTENCES, ProbingSettings(batch_tokens=batch_tokens), *progress)
 
 
 def joining_tokenizer() -> PreTrainedTokenizerFast:
@@ -49,7 +56,7 @@ def plainly(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, sentence
 @pytest.mark.parametrize("make", [tiny_tokenizer, joining_tokenizer])
 def test_it_is_that_of_a_plain_forward_pass(model: PreTrainedModel, make) -> None:  # type: ignore[no-untyped-def]
     tokenizer, facts = make(), asked()
-    found = answer_probability.probabilities(model, tokenizer, facts, SENTENCES, 60)
+    found = answer_probability.probabilities(probe(model, tokenizer, 60), facts)
     for fact, row in zip(facts.itertuples(), found.itertuples(), strict=True):
         texts = [templates.fill(sentence, fact.subject) for sentence in SENTENCES[fact.relation]]
         wanted = [max(plainly(model, tokenizer, text, answer) for answer in fact.aliases) for text in texts]
@@ -69,15 +76,13 @@ def test_a_joined_token_is_scored_with_the_answer() -> None:
 
 
 def test_batches_do_not_change_it(model: PreTrainedModel) -> None:
-    small, large = (
-        answer_probability.probabilities(model, tiny_tokenizer(), asked(), SENTENCES, n) for n in (1, 10**6)
-    )
+    small, large = (answer_probability.probabilities(probe(model, tiny_tokenizer(), n), asked()) for n in (1, 10**6))
     np.testing.assert_allclose(small["answer_probability"], large["answer_probability"], rtol=1e-4)
 
 
 def test_each_prompt_is_computed_once(model: PreTrainedModel) -> None:
     seen: list[int] = []
-    answer_probability.probabilities(model, tiny_tokenizer(), asked(), SENTENCES, 100, seen.append)
+    answer_probability.probabilities(probe(model, tiny_tokenizer(), 100, seen.append), asked())
     assert sum(seen) == sum(len(SENTENCES[relation]) for relation in asked()["relation"])
 
 
@@ -85,15 +90,15 @@ def test_a_text_beyond_the_context_and_damaged_weights_are_refused(tmp_path: Pat
     model, tokenizer = tiny_model(tmp_path), tiny_tokenizer()
     long = asked().assign(subject="a very long name " * 60)
     with pytest.raises(DataError, match="do not fit the model's context"):
-        answer_probability.probabilities(model, tokenizer, long, SENTENCES, 100)
+        answer_probability.probabilities(probe(model, tokenizer, 100), long)
     with torch.no_grad():
         model.lm_head.weight.fill_(float("nan"))
     with pytest.raises(ModelError, match="NaN"):
-        answer_probability.probabilities(model, tokenizer, asked(), SENTENCES, 100)
+        answer_probability.probabilities(probe(model, tokenizer, 100), asked())
 
 
 def test_no_facts_have_no_probabilities(model: PreTrainedModel) -> None:
-    found = answer_probability.probabilities(model, tiny_tokenizer(), asked().head(0), SENTENCES, 100)
+    found = answer_probability.probabilities(probe(model, tiny_tokenizer(), 100), asked().head(0))
     assert found.empty and "answer_probability" in found
 
 

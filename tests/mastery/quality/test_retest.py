@@ -10,6 +10,7 @@ from probe_tables import SENTENCES, facts_table
 from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.errors import DataError
 from sftlens.mastery import mastery_table
+from sftlens.mastery.completions import Probe
 from sftlens.mastery.quality import posterior as posteriors
 from sftlens.mastery.quality import retest
 from tiny import tiny_model, tiny_tokenizer
@@ -95,10 +96,12 @@ def test_the_interval_of_kappa_holds_the_truth() -> None:
 
 def test_a_model_is_probed_again_with_other_numbers(tmp_path: Path) -> None:
     model, tokenizer = tiny_model(tmp_path, std=0.1), tiny_tokenizer()
-    table = mastery_table.probe(model, tokenizer, facts_table(), SENTENCES, SETTINGS)
-    again = retest.probe_again(model, tokenizer, table, SENTENCES, SETTINGS, 10)
+    table = mastery_table.probe(Probe(model, tokenizer, SENTENCES, SETTINGS), facts_table())
+    again = retest.probe_again(Probe(model, tokenizer, SENTENCES, SETTINGS), table, 10)
     assert tuple(again.columns) == retest.COLUMNS and len(again) == 10
-    other = mastery_table.probe(model, tokenizer, facts_table(), SENTENCES, SETTINGS.model_copy(update={"seed": 1}))
+    other = mastery_table.probe(
+        Probe(model, tokenizer, SENTENCES, SETTINGS.model_copy(update={"seed": 1})), facts_table()
+    )
     found = again.merge(other, on="fact_id", suffixes=("", "_other"))
     assert (found["retest_hits"] == found["hits_other"]).all() and (again["retest_hits"] != again["hits"]).any()
     assert (again["retest_bucket"] == [mastery_table.bucket(r) for r in again["retest_mastery"]]).all()
@@ -107,12 +110,12 @@ def test_a_model_is_probed_again_with_other_numbers(tmp_path: Path) -> None:
     assert {row["metric"] for row in retest.metrics(again)} >= {"retest_agreement", "kappa"}
     posterior = posteriors.with_uncertainty(table)
     pd.testing.assert_frame_equal(
-        retest.probe_again(model, tokenizer, posterior, SENTENCES, SETTINGS, 10), again
+        retest.probe_again(Probe(model, tokenizer, SENTENCES, SETTINGS), posterior, 10), again
     )  # fmt: skip
 
 
 def test_another_measurement_is_no_second_probe(tmp_path: Path) -> None:
     model, tokenizer = tiny_model(tmp_path, std=0.1), tiny_tokenizer()
-    table = mastery_table.probe(model, tokenizer, facts_table(("test",), 1), SENTENCES, SETTINGS)
+    table = mastery_table.probe(Probe(model, tokenizer, SENTENCES, SETTINGS), facts_table(("test",), 1))
     with pytest.raises(DataError, match=r"trials a fact, the second probe .*; give the templates and probing settings"):
-        retest.probe_again(model, tokenizer, table, SENTENCES, SETTINGS.model_copy(update={"samples": 3}), 2)
+        retest.probe_again(Probe(model, tokenizer, SENTENCES, SETTINGS.model_copy(update={"samples": 3})), table, 2)

@@ -36,11 +36,12 @@ def main() -> None:
     depends = {**settings.model_dump(), "probing": probing.model_dump(include=set(MEASURING)), "bos": args.bos}
 
     def compute(folder: Path) -> None:
+        from sftlens.mastery.completions import Probe
         from sftlens.mastery.quality import quality_summary
 
         exposures = tables.read(args.exposures, ["question", "role", "exposure"]) if args.exposures else None
         metrics = quality_summary.of_table(table, exposures)
-        if settings.tables:  # the rest asks the model again
+        if settings.tables:  # the rest needs the model
             from sftlens.models import checkpoints
 
             sentences = templates.first(templates.load(args.templates), probing.max_templates)
@@ -48,8 +49,8 @@ def main() -> None:
             tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
             model = checkpoints.load_model(args.model, device=args.device)
             with progress.bar(description="probe again", unit="prompt") as bar:
-                how = (table, sentences, settings, probing, bar.update)
-                metrics = metrics + quality_summary.of_model(folder, model, tokenizer, *how)
+                probe = Probe(model, tokenizer, sentences, probing, bar.update)
+                metrics = metrics + quality_summary.of_model(folder, probe, table, settings)
         summary = provenance.summary("mastery_quality", settings=depends, inputs=inputs, metrics=metrics)
         files.write_json(folder / "summary.json", summary)
 

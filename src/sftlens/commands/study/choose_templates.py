@@ -31,6 +31,7 @@ def main() -> None:
     choice, probing = options.settings(args, TemplateChoice), options.settings(args, ProbingSettings)
 
     def compute(folder: Path) -> None:
+        from sftlens.mastery.completions import Probe
         from sftlens.models import checkpoints
         from sftlens.synthetic import template_choice
 
@@ -38,7 +39,8 @@ def main() -> None:
         templates.require(sentences, [fact["relation"] for fact in calibration], args.templates)
         with progress.bar(description="calibrate", unit="prompt") as bar:
             model, tokenizer = checkpoints.load_model(args.model), checkpoints.load_tokenizer(args.model)
-            rates = template_choice.calibrate(model, tokenizer, calibration, sentences, probing, bar.update)
+            probe = Probe(model, tokenizer, sentences, probing, bar.update)
+            rates = template_choice.calibrate(probe, calibration)
         chosen = template_choice.choose(sentences, rates, args.seen_templates, choice)
         template_choice.write(folder / "templates.yaml", chosen)
 

@@ -11,7 +11,7 @@ the rest is the answer; where the tokenizer joins the end of the sentence with w
 prefix is the prompt, and the rest of the sentence is scored with the answer.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,36 +24,27 @@ from sftlens.data.scoring import accepted
 from sftlens.errors import ModelError
 from sftlens.inference import forward
 from sftlens.inference.prompts import token_ids
+from sftlens.mastery.completions import Probe
 from sftlens.statistics import correlations, intervals
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
 BINS = 10
 
 
-def probabilities(
-    model: "PreTrainedModel",
-    tokenizer: "PreTrainedTokenizerBase",
-    facts: pd.DataFrame,
-    sentences: Mapping[str, Sequence[str]],
-    batch_tokens: int,
-    progress: Callable[[int], object] = lambda rows: None,
-) -> pd.DataFrame:
+def probabilities(probe: Probe, facts: pd.DataFrame) -> pd.DataFrame:
     """Return the probability of each fact's answer.
 
     Args:
-        model: pre-trained causal language model.
-        tokenizer: its tokenizer.
+        probe: the model and its sentences; of the settings only the token budget counts, for speed and memory.
         facts: columns fact_id, relation, subject and aliases (or object, where there are no aliases).
-        sentences: completion templates of each relation.
-        batch_tokens: prompt tokens computed side by side; speed and memory only.
-        progress: called with the number of finished prompts.
 
     Returns:
         fact_id, answer_probability (float64 in [0, 1], the mean over templates) and template_probabilities (list of
         float, in the order of the templates).
     """
+    model, tokenizer, sentences = probe.model, probe.tokenizer, probe.sentences
     rows = zip(facts["relation"], facts["subject"], accepted(facts), strict=True)
     asked = [
         (templates.fill(sentence, subject), answer, fact, template)
@@ -72,12 +63,12 @@ def probabilities(
     longest = max((len(tokens) for of in continuations for tokens, *_ in of), default=0)
     inference.check_prompts(prompts, longest, model)
     best = [np.zeros(len(sentences[relation])) for relation in facts["relation"]]
-    for batch in inference.batches(prompts, batch_tokens, longest, mixed=forward.may_mix(model)):
+    for batch in inference.batches(prompts, probe.settings.batch_tokens, longest, mixed=forward.may_mix(model)):
         found = [(row, *of) for row, prompt in enumerate(batch.places) for of in continuations[prompt]]
         scores = _score_batch(model, batch, [row for row, *_ in found], [tokens for _, tokens, *_ in found])
         for score, (*_, fact, template) in zip(scores, found, strict=True):
             best[fact][template] = max(best[fact][template], float(np.exp(score)))
-        progress(len(batch.places))
+        probe.progress(len(batch.places))
     return pd.DataFrame(
         {
             "fact_id": facts["fact_id"].tolist(),

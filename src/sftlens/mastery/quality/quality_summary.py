@@ -1,21 +1,18 @@
-"""How good a measurement of mastery is, all together: what its table says, and what the model says when asked again."""
+"""How good a measurement of mastery is, all together: what its table says, and what a second probe says."""
 
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from sftlens import files
-from sftlens.config.stages.mastery import ProbingSettings, QualitySettings
+from sftlens.config.stages.mastery import QualitySettings
+from sftlens.mastery.completions import Probe
 from sftlens.mastery.quality import exposure, posterior, variance
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def of_table(table: pd.DataFrame, exposures: pd.DataFrame | None) -> list[dict[str, Any]]:
-    """Return what a mastery table says of itself, as rows of metrics; no model is asked.
+    """Return what a mastery table says of itself, as rows of metrics, without the model.
 
     Certainty of the buckets, sources of variance (where it has template_hits), and mastery by exposure, where
     `exposures` (exposures.parquet of scripts/world.py) is given.
@@ -25,30 +22,20 @@ def of_table(table: pd.DataFrame, exposures: pd.DataFrame | None) -> list[dict[s
     return rows + (exposure.metrics(exposure.joined(table, exposures)) if exposures is not None else [])
 
 
-def of_model(
-    folder: Path,
-    model: "PreTrainedModel",
-    tokenizer: "PreTrainedTokenizerBase",
-    table: pd.DataFrame,
-    sentences: Mapping[str, Sequence[str]],
-    settings: QualitySettings,
-    probing: ProbingSettings,
-    progress: Callable[[int], object] = lambda rows: None,
-) -> list[dict[str, Any]]:
-    """Ask the model again as `settings` say; write its tables into `folder` and return rows of metrics.
+def of_model(folder: Path, probe: Probe, table: pd.DataFrame, settings: QualitySettings) -> list[dict[str, Any]]:
+    """Probe the model again as `settings` say; write its tables into `folder` and return rows of metrics.
 
-    `sentences` and `probing` are those that the mastery table was made with. Written are those of
-    `settings.tables`.
+    The probe is the one that the mastery table was made with. Written are the tables of `settings.tables`.
     """
     from sftlens.mastery.quality import answer_probability, retest
 
     rows: list[dict[str, Any]] = []
     if settings.retest:
-        again = retest.probe_again(model, tokenizer, table, sentences, probing, settings.retest, progress)
+        again = retest.probe_again(probe, table, settings.retest)
         files.write_parquet(folder / "retest.parquet", again)
         rows += retest.metrics(again)
     if settings.answer_probability:
-        found = answer_probability.probabilities(model, tokenizer, table, sentences, probing.batch_tokens, progress)
+        found = answer_probability.probabilities(probe, table)
         files.write_parquet(folder / "answer_probability.parquet", found)
         rows += answer_probability.calibration(
             found["answer_probability"].to_numpy(dtype=float), table["mastery"].to_numpy(dtype=float)

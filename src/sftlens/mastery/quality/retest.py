@@ -1,21 +1,18 @@
 """Test-retest reliability of mastery: facts probed a second time with other random numbers."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.data.buckets import BUCKETS
 from sftlens.errors import DataError
 from sftlens.mastery import mastery_table
+from sftlens.mastery.completions import Probe
 from sftlens.mastery.quality import posterior as posteriors
 from sftlens.statistics import correlations, intervals
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 COLUMNS = (
     "fact_id", "split", "relation", "hits", "trials", "mastery", "bucket",
@@ -24,22 +21,13 @@ COLUMNS = (
 RESAMPLES = 2000
 
 
-def probe_again(
-    model: "PreTrainedModel",
-    tokenizer: "PreTrainedTokenizerBase",
-    table: pd.DataFrame,
-    sentences: Mapping[str, Sequence[str]],
-    settings: ProbingSettings,
-    count: int,
-    progress: Callable[[int], object] = lambda rows: None,
-) -> pd.DataFrame:
-    """Probe a sample of facts again, as they were probed but with the seed after `settings.seed`.
+def probe_again(probe: Probe, table: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Probe a sample of facts again, as they were probed but with the next seed.
 
     Args:
-        model, tokenizer, sentences, settings: those of the first probe.
-        table: its mastery table, all facts.
+        probe: that of the first time, without `of`: the seed after that of its settings gives new samples.
+        table: the mastery table, all facts.
         count: how many facts are probed again.
-        progress: called with the number of finished (fact, template) pairs.
 
     Returns:
         COLUMNS, one row a fact; the last two are what the first probe let one expect (see `expected`).
@@ -48,8 +36,8 @@ def probe_again(
         DataError: the second probe has another number of trials than the first, so they measure different things.
     """
     chosen = mastery_table.fixed_sample(table, count, "retest\0")
-    other = settings.model_copy(update={"seed": settings.seed + 1})
-    again = mastery_table.probe(model, tokenizer, chosen, sentences, other, progress)
+    other = probe.settings.model_copy(update={"seed": probe.settings.seed + 1})
+    again = mastery_table.probe(replace(probe, settings=other), chosen)
     if (again["trials"] != chosen["trials"]).any():
         raise DataError(
             f"the mastery table has {chosen['trials'].iloc[0]} trials a fact, the second probe "
