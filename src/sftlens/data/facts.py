@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from sftlens import files
-from sftlens.config.stages.data import SLOT, FactsSettings, RelationChoice, Sample
+from sftlens.config.stages.data import SLOT, FactsSettings, RelationChoice
 from sftlens.data import entity_questions, relations, tables
 from sftlens.data.entity_questions import Item
 from sftlens.data.relations import Relation
@@ -30,9 +30,6 @@ VARIABLE = "ENTITY_QUESTIONS_DIR"
 """The environment variable that names the data set when the setting `path` does not."""
 
 COLUMNS = ("fact_id", "split", "relation", "subject", "object", "question", "aliases")
-
-Items = dict[str, list[Item]]
-"""The items of one split, by relation, in the study's order of the relations."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +57,16 @@ def load(settings: FactsSettings, folder: Path | None = None) -> pd.DataFrame:
     """
     aliases = _aliases(settings)
     with opened(settings, folder) as source:
-        published = {
-            split: {relation.id: source.read(name, relation) for relation in members}
+        read = [
+            (split, relation.id, *item)
             for split, (name, members) in relations.splits(source.relations.values()).items()
-        }
-        splits = {split: _prepare(items) for split, items in published.items()} if source.raw else dict(published)
+            for relation in members
+            for item in source.read(name, relation)
+        ]
+    table = pd.DataFrame(read, columns=["split", "relation", *Item._fields])
     if not settings.allow_unknown_aliases:
         # Aliases of objects that answer no question, sampled or not, are most likely misspelt.
-        every = (item for items in published.values() for found in items.values() for item in found)
-        objects = {answer for item in every for answer in item.answers}
+        objects = {answer for answers in table["answers"] for answer in answers}
         if unknown := [name for name in aliases if name not in objects]:
             near = difflib.get_close_matches(unknown[0], sorted(objects), n=1)
             others = f" (and {len(unknown) - 1} more of its {len(aliases)} names)" if len(unknown) > 1 else ""
@@ -78,25 +76,29 @@ def load(settings: FactsSettings, folder: Path | None = None) -> pd.DataFrame:
                 "name, or set facts.allow_unknown_aliases (by hand: --allow-unknown-aliases) for a file that serves "
                 "other questions too"
             )
+    trained = table.loc[table["split"] == "train", "question"]
+    if source.raw:
+        # Single-answer questions, then the first of equal questions across the relations.
+        table = table[table["answers"].map(len) == 1].drop_duplicates(["split", "question"])
     if settings.remove_train_from_test:
-        asked = {item.question for items in published["train"].values() for item in items}
-        for split in ("test", "testood"):
-            kept = splits[split].items()
-            splits[split] = {
-                relation: [item for item in items if item.question not in asked] for relation, items in kept
-            }
-    rows = [
-        (item.fact_id or f"{split}/{relation}/{item.position:05d}", split, relation, item.subject, item.answers[0],
-         item.question, accepted(item.answers, aliases))
-        for split, by_relation in splits.items()
-        for relation, items in by_relation.items()
-        for item in sample(items, settings.sample, split, relation)
-    ]  # fmt: skip
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    return table.astype({name: "str" for name in COLUMNS if name != "aliases"})
+        table = table[table["split"].isin(["train", "dev"]) | ~table["question"].isin(trained)]
+    # The draw depends on seed, split and relation alone, and a smaller sample is part of every larger one.
+    kept: list[int] = []
+    table = table.reset_index(drop=True)
+    for (split, relation), rows in table.groupby(["split", "relation"], sort=False):
+        digest = hashlib.sha256(f"{settings.sample.seed}/{split}/{relation}".encode()).digest()
+        size = getattr(settings.sample, split) or len(rows)
+        drawn = np.random.default_rng(int.from_bytes(digest)).permutation(len(rows))[:size]
+        kept += rows.index[np.sort(drawn)].tolist()
+    table = table.iloc[kept].reset_index(drop=True)
+    numbered = zip(*(table[name] for name in ("fact_id", "split", "relation", "position")), strict=True)
+    table["fact_id"] = [own or f"{split}/{relation}/{number:05d}" for own, split, relation, number in numbered]
+    table["object"] = [answers[0] for answers in table["answers"]]
+    table["aliases"] = [accepted(answers, aliases) for answers in table["answers"]]
+    return table[list(COLUMNS)].astype({name: "str" for name in COLUMNS if name != "aliases"})
 
 
-def spare(settings: FactsSettings) -> Items:
+def spare(settings: FactsSettings) -> dict[str, list[Item]]:
     """Return the dev items of every relation with one answer that their subject does not hold. Raises DataError."""
     with opened(settings, every_dev=True) as source:
         return {
@@ -132,19 +134,6 @@ def load_aliases(path: Path) -> dict[str, list[str]]:
 def accepted(answers: list[str], aliases: dict[str, list[str]]) -> list[str]:
     """Return the strings accepted for a fact: its answers, then the aliases of the first of them, each once."""
     return list(dict.fromkeys([*answers, *aliases.get(answers[0], [])]))
-
-
-def sample(items: list[Item], sizes: Sample, split: str, relation: str) -> list[Item]:
-    """Return the drawn items of one relation in file order; all where there are no more than asked for.
-
-    The draw depends on seed, split and relation alone, and a smaller sample is part of every larger one.
-    """
-    size: int = getattr(sizes, split)
-    if size == 0 or size >= len(items):
-        return items
-    digest = hashlib.sha256(f"{sizes.seed}/{split}/{relation}".encode()).digest()
-    order = np.random.default_rng(int.from_bytes(digest)).permutation(len(items))
-    return [items[position] for position in sorted(order[:size])]
 
 
 def _aliases(settings: FactsSettings) -> dict[str, list[str]]:
@@ -238,16 +227,3 @@ def _domains(path: Path, table: pd.DataFrame, choice: RelationChoice) -> dict[st
             )
         domains[str(name)] = said.pop()
     return domains | dict.fromkeys(choice.id, "id") | dict.fromkeys(choice.ood, "ood")
-
-
-def _prepare(published: Items) -> Items:
-    """Keep single-answer questions, then the first of equal questions across the relations."""
-    first: dict[str, tuple[str, int]] = {}
-    for relation, items in published.items():
-        for item in items:
-            if len(item.answers) == 1:
-                first.setdefault(item.question, (relation, item.position))
-    return {
-        relation: [item for item in items if first.get(item.question) == (relation, item.position)]
-        for relation, items in published.items()
-    }
