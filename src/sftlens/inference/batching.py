@@ -31,7 +31,7 @@ class Batch:
 def batches(
     prompts: Sequence[Sequence[int]], batch_tokens: int, new_tokens: int = 0, *, mixed: bool = False
 ) -> Iterator[Batch]:
-    """Put prompts into batches, shortest first, equal beginnings side by side.
+    """Put prompts into batches, shortest first, shared prefixes side by side.
 
     A batch has one prompt, or at most `batch_tokens` tokens, where each row counts as the longest one and `new_tokens`
     more. Its prompts are of one length, or `mixed`. The batches depend on nothing but the arguments.

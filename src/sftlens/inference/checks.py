@@ -1,4 +1,4 @@
-"""Putting prompts to a model: what does not fit is refused beforehand, what fails is named by model and fact."""
+"""Prompt checks: what does not fit a model is refused beforehand, what fails is named by model and fact."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def require_room(
+def require_context(
     model: "PreTrainedModel", prompts: Sequence[Sequence[int]], fact_ids: Sequence[object], new_tokens: int
 ) -> None:
     """Refuse prompts (token ids, one a fact) that exceed the model's context together with `new_tokens` new ones.
@@ -44,25 +44,36 @@ def greedy(
     batch_tokens: int,
     progress: Callable[[int], object] = lambda rows: None,
 ) -> list[list[int]]:
-    """Return the greedy continuation of each fact's prompt, as `generation.greedy` does.
+    """Return the greedy continuation of each fact's prompt, as `inference.greedy` does.
 
     Raises:
         DataError: a prompt does not fit the context; names the fact.
         ModelError: the logits of some prompt are not finite; names the model's folder and a fact.
     """
-    require_room(model, prompts, fact_ids, max_new_tokens)
+    require_context(model, prompts, fact_ids, max_new_tokens)
 
-    def ask(places: Sequence[int], progress: Callable[[int], object] = lambda rows: None) -> list[list[int]]:
-        chosen = [prompts[i] for i in places]
+    def decode(rows: Sequence[int], progress: Callable[[int], object] = lambda rows: None) -> list[list[int]]:
+        chosen = [prompts[i] for i in rows]
         return inference.greedy(
             model, chosen, max_new_tokens=max_new_tokens, eos=eos, batch_tokens=batch_tokens, progress=progress
         )
 
+    def fails(rows: Sequence[int]) -> bool:
+        try:
+            decode(rows)
+        except ModelError:
+            return True
+        return False
+
+    rows: Sequence[int] = range(len(prompts))
     try:
-        return ask(range(len(prompts)), progress)
+        return decode(rows, progress)
     except ModelError as error:
-        place = _culprit(ask, range(len(prompts)))
-        fact = "" if place is None else f"fact {fact_ids[place]!r}: "
+        # One prompt that the model fails on by itself is found by halving, where there is one.
+        while len(rows) > 1:
+            half = len(rows) // 2
+            rows = rows[:half] if fails(rows[:half]) else rows[half:]
+        fact = f"fact {fact_ids[rows[0]]!r}: " if fails(rows) else ""
         raise ModelError(f"{model.name_or_path}: {fact}{error}") from None
 
 
@@ -79,7 +90,7 @@ def ends(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list
 def first_logits(
     model: "PreTrainedModel", prompts: Sequence[Sequence[int]], batch_tokens: int
 ) -> Iterator[tuple[list[int], "torch.Tensor"]]:
-    """Yield what `generation.first_logits` does; its ModelError names the model's folder."""
+    """Yield what `inference.first_logits` does; its ModelError names the model's folder."""
     yield from named(model, inference.first_logits(model, prompts, batch_tokens))
 
 
@@ -89,19 +100,3 @@ def named(model: "PreTrainedModel", results: Iterator[T]) -> Iterator[T]:
         yield from results
     except ModelError as error:
         raise ModelError(f"{model.name_or_path}: {error}") from None
-
-
-def _culprit(ask: Callable[[Sequence[int]], object], places: Sequence[int]) -> int | None:
-    """Return one prompt that the model fails on by itself, found by halving; None if there is no such prompt."""
-
-    def fails(part: Sequence[int]) -> bool:
-        try:
-            ask(part)
-        except ModelError:
-            return True
-        return False
-
-    while len(places) > 1:
-        half = len(places) // 2
-        places = places[:half] if fails(places[:half]) else places[half:]
-    return places[0] if fails(places) else None

@@ -105,10 +105,10 @@ def _chunks(batch: Batch, device: torch.device) -> list[torch.Tensor]:
 def _read(model: "PreTrainedModel", part: torch.Tensor) -> Any:
     """Return the model's output after prompts of one length, int64 [rows, length].
 
-    Where many begin alike, their distinct beginnings are computed first, and the rest of each prompt on them.
+    Where many share a prefix, the distinct prefixes are computed first, and the rest of each prompt on them.
     """
     ids = part.to(model.device)
-    length, heads = _beginnings(part)
+    length, heads = _shared_prefixes(part)
     if not length:
         return model(input_ids=ids, use_cache=True, logits_to_keep=1)
     first = torch.cat([torch.zeros(1, dtype=torch.int64), heads.diff().nonzero().flatten() + 1])
@@ -117,14 +117,14 @@ def _read(model: "PreTrainedModel", part: torch.Tensor) -> Any:
     return model(input_ids=ids[:, length:], past_key_values=begun.past_key_values, use_cache=True, logits_to_keep=1)
 
 
-def _beginnings(ids: torch.Tensor) -> tuple[int, torch.Tensor]:
-    """Return the length of beginnings that leaves the fewest tokens to compute, and each row's beginning.
+def _shared_prefixes(ids: torch.Tensor) -> tuple[int, torch.Tensor]:
+    """Return the length of prefixes that leaves the fewest tokens to compute, and each row's prefix.
 
     Args:
         ids: int64 [rows, length], rows that begin alike side by side.
 
     Returns:
-        A length below that of the rows, 0 where too little would be spared; int64 [rows], numbers of the beginnings.
+        A length below that of the rows, 0 where too little would be spared; int64 [rows], numbers of the prefixes.
     """
     rows, length = ids.shape
     alike = (ids[1:] == ids[:-1]).int().cumprod(1).sum(1)

@@ -10,7 +10,7 @@ ROOM = 8
 """Tokens that a buffer has room for when it is made; most answers are shorter."""
 
 
-class RoomyLayer(DynamicLayer):
+class GrowingLayer(DynamicLayer):
     """Keys and values of one layer, [rows, heads, tokens, size]: the first tokens of buffers that hold a few more.
 
     transformers' own layer copies everything it holds for each new token.
@@ -61,7 +61,7 @@ def reorder(cache: Any, rows: torch.Tensor, room: int) -> None:
     for i, layer in enumerate(cache.layers):
         if type(layer) is DynamicLayer and layer.keys is not None and layer.values is not None:
             keys, values = _spread(layer.keys, rows, room), _spread(layer.values, rows, room)
-            cache.layers[i] = RoomyLayer(keys, values, layer.keys.shape[2])
+            cache.layers[i] = GrowingLayer(keys, values, layer.keys.shape[2])
         else:
             layer.reorder_cache(rows)
 
@@ -82,9 +82,9 @@ def side_by_side(caches: Sequence[Any]) -> Any:
     for i in range(len(whole.layers)):
         layers = [cache.layers[i] for cache in caches]
         keys, values = [layer.keys for layer in layers], [layer.values for layer in layers]
-        if type(layers[0]) in (DynamicLayer, RoomyLayer):
+        if type(layers[0]) in (DynamicLayer, GrowingLayer):
             longest = max(part.shape[2] for part in keys)
-            whole.layers[i] = RoomyLayer(_joined(keys, longest), _joined(values, longest), longest)
+            whole.layers[i] = GrowingLayer(_joined(keys, longest), _joined(values, longest), longest)
         elif len(caches) > 1:
             layers[0].keys, layers[0].values = torch.cat(keys), torch.cat(values)
         for cache in caches[1:]:

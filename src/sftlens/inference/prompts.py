@@ -108,48 +108,35 @@ def encode_samples(
     texts = [prompt + form.target(answer) for prompt, answer in zip(prompts, answers, strict=True)]
     prompt_ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
     full = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+    bos, eos = _bos(tokenizer), cast("int", tokenizer.eos_token_id)
     samples = []
     for i, (question, answer) in enumerate(zip(questions, answers, strict=True)):
-        ids = full["input_ids"][i]
+        where, ids = f"question {question!r}", full["input_ids"][i]
+        if ids[: len(prompt_ids[i])] != prompt_ids[i]:
+            raise ModelError(
+                f"{where}: the tokenizer joins the end of the prompt with the beginning of the answer, so the prompt "
+                "has other ids in training than when the question is asked; take this question out of the facts, or "
+                "use a tokenizer that splits before a space"
+            )
+        if not answer.strip():
+            raise DataError(f"{where}: the answer is empty; give it an answer or take it out of the facts")
+        # A token whose span ends after the prompt is supervised.
         ends = [end for _, end in full["offset_mapping"][i]]
-        _refuse_merge(prompt_ids[i], ids, question)
-        sample = _labelled(tokenizer, ids, ends, len(prompts[i]))
-        _refuse_unusable(sample, question, answer, max_length)
+        labels = [token if end > len(prompts[i]) else MASKED for token, end in zip(ids, ends, strict=True)]
+        sample = Sample([*bos, *ids, eos], [MASKED] * len(bos) + labels + [eos])
+        if sample.supervised < 2:  # EOS always counts, so one alone means that the answer itself does not
+            raise TrainingError(
+                f"{where}: no token of the answer {answer!r} is supervised; the tokenizer drops it: use the tokenizer "
+                "that belongs to the model"
+            )
+        if len(sample.input_ids) > max_length:
+            raise DataError(
+                f"{where}: its sample has {len(sample.input_ids)} tokens, more than max_length = {max_length}; samples "
+                "are never cut: raise max_length or take the question out of the facts"
+            )
         samples.append(sample)
     return samples
 
 
 def _bos(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
     return [] if tokenizer.bos_token_id is None else [cast("int", tokenizer.bos_token_id)]
-
-
-def _labelled(tokenizer: "PreTrainedTokenizerBase", ids: list[int], ends: list[int], prompt_length: int) -> Sample:
-    """Put BOS and EOS around `ids`; a token whose span ends after the prompt is supervised."""
-    bos = _bos(tokenizer)
-    eos = cast("int", tokenizer.eos_token_id)
-    labels = [token if end > prompt_length else MASKED for token, end in zip(ids, ends, strict=True)]
-    return Sample([*bos, *ids, eos], [MASKED] * len(bos) + labels + [eos])
-
-
-def _refuse_merge(prompt_ids: list[int], ids: list[int], question: str) -> None:
-    if ids[: len(prompt_ids)] != prompt_ids:
-        raise ModelError(
-            f"question {question!r}: the tokenizer joins the end of the prompt with the beginning of the "
-            "answer, so the prompt has other ids in training than when the question is asked; take this "
-            "question out of the facts, or use a tokenizer that splits before a space"
-        )
-
-
-def _refuse_unusable(sample: Sample, question: str, answer: str, max_length: int) -> None:
-    if not answer.strip():
-        raise DataError(f"question {question!r}: the answer is empty; give it an answer or take it out of the facts")
-    if sample.supervised < 2:  # EOS always counts, so one alone means that the answer itself does not
-        raise TrainingError(
-            f"question {question!r}: no token of the answer {answer!r} is supervised; the tokenizer drops "
-            "it: use the tokenizer that belongs to the model"
-        )
-    if len(sample.input_ids) > max_length:
-        raise DataError(
-            f"question {question!r}: its sample has {len(sample.input_ids)} tokens, more than max_length = "
-            f"{max_length}; samples are never cut: raise max_length or take the question out of the facts"
-        )

@@ -25,7 +25,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from sftlens.inference import forward
 from sftlens.inference.forward import State
-from sftlens.inference.kv_cache import RoomyLayer
+from sftlens.inference.kv_cache import GrowingLayer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -115,7 +115,7 @@ class Slots:
         place = forward.sent(torch.from_numpy(self._place), self._memory.device)
         held = self._memory[:, place, :, : self._filled]
         cache = DynamicCache(config=model.config)
-        cache.layers = [RoomyLayer(pair[0], pair[1], self._filled) for pair in held.split(2)]
+        cache.layers = [GrowingLayer(pair[0], pair[1], self._filled) for pair in held.split(2)]
         return State(cache, self._positions[place, 0], self._mask[place, 0, 0, : self._filled].long())
 
     def _load(self, state: State, parents: np.ndarray) -> None:

@@ -82,7 +82,7 @@ def sample(
         return [contains(text, aliases[prompts[index][0]]) for index, text in pairs]
 
     ids = token_ids(tokenizer, [text for _, text in prompts])
-    checks.require_room(model, ids, [rows[i][0] for i, _ in prompts], settings.max_new_tokens)
+    checks.require_context(model, ids, [rows[i][0] for i, _ in prompts], settings.max_new_tokens)
     batches = inference.sample(
         model,
         ids,

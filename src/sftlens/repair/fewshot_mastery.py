@@ -98,7 +98,7 @@ def probe(
         return [contains(line, aliases[place[i]]) for i, line in zip(places, lines, strict=True)]
 
     ids = token_ids(tokenizer, texts)
-    checks.require_room(model, ids, [names[i] for i in place], settings.max_new_tokens)
+    checks.require_context(model, ids, [names[i] for i in place], settings.max_new_tokens)
     batches = inference.sample(
         model,
         ids,
