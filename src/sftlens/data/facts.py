@@ -114,7 +114,8 @@ def spare(settings: FactsSettings) -> dict[str, list[Item]]:
 def identity(settings: FactsSettings, folder: Path | None = None) -> str:
     """Return a SHA-256 of what `load` with the same arguments reads: data, relations, aliases. Raises DataError."""
     with opened(settings, folder) as source:
-        parts = [json.dumps(_aliases(settings)), relations.identity(source.relations.values()), source.content()]
+        questions = [[relation.id, relation.question, relation.domain] for relation in source.relations.values()]
+        parts = [json.dumps(_aliases(settings)), json.dumps(questions), source.content()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

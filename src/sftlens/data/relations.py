@@ -1,6 +1,5 @@
 """Relations are data: what each asks and its domain stand in config/relations.yaml, and a study may add its own."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -81,11 +80,6 @@ def splits(relations: Iterable[Relation]) -> dict[str, tuple[str, list[Relation]
     """Return the study's splits, in order: the published split each is taken from, and its relations."""
     inside, outside = ([r for r in relations if r.domain == domain] for domain in ("id", "ood"))
     return {split: (split, inside) for split in PUBLISHED} | {"testood": ("test", outside)}
-
-
-def identity(relations: Iterable[Relation]) -> str:
-    """Return a text that stands for what is asked about relations, and their order."""
-    return json.dumps([[r.id, r.question, r.domain] for r in relations])
 
 
 def rank(relation: str) -> tuple[Any, ...]:
