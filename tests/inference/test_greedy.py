@@ -139,10 +139,10 @@ def test_prompts_that_begin_alike_are_begun_once(model: PreTrainedModel) -> None
 def test_batches_keep_to_their_budget(batch_tokens: int, mixed: bool) -> None:
     prompts = prompts_of(30)
     made = list(inference.batches(prompts, batch_tokens, 2, mixed=mixed))
-    assert sorted(place for batch in made for place in batch.places) == list(range(30))
+    assert sorted(place for batch in made for place in batch.indices) == list(range(30))
     for batch in made:
-        assert [row for part in batch.parts for row in part.tolist()] == [prompts[place] for place in batch.places]
-        assert len(batch.places) * (batch.longest + 2) <= max(batch_tokens, batch.longest + 2)
+        assert [row for part in batch.parts for row in part.tolist()] == [prompts[place] for place in batch.indices]
+        assert len(batch.indices) * (batch.longest + 2) <= max(batch_tokens, batch.longest + 2)
         assert mixed or len(batch.parts) == 1
     if batch_tokens == 10**6:
         assert len(made) == (1 if mixed else len({len(prompt) for prompt in prompts}))

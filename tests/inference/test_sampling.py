@@ -68,7 +68,7 @@ def sample(
         eos=eos,
         batch_tokens=batch_tokens,
     ):
-        hits[batch.places] = batch.hits
+        hits[batch.indices] = batch.hits
     return [int(count) for count in hits]
 
 
@@ -224,9 +224,9 @@ def all_deep(places: Sequence[int], tokens: Sequence[list[int]]) -> list[bool]:
 def test_the_outputs_are_those_of_all_samples() -> None:
     model, prompts = small_model(), prompts_of(12, vocabulary=VOCABULARY, longest=5)
     batches = finished(model, prompts, keep_outputs=True)
-    assert sorted(place for batch in batches for place in batch.places) == list(range(12))
+    assert sorted(place for batch in batches for place in batch.indices) == list(range(12))
     for batch in batches:
-        for place, hits, outputs in zip(batch.places, batch.hits, batch.outputs, strict=True):
+        for place, hits, outputs in zip(batch.indices, batch.hits, batch.outputs, strict=True):
             assert sum(count for _, count in outputs) == 10
             assert sum(count for new, count in outputs if new and deep(place, new)) == hits
             assert len({tuple(new) for new, _ in outputs}) == len(outputs)
@@ -243,7 +243,7 @@ def test_batches_that_are_done_are_left_out() -> None:
     rest = finished(model, prompts, done={0, 2})
     assert [batch.number for batch in rest] == [1, *range(3, len(whole))]
     for batch in rest:
-        assert batch.places == whole[batch.number].places
+        assert batch.indices == whole[batch.number].indices
         assert batch.hits.tolist() == whole[batch.number].hits.tolist()
 
 

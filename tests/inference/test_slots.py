@@ -41,7 +41,7 @@ def sampled(model: PreTrainedModel, batch_tokens: int) -> list[list[tuple[list[i
         batch_tokens=batch_tokens,
         keep_outputs=True,
     ):
-        for place, found in zip(batch.places, batch.outputs, strict=True):
+        for place, found in zip(batch.indices, batch.outputs, strict=True):
             outputs[place] = sorted(found)
     return outputs
 
@@ -73,7 +73,7 @@ def test_any_descent_of_rows_has_the_logits_of_its_own_tokens(model: PreTrainedM
     draw = np.random.default_rng(0)
     prompts = prompts_of(6)
     [batch] = batches(prompts, 10**6, 20, mixed=True)
-    read = [list(prompts[place]) for place in batch.places]
+    read = [list(prompts[place]) for place in batch.indices]
     _, state = forward.prefill(model, batch)
     room = Slots(model, 64, batch.longest + 20)
     now: forward.State | Slots = state

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 class Batch:
     """Prompts that are computed side by side."""
 
-    places: list[int]
-    """Places in the caller's list."""
+    indices: list[int]
+    """Indices in the caller's list."""
     parts: list[torch.Tensor]
-    """Token ids, int64 [rows, length], one tensor for each length, in the order of `places`."""
+    """Token ids, int64 [rows, length], one tensor for each length, in the order of `indices`."""
 
     @property
     def longest(self) -> int:
@@ -36,21 +36,21 @@ def batches(
     A batch has one prompt, or at most `batch_tokens` tokens, where each row counts as the longest one and `new_tokens`
     more. Its prompts are of one length, or `mixed`. The batches depend on nothing but the arguments.
     """
-    order = sorted(range(len(prompts)), key=lambda place: (len(prompts[place]), prompts[place]))
-    places: list[int] = []
-    for place in order:
-        length = len(prompts[place])
-        full = (len(places) + 1) * (length + new_tokens) > batch_tokens
-        if places and (full or not (mixed or len(prompts[places[-1]]) == length)):
-            yield Batch(places, _parts(prompts, places))
-            places = []
-        places.append(place)
-    if places:
-        yield Batch(places, _parts(prompts, places))
+    order = sorted(range(len(prompts)), key=lambda index: (len(prompts[index]), prompts[index]))
+    indices: list[int] = []
+    for index in order:
+        length = len(prompts[index])
+        full = (len(indices) + 1) * (length + new_tokens) > batch_tokens
+        if indices and (full or not (mixed or len(prompts[indices[-1]]) == length)):
+            yield Batch(indices, _parts(prompts, indices))
+            indices = []
+        indices.append(index)
+    if indices:
+        yield Batch(indices, _parts(prompts, indices))
 
 
-def _parts(prompts: Sequence[Sequence[int]], places: list[int]) -> list[torch.Tensor]:
-    groups = itertools.groupby((prompts[place] for place in places), key=len)
+def _parts(prompts: Sequence[Sequence[int]], indices: list[int]) -> list[torch.Tensor]:
+    groups = itertools.groupby((prompts[index] for index in indices), key=len)
     return [torch.tensor(list(group), dtype=torch.int64) for _, group in groups]
 
 

@@ -41,12 +41,12 @@ class State:
 def first_logits(
     model: "PreTrainedModel", prompts: Sequence[Sequence[int]], batch_tokens: int
 ) -> Iterator[tuple[list[int], torch.Tensor]]:
-    """Yield (places, fp32 logits [rows, vocabulary]) of the token after each prompt."""
+    """Yield (indices, fp32 logits [rows, vocabulary]) of the token after each prompt."""
     check_prompts(prompts, 1, model)
     for batch in batches(prompts, batch_tokens, 1):
         logits = torch.cat([_last_logits(_read(model, part)) for part in _chunks(batch, model.device)])
         refuse_damaged(logits)
-        yield batch.places, logits
+        yield batch.indices, logits
 
 
 def may_mix(model: "PreTrainedModel") -> bool:

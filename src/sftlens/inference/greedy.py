@@ -40,16 +40,16 @@ def greedy(
     check_prompts(prompts, max_new_tokens, model)
     outputs: list[list[int]] = [[] for _ in prompts]
     for batch in batches(prompts, batch_tokens, max_new_tokens, mixed=forward.may_mix(model)):
-        for place, row in zip(batch.places, _decode(model, batch, max_new_tokens, eos), strict=True):
-            outputs[place] = row[row >= 0].tolist()
-        progress(len(batch.places))
+        for index, row in zip(batch.indices, _decode(model, batch, max_new_tokens, eos), strict=True):
+            outputs[index] = row[row >= 0].tolist()
+        progress(len(batch.indices))
     return outputs
 
 
 def _decode(model: "PreTrainedModel", batch: Batch, steps: int, eos: int | Sequence[int]) -> np.ndarray:
     """Return the new tokens of a batch, int64 [rows, steps], -1 after the end."""
-    new = np.full((len(batch.places), steps), -1)
-    rows = np.arange(len(batch.places))
+    new = np.full((len(batch.indices), steps), -1)
+    rows = np.arange(len(batch.indices))
     room = slots.slots_for(model, 0, len(rows), batch.longest + steps) if forward.may_mix(model) else None
     state: forward.State | slots.Slots
     logits, state = forward.prefill(model, batch)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Found = Callable[[list[int], list[list[int]]], Sequence[bool]]
-"""(place of its prompt, new tokens) of each prefix -> whether these tokens hold what is looked for."""
+"""(index of its prompt, new tokens) of each prefix -> whether these tokens hold what is looked for."""
 
 _BLOCK = 64
 """Tokens of the vocabulary whose probabilities are summed first."""
@@ -56,10 +56,10 @@ class Sampled:
 
     number: int
     """Of the batch in the plan of these prompts."""
-    places: list[int]
-    """The batch's prompts, places in the caller's list."""
+    indices: list[int]
+    """The batch's prompts, indices in the caller's list."""
     hits: np.ndarray
-    """int64 [places]: samples that hold what is looked for."""
+    """int64 [prompts]: samples that hold what is looked for."""
     outputs: Ends
     """EOS left out; an output ends where what is looked for was found. Empty unless asked for."""
 
@@ -103,11 +103,11 @@ def sample(
     lanes = 2 if slots.on_one_gpu(model) else 1
 
     def walk(lane: int, number: int, batch: Batch) -> Iterator[Sampled | None]:
-        uniforms = np.stack([_uniforms(streams[place], samples, max_new_tokens) for place in batch.places])
+        uniforms = np.stack([_uniforms(streams[index], samples, max_new_tokens) for index in batch.indices])
         width = batch.longest + max_new_tokens
         rows = max(1, batch_tokens // width // lanes)
         room = slots.slots_for(model, lane, rows, width) if mixed else None
-        begun = _Walk(model, batch.places, uniforms, found, temperature, eos, rows, room)
+        begun = _Walk(model, batch.indices, uniforms, found, temperature, eos, rows, room)
         return begun.run(number, batch, keep_outputs)
 
     numbered = enumerate(batches(prompts, expected, max_new_tokens, mixed=mixed))
@@ -169,7 +169,7 @@ class _Walk:
     """Walks through the tree of one batch, never holding many more than `rows` rows of cache at once."""
 
     model: "PreTrainedModel"
-    places: list[int]
+    indices: list[int]
     uniforms: np.ndarray
     """float64 [prompts, samples, steps]."""
     found: Found
@@ -181,7 +181,7 @@ class _Walk:
     def run(self, number: int, batch: Batch, keep_outputs: bool) -> Iterator[Sampled | None]:
         """Yield None whenever the next tokens are being computed, and at last what the samples of `batch` hold."""
         prompts, samples, steps = self.uniforms.shape
-        ends: Ends | None = [[] for _ in batch.places] if keep_outputs else None
+        ends: Ends | None = [[] for _ in batch.indices] if keep_outputs else None
         hits = np.zeros(prompts, dtype=np.int64)
         owner, which = np.divmod(np.arange(prompts * samples), samples)
         tree = _Tree(np.arange(prompts), np.zeros((prompts, 0), dtype=np.int64), owner, which)
@@ -201,7 +201,7 @@ class _Walk:
                 waiting += [(state, parents[part], tree.only(part)) for part in reversed(parts)]
             elif ends is not None:
                 _record(tree, going, ends)
-        yield Sampled(number, batch.places, hits, ends or [])
+        yield Sampled(number, batch.indices, hits, ends or [])
 
     def _read(
         self, batch: Batch, state: forward.State | Slots | None, parents: np.ndarray, tree: _Tree, *, keep: bool
@@ -217,8 +217,8 @@ class _Walk:
         going = np.flatnonzero(~ended)
         found = np.zeros(0, dtype=np.int64)
         if len(going):
-            places = [self.places[prompt] for prompt in tree.prompt[going]]
-            holds = np.array(self.found(places, tree.tokens[going].tolist()), dtype=bool)
+            indices = [self.indices[prompt] for prompt in tree.prompt[going]]
+            holds = np.array(self.found(indices, tree.tokens[going].tolist()), dtype=bool)
             found, going = going[holds], going[~holds]
         np.add.at(hits, tree.prompt[found], tree.counts[found])
         if ends is not None:

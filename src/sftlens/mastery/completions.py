@@ -104,4 +104,4 @@ def sample(
                 counts[text] += count
             # The most frequent first, ties by text.
             texts.append(dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))))
-        yield SampledBatch(batch.number, list(batch.places), batch.hits.tolist(), texts)
+        yield SampledBatch(batch.number, list(batch.indices), batch.hits.tolist(), texts)

@@ -112,6 +112,6 @@ def probe(
     )
     hits = np.zeros(len(texts), dtype=np.int64)
     for batch in checks.named(model, batches):
-        hits[batch.places] = batch.hits
-        progress(len(batch.places))
+        hits[batch.indices] = batch.hits
+        progress(len(batch.indices))
     return mastery_table.with_mastery(asked, hits.reshape(len(asked), settings.prompts).tolist(), settings.samples)

@@ -64,11 +64,11 @@ def probabilities(probe: Probe, facts: pd.DataFrame) -> pd.DataFrame:
     inference.check_prompts(prompts, longest, model)
     best = [np.zeros(len(sentences[relation])) for relation in facts["relation"]]
     for batch in inference.batches(prompts, probe.settings.batch_tokens, longest, mixed=forward.may_mix(model)):
-        found = [(row, *of) for row, prompt in enumerate(batch.places) for of in continuations[prompt]]
+        found = [(row, *of) for row, prompt in enumerate(batch.indices) for of in continuations[prompt]]
         scores = _score_batch(model, batch, [row for row, *_ in found], [tokens for _, tokens, *_ in found])
         for score, (*_, fact, template) in zip(scores, found, strict=True):
             best[fact][template] = max(best[fact][template], float(np.exp(score)))
-        probe.progress(len(batch.places))
+        probe.progress(len(batch.indices))
     return pd.DataFrame(
         {
             "fact_id": facts["fact_id"].tolist(),
