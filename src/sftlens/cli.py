@@ -15,7 +15,7 @@ PROGRAMS = {
         "divergence",
         "changes",
         "compare_changes",
-    ),
+    ),  # fmt: skip
     "tune": ("training_set", "finetune"),
     "fix": ("restore", "repair", "delta"),
     "study": ("study", "plan", "requirements", "world", "base", "choose_templates", "collect", "config_docs"),
@@ -56,11 +56,8 @@ def overview() -> str:
     lines += ["What supervised fine-tuning does to what a language model knows: measure it, repair it."]
     for group, names in PROGRAMS.items():
         lines += ["", f"{TITLES[group]}:"]
-        lines += [f"  {name.replace('_', '-'):17} {_summary(group, name)}" for name in names]
+        for name in names:
+            # Read, not imported: some programs load torch, and a list of them need not wait for that.
+            with (ENTRY.parent / "commands" / group / f"{name}.py").open(encoding="utf-8") as file:
+                lines.append(f"  {name.replace('_', '-'):17} {file.readline().strip().strip(chr(34)).rstrip('.')}")
     return "\n".join(lines)
-
-
-def _summary(group: str, name: str) -> str:
-    # Read, not imported: some programs load torch, and a list of them need not wait for that.
-    with (ENTRY.parent / "commands" / group / f"{name}.py").open(encoding="utf-8") as file:
-        return file.readline().strip().strip('"').rstrip(".")

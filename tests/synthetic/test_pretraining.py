@@ -79,7 +79,7 @@ def test_two_processes_train_what_one_does(
     corpus: Path, trained: tuple[Path, dict[str, float]], tmp_path: Path
 ) -> None:
     settings = SETTINGS.model_copy(update={"processes": 2})
-    with pytest.raises(TrainingError, match=r"processes is 2, but 1 of them run; start scripts/base\.py"):
+    with pytest.raises(TrainingError, match=r"processes is 2, but 1 of them run; start sftlens base"):
         pretraining.pretrain(corpus, GEOMETRY, settings, tmp_path / "alone")
     options = ["--corpus", str(corpus), "--geometry", GEOMETRY.model_dump_json(), "--out", str(tmp_path)]
     command = [sys.executable, "scripts/base.py", "--source", "pretrain", *options]

@@ -44,9 +44,8 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
         super().add_usage(usage, [action for action in actions if action.required], [], prefix)
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        text = action.help or ""
-        silent = action.required or "(default" in text or action.default in (None, [], argparse.SUPPRESS)
-        silent = silent or action.default is False
+        text, default = action.help or "", action.default
+        silent = action.required or "(default" in text or default is False or default in (None, [], argparse.SUPPRESS)
         return text if silent else f"{text} (default: %(default)s)"
 
 
@@ -79,14 +78,20 @@ class Parser(argparse.ArgumentParser):
         return parsed
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Do what argparse does, on the command line as it would be written today."""
+        """Do what argparse does, with names of options and values from earlier versions and other libraries."""
         given = list(sys.argv[1:] if args is None else args)
         known = self._option_string_actions
         for place, word in enumerate(given):
             flag, equals, value = word.partition("=")
             if not flag.startswith("--") or flag == "--":
                 continue
-            flag = self._today(flag)
+            if flag not in known:  # `--learning_rate`, `--lr`, or an option of an earlier version
+                flag = flag.replace("_", "-")
+                if (new := RENAMED_OPTIONS.get(flag)) in known:
+                    print(f"notice: option {flag} is now called {new}; use that", file=sys.stderr)
+                    flag = str(new)
+                elif ALIASES.get(flag) in known:
+                    flag = ALIASES[flag]
             if flag not in known and not self._subparsers and not any(name.startswith(flag) for name in known):
                 near = difflib.get_close_matches(flag, known, n=1)
                 self.error(f"there is no option {flag}" + (f"; did you mean {near[0]}?" if near else ""))
@@ -97,18 +102,6 @@ class Parser(argparse.ArgumentParser):
                 print(f"notice: {flag} {value} is now called {today}; use that", file=sys.stderr)
                 given[at] = f"{flag}={today}" if equals else today
         return super().parse_known_args(given, namespace)
-
-    def _today(self, flag: str) -> str:
-        """Return the name of an option that is given by another one: `--lr`, `--learning_rate`, `--order`."""
-        known = self._option_string_actions
-        if flag in known:
-            return flag
-        dashed = flag.replace("_", "-")
-        new = RENAMED_OPTIONS.get(dashed, dashed)
-        if new != dashed and new in known:
-            print(f"notice: option {dashed} is now called {new}; use that", file=sys.stderr)
-            return new
-        return ALIASES[dashed] if ALIASES.get(dashed) in known else dashed
 
 
 def parser(doc: str | None, *groups: type[Settings], without: Container[str] = ()) -> Parser:
@@ -127,13 +120,16 @@ def parser(doc: str | None, *groups: type[Settings], without: Container[str] = (
                 how["action"] = argparse.BooleanOptionalAction
             elif _inner(kind):
                 how |= {"nargs": "+", "metavar": "KEY=VALUE"}
+            elif choices := _choices(kind):
+                how["choices"] = choices
             else:
-                how |= {"choices": _choices(kind)} if _choices(kind) else {"metavar": _metavar(kind)}
+                parts = {kind, *get_args(kind)}
+                numbers = "N" if int in parts else "X" if float in parts else "TEXT"
+                how["metavar"] = "PATH" if Location in parts else numbers
             options.add_argument(flag, **how)
     made.workflow = made.add_argument_group("for the workflow")
-    made.workflow.add_argument(
-        "--state", type=Path, help="folder that keeps finished work, so that nothing is done twice"
-    )
+    text = "folder that keeps finished work, so that nothing is done twice"
+    made.workflow.add_argument("--state", type=Path, help=text)
     return made
 
 
@@ -149,11 +145,6 @@ def _choices(kind: Any) -> list[str]:
     if get_origin(kind) is Literal:
         return [str(choice) for choice in get_args(kind)]
     return [] if get_origin(kind) is list else [choice for part in get_args(kind) for choice in _choices(part)]
-
-
-def _metavar(kind: Any) -> str:
-    parts = {kind, *get_args(kind)}
-    return "PATH" if Location in parts else "N" if int in parts else "X" if float in parts else "TEXT"
 
 
 def settings(args: argparse.Namespace, group: type[S]) -> S:
@@ -190,13 +181,12 @@ def _validated(group: type[S], values: Any, flag: str = "") -> S:
         faults = error.errors()
     first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
     message, place = first["msg"].removeprefix("Value error, "), [str(part) for part in first["loc"]]
+    inner: type[Settings] | None = group
     if not flag:
         if not place:  # options that contradict one another; the message names them and the remedy
             raise ConfigError(message)
         name, *place = place
         flag, inner = "--" + name.replace("_", "-"), _inner(group.model_fields[name].annotation)
-    else:
-        inner = group
     if first["type"] == "extra_forbidden":
         keys = list(inner.model_fields) if inner else []
         near = difflib.get_close_matches(place[-1], keys, n=1)

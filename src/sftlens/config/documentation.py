@@ -15,7 +15,7 @@ from sftlens.config.study import Study
 WIDTH = 108
 BOUNDS = {annotated_types.Ge: "≥", annotated_types.Gt: ">", annotated_types.Le: "≤", annotated_types.Lt: "<"}
 PLAIN = {int: "whole number", float: "number", str: "text", bool: "`true` or `false`"}
-MADE = "made by scripts/config_docs.py from src/sftlens/config; do not edit"
+MADE = "made by sftlens config-docs from src/sftlens/config; do not edit"
 
 INTRODUCTION = """# The configuration of a study
 

@@ -143,7 +143,7 @@ class Jobs:
         return self.paths.world if self._pretrained(wildcards) else []
 
     def base_options(self, wildcards: Wildcards) -> list[str]:
-        """Options of scripts/base.py."""
+        """Options of sftlens base."""
         entry, own = self.study.models[wildcards.model], ["--name", wildcards.model]
         if not self._pretrained(wildcards):
             return own + options(entry, set(BASE_FIELDS) - {"pretraining"})
@@ -161,7 +161,7 @@ class Jobs:
         return {"model": self.base(wildcards), "templates": self.templates(wildcards)}
 
     def mastery_options(self, wildcards: Wildcards) -> list[str]:
-        """Options of scripts/mastery.py."""
+        """Options of sftlens mastery."""
         table = self.study.models[wildcards.model].mastery
         if table:
             return ["--import", table, *options(self.study.probing, ["keep_texts"])]
@@ -191,7 +191,7 @@ class Jobs:
         return inputs | ({"world": self.paths.world} if self._pretrained(wildcards) else {})
 
     def quality_options(self, wildcards: Wildcards) -> list[str]:
-        """Options of scripts/mastery_quality.py."""
+        """Options of sftlens mastery-quality."""
         wanted = self.study.experiments.mastery
         given = options(wanted, set(QualitySettings.model_fields)) if wanted else []
         if self._pretrained(wildcards):
@@ -202,7 +202,7 @@ class Jobs:
         return given
 
     def finetune_options(self, wildcards: Wildcards) -> list[str]:
-        """Options of scripts/finetune.py."""
+        """Options of sftlens finetune."""
         launch = self.study.models[wildcards.model].launch
         where = ["--processes", str(launch.world_size), "--gpus", str(launch.gpus_per_node)]
         own = getattr(self.study.strategies, wildcards.strategy, Settings()).model_dump(mode="json")
@@ -224,7 +224,7 @@ class Jobs:
         return inputs | ({"templates": self.templates(wildcards)} if self._reprobed(wildcards) else {})
 
     def evaluate_options(self, wildcards: Wildcards) -> list[str]:
-        """Options of scripts/evaluate.py."""
+        """Options of sftlens evaluate."""
         scaling = self.study.experiments.scaling
         shots = ["--shots", str(scaling.shots)] if wildcards.strategy == FEWSHOT and scaling else []
         return [*self.training_set(wildcards), *shots, *self._asking(wildcards)]
@@ -234,19 +234,19 @@ class Jobs:
         return self.paths.divergence_base(wildcards.model)
 
     def divergence_base_options(self, wildcards: Wildcards) -> list[str]:
-        """Options of scripts/divergence_base.py."""
+        """Options of sftlens divergence-base."""
         return [*self.bos(wildcards), *options(self.study.divergence, (*OF_BASE, "batch_tokens"))]
 
     def divergence_options(self, wildcards: Wildcards) -> list[str]:
-        """Options of scripts/divergence.py; the other settings are of the base's half alone."""
+        """Options of sftlens divergence; the other settings are of the base's half alone."""
         return [*self.bos(wildcards), *options(self.study.divergence, ["top", "batch_tokens"])]
 
     def changes_options(self) -> list[str]:
-        """Options of scripts/changes.py."""
+        """Options of sftlens changes."""
         return options(self.study.restoration)
 
     def restore_options(self, wildcards: Wildcards) -> list[str]:
-        """Options of scripts/restore.py."""
+        """Options of sftlens restore."""
         given = ["--changes", self._changes(wildcards)] if float(wildcards.ratio) < 100 else []
         given += options(self.study.restoration, ["epsilon", *uses(wildcards.criterion)])
         return [*given, *self.training_set(wildcards), *self._asking(wildcards)]

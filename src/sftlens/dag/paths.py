@@ -151,7 +151,7 @@ def options(settings: Settings, only: Iterable[str] | None = None) -> list[str]:
 
 
 def fact_options(study: Study) -> list[str]:
-    """Return the options of scripts/facts.py: how the questions are prepared.
+    """Return the options of sftlens facts: how the questions are prepared.
 
     Where the data lie is told by the environment (`common.smk`), so that moving them reruns nothing.
     """
@@ -162,7 +162,7 @@ def fact_options(study: Study) -> list[str]:
 
 
 def world_options(study: Study) -> list[str]:
-    """Return the options of scripts/world.py: the invented world, or a corpus on a sample of real facts."""
+    """Return the options of sftlens world: the invented world, or a corpus on a sample of real facts."""
     own = options(study.world)
     if study.facts.source == "world":
         return own

@@ -42,7 +42,7 @@ def conflict(study: Study, recorded: Mapping[str, Any], held: Mapping[str, Any] 
 
     A study may grow (models, scales, seeds, ratios, experiments), its stages may change and its files may move; the
     facts it asks and what a model's name stands for may not change: comparing across them would mix two studies in one
-    table. (What a model's folder holds is known when it has been read: scripts/base.py.)
+    table. (What a model's folder holds is known when it has been read: sftlens base.)
 
     Args:
         study: the study as it is configured now.

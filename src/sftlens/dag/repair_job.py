@@ -17,7 +17,7 @@ OUTPUTS = {
 
 
 class Repairing:
-    """Inputs, outputs and options of scripts/repair.py."""
+    """Inputs, outputs and options of sftlens repair."""
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs

@@ -84,7 +84,7 @@ def accepted(facts: "pd.DataFrame") -> list[list[str]]:
     Raises DataError, naming the fact, where there is none, or a blank one, which nearly any output would contain.
     """
     if "aliases" not in facts and "object" not in facts:
-        raise DataError("the facts have no column 'aliases' or 'object'; make them with scripts/facts.py")
+        raise DataError("the facts have no column 'aliases' or 'object'; make them with sftlens facts")
     objects = [[name] for name in facts["object"]] if "object" in facts else []
     # A list, or the array that a table makes of it; anything else holds no answer.
     aliases = [
@@ -102,6 +102,6 @@ def accepted(facts: "pd.DataFrame") -> list[list[str]]:
             wanted = "list of non-empty texts" if column == "aliases" else "non-empty text"
             raise DataError(
                 f"fact {fact_id!r}: column {column!r} holds {value!r}, no {wanted}; take the fact out, or "
-                "make the facts again with scripts/facts.py"
+                "make the facts again with sftlens facts"
             )
     return aliases or objects

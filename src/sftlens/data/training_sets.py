@@ -64,7 +64,7 @@ def take(order: "pd.DataFrame", scale: int | str, allow_smaller: bool = False) -
     """
     size = len(order)
     if size == 0:
-        raise TrainingError("the training set is empty: give the file that scripts/training_set.py wrote")
+        raise TrainingError("the training set is empty: give the file that sftlens training-set wrote")
     if scale != "all" and (not str(scale).isdigit() or int(scale) < 1):
         raise TrainingError(f"scale {scale!r}: give a number of facts from 1 on, or `all`")
     wanted = size if scale == "all" else int(scale)

@@ -68,7 +68,7 @@ def join_imported(facts: "pd.DataFrame", table: "pd.DataFrame", source: str) -> 
     joined = facts.merge(table[columns], on="fact_id", how="left", validate="one_to_one")
     if (absent := joined["hits"].isna()).any():
         fact = joined.loc[absent, "fact_id"].iloc[0]
-        raise DataError(f"{source}: no row for fact {fact!r}; give a table for these facts (scripts/facts.py)")
+        raise DataError(f"{source}: no row for fact {fact!r}; give a table for these facts (sftlens facts)")
     joined[["hits", "trials"]] = joined[["hits", "trials"]].astype("int64")
     joined["mastery"] = joined["hits"] / joined["trials"]
     joined["bucket"] = [bucket(r) for r in joined["mastery"]]

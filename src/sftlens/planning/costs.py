@@ -21,7 +21,7 @@ from sftlens.restoration.methods import chosen
 STATE = 12
 """Bytes of a parameter in a saved training state: fp32 weights and AdamW's two moments."""
 CHANGES_PASSES, RESTORE_PASSES = 5, 3
-"""How often scripts/changes.py and scripts/restore.py read both models."""
+"""How often sftlens changes and sftlens restore read both models."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Memory of a model's jobs from its geometry: the table of bytes per parameter, and what else counts.
 
-Everything is an estimate from arithmetic, in bytes; `scripts/requirements.py` prints it for a study. ZeRO divides
+Everything is an estimate from arithmetic, in bytes; `sftlens requirements` prints it for a study. ZeRO divides
 a part among the processes from the stage on that `BytesPerParameter` names (arXiv 1910.02054, table 1).
 """
 

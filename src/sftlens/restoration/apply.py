@@ -106,7 +106,7 @@ Nothing was trained afterwards.
 {settings}
 A model's identity is the SHA-256 over the names and SHA-256 of its files. Ties go by tensor name, then flat index.
 The method is that of "Analyzing the Effects of Supervised Fine-Tuning on Model Knowledge from Token and Parameter
-Levels" (arXiv 2509.16596, section 6); the model was made with sftlens, `scripts/restore.py`.
+Levels" (arXiv 2509.16596, section 6); the model was made with `sftlens restore`.
 """
 
     def __init__(self, pair: Pair, criterion: Criterion, cut: Cut) -> None:

@@ -52,7 +52,7 @@ was trained afterwards.
 | chosen so that | as much of sum (s - p)^2 is reverted as by restoring {ratio:g} % by `relative` |
 {settings}
 A model's identity is the SHA-256 over the names and SHA-256 of its files. The model was made with sftlens,
-`scripts/restore.py --criterion interpolation`.
+`sftlens restore --criterion interpolation`.
 """
 
     def __init__(self, pair: Pair, alpha: float, seed: int = 0, ratio: float = 0) -> None:

@@ -7,7 +7,7 @@ exactly this key are taken, the ties, and where the last of them stands. Sorting
 keys. This is a radix selection, which only counts:
 
 1. The high 17 bits of a key are its *bin*. The histogram of the bins says in which bin a cut lies. The histogram of a
-   sample says it nearly: the cut lies in a *window* of some bins (`guessed`). Where scripts/changes.py left the
+   sample says it nearly: the cut lies in a *window* of some bins (`guessed`). Where sftlens changes left the
    histogram of all elements, each window is one bin (`cuts`).
 2. One pass over all elements counts those in and between the windows, and keeps the keys inside them, a few percent of
    all (`scan.scan`).
@@ -104,7 +104,7 @@ def check(pair: Pair, fits: bool) -> None:
     if not fits:
         raise DataError(
             f"the histogram given for {pair.finetuned.folder} was made of other weights, criterion or region; "
-            "make it again with scripts/changes.py"
+            "make it again with sftlens changes"
         )
 
 

@@ -8,7 +8,7 @@ from sftlens.results.collect import COLUMNS
 
 INTRODUCTION = """# The columns and metrics of results.parquet
 
-<!-- made by scripts/config_docs.py from src/sftlens/results/dictionary.yaml; do not edit -->
+<!-- made by sftlens config-docs from src/sftlens/results/dictionary.yaml; do not edit -->
 
 `results/<study>/results.parquet` is the one tidy table of a study: one row a number, in the order of the grid. Every
 figure and table is a function of it (`intervals` and `contrasts` besides of the answers, `answers.parquet` in a cell's

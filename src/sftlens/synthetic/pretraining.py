@@ -90,10 +90,10 @@ def pretrain(
 def read_documents(corpus: Path) -> list[str]:
     """Return the lines of a corpus with their trailing spaces. Raises DataError when there are none."""
     if not corpus.is_file():
-        raise DataError(f"{corpus}: no such file; write the world first (scripts/world.py)")
+        raise DataError(f"{corpus}: no such file; write the world first (sftlens world)")
     texts = [line for line in corpus.read_text(encoding="utf-8").split("\n") if line.strip()]
     if not texts:
-        raise DataError(f"{corpus}: the corpus is empty; write the world again (scripts/world.py)")
+        raise DataError(f"{corpus}: the corpus is empty; write the world again (sftlens world)")
     return texts
 
 
@@ -193,7 +193,7 @@ def train(
     rank, processes = (group.rank, group.processes) if group else (0, 1)
     if processes != settings.processes:
         raise TrainingError(
-            f"pretraining.processes is {settings.processes}, but {processes} of them run; start scripts/base.py, "
+            f"pretraining.processes is {settings.processes}, but {processes} of them run; start sftlens base, "
             "which starts the others"
         )
     parameters = list(model.parameters())

@@ -17,7 +17,7 @@ def joined(mastery: pd.DataFrame, exposures: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         mastery: columns question, split, mastery.
-        exposures: exposures.parquet of scripts/world.py; columns question, role, exposure.
+        exposures: exposures.parquet of sftlens world; columns question, role, exposure.
 
     Raises:
         DataError: a fact of the mastery table is none of that world.

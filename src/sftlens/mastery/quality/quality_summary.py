@@ -15,7 +15,7 @@ def of_table(table: pd.DataFrame, exposures: pd.DataFrame | None) -> list[dict[s
     """Return what a mastery table says of itself, as rows of metrics, without the model.
 
     Certainty of the buckets, sources of variance (where it has template_hits), and mastery by exposure, where
-    `exposures` (exposures.parquet of scripts/world.py) is given.
+    `exposures` (exposures.parquet of sftlens world) is given.
     """
     rows = posterior.metrics(posterior.with_uncertainty(table))
     rows += variance.metrics(table) if "template_hits" in table else []
