@@ -15,7 +15,7 @@ PROGRAMS = {
         "divergence",
         "changes",
         "compare_changes",
-    ),  # fmt: skip
+    ),
     "tune": ("training_set", "finetune"),
     "fix": ("restore", "repair", "delta"),
     "study": ("study", "plan", "requirements", "world", "base", "choose_templates", "collect", "config_docs"),
