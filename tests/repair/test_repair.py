@@ -1,4 +1,4 @@
-"""scripts/repair.py on a model that lost facts in a way that can be undone, and on one that lost none."""
+"""sftlens repair on a model that lost facts which can be restored, and on one that lost none."""
 
 import csv
 import json
@@ -46,7 +46,7 @@ def call(models: Path, out: Path, *options: object, finetuned: str = "tuned", ta
     return read_json(out / "report.json")
 
 
-def test_damage_in_few_elements_is_found_and_undone(
+def test_damage_in_few_elements_is_found_and_restored(
     models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before, out = files_below(models), tmp_path / "out"
@@ -66,7 +66,7 @@ def test_damage_in_few_elements_is_found_and_undone(
         curve.loc[("absolute", 60, "choosing"), "gains"] and not curve.loc[("absolute", 60, "choosing"), "keeps_task"]
     )
     assert len(curve) == 2 * (4 + 1)
-    # The model is the fine-tuned one, with exactly the elements of the cut set back.
+    # The model is the fine-tuned one, with exactly the elements of the cut restored.
     ok(
         "restore.py",
         models / "base",

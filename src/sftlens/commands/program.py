@@ -4,7 +4,7 @@ import os
 
 # One numeric thread unless told otherwise: more are slower on a loaded machine and change the rounding.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Where several are asked for, those that wait must sleep: on a busy machine spinning ones take all the time there is.
+# Of several threads those that wait must sleep: on a busy machine spinning ones take all the time there is.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

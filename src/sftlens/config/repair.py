@@ -9,7 +9,7 @@ from sftlens.settings import Location, Settings
 
 
 class FewShotSettings(Settings):
-    """Mastery without templates: a question behind solved ones, continued several times."""
+    """Mastery without templates: sampled answers to a question after solved ones."""
 
     prompts: int = Field(4, ge=1)
     """Different few-shot prompts of each question."""
@@ -26,10 +26,10 @@ class FewShotSettings(Settings):
 
 
 class RepairSettings(Settings):
-    """What is tried to get knowledge back, how it is measured, and what it may cost."""
+    """Which settings are tried to restore knowledge, how they are measured, and what they may cost."""
 
     ratios: list[float] = [1, 5, 20, 40, 60]
-    """Percent of the region's parameters that are set back, each with every criterion."""
+    """Percent of the region's parameters that are restored, each with every criterion."""
     criteria: list[Reverting] = ["relative", "absolute", "interpolation"]
     """How parameters are ranked; `interpolation` moves all of them towards the base, the control of `relative`."""
     region: str = "transformer"
@@ -51,7 +51,7 @@ class RepairSettings(Settings):
     seed: int = 0
     """Seed of the rounding of `interpolation`."""
     batch_tokens: int = Field(16384, ge=1)
-    """Tokens of prompts and answers held side by side; speed and memory only."""
+    """Tokens of prompts and answers in one batch; speed and memory only."""
 
     @field_validator("ratios", "criteria")
     @classmethod
@@ -69,7 +69,7 @@ class RepairSettings(Settings):
 
 
 class RepairStudy(RepairSettings):
-    """A model that was fine-tuned elsewhere: where it lies, and what it is asked."""
+    """A model that was fine-tuned elsewhere: where it lies, and the questions it answers."""
 
     base: Location = "models/base"
     """The pre-trained model: a Hugging Face folder."""
@@ -82,9 +82,9 @@ class RepairStudy(RepairSettings):
     templates: Location | None = None
     """Completion templates (as config/relations.yaml) for facts with relation and subject; unset: few-shot mastery."""
     chat_template: bool = False
-    """Ask with the fine-tuned tokenizer's own chat template."""
+    """Prompt with the fine-tuned tokenizer's own chat template."""
     prompt_template: str | None = None
-    """Ask with this text, {question} in it; unset: 'Question: {question}', a new line, 'Answer:'."""
+    """Prompt with this text, {question} in it; unset: 'Question: {question}', a new line, 'Answer:'."""
     gpus: int = Field(0, ge=0)
     """GPUs of the job; 0: CPUs."""
     memory_gb: int = Field(32, ge=1)

@@ -36,16 +36,16 @@ def check(facts: int, settings: FewShotSettings) -> None:
         )
 
 
-def prompts(facts: "pd.DataFrame", asked: "pd.DataFrame", settings: FewShotSettings, form: str) -> list[list[str]]:
-    """Return the few-shot prompts of each asked fact, text [asked][settings.prompts].
+def prompts(pool: "pd.DataFrame", facts: "pd.DataFrame", settings: FewShotSettings, form: str) -> list[list[str]]:
+    """Return the few-shot prompts of each fact, text [facts][settings.prompts].
 
-    The shots are `facts` in the order of a hash of the seed; one further fact takes the place of a shot in its own
+    The shots are taken from `pool` in the order of a hash of the seed; one further fact replaces a shot in its own
     prompt. `form` is the text of one question, {question} in it. Raises DataError as `check`.
     """
-    check(len(facts), settings)
+    check(len(pool), settings)
     number = settings.prompts * settings.shots
-    pool = mastery_table.fixed_sample(facts, number + 1, f"shots {settings.seed} ")
-    solved = zip(pool["fact_id"], pool["question"], pool["object"], strict=True)
+    chosen = mastery_table.fixed_sample(pool, number + 1, f"shots {settings.seed} ")
+    solved = zip(chosen["fact_id"], chosen["question"], chosen["object"], strict=True)
     texts = {fact_id: f"{form.format(question=question)} {answer}\n\n" for fact_id, question, answer in solved}
     *shots, spare = texts
     groups = [shots[start : start + settings.shots] for start in range(0, number, settings.shots)]
@@ -54,15 +54,15 @@ def prompts(facts: "pd.DataFrame", asked: "pd.DataFrame", settings: FewShotSetti
             "".join(texts[spare if s == fact_id else s] for s in group) + form.format(question=question)
             for group in groups
         ]
-        for fact_id, question in zip(asked["fact_id"], asked["question"], strict=True)
+        for fact_id, question in zip(facts["fact_id"], facts["question"], strict=True)
     ]
 
 
 def probe(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
+    pool: "pd.DataFrame",
     facts: "pd.DataFrame",
-    asked: "pd.DataFrame",
     settings: FewShotSettings,
     form: str,
     batch_tokens: int,
@@ -70,39 +70,39 @@ def probe(
     of: str,
     progress: Callable[[int], object] = lambda rows: None,
 ) -> "pd.DataFrame":
-    """Return `asked` with hits, trials, mastery, bucket and template_hits (by prompt), as `mastery.probe` does.
+    """Return `facts` with hits, trials, mastery, bucket and template_hits (by prompt), as `mastery_table.probe` does.
 
     Args:
         model: causal language model.
         tokenizer: its tokenizer; adds BOS as it always does.
-        facts: all facts, from which the shots are drawn (columns fact_id, question, object).
-        asked: the facts to measure, with aliases.
+        pool: the facts from which the shots are taken (columns fact_id, question, object).
+        facts: the facts to measure, with aliases.
         settings: number of prompts, shots and samples; temperature, length, seed.
         form: the text of one question, {question} in it.
         batch_tokens: speed and memory only.
-        of: what stands for the model in the seeds of its samples.
+        of: content of the model, part of the seeds of its samples.
         progress: called with the number of finished prompts.
 
     Raises:
         DataError: too few facts, or a prompt does not fit the model's context.
         ModelError: the logits are NaN or Inf.
     """
-    texts = [text for several in prompts(facts, asked, settings, form) for text in several]
-    place = np.repeat(np.arange(len(asked)), settings.prompts)
-    names, aliases = asked["fact_id"].tolist(), asked["aliases"].tolist()
+    texts = [text for several in prompts(pool, facts, settings, form) for text in several]
+    fact_of = np.repeat(np.arange(len(facts)), settings.prompts)
+    names, aliases = facts["fact_id"].tolist(), facts["aliases"].tolist()
 
-    def found(places: list[int], outputs: list[list[int]]) -> list[bool]:
+    def found(indices: list[int], outputs: list[list[int]]) -> list[bool]:
         said = tokenizer.batch_decode(outputs, skip_special_tokens=True)
-        # Up to the first line break: after it a base model goes on to questions of its own.
+        # Up to the first line break: after it a base model continues with questions of its own.
         lines = [text.lstrip("\n").split("\n", 1)[0] for text in said]
-        return [contains(line, aliases[place[i]]) for i, line in zip(places, lines, strict=True)]
+        return [contains(line, aliases[fact_of[i]]) for i, line in zip(indices, lines, strict=True)]
 
     ids = token_ids(tokenizer, texts)
-    checks.require_context(model, ids, [names[i] for i in place], settings.max_new_tokens)
+    checks.require_context(model, ids, [names[i] for i in fact_of], settings.max_new_tokens)
     batches = inference.sample(
         model,
         ids,
-        [stream(settings.seed, of, names[i], text) for i, text in zip(place, texts, strict=True)],
+        [stream(settings.seed, of, names[i], text) for i, text in zip(fact_of, texts, strict=True)],
         found,
         samples=settings.samples,
         temperature=settings.temperature,
@@ -114,4 +114,4 @@ def probe(
     for batch in checks.named(model, batches):
         hits[batch.indices] = batch.hits
         progress(len(batch.indices))
-    return mastery_table.with_mastery(asked, hits.reshape(len(asked), settings.prompts).tolist(), settings.samples)
+    return mastery_table.with_mastery(facts, hits.reshape(len(facts), settings.prompts).tolist(), settings.samples)

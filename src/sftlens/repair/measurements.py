@@ -157,10 +157,10 @@ class Measurements:
             model, vocabulary, facts = self.models.get(FINETUNED), self.models.vocabulary(), self.inputs.facts
             ids = self.inputs.prompting.questions(self.models.tokenizer(FINETUNED), facts["question"].tolist())
             rows = {"fact_id": facts["fact_id"].tolist(), "tokens": [None] * len(ids), "logits": [None] * len(ids)}
-            for places, logits in checks.first_logits(model, ids, self.inputs.settings.batch_tokens):
+            for indices, logits in checks.first_logits(model, ids, self.inputs.settings.batch_tokens):
                 found = logits[:, :vocabulary].topk(min(TOP, vocabulary), dim=-1)
-                for place, tokens, values in zip(places, found.indices.tolist(), found.values.tolist(), strict=True):
-                    rows["tokens"][place], rows["logits"][place] = tokens, values
+                for i, tokens, values in zip(indices, found.indices.tolist(), found.values.tolist(), strict=True):
+                    rows["tokens"][i], rows["logits"][i] = tokens, values
             return pd.DataFrame(rows)
 
         return self._table("first", FINETUNED, "first", self._facts_key(), compute)
@@ -189,9 +189,9 @@ class Measurements:
             tokens = torch.tensor(np.array(finetuned["tokens"].tolist()))
             p = torch.tensor(np.array(finetuned["logits"].tolist(), dtype=np.float32))
             values = np.zeros(len(ids))
-            for places, logits in checks.first_logits(model, ids, self.inputs.settings.batch_tokens):
-                q = logits.cpu().gather(-1, tokens[places])
-                values[places] = divergence.full_kl(p[places], q).numpy()
+            for indices, logits in checks.first_logits(model, ids, self.inputs.settings.batch_tokens):
+                q = logits.cpu().gather(-1, tokens[indices])
+                values[indices] = divergence.full_kl(p[indices], q).numpy()
             return pd.DataFrame({"fact_id": facts["fact_id"].tolist(), "kl": values})
 
         return self._table("kl", BASE, "kl", {**self._facts_key(), **self._mastery_key()}, compute)
@@ -216,7 +216,7 @@ class Measurements:
         return done
 
     def _content(self, key: ModelKey) -> str:
-        """Return what stands for the content of a model."""
+        """Return the hash of a model's content, or what a restored model is made of."""
         if not isinstance(key, Candidate):
             return self.identities[key]
         settings = self.inputs.settings

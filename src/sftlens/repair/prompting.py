@@ -62,7 +62,7 @@ class Prompting:
         return self.template or QUESTION_ANSWER
 
     def identity(self) -> str:
-        """Return what stands for these prompts in the key of a result."""
+        """Return the part of a result's key that says how prompts are made."""
         return self.template or f"chat: {self.chat.chat_template}"
 
     def questions(self, tokenizer: "PreTrainedTokenizerBase", questions: Sequence[str]) -> list[list[int]]:

@@ -80,10 +80,10 @@ def main() -> None:
         chat = args.chat_template
         prompts = prompting.Prompting(None if chat else template, tokenizer, loaded.folders[models.FINETUNED])
         prompts.check([] if tasks is None else tasks["prompt"].tolist())
-        asked = measurements.RepairInputs(facts, tasks, prompts, sentences, settings)
+        given = measurements.RepairInputs(facts, tasks, prompts, sentences, settings)
         identities = {models.BASE: inputs["base"], models.FINETUNED: inputs["finetuned"]}
         with progress.bar(description="repair", unit="prompt") as bar:
-            measured = measurements.Measurements(loaded, asked, identities, state, _say, bar.update)
+            measured = measurements.Measurements(loaded, given, identities, state, _say, bar.update)
             repair = search.search(measured)
         _say("writing the report" + (" and the repaired model" if repair.chosen else ""))
         used = {**settings.model_dump(), "template": prompts.template, "chat_template": chat}
