@@ -26,7 +26,7 @@ class Item(NamedTuple):
     """One question of a published file."""
 
     position: int
-    """Place in its file, from 0."""
+    """Position in its file, from 0."""
     subject: str
     question: str
     answers: list[str]
@@ -115,7 +115,7 @@ def read(root: Root, split: str, relation: Relation) -> list[Item]:
         raise DataError(f"{file}: not valid JSON ({error}); it is truncated or damaged: {_FETCH}") from None
     if not isinstance(items, list):
         raise DataError(f"{file}: holds {_kind(items)} instead of a list of questions; {_FETCH}")
-    return [_item(file, relation, index, item) for index, item in enumerate(items)]
+    return [_checked(f"{file}: item {index}", relation, index, item) for index, item in enumerate(items)]
 
 
 def identity(root: Root, files: Iterable[tuple[str, str]]) -> str:
@@ -139,9 +139,7 @@ def _bytes(file: Root) -> bytes:
         raise DataError(f"{file}: cannot be read ({error}); {_FETCH}") from None
 
 
-def _item(file: Root, relation: Relation, index: int, item: Any) -> Item:
-    """Return a checked item; `index` and the file stand in every message."""
-    where = f"{file}: item {index}"
+def _checked(where: str, relation: Relation, index: int, item: Any) -> Item:
     if not isinstance(item, dict):
         raise DataError(f'{where} is {_kind(item)}; it must be {{"question": ..., "answers": [...]}}')
     for key in ("question", "answers"):

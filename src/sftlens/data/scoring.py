@@ -75,7 +75,7 @@ JUDGEMENTS: dict[str, Callable[[str, Sequence[str]], bool | float]] = {
     "word_boundary": word_boundary,
     "f1": f1,
 }
-"""What is asked of one output, by the name of its column; `contains` is the paper's."""
+"""The judgements of one output, by the names of their columns; `contains` is the paper's."""
 
 
 def accepted(facts: "pd.DataFrame") -> list[list[str]]:

@@ -85,7 +85,7 @@ def sample(
         model: causal language model.
         prompts: token ids.
         streams: sixteen bytes for each prompt that seed its uniform numbers.
-        found: asked about every distinct prefix after each new token; a prefix that holds it is followed no further.
+        found: called for every distinct prefix after each new token; a prefix that holds it is followed no further.
         samples, temperature, max_new_tokens: how many continuations, how random, how long.
         eos: token that ends a continuation, or several of them.
         batch_tokens: tokens of prompts and continuations held side by side, on a GPU by two batches together;
@@ -273,7 +273,7 @@ def _draw(
 def _invert(probabilities: torch.Tensor, uniforms: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return tokens, int64 [rows, draws], and the sums of all probabilities, float64 [rows].
 
-    A token's stretch of the cumulative probability holds the uniform number.
+    A token's interval of the cumulative probabilities holds the uniform number.
 
     Sums are float64, over blocks of the vocabulary first and then within the one block that a number falls into.
     """

@@ -1,4 +1,4 @@
-"""Decoding in fixed places of the GPU's memory, so that a step is one CUDA graph.
+"""Decoding at fixed addresses of the GPU's memory, so that a step is one CUDA graph.
 
 A step of a model of 32 layers launches about a thousand kernels. Python launches them more slowly than an H100 computes
 256 rows of them. A graph replays them in one launch, but it reads and writes the addresses it was captured with, and it

@@ -44,7 +44,7 @@ HITS, TEXTS = "hits.parquet", "texts.parquet"
 TEXTS_SCHEMA = pa.schema(
     [("fact_id", pa.string()), ("template", pa.int32()), ("text", pa.string()), ("count", pa.int32())]
 )
-"""`template` is the place among the relation's templates; `text` ends where the answer appeared."""
+"""`template` is the index among the relation's templates; `text` ends where the answer appeared."""
 SYNC_SECONDS = 1.0
 """A killed process loses no record that it appended; a machine that fails loses those of about this time."""
 
@@ -76,7 +76,7 @@ class ShardResult:
     hits: np.ndarray
     """int64 [facts, templates]."""
     texts: Path | None
-    """Table of TEXTS_SCHEMA; None unless asked for."""
+    """Table of TEXTS_SCHEMA; None unless texts are kept."""
     sampled: int
     """Prompts that had to be sampled for it now."""
 
@@ -123,7 +123,7 @@ def probe_shard(facts: pd.DataFrame, prober: Prober, progress: Progress) -> Shar
         nonlocal sampled
         journals = stages.resume_folder(stage)
         assert journals
-        # Batches of a journal count where they were cut as they would be now.
+        # A journal's batches count where the token budget, and so the plan of the batches, is the same.
         read = (record for path in sorted(journals.iterdir()) for record in map(json.loads, read_journal(path)))
         same = (record for record in read if record.pop("batch_tokens") == settings.batch_tokens)
         records = {record["batch"]: SampledBatch(**record) for record in same}

@@ -36,12 +36,16 @@ def main() -> None:
     depends = {**settings.model_dump(), "probing": probing.model_dump(include=set(MEASURING)), "bos": args.bos}
 
     def compute(folder: Path) -> None:
-        from sftlens.mastery.completions import Probe
-        from sftlens.mastery.quality import quality_summary
+        from sftlens.mastery.quality import exposure, posterior, variance
 
-        exposures = tables.read(args.exposures, ["question", "role", "exposure"]) if args.exposures else None
-        metrics = quality_summary.of_table(table, exposures)
+        metrics = posterior.metrics(posterior.with_uncertainty(table))
+        metrics += variance.metrics(table) if "template_hits" in table else []
+        if args.exposures:
+            exposures = tables.read(args.exposures, ["question", "role", "exposure"])
+            metrics += exposure.metrics(exposure.joined(table, exposures))
         if settings.tables:  # the rest needs the model
+            from sftlens.mastery.completions import Probe
+            from sftlens.mastery.quality import answer_probability, retest
             from sftlens.models import checkpoints
 
             sentences = templates.first(templates.load(args.templates), probing.max_templates)
@@ -50,7 +54,15 @@ def main() -> None:
             model = checkpoints.load_model(args.model, device=args.device)
             with progress.bar(description="probe again", unit="prompt") as bar:
                 probe = Probe(model, tokenizer, sentences, probing, bar.update)
-                metrics = metrics + quality_summary.of_model(folder, probe, table, settings)
+                if settings.retest:
+                    again = retest.probe_again(probe, table, settings.retest)
+                    files.write_parquet(folder / "retest.parquet", again)
+                    metrics += retest.metrics(again)
+                if settings.answer_probability:
+                    found = answer_probability.probabilities(probe, table)
+                    files.write_parquet(folder / "answer_probability.parquet", found)
+                    both = (found["answer_probability"], table["mastery"])
+                    metrics += answer_probability.calibration(*(values.to_numpy(dtype=float) for values in both))
         summary = provenance.summary("mastery_quality", settings=depends, inputs=inputs, metrics=metrics)
         files.write_json(folder / "summary.json", summary)
 
