@@ -40,7 +40,8 @@ OF_THE_SHELL = ("export ", "cp ", "pre-commit install")
 def blocks(page: str, language: str = "") -> list[str]:
     """Return the fenced blocks of a page in one language; commands have none."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    return [block for name, block in fenced if name == language]
 
 
 def commands(page: str) -> list[str]:
