@@ -44,14 +44,14 @@ def files() -> list[Path]:
     return sorted(path for path in SOURCE.rglob("*.py") if path.resolve().is_relative_to(SOURCE))
 
 
-def arrows() -> Counter[tuple[str, str]]:
-    """Return how many imports lead from each module to each other one of sftlens, TYPE_CHECKING ones included."""
-    found: Counter[tuple[str, str]] = Counter()
+def arrows() -> set[tuple[str, str]]:
+    """Return which module of sftlens imports which other one, TYPE_CHECKING imports included."""
+    found: set[tuple[str, str]] = set()
     for path in files():
         here = module_of(path)
         for name in _imported(ast.parse(path.read_text(encoding="utf-8"))):
             if (target := _module(name)) and target != here:
-                found[here, target] += 1
+                found.add((here, target))
     return found
 
 
@@ -72,7 +72,7 @@ def level(module: str) -> int:
 
 def upward() -> list[tuple[str, str]]:
     """Return the imports that lead from a lower room to a higher one."""
-    return [(here, there) for here, there in arrows() if level(there) > level(here)]
+    return sorted((here, there) for here, there in arrows() if level(there) > level(here))
 
 
 def circles() -> list[list[str]]:
@@ -91,18 +91,15 @@ def too_full() -> list[str]:
 
 def drawing() -> str:
     """Return the rooms and the arrows between them as a Mermaid diagram."""
-    between = Counter({(room(a), room(b)): 0 for a, b in arrows() if room(a) != room(b)})
-    for (a, b), count in arrows().items():
-        if room(a) != room(b):
-            between[room(a), room(b)] += count
-    counts = Counter(room(module_of(path)) for path in files() if path.parent != SOURCE)
-    lines = [f"    {name}[{name}: {counts[name]} files]" for name in sorted(counts, key=level)]
-    drawn = [(a, b) for a, b in sorted(between) if a in counts and b in counts and not _implied(a, b, between)]
-    lines += [f"    {a} --> {b}" for a, b in drawn]
+    between = {(room(a), room(b)) for a, b in arrows() if room(a) != room(b)}
+    levels = {room(module_of(path)): level(module_of(path)) for path in files() if path.parent != SOURCE}
+    rooms = sorted(levels, key=lambda name: (levels[name], name))
+    drawn = [(a, b) for a, b in sorted(between) if a in rooms and b in rooms and not _implied(a, b, between)]
+    lines = [*(f"    {name}" for name in rooms), *(f"    {a} --> {b}" for a, b in drawn)]
     return "\n".join(["```mermaid", "flowchart BT", *lines, "```"])
 
 
-def _implied(a: str, b: str, between: Counter[tuple[str, str]]) -> bool:
+def _implied(a: str, b: str, between: set[tuple[str, str]]) -> bool:
     """Whether a way through other rooms leads from `a` to `b` too: the drawing leaves such an arrow out."""
     graph: dict[str, set[str]] = {}
     for here, there in between:
@@ -142,19 +139,23 @@ def _module(name: str) -> str | None:
     return None
 
 
-def main() -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    before, rest = page.split(FROM)
-    drawn = before + FROM + "\n" + drawing() + "\n" + TO + rest.split(TO)[1]
-    if "--check" not in sys.argv:
-        PAGE.write_text(drawn, encoding="utf-8")
-        return
-    faults = [f"{a} imports {b}, which is above it" for a, b in upward()]
-    faults += [f"imports in a circle: {', '.join(group)}" for group in circles()]
-    faults += [f"{folder} holds more than {MOST_FILES} modules" for folder in too_full()]
-    faults += ["docs/architecture.md is out of step: python docs/rooms.py"] if drawn != page else []
-    sys.exit("\n".join(faults) or None)
+def page() -> str:
+    """Return docs/architecture.md with the rooms as they are."""
+    before, rest = PAGE.read_text(encoding="utf-8").split(FROM)
+    return before + FROM + "\n" + drawing() + "\n" + TO + rest.split(TO)[1]
+
+
+def faults() -> list[str]:
+    """Return what is wrong with the rooms and their drawing, a line each."""
+    found = [f"{a} imports {b}, which is above it" for a, b in upward()]
+    found += [f"imports in a circle: {', '.join(group)}" for group in circles()]
+    found += [f"{folder} holds more than {MOST_FILES} modules" for folder in too_full()]
+    return found + (
+        [f"{PAGE} is out of step: python docs/rooms.py"] if page() != PAGE.read_text(encoding="utf-8") else []
+    )
 
 
 if __name__ == "__main__":
-    main()
+    if "--check" in sys.argv:
+        sys.exit("\n".join(faults()) or None)
+    PAGE.write_text(page(), encoding="utf-8")

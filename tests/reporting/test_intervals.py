@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from repository import ROOT
 from script_calls import ok, refused
 from sftlens.config import loading
 from sftlens.dag import cells, contrasts, recorded
@@ -26,6 +27,7 @@ SEEDS = [0, 1, 2]
 NAMES = ("intervals", "contrasts")
 CONFIG = {
     "study": "fake",
+    "templates": str(ROOT / "config/relations.yaml"),  # the tests run in folders of their own
     "models": MODELS,
     "experiments": {
         "scaling": {"train_sets": ["D0", "D1"], "scales": [8, 16, "all"], "seeds": SEEDS, "shots": 0},

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
 _SIZE = {1: (5.4, 3.3), 2: (3.7, 3.0), 3: (3.1, 2.7)}
 """Panels in a row -> inches of each."""
@@ -53,9 +52,15 @@ def draw(numbers: pd.DataFrame, notice: str, unit: str, axis: str, by_test_set: 
     notes = f"Band: {seeds[0].lower()}{seeds[1:]}" if seeds.startswith("Mean") else seeds
     if frames.smaller_sets(numbers).any():
         notes += " Hollow marker: fewer than n facts to train on; all were used."
+    # The training sets, then the references, where there are any.
+    names = list(dict.fromkeys(numbers["Trained on"]))
+    trained_on = [style.key(name) for name in names if name not in _REFERENCES]
+    for first in trained_on[:1]:
+        first.set_label(f"Trained on {first.get_label()}")
+    references = [style.key(name, **_REFERENCES[name]) for name in names if name in _REFERENCES]
     figure, grid = style.page(
         -(-len(panels) // columns), columns, _SIZE[columns],
-        legend=_legend(numbers), foot=[notes, notice], sharex=True, sharey=True,
+        legend=[line for line in (trained_on, references) if line], foot=[notes, notice], sharex=True, sharey=True,
     )  # fmt: skip
     scales = [scale for scale in frames.scales(numbers["n"]) if scale != "0"]
     for axes, (title, rows) in zip(grid.flat, panels, strict=False):
@@ -119,13 +124,3 @@ def spread_out(heights: list[float], apart: float) -> list[float]:
             lack = max(0.0, apart - (heights[i + 1] - heights[i]))
             heights[i], heights[i + 1] = heights[i] - lack / 2, heights[i + 1] + lack / 2
     return heights
-
-
-def _legend(numbers: pd.DataFrame) -> list[list[Line2D]]:
-    """Return the lines of the legend: the training sets, then the references, where there are any."""
-    names = list(dict.fromkeys(numbers["Trained on"]))
-    trained = [style.key(name) for name in names if name not in _REFERENCES]
-    for first in trained[:1]:
-        first.set_label(f"Trained on {first.get_label()}")
-    references = [style.key(name, **_REFERENCES[name]) for name in names if name in _REFERENCES]
-    return [line for line in (trained, references) if line]

@@ -3,7 +3,6 @@
 import re
 from base64 import b64encode
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,10 +36,8 @@ class Table(NamedTuple):
     kind: str = ""
 
 
-@cache
-def _environment() -> Environment:
-    loader = PackageLoader("sftlens", ".")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+LOADER = PackageLoader("sftlens", ".")
+PAGES = Environment(loader=LOADER, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
 def write(path: Path, template: str, **values: Any) -> None:
@@ -48,7 +45,7 @@ def write(path: Path, template: str, **values: Any) -> None:
 
     `template` is a file of this package that extends reporting/page.html. Values are escaped.
     """
-    write_text(path, _environment().get_template(template).render(**values))
+    write_text(path, PAGES.get_template(template).render(**values))
 
 
 def embedded(image: Path) -> str:
@@ -80,17 +77,14 @@ def table(frame: pd.DataFrame) -> Table:
         if f"{name} SD" in frame and pd.notna(frame[f"{name} SD"].iloc[row]):
             return Cell(minus(value), f"± {text[f'{name} SD'].iloc[row]}", "number")
         if f"{name} gain" in frame and pd.notna(frame[f"{name} gain"].iloc[row]):
-            return _gain(value, float(text[f"{name} gain"].iloc[row]))
+            # In brackets, shaded the deeper the more points it is, up to ten.
+            points = float(text[f"{name} gain"].iloc[row])
+            kind = "gain" if points > 0 else "loss" if points < 0 else "same"
+            signed = minus(f"{points:+.2f}") if points else "±0.00"
+            return Cell(value, f"({signed})", f"number {kind}", f"{0.08 + 0.37 * min(abs(points), 10) / 10:.2f}")
         return Cell(minus(value), "", "number")
 
     first = frame[names[0]]
     starts = first.ne(first.shift()) & first.duplicated().any() & (frame.index != frame.index[0])
     rows = [("group" if starts.iloc[i] else "", [cell(i, name) for name in names]) for i in range(len(frame))]
     return Table([Cell(name, "", "number" if name in numeric else "") for name in names], rows)
-
-
-def _gain(value: str, points: float) -> Cell:
-    """Return an accuracy with its gain in brackets; the shade grows with the gain up to ten points."""
-    kind = "gain" if points > 0 else "loss" if points < 0 else "same"
-    signed = minus(f"{points:+.2f}") if points else "±0.00"
-    return Cell(value, f"({signed})", f"number {kind}", f"{0.08 + 0.37 * min(abs(points), 10) / 10:.2f}")

@@ -40,11 +40,23 @@ def write(
         DataError: a figure is neither PNG nor SVG.
     """
     title = f"Study {study}: what fine-tuning does to a model's knowledge"
+    trained = results[(results["stage"] == "evaluate") & (results["scale"] != "0")]
+    cells = trained[["model", "train_set", "scale", "seed", "strategy"]].drop_duplicates()
+    models, sets = (", ".join(dict.fromkeys(cells[name])) for name in ("model", "train_set"))
+    summary = "No fine-tuned model has been evaluated yet." if trained.empty else (
+        f"Models: {models}. Training sets: {sets}. Training examples n: {', '.join(frames.scales(cells['scale']))}. "
+        f"Seeds: {cells['seed'].nunique()}. Fine-tuned models evaluated: {len(cells)}."
+    )  # fmt: skip
+    unfinished = [
+        ("", [Cell(item["cell"], "", "any"), Cell(item["stage"]), Cell(item.get("reason", ""), item["log"], "any")])
+        for item in missing
+    ]
+    head = [Cell(name) for name in ("Cell", "Stage", "Why, and its log")]
     sections = [_section(target, numbers[target.name], figures) for target in TARGETS if target.name in numbers]
     rows = [("", [Cell(key, "", "any code"), Cell(value, "", "any")]) for key, value in _flat(settings)]
     html.write(
-        path, "reporting/report.html", title=title, summary=_summary(results), notice=notice,
-        missing=_missing(missing), sections=sections, settings=Table([], rows),
+        path, "reporting/report.html", title=title, summary=summary, notice=notice,
+        missing=Table(head, unfinished) if missing else None, sections=sections, settings=Table([], rows),
     )  # fmt: skip
 
 
@@ -66,30 +78,6 @@ def _section(target: Target, table: pd.DataFrame, figures: Mapping[str, Path]) -
         "folded": folded,
         "table": None if table.empty or (target.draw and not drawn) else html.table(table.drop(columns=same)),
     }
-
-
-def _summary(results: pd.DataFrame) -> str:
-    """Return one line on what the study holds."""
-    trained = results[(results["stage"] == "evaluate") & (results["scale"] != "0")]
-    if trained.empty:
-        return "No fine-tuned model has been evaluated yet."
-    cells = trained[["model", "train_set", "scale", "seed", "strategy"]].drop_duplicates()
-    models, sets = (", ".join(dict.fromkeys(cells[name])) for name in ("model", "train_set"))
-    return (
-        f"Models: {models}. Training sets: {sets}. "
-        f"Training examples n: {', '.join(frames.scales(cells['scale']))}. "
-        f"Seeds: {cells['seed'].nunique()}. Fine-tuned models evaluated: {len(cells)}."
-    )
-
-
-def _missing(missing: Sequence[Mapping[str, str]]) -> Table | None:
-    if not missing:
-        return None
-    rows = [
-        ("", [Cell(item["cell"], "", "any"), Cell(item["stage"]), Cell(item.get("reason", ""), item["log"], "any")])
-        for item in missing
-    ]
-    return Table([Cell(name) for name in ("Cell", "Stage", "Why, and its log")], rows)
 
 
 def _flat(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:

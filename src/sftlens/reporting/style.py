@@ -50,25 +50,12 @@ CHOSEN, FORBIDDEN = "#111111", "#d9a106"
 FORMATS = ("png", "svg", "pdf")
 EDGE: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.6}
 _STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.titlesize": 9.5,
-    "axes.labelsize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#555555",
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.7,
-    "xtick.color": "#333333",
-    "ytick.color": "#333333",
-    "lines.linewidth": 1.6,
-    "lines.markersize": 5.5,
-    "pdf.fonttype": 42,
-    "svg.hashsalt": "sftlens",
-}
+    "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 9.5, "axes.labelsize": 9,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#555555", "axes.axisbelow": True,
+    "axes.grid": True, "axes.grid.axis": "y", "grid.color": "#e4e4e4", "grid.linewidth": 0.7,
+    "xtick.color": "#333333", "ytick.color": "#333333", "lines.linewidth": 1.6, "lines.markersize": 5.5,
+    "pdf.fonttype": 42, "svg.hashsalt": "sftlens",
+}  # fmt: skip
 # Inches: a line of the legend, a line of the foot; then the characters of the foot that surely fit an inch.
 _LEGEND, _FOOT, _PER_INCH = 0.22, 0.155, 16.0
 

@@ -70,8 +70,9 @@ class Answers:
         found = {}
         for split in SPLITS:
             part = table[table["split"] == split]
-            places = _places(pd.Index(part["fact_id"]), self.questions(product.cell.model, split).fact_ids)
-            if places is None:
+            answered, wanted = pd.Index(part["fact_id"]), self.questions(product.cell.model, split).fact_ids
+            places = answered.get_indexer(wanted) if answered.is_unique else np.array([-1])
+            if len(answered) != len(wanted) or (places < 0).any():
                 raise DataError(
                     f"{path}: its {split} questions are not those of {self._paths.mastery(product.cell.model)}; "
                     "delete it and run the workflow again"
@@ -86,14 +87,6 @@ class Answers:
         posterior = table[POSTERIOR].to_numpy("float64") if set(POSTERIOR) <= set(table) else None
         codes = pd.Categorical(table["bucket"], categories=list(BUCKETS)).codes.astype(np.int64)
         return Questions(pd.Index(table["fact_id"]), codes, table["relation"].to_numpy(dtype=str), posterior)
-
-
-def _places(asked: pd.Index, wanted: pd.Index) -> np.ndarray | None:
-    """Return where each wanted fact stands among those asked; None unless they are the same facts."""
-    if len(asked) != len(wanted) or not asked.is_unique:
-        return None
-    places = asked.get_indexer(wanted)
-    return None if (places < 0).any() else places
 
 
 def common(a: Questions, b: Questions) -> tuple[np.ndarray, np.ndarray]:

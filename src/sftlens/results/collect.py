@@ -40,10 +40,6 @@ def collect(study: Study, wanted: Iterable[Product] | None = None) -> tuple[pd.D
             continue
         axes = {"study": study.study, **product.axes}
         rows += [{**axes, **row} for row in read_json(path)["metrics"]]
-    return _table(rows), missing
-
-
-def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     for name, dtype in COLUMNS.items():
         if dtype == "str":
@@ -51,7 +47,7 @@ def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
         elif dtype == "int64":
             table[name] = table[name].fillna(0)
         table[name] = table[name].astype(dtype)
-    return table
+    return table, missing
 
 
 def part(table: pd.DataFrame, wanted: Iterable[Product]) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from sftlens.config.study import Study
 from sftlens.dag.cells import Product
@@ -28,7 +27,11 @@ def notes(study: Study, products: Iterable[Product]) -> list[str]:
     for product in products:
         if made(study, product):
             summary = read_json(Path(Paths(study).summary(product)))
-            older += _older(product, summary)
+            now, then = RESULT_VERSION[product.stage], summary.get("result_version")
+            if summary.get("schema") != SCHEMA_VERSION or then != now:
+                what = f"{product.stage} {then}, now {now}" if then else f"{product.stage} without a version"
+                cell = product.cell.path if product.cell.train_set else product.cell.model
+                older.append(f"{cell} ({what})")
             for package, version in summary.get("run", {}).get("packages", {}).items():
                 if package in versions:
                     versions[package][version] += 1
@@ -47,11 +50,3 @@ def notes(study: Study, products: Iterable[Product]) -> list[str]:
         )
         found.append(f"Results were made with different versions of {'; '.join(listed)}.")
     return found
-
-
-def _older(product: Product, summary: dict[str, Any]) -> list[str]:
-    now, then = RESULT_VERSION[product.stage], summary.get("result_version")
-    if summary.get("schema") == SCHEMA_VERSION and then == now:
-        return []
-    what = f"{product.stage} {then}, now {now}" if then else f"{product.stage} without a version"
-    return [f"{product.cell.path if product.cell.train_set else product.cell.model} ({what})"]

@@ -84,12 +84,8 @@ def tell(asked: Selection) -> None:
 
 
 def _entry(cell: str, stage: str, log: Path) -> Unfinished:
-    return Unfinished(cell, stage, str(log) if log.is_file() else "", _reason(log))
-
-
-def _reason(log: Path) -> str:
     if not log.is_file():
-        return WAITS
+        return Unfinished(cell, stage, "", WAITS)
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("error:")]
-    return (errors or lines or ["the log is empty"])[-1][:300]
+    return Unfinished(cell, stage, str(log), (errors or lines or ["the log is empty"])[-1][:300])

@@ -69,18 +69,18 @@ def _sides(answers: Answers, contrast: Contrast, split: str) -> tuple[list[np.nd
 
     one, other = contrast.condition, contrast.reference
     a, b = answers.contains(one, split), answers.contains(other, split)
-    shared = [seed for seed in a if seed in b]
-    if not a or not b or (contrast.pairing == "seeds" and not shared):
-        return None
     questions = answers.questions(one.model, split)
     if contrast.pairing == "seeds":
-        return [_percent({s: a[s] for s in shared}) - _percent({s: b[s] for s in shared})], questions
-    if contrast.pairing == "fixed":
-        return [_percent(a) - _percent(b)], questions
+        a, b = {seed: a[seed] for seed in a if seed in b}, {seed: b[seed] for seed in a if seed in b}
+    if not a or not b:
+        return None
+    first, second = _percent(a), _percent(b)
+    if contrast.pairing in ("seeds", "fixed"):
+        return [first - second], questions
     if contrast.pairing == "questions":
-        return [_percent(a), _percent(b)], questions
-    first, second = common(questions, answers.questions(other.model, split))
-    return [_percent(a)[:, first], _percent(b)[:, second]], questions.take(first)
+        return [first, second], questions
+    here, there = common(questions, answers.questions(other.model, split))
+    return [first[:, here], second[:, there]], questions.take(here)
 
 
 def _percent(answers: Mapping[int, np.ndarray]) -> np.ndarray:

@@ -11,28 +11,6 @@ from sftlens.reporting.frames import ACCURACY, TESTS
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
-
-
-def fig2(results: pd.DataFrame) -> pd.DataFrame:
-    """Return macro accuracy against n, ID and OOD."""
-    return curves.against_n(results, "evaluate", "contains", "macro", TESTS, ACCURACY)
-
-
-def draw_fig2(numbers: pd.DataFrame, notice: str) -> Figure:
-    """Return one panel per model and test set."""
-    axis = "Accuracy, mean of the five\nmastery buckets (%)"
-    return curves.draw(numbers, notice, ACCURACY, axis, by_test_set=True)
-
-
-def fig4(results: pd.DataFrame) -> pd.DataFrame:
-    """Return accuracy on the best-known test facts, bucket D4, against n."""
-    return curves.against_n(results, "evaluate", "contains", "D4", ["test"], ACCURACY)
-
-
-def draw_fig4(numbers: pd.DataFrame, notice: str) -> Figure:
-    """Return one panel per model."""
-    return curves.draw(numbers, notice, ACCURACY, "Accuracy on test bucket D4 (%)")
 
 
 def table2(results: pd.DataFrame) -> pd.DataFrame:
@@ -59,13 +37,17 @@ TARGETS.add(Target(
     "relations. One line per bucket that the training examples come from. The grey lines are the "
     "model before fine-tuning, with the same prompt and, where measured, with five examples in the "
     "prompt. Paper: Figures 2 and 6.",
-    fig2, draw_fig2,
+    lambda results: curves.against_n(results, "evaluate", "contains", "macro", TESTS, ACCURACY),
+    lambda numbers, notice: curves.draw(
+        numbers, notice, ACCURACY, "Accuracy, mean of the five\nmastery buckets (%)", by_test_set=True
+    ),
 ))  # fmt: skip
 TARGETS.add(Target(
     "fig4", 22, "scaling", "Accuracy on well-known facts",
     "The same accuracy on test bucket D4 (ID) alone: facts that the base model completes correctly "
     "more than three times in four. Paper: Figure 4.",
-    fig4, draw_fig4,
+    lambda results: curves.against_n(results, "evaluate", "contains", "D4", ["test"], ACCURACY),
+    lambda numbers, notice: curves.draw(numbers, notice, ACCURACY, "Accuracy on test bucket D4 (%)"),
 ))  # fmt: skip
 TARGETS.add(Target(
     "table2", 24, "scaling", "Accuracy per test bucket at the largest scale",
