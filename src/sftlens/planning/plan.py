@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
-from sftlens.config.study import Model
-from sftlens.dag.cells import Product
 from sftlens.dag.only import Selection
 from sftlens.planning.costs import STATE, Cost, Costs
 from sftlens.planning.job_list import DRAWING, ORDER, PREPARATION, Job, listed, models_of
@@ -34,13 +32,18 @@ class Plan:
         names = self._selection.experiments
         groups: dict[str, tuple[Callable[[Job], str], Sequence[str]]] = {
             "by stage": (lambda job: job.rule, ORDER),
-            "by experiment": (_experiment, (PREPARATION, *names, DRAWING)),
+            "by experiment": (lambda job: job.experiment, (PREPARATION, *names, DRAWING)),
             "by model": (lambda job: job.model or NO_MODEL, (*self._study.models, NO_MODEL)),
         }
         parts_of_it = [models_of(self._study), *names] if self._study.models else ["a repair alone"]
         lines = [f"Study {self._study.study}: {', '.join(parts_of_it)}"]
         for title, (key, order) in groups.items():
-            lines += ["", _row(title, HEAD), *self._rows(key, order)]
+            sums: dict[str, Cost] = {}
+            for job, cost in self.priced:
+                sums[key(job)] = sums.get(key(job), Cost()) + cost
+            # An experiment whose cells are all another's has nothing of its own, and says so.
+            shown = [name for name in order if name in sums or (name in names and title == "by experiment")]
+            lines += ["", _row(title, HEAD), *(_row(f"  {name}", _shown(sums.get(name, Cost()))) for name in shown)]
         lines += ["", _row("total", _shown(self.total())), "", "peak of the disk"]
         parts = self.disk()
         lines += [f"  {name:<44}{_bytes(size):>10}" for name, size in parts.items()]
@@ -54,50 +57,32 @@ class Plan:
 
     def disk(self) -> dict[str, float]:
         """Return the bytes that lie on the disk at most, by what they are."""
-        keep, rates, models = self._study.finetuning.keep, self._study.plan, self._study.models
-        trained = [job.product for job, _ in self.priced if job.rule == "finetune" and job.product]
-        made = dict.fromkeys(job.model for job, _ in self.priced if job.rule == "base")
-        kept = sum(_stored(self._costs.tuned(models[product.cell.model])) for product in trained)
-        at_once = min(rates.trainings_at_once, len(trained))
-        running = max((self._running(product) for product in trained), default=0.0)
+        keep, models, costs = self._study.finetuning.keep, self._study.models, self._costs
+        cells = [job.product.cell for job, _ in self.priced if job.rule == "finetune" and job.product]
+        trained = [(models[cell.model], cell) for cell in cells]
+        made = [models[name] for name in dict.fromkeys(job.model for job, _ in self.priced if job.rule == "base")]
+        # Besides what is kept of it, a training has two states on the disk, and its model whole until that is packed
+        # or, with `none`, measured; and as many are measured as are trained.
+        whole = {"checkpoints": 0, "deltas": 1, "none": 2}[keep]
+        running = [
+            min(2, costs.states(model, cell)) * STATE * parameters(model.shape) + whole * costs.trained(model)
+            for model, cell in trained
+        ]
+        at_once = min(self._study.plan.trainings_at_once, len(trained))
+        light = [cost.written for job, cost in self.priced if job.rule not in ("base", "finetune")]
+        bases = (0.0 if model.source == "path" else _stored(costs.base(model)) for model in made)
+        kept = (_stored(costs.tuned(model)) for model, _ in trained)
         return {
-            "base models (none where `source: path`)": sum(self._fetched(models[name]) for name in made),
-            f"fine-tuned models (keep: {keep})": 0.0 if keep == "none" else kept,
-            f"{at_once} trainings at once": at_once * running,
-            "answers, summaries, logs": sum(_stored(cost.written) for job, cost in self.priced if _light(job)),
+            "base models (none where `source: path`)": sum(bases),
+            f"fine-tuned models (keep: {keep})": 0.0 if keep == "none" else sum(kept),
+            f"{at_once} trainings at once": at_once * max(running, default=0.0),
+            "answers, summaries, logs": sum(map(_stored, light)),
         }
 
     @cached_property
     def priced(self) -> list[tuple[Job, Cost]]:
         """Every job with what it takes."""
         return [(job, self._costs.of(job)) for job in listed(self._selection)]
-
-    def _rows(self, key: Callable[[Job], str], order: Sequence[str]) -> list[str]:
-        sums: dict[str, Cost] = {}
-        for job, cost in self.priced:
-            sums[key(job)] = sums.get(key(job), Cost()) + cost
-        # An experiment whose cells are all another's has nothing of its own, and says so.
-        shown = [name for name in order if name in sums or (name in self._selection.experiments and key is _experiment)]
-        return [_row(f"  {name}", _shown(sums.get(name, Cost()))) for name in shown]
-
-    def _fetched(self, model: Model) -> float:
-        return 0.0 if model.source == "path" else _stored(self._costs.base(model))
-
-    def _running(self, product: Product) -> float:
-        """Bytes that a training has on the disk besides what is kept of it."""
-        model, keep = self._study.models[product.cell.model], self._study.finetuning.keep
-        saved = min(2, self._costs.states(model, product.cell)) * STATE * parameters(model.shape)
-        # Until it is packed or, with `none`, measured; and as many are measured as are trained.
-        whole = {"checkpoints": 0, "deltas": 1, "none": 2}[keep] * self._costs.trained(model)
-        return saved + whole
-
-
-def _experiment(job: Job) -> str:
-    return job.experiment
-
-
-def _light(job: Job) -> bool:
-    return job.rule not in ("base", "finetune")
 
 
 def _stored(size: float) -> float:
