@@ -65,7 +65,7 @@ def test_parameters_and_cache_of_other_decoders_are_exact(config: PreTrainedConf
     attention = model.model.layers[0].self_attn
     kept = 2 * 2 * attention.k_proj.out_features  # keys and values of two layers
     computed = 10 * config.hidden_size + 4 * config.intermediate_size
-    assert memory.asking(geometry, 1) == memory.STORED * (kept + computed)
+    assert memory.generating(geometry, 1) == memory.STORED * (kept + computed)
 
 
 @pytest.mark.parametrize(("stage", "total"), [(1, 2 + 2 + 16 / 8), (2, 2 + 2 / 8 + 16 / 8), (3, 20 / 8)])

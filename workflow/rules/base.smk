@@ -44,7 +44,7 @@ if any(entry.source == "pretrain" for entry in STUDY.models.values()):
             **JOBS.resources.sampling(),
         params:
             options=grid_paths.options(STUDY.template_choice)
-            + grid_paths.options(STUDY.probing, [*probing.DRAWING, "batch_tokens"])
+            + grid_paths.options(STUDY.probing, [*probing.SAMPLING_FIELDS, "batch_tokens"])
             + ["--seen-templates", str(STUDY.world.seen_templates)],
             version=RESULT_VERSION["templates"],
             state=PATHS.shared_state,

@@ -81,7 +81,7 @@ class Restoration(Axes):
     """Accuracy after restoring the most-changed parameters (Tables 4 and 6)."""
 
     ratios: list[float] = []
-    """Percent of the region's parameters that are set back."""
+    """Percent of the region's parameters that are restored."""
     criteria: list[Reverting] = ["relative"]
     """How parameters are ranked; `relative` is the paper's. `interpolation` moves all of them towards the base instead,
     so that as much of the sum of squared changes is reverted as by `relative`."""

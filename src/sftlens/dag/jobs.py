@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from sftlens.config.stages.evaluation import OF_BASE
-from sftlens.config.stages.mastery import MEASURING, ProbingSettings, QualitySettings
+from sftlens.config.stages.mastery import MASTERY_FIELDS, ProbingSettings, QualitySettings
 from sftlens.config.study import Study
 from sftlens.dag.cells import FEWSHOT, Product, distinct, is_trained, number, quota_needs
 from sftlens.dag.paths import Paths, options
@@ -198,7 +198,7 @@ class Jobs:
             given += ["--exposures", f"{self.paths.world}/exposures.parquet"]
         if self._beside("mastery_quality"):
             given += ["--model", self.base(wildcards), "--templates", self.templates(wildcards)]
-            given += [*self.bos(wildcards), *options(self.study.probing, {*MEASURING, "batch_tokens"})]
+            given += [*self.bos(wildcards), *options(self.study.probing, {*MASTERY_FIELDS, "batch_tokens"})]
         return given
 
     def finetune_options(self, wildcards: Wildcards) -> list[str]:
@@ -227,7 +227,7 @@ class Jobs:
         """Options of sftlens evaluate."""
         scaling = self.study.experiments.scaling
         shots = ["--shots", str(scaling.shots)] if wildcards.strategy == FEWSHOT and scaling else []
-        return [*self.training_set(wildcards), *shots, *self._asking(wildcards)]
+        return [*self.training_set(wildcards), *shots, *self._answering(wildcards)]
 
     def divergence_base(self, wildcards: Wildcards) -> str:
         """The base model's half of the divergence."""
@@ -249,7 +249,7 @@ class Jobs:
         """Options of sftlens restore."""
         given = ["--changes", self._changes(wildcards)] if float(wildcards.ratio) < 100 else []
         given += options(self.study.restoration, ["epsilon", *uses(wildcards.criterion)])
-        return [*given, *self.training_set(wildcards), *self._asking(wildcards)]
+        return [*given, *self.training_set(wildcards), *self._answering(wildcards)]
 
     def restore_inputs(self, wildcards: Wildcards) -> dict[str, str]:
         """Inputs of a restoration besides the models; at 100 % nothing is ranked, so no histogram is needed."""
@@ -279,12 +279,12 @@ class Jobs:
         measure = f"{ranking(wildcards.criterion)}-{wildcards.region}"
         return str(Path(self.model(wildcards)).with_name("changes") / measure)
 
-    def _asking(self, wildcards: Wildcards) -> list[str]:
-        asking = [*self.bos(wildcards), *options(self.study.evaluation)]
+    def _answering(self, wildcards: Wildcards) -> list[str]:
+        given = [*self.bos(wildcards), *options(self.study.evaluation)]
         if self._reprobed(wildcards):
-            probing = self.study.probing.model_dump(include=set(MEASURING))
-            asking += ["--templates", self.templates(wildcards), "--probing", json.dumps(probing)]
-        return asking
+            probing = self.study.probing.model_dump(include=set(MASTERY_FIELDS))
+            given += ["--templates", self.templates(wildcards), "--probing", json.dumps(probing)]
+        return given
 
     def _reprobed(self, wildcards: Wildcards) -> bool:
         # The few-shot baseline is the base model with another prompt: its mastery is known.

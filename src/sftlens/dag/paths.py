@@ -7,7 +7,7 @@ from typing import Any
 
 from sftlens.config.stages.data import FactsSettings
 from sftlens.config.stages.evaluation import OF_BASE
-from sftlens.config.stages.mastery import DRAWING, HOW
+from sftlens.config.stages.mastery import SAMPLING_FIELDS, SPEED_FIELDS
 from sftlens.config.study import Study
 from sftlens.dag.cells import Product, number, quota_needs
 from sftlens.dag.recorded import LOCATIONS, RESULTS, content, data, identifying, sentences, short_hash
@@ -54,7 +54,7 @@ class Paths:
         entry = self._study.models[model]
         if entry.templates or entry.source != "pretrain":
             return entry.templates or self._study.templates
-        drawing = self._study.probing.model_dump(include=set(DRAWING))
+        drawing = self._study.probing.model_dump(include=set(SAMPLING_FIELDS))
         key = {"choice": self._study.template_choice.model_dump(), "probing": drawing}
         return f"{self.base_folder(model)}/templates-{short_hash(key)}.yaml"
 
@@ -67,7 +67,7 @@ class Paths:
         key = {
             "base": self._base_key(model), "facts": self.facts_key,
             "templates": templates if made else sentences(templates) or templates,
-            "probing": probing.model_dump(exclude=HOW), "bos": entry.bos,
+            "probing": probing.model_dump(exclude=SPEED_FIELDS), "bos": entry.bos,
             "import": content(entry.mastery) or entry.mastery,
             "needs": quota_needs(self._study, model),
         }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Everything that is measured on one model by asking it: answers, accuracy, and mastery probed again."""
+"""The evaluation suite of one model: answers, accuracy, and mastery probed again."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sftlens import files
-from sftlens.config.stages.mastery import DRAWING, ProbingSettings
+from sftlens.config.stages.mastery import SAMPLING_FIELDS, ProbingSettings
 from sftlens.data.scoring import accepted
 from sftlens.errors import DataError
 from sftlens.mastery import completions
@@ -111,7 +111,7 @@ def probe_shard(facts: pd.DataFrame, prober: Prober, progress: Progress) -> Shar
     depends = {
         **prober.identity,
         "version": RESULT_VERSION["completions"],
-        "settings": settings.model_dump(include=set(DRAWING)),
+        "settings": settings.model_dump(include=set(SAMPLING_FIELDS)),
         "sentences": list(sentences),
         "facts": list(zip(facts["fact_id"], facts["subject"], accepted(facts), strict=True)),
     }

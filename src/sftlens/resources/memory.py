@@ -141,17 +141,17 @@ def measuring(geometry: Geometry, tokens: int, gpus: int = 0) -> float:
 
     The tensors are read one by one. On GPUs these hold the model, and the main memory what is on its way to them.
     """
-    held = 0.0 if gpus else asking(geometry, tokens) + STORED * parameters(geometry)
+    held = 0.0 if gpus else generating(geometry, tokens) + STORED * parameters(geometry)
     return PROCESS + held + LOADED * STORED * largest_tensor(geometry)
 
 
 def measuring_gpus(geometry: Geometry, tokens: int, gpu_memory_gb: int) -> int:
     """Return how many GPUs hold a model that is asked."""
-    need = STORED * parameters(geometry) + asking(geometry, tokens)
+    need = STORED * parameters(geometry) + generating(geometry, tokens)
     return ceil(need / (gpu_memory_gb * GB - DEVICE))
 
 
-def asking(geometry: Geometry, tokens: int) -> float:
+def generating(geometry: Geometry, tokens: int) -> float:
     """Return key-value cache (all layers) and activations (one layer) of `tokens` tokens without gradients, bytes."""
     cache = 2 * geometry.layers * geometry.kv_heads * geometry.head_width
     return float(STORED * tokens * (cache + 10 * geometry.hidden_size + 4 * geometry.intermediate_size))

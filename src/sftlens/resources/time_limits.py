@@ -45,7 +45,7 @@ def training(model: Model, settings: FinetuneSettings, scale: str) -> int:
     return min(needed, model.launch.longest_minutes)
 
 
-def asking(model: Model, tokens: float, models: int = 1) -> int:
+def generating(model: Model, tokens: float, models: int = 1) -> int:
     """Return the minutes of a job that loads `models` models and lets them generate so many tokens."""
     gpus = bool(model.launch.gpus_per_node)
     generating = tokens / ROWS * STORED * parameters(model.shape) / MOVED[gpus]
@@ -56,7 +56,7 @@ def probing(study: Study, model: Model, processes: int = 1) -> int:
     """Return the minutes of one try of measuring mastery, by so many processes side by side."""
     asked = sum(questions(study).values()) * templates(study, model)
     drawn = asked * study.probing.samples * study.probing.max_new_tokens
-    return min(asking(model, drawn / SHARED_PREFIXES / processes), model.launch.longest_minutes)
+    return min(generating(model, drawn / SHARED_PREFIXES / processes), model.launch.longest_minutes)
 
 
 def answering(study: Study, model: Model, scale: str) -> int:
@@ -65,12 +65,12 @@ def answering(study: Study, model: Model, scale: str) -> int:
     trained = min(asked["train"], ALL_EXAMPLES) if scale == "all" else int(scale or 0)
     answers = (asked["test"] + asked["testood"] + trained) * study.evaluation.max_new_tokens
     again = study.evaluation.reprobe * templates(study, model) * study.probing.samples * study.probing.max_new_tokens
-    return asking(model, answers + again / SHARED_PREFIXES, models=2)
+    return generating(model, answers + again / SHARED_PREFIXES, models=2)
 
 
 def completing(study: Study, model: Model) -> int:
     """Return the minutes of the divergence: every template of the test and train facts completed once."""
-    return asking(model, sum(questions(study).values()) * templates(study, model))
+    return generating(model, sum(questions(study).values()) * templates(study, model))
 
 
 def fetching(model: Model) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 from sftlens import files
 from sftlens.commands import options, program
 from sftlens.config.stages.evaluation import EvaluationSettings
-from sftlens.config.stages.mastery import MEASURING, ProbingSettings
+from sftlens.config.stages.mastery import MASTERY_FIELDS, ProbingSettings
 from sftlens.data import used
 from sftlens.runtime import progress, provenance
 
@@ -68,7 +68,7 @@ def questions(args: argparse.Namespace) -> tuple[Any, Any]:
 def reprobing_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Return what the result of probing again depends on, besides its inputs."""
     probing = options.nested("--probing", args.probing, ProbingSettings)
-    return {"probing": probing.model_dump(include=set(MEASURING))} if args.templates else {}
+    return {"probing": probing.model_dump(include=set(MASTERY_FIELDS))} if args.templates else {}
 
 
 def evaluate(

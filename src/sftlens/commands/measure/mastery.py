@@ -21,7 +21,7 @@ from typing import Any
 from sftlens import files
 from sftlens.cli import ENTRY
 from sftlens.commands import options, program
-from sftlens.config.stages.mastery import HOW, ProbingSettings
+from sftlens.config.stages.mastery import SPEED_FIELDS, ProbingSettings
 from sftlens.data import tables, templates
 from sftlens.errors import SftlensError
 from sftlens.runtime import launch, progress, provenance
@@ -78,7 +78,7 @@ def main() -> None:
         summary["run"] |= {"prompts": probed.prompts, "prompts_drawn": probed.sampled}
         files.write_json(folder / SUMMARY, summary)
 
-    key = {name: value for name, value in used.items() if name not in HOW}
+    key = {name: value for name, value in used.items() if name not in SPEED_FIELDS}
     program.stage(args, "mastery", outputs, inputs, key, compute)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sftlens import files
 from sftlens.commands import options, program
-from sftlens.config.stages.mastery import MEASURING, ProbingSettings, QualitySettings
+from sftlens.config.stages.mastery import MASTERY_FIELDS, ProbingSettings, QualitySettings
 from sftlens.data import tables, templates, used
 from sftlens.runtime import progress, provenance
 
@@ -33,7 +33,7 @@ def main() -> None:
     columns = ["split", "relation", "hits", "trials", "mastery", "bucket"]
     table = used.by_quality(tables.facts(args.mastery, columns, ["subject", "template_hits"]))
     inputs = program.contents(args, "model", "templates", "exposures", mastery=table)
-    depends = {**settings.model_dump(), "probing": probing.model_dump(include=set(MEASURING)), "bos": args.bos}
+    depends = {**settings.model_dump(), "probing": probing.model_dump(include=set(MASTERY_FIELDS)), "bos": args.bos}
 
     def compute(folder: Path) -> None:
         from sftlens.mastery.quality import exposure, posterior, variance

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sftlens import files
 from sftlens.commands import options, program
-from sftlens.config.stages.mastery import DRAWING, ProbingSettings, TemplateChoice
+from sftlens.config.stages.mastery import SAMPLING_FIELDS, ProbingSettings, TemplateChoice
 from sftlens.data import templates
 from sftlens.errors import ConfigError
 from sftlens.runtime import progress
@@ -45,5 +45,5 @@ def main() -> None:
         template_choice.write(folder / "templates.yaml", chosen)
 
     inputs = program.contents(args, "model", "templates", "calibration")
-    key = {**choice.model_dump(), **probing.model_dump(include=set(DRAWING)), "in_corpus": args.seen_templates}
+    key = {**choice.model_dump(), **probing.model_dump(include=set(SAMPLING_FIELDS)), "in_corpus": args.seen_templates}
     program.stage(args, "templates", {"templates.yaml": args.out}, inputs, key, compute)

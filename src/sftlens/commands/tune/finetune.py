@@ -26,7 +26,7 @@ from typing import Any
 from sftlens import files, strategies
 from sftlens.cli import ENTRY
 from sftlens.commands import options, program
-from sftlens.config.stages.training import SAME_RESULT, FinetuneSettings
+from sftlens.config.stages.training import HOUSEKEEPING, FinetuneSettings
 from sftlens.data import tables, training_sets, used
 from sftlens.models.delta import manifest
 from sftlens.runtime import launch, progress, provenance, stages
@@ -46,7 +46,7 @@ def main() -> None:
     inputs = program.contents(args, "model", train=_rows(args, settings))
     if settings.deepspeed:
         inputs["deepspeed"] = program.content(Path(settings.deepspeed))
-    key = settings.model_dump(exclude={*SAME_RESULT, "deepspeed"})
+    key = settings.model_dump(exclude={*HOUSEKEEPING, "deepspeed"})
     key |= {name: getattr(args, name) for name in ("scale", "seed", "bos", "processes", "strategy")}
     key |= {"strategy_settings": _strategy(args).settings.model_dump()}
 

@@ -4,11 +4,11 @@ from pydantic import Field
 
 from sftlens.settings import Settings
 
-DRAWING = ("samples", "temperature", "max_new_tokens", "seed")
+SAMPLING_FIELDS = ("samples", "temperature", "max_new_tokens", "seed")
 """The fields that the completions of one sentence depend on."""
-MEASURING = (*DRAWING, "max_templates")
+MASTERY_FIELDS = (*SAMPLING_FIELDS, "max_templates")
 """The fields that the mastery of one fact depends on."""
-HOW = {"batch_tokens", "processes"}
+SPEED_FIELDS = {"batch_tokens", "processes"}
 """The fields that no result depends on."""
 
 

@@ -6,7 +6,7 @@ from sftlens.settings import Settings
 
 
 class RestorationSettings(Settings):
-    """How elements are ranked before the first of them are set back to their pre-trained values."""
+    """How elements are ranked before the first of them are restored to their pre-trained values."""
 
     epsilon: float = Field(1e-8, gt=0)
     """Added to |p| in the relative change |s - p| / (|p| + epsilon)."""

@@ -85,5 +85,5 @@ class FinetuneSettings(Settings):
         return self
 
 
-SAME_RESULT = {"keep", "checkpoint_minutes", "checkpoint_steps", "notice_seconds"}
+HOUSEKEEPING = {"keep", "checkpoint_minutes", "checkpoint_steps", "notice_seconds"}
 """Settings that change no result."""
