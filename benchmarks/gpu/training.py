@@ -6,10 +6,9 @@ from bench import Bench
 from sftlens.config.stages.training import FinetuneSettings
 from sftlens.inference.prompts import MASKED, Sample
 from sftlens.training import deepspeed_engine
-from sftlens.training.batches import micro_batch_plan, micro_batches
 from sftlens.training.deepspeed_config import engine_config
 from sftlens.training.deepspeed_engine import Process
-from sftlens.training.step import answer_loss, take_step
+from sftlens.training.step import answer_loss, micro_batch_plan, micro_batches, take_step
 
 BATCH, TOKENS, ANSWER = 8, 40, 5
 

@@ -20,7 +20,7 @@ from sftlens.errors import ModelError, TrainingError
 from sftlens.inference import prompts
 from sftlens.inference.prompts import MASKED, Sample
 from sftlens.models import checkpoints
-from sftlens.training import batches, loop
+from sftlens.training import loop
 from sftlens.training import step as training_steps
 from sftlens.training.deepspeed_engine import Process
 from tiny import tiny_model, tiny_tokenizer
@@ -161,9 +161,9 @@ def test_learning_rate_is_a_cosine_to_zero(base, samples, tmp_path):
 
 def test_the_last_batch_is_short_and_every_epoch_has_an_order_of_its_own():
     settings = FinetuneSettings(epochs=2)
-    found = batches.batches(20, settings, 0)
+    found = training_steps.batches(20, settings, 0)
     assert [len(batch) for batch in found] == [8, 8, 4, 8, 8, 4]
-    assert len(found) == batches.steps_of(20, settings)
+    assert len(found) == training_steps.steps_of(20, settings)
     for epoch in (found[:3], found[3:]):
         assert sorted(number for batch in epoch for number in batch) == list(range(20))
     assert found[:3] != found[3:]
@@ -172,11 +172,11 @@ def test_the_last_batch_is_short_and_every_epoch_has_an_order_of_its_own():
 @pytest.mark.parametrize("world_size", [1, 2, 3, 5, 8, 16])
 @pytest.mark.parametrize("micro", [None, 1, 3])
 def test_ranks_share_a_batch_and_pad_what_is_missing(samples, world_size, micro):
-    plan = batches.micro_batch_plan(FinetuneSettings(micro_batch_size=micro), world_size)
+    plan = training_steps.micro_batch_plan(FinetuneSettings(micro_batch_size=micro), world_size)
     for batch in (samples[:8], samples[:3]):
         seen = 0
         for rank in range(world_size):
-            parts = batches.micro_batches(batch, plan, Process(rank, world_size, torch.device("cpu")))
+            parts = training_steps.micro_batches(batch, plan, Process(rank, world_size, torch.device("cpu")))
             assert len(parts) == plan[1] and all(len(ids) <= plan[0] for ids, _ in parts)
             seen += sum(int((labels != MASKED).sum()) for _, labels in parts)
         assert seen == sum(sample.supervised for sample in batch)

@@ -61,7 +61,18 @@ def engine_config(settings: FinetuneSettings, micro_batch: int, accumulation: in
             that contradicts the settings.
         DataError: that file is missing or no JSON.
     """
-    given = _given(Path(settings.deepspeed), settings) if settings.deepspeed else {}
+    if given := check(settings):
+        from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
+        from pydantic import ValidationError
+
+        try:
+            DeepSpeedZeroConfig(**given.get("zero_optimization", {}))
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            raise ConfigError(
+                f"{settings.deepspeed}: key 'zero_optimization.{key}': {first['msg'].lower()}; correct it there"
+            ) from None
     zero = {"stage": settings.zero_stage, "overlap_comm": False} | given.pop("zero_optimization", {})
     for part in OFFLOADED[settings.offload]:
         zero[part] = {"pin_memory": True, **zero.get(part, {}), "device": "cpu"}
@@ -78,19 +89,11 @@ def engine_config(settings: FinetuneSettings, micro_batch: int, accumulation: in
     }
 
 
-def check(settings: FinetuneSettings) -> None:
-    """Raise what `engine_config` does for the keys of the file `settings.deepspeed`; it needs no DeepSpeed."""
-    if settings.deepspeed:
-        _keys(Path(settings.deepspeed), settings)
-
-
-def _given(path: Path, settings: FinetuneSettings) -> dict[str, Any]:
-    given = _keys(path, settings)
-    _refuse_malformed(path, given.get("zero_optimization", {}))
-    return given
-
-
-def _keys(path: Path, settings: FinetuneSettings) -> dict[str, Any]:
+def check(settings: FinetuneSettings) -> dict[str, Any]:
+    """Return what the file `settings.deepspeed` says, {} without one. Raises as `engine_config`; needs no DeepSpeed."""
+    if not settings.deepspeed:
+        return {}
+    path = Path(settings.deepspeed)
     if not path.is_file():
         raise DataError(f"{path}: no such file; correct finetuning.deepspeed (config/deepspeed has some)")
     given = _mapping(path, "", read_json(path))
@@ -113,7 +116,16 @@ def _keys(path: Path, settings: FinetuneSettings) -> dict[str, Any]:
             f"{settings.zero_stage}; set finetuning.zero_stage: {zero['stage']}, or take the key out"
         )
     for part, known in OFFLOAD.items():
-        _refuse_offload(path, part, _mapping(path, part, zero.get(part, {})), known, settings.offload)
+        offload = _mapping(path, part, zero.get(part, {}))
+        _refuse_unknown(path, f"zero_optimization.{part}.", offload, known)
+        device = offload.get("device", "cpu")
+        if offload and device != ("cpu" if part in OFFLOADED[settings.offload] else "none"):
+            wanted = {"offload_optimizer": "optimizer", "offload_param": "parameters"}[part]
+            remedy = f"set finetuning.offload: {wanted}" if device == "cpu" else "only 'cpu' is supported"
+            raise ConfigError(
+                f"{path}: key 'zero_optimization.{part}' moves to {device!r}, but finetuning.offload is "
+                f"{settings.offload}; {remedy}, or take the key out"
+            )
     return given
 
 
@@ -130,27 +142,3 @@ def _refuse_unknown(path: Path, place: str, given: dict[str, Any], known: set[st
             near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"known keys here: {', '.join(sorted(known))}"
             raise ConfigError(f"{path}: unknown key '{place}{key}'; {hint}")
-
-
-def _refuse_offload(path: Path, part: str, given: dict[str, Any], known: set[str], offload: str) -> None:
-    _refuse_unknown(path, f"zero_optimization.{part}.", given, known)
-    device = given.get("device", "cpu")
-    if given and device != ("cpu" if part in OFFLOADED[offload] else "none"):
-        wanted = {"offload_optimizer": "optimizer", "offload_param": "parameters"}[part]
-        remedy = f"set finetuning.offload: {wanted}" if device == "cpu" else "only 'cpu' is supported"
-        raise ConfigError(
-            f"{path}: key 'zero_optimization.{part}' moves to {device!r}, but finetuning.offload is {offload}; "
-            f"{remedy}, or take the key out"
-        )
-
-
-def _refuse_malformed(path: Path, zero: dict[str, Any]) -> None:
-    from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
-    from pydantic import ValidationError
-
-    try:
-        DeepSpeedZeroConfig(**zero)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{path}: key 'zero_optimization.{key}': {first['msg'].lower()}; correct it there") from None

@@ -1,7 +1,6 @@
 """Setting up DeepSpeed on 1..N processes, CPU or CUDA."""
 
 import os
-import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sftlens.errors import TrainingError
+from sftlens.runtime.launch.slurm import free_port
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -89,13 +89,7 @@ def _missing_variables(cuda: bool) -> dict[str, str]:
         )
     alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
     values = {name: alone[name] for name in missing if name in alone}
-    return values | ({"MASTER_PORT": str(_free_port())} if "MASTER_PORT" in missing else {})
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return values | ({"MASTER_PORT": str(free_port("127.0.0.1"))} if "MASTER_PORT" in missing else {})
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,12 @@ import torch
 
 from sftlens.errors import TrainingError
 from sftlens.files import atomic_path
-from sftlens.models import checkpoints, identity
+from sftlens.models import checkpoints
+from sftlens.models.identity import make_readable
 from sftlens.models.safetensors_writer import SHARD_BYTES, TensorSpec, write_weights
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 
 def write_model(
@@ -31,61 +32,38 @@ def write_model(
     Every process must call it; the first one writes what `finished` makes of each weight. Raises TrainingError when one
     is NaN or Inf.
     """
-    shapes = {name: tuple(getattr(p, "ds_shape", p.shape)) for name, p in engine.module.named_parameters()}
-    names = sorted(shapes)
-    # Closed while the processes still know one another, also where the disk is full.
-    with closing(_weights(engine, names, dtype, finished)) as weights:
-        if engine.global_rank == 0:
-            specs = [TensorSpec(name, shapes[name], dtype) for name in names]
-            _write(engine.module, dtype, tokenizer, folder, specs, weights, shard_bytes)
-        for _ in weights:
-            pass
-
-
-def _write(
-    model: "PreTrainedModel",
-    dtype: torch.dtype,
-    tokenizer: "PreTrainedTokenizerBase | None",
-    folder: Path,
-    specs: Sequence[TensorSpec],
-    weights: Iterator[torch.Tensor],
-    shard_bytes: int,
-) -> None:
-    checkpoints.quieten()
-    with atomic_path(folder) as partial:
-        partial.mkdir()
-        _write_companions(model, dtype, tokenizer, partial)
-        write_weights(partial, specs, weights, shard_bytes)
-        identity.make_readable(partial)
-
-
-def _weights(
-    engine: Any, names: Sequence[str], dtype: torch.dtype, finished: Callable[[str, torch.Tensor], torch.Tensor]
-) -> Generator[torch.Tensor]:
-    """Yield each tensor, whole; where processes hold parts, all of them gather it and then let go of it again."""
     import deepspeed
 
-    parameters = dict(engine.module.named_parameters())
-    for name in names:
-        with deepspeed.zero.GatheredParameters(parameters[name]):
-            tensor = finished(name, parameters[name].detach())
-            if engine.global_rank == 0 and not bool(tensor.isfinite().all()):
-                # The last update is followed by no loss that could show it was bad.
-                raise TrainingError(
-                    f"weight {name} became {math.nan}; nothing was written. Lower learning_rate, or look for NaN "
-                    "in the base model and for damaged answers in the training set"
-                )
-            yield tensor.to(dtype)
+    model = engine.module
+    parameters = dict(sorted(model.named_parameters()))
 
+    def whole_weights() -> Generator[torch.Tensor]:
+        # Where processes hold parts of a tensor, all of them gather it and then let go of it again.
+        for name, parameter in parameters.items():
+            with deepspeed.zero.GatheredParameters(parameter):
+                tensor = finished(name, parameter.detach())
+                if engine.global_rank == 0 and not bool(tensor.isfinite().all()):
+                    # The last update is followed by no loss that could show it was bad.
+                    raise TrainingError(
+                        f"weight {name} became {math.nan}; nothing was written. Lower learning_rate, or look for NaN "
+                        "in the base model and for damaged answers in the training set"
+                    )
+                yield tensor.to(dtype)
 
-def _write_companions(
-    model: "PreTrainedModel", dtype: torch.dtype, tokenizer: "PreTrainedTokenizerBase | None", folder: Path
-) -> None:
-    config = copy.deepcopy(model.config)
-    config.architectures = [type(model).__name__]
-    config.dtype = str(dtype).removeprefix("torch.")
-    config.save_pretrained(folder)
-    if model.generation_config is not None:
-        model.generation_config.save_pretrained(folder)
-    if tokenizer is not None:
-        tokenizer.save_pretrained(folder)
+    # Closed while the processes still know one another, also where the disk is full.
+    with closing(whole_weights()) as weights:
+        if engine.global_rank == 0:
+            checkpoints.quieten()
+            with atomic_path(folder) as partial:
+                partial.mkdir()
+                config = copy.deepcopy(model.config)
+                config.architectures = [type(model).__name__]
+                config.dtype = str(dtype).removeprefix("torch.")
+                for companion in (config, model.generation_config, tokenizer):
+                    if companion is not None:
+                        companion.save_pretrained(partial)
+                shapes = {name: tuple(getattr(p, "ds_shape", p.shape)) for name, p in parameters.items()}
+                write_weights(partial, [TensorSpec(name, s, dtype) for name, s in shapes.items()], weights, shard_bytes)
+                make_readable(partial)
+        for _ in weights:
+            pass

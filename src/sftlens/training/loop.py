@@ -20,11 +20,10 @@ from sftlens.inference.prompts import Sample
 from sftlens.models import checkpoints
 from sftlens.strategies import Strategy
 from sftlens.training import deepspeed_engine, export
-from sftlens.training.batches import batches, micro_batch_plan
 from sftlens.training.deepspeed_config import engine_config
 from sftlens.training.deepspeed_engine import Process
 from sftlens.training.resume import States
-from sftlens.training.step import Step, take_step
+from sftlens.training.step import Step, batches, micro_batch_plan, take_step
 from sftlens.training.time_limit import Clock, heeding_termination
 from sftlens.training.zero3_loading import load_partitioned
 
@@ -63,7 +62,7 @@ class Resume:
     """When the job ends, seconds since the epoch; shortly before, the run saves its state and stops."""
 
 
-class Keeper:
+class Saving:
     """Saves the state of a run when it is time, and brings it back; without `resume` it does nothing."""
 
     def __init__(self, engine: Any, settings: FinetuneSettings, process: Process, resume: Resume | None) -> None:
@@ -137,22 +136,38 @@ def finetune(
         ConfigError: the file of DeepSpeed options cannot be used.
     """
     strategy = strategy or strategies.make(strategies.DEFAULT)
-    _refuse_unusable(samples)
-    _refuse_long(samples, model_path)
+    _check_samples(samples, model_path)
     with deepspeed_engine.process_group() as process:
         engine = _engine(model_path, settings, process, strategy)
-        keeper = Keeper(engine, settings, process, resume)
-        with heeding_termination(keeper.clock) if resume else nullcontext():
-            report = _train(engine, samples, settings, seed, process, progress, keeper, strategy)
-        export.write_model(
-            engine, deepspeed_engine.DTYPES[settings.dtype], tokenizer, out_folder, finished=strategy.finished
-        )
+        saving = Saving(engine, settings, process, resume)
+        plan = batches(len(samples), settings, seed)
+        with heeding_termination(saving.clock) if resume else nullcontext():
+            done, report = saving.restored(Report(examples=len(samples)))
+            progress(done)
+            start = time.perf_counter() - report.seconds
+            engine.train()
+            for number, batch in enumerate(plan[done:], start=done + 1):
+                chosen = [samples[i] for i in batch]
+                wishes = saving.wishes()
+                step = take_step(engine, chosen, number, len(plan), settings, process, wishes, strategy.penalty)
+                report.losses.append(step.loss)
+                report.learning_rates.append(step.learning_rate)
+                report.supervised_tokens.append(step.supervised_tokens)
+                if step.gradient_norm is not None:
+                    report.gradient_norms.append(step.gradient_norm)
+                progress(1)
+                if number < len(plan):  # the last step's result is the model itself
+                    saving.act(number, step, replace(report, seconds=time.perf_counter() - start))
+            report = replace(report, seconds=time.perf_counter() - start)
+        dtype = deepspeed_engine.DTYPES[settings.dtype]
+        export.write_model(engine, dtype, tokenizer, out_folder, finished=strategy.finished)
         engine.destroy()
         torch.distributed.barrier()  # nobody leaves before the checkpoint is there
     return report
 
 
-def _refuse_unusable(samples: Sequence[Sample]) -> None:
+def _check_samples(samples: Sequence[Sample], model_path: Path) -> None:
+    """Raise TrainingError for samples that teach nothing or are longer than the model's positions."""
     if not samples:
         raise TrainingError("the training set is empty; give at least one question with its answer")
     for number, sample in enumerate(samples):
@@ -161,9 +176,6 @@ def _refuse_unusable(samples: Sequence[Sample]) -> None:
                 f"sample {number} of the training set has no supervised token left after masking, so it "
                 "teaches nothing; take it out, or look at its answer and at the tokenizer"
             )
-
-
-def _refuse_long(samples: Sequence[Sample], model_path: Path) -> None:
     positions = getattr(checkpoints.read_config(model_path), "max_position_embeddings", None)
     longest = max(len(sample.input_ids) for sample in samples)
     if positions and longest > positions:
@@ -195,32 +207,3 @@ def _engine(model_path: Path, settings: FinetuneSettings, process: Process, stra
         fused=True,
     )
     return deepspeed_engine.initialize(model, optimizer, config)
-
-
-def _train(
-    engine: Any,
-    samples: Sequence[Sample],
-    settings: FinetuneSettings,
-    seed: int,
-    process: Process,
-    progress: Callable[[int], object],
-    keeper: Keeper,
-    strategy: Strategy,
-) -> Report:
-    plan = batches(len(samples), settings, seed)
-    done, report = keeper.restored(Report(examples=len(samples)))
-    progress(done)
-    start = time.perf_counter() - report.seconds
-    engine.train()
-    for number, batch in enumerate(plan[done:], start=done + 1):
-        chosen = [samples[i] for i in batch]
-        step = take_step(engine, chosen, number, len(plan), settings, process, keeper.wishes(), strategy.penalty)
-        report.losses.append(step.loss)
-        report.learning_rates.append(step.learning_rate)
-        report.supervised_tokens.append(step.supervised_tokens)
-        if step.gradient_norm is not None:
-            report.gradient_norms.append(step.gradient_norm)
-        progress(1)
-        if number < len(plan):
-            keeper.act(number, step, replace(report, seconds=time.perf_counter() - start))
-    return replace(report, seconds=time.perf_counter() - start)

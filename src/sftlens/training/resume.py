@@ -65,7 +65,10 @@ class States:
         """
         partial = self.folder / f"saving-{step}"
         if self.process.rank == 0:
-            self._clear()
+            # The newest state stays until this one is there; what a dead run left half-written goes.
+            old = [self.folder / f"step-{step}" for step in self._steps()[KEPT - 1 :]]
+            for path in [*old, *self.folder.glob("saving-*")]:
+                shutil.rmtree(path)
             partial.mkdir(parents=True)
         torch.distributed.barrier()
         tensors = dict(_tensors(engine))
@@ -104,32 +107,23 @@ class States:
         found = [STEP.fullmatch(path.name) for path in self.folder.iterdir()] if self.folder.is_dir() else []
         return sorted((int(match[1]) for match in found if match), reverse=True)
 
-    def _clear(self) -> None:
-        """Make room for another state; what a dead run left half-written goes, too."""
-        old = [self.folder / f"step-{step}" for step in self._steps()[KEPT - 1 :]]
-        for path in [*old, *self.folder.glob("saving-*")]:
-            shutil.rmtree(path)
-
     def _newest(self) -> int:
-        """Return the step of the newest state of use, 0 without one; those of no use are removed."""
+        """Return the step of the newest state of use, 0 without one; those of no use are named and removed."""
         for step in self._steps():
             state = self.folder / f"step-{step}"
-            fault = self._fault(state)
-            if not fault:
-                return step
+            try:
+                record = files.read_json(state / RECORD)
+            except DataError:
+                fault = "without a record"
+            else:
+                sizes = {path.name: path.stat().st_size for path in state.iterdir() if path.name != RECORD}
+                if sizes == record["files"] and record["layout"] == self.layout:
+                    return step
+                made = f"made with {record['layout']}, not {self.layout}"
+                fault = made if sizes == record["files"] else "incomplete"
             print(f"{state}: {fault}, so it is not used", flush=True)
             shutil.rmtree(state)
         return 0
-
-    def _fault(self, state: Path) -> str:
-        try:
-            record = files.read_json(state / RECORD)
-        except DataError:
-            return "without a record"
-        sizes = {path.name: path.stat().st_size for path in state.iterdir() if path.name != RECORD}
-        if sizes != record["files"]:
-            return "incomplete"
-        return "" if record["layout"] == self.layout else f"made with {record['layout']}, not {self.layout}"
 
 
 def _masters(engine: Any) -> list[torch.Tensor]:
@@ -185,11 +179,7 @@ def _put_back(engine: Any, path: Path) -> None:
     torch.set_rng_state(saved.get_tensor("random.cpu"))
     if "random.cuda" in names:
         torch.cuda.set_rng_state(saved.get_tensor("random.cuda"))
-    _copy_to_weights(engine)
-
-
-def _copy_to_weights(engine: Any) -> None:
-    """Give the weights that compute the values of the fp32 weights, as DeepSpeed does at the end of a step."""
+    # The weights that compute get the values of the fp32 weights, as DeepSpeed does at the end of a step.
     zero, stage = engine.optimizer, engine.zero_optimization_stage()
     if stage in (1, 2):
         zero.update_lp_params()

@@ -1,18 +1,23 @@
-"""One optimiser step on a DeepSpeed engine: the loss of the answers, its gradient, the learning rate."""
+"""One optimiser step on a DeepSpeed engine: its batch, the loss of the answers, its gradient, the learning rate.
+
+Any number of processes trains the same batches: each of them computes its share of a batch's samples.
+"""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from sftlens.config.stages.training import FinetuneSettings
+from sftlens.data.training_sets import training_order
 from sftlens.errors import TrainingError
 from sftlens.inference.prompts import MASKED, Sample
-from sftlens.training.batches import micro_batch_plan, micro_batches
 from sftlens.training.deepspeed_engine import Process
+
+PADDING = Sample([0], [MASKED])
+"""What a rank computes where the batch has nothing for it: no supervised token, so no gradient."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,48 @@ class Step:
     """Whether some process wants the state to be saved now."""
     stop: bool
     """Whether some process wants training to stop now."""
+
+
+def steps_of(examples: int, settings: FinetuneSettings) -> int:
+    """Return the number of optimiser steps: every epoch ends with a batch that may be short."""
+    return settings.epochs * math.ceil(examples / settings.batch_size)
+
+
+def batches(examples: int, settings: FinetuneSettings, seed: int) -> list[list[int]]:
+    """Return the samples' numbers in each global batch, in training order, whatever the processes."""
+    size = settings.batch_size
+    orders = [training_order(examples, seed, epoch) for epoch in range(settings.epochs)]
+    return [order[start : start + size] for order in orders for start in range(0, examples, size)]
+
+
+def micro_batch_plan(settings: FinetuneSettings, world_size: int) -> tuple[int, int]:
+    """Return (samples of a micro-batch, micro-batches a step) of each of `world_size` processes."""
+    share = math.ceil(settings.batch_size / world_size)
+    accumulation = math.ceil(share / (settings.micro_batch_size or share))
+    return math.ceil(share / accumulation), accumulation
+
+
+def micro_batches(
+    batch: Sequence[Sample], plan: tuple[int, int], process: Process
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return this rank's micro-batches of a global batch: (input ids, labels), int64, (samples, tokens) each.
+
+    Ranks take samples in turns. There are always as many micro-batches as planned; what the batch does not
+    fill is padded with fully masked samples, as are short samples on the right with masked tokens.
+    """
+    size, accumulation = plan
+    mine = list(batch[process.rank :: process.world_size])
+    tensors = []
+    for number in range(accumulation):
+        part = mine[number * size : (number + 1) * size] or [PADDING]
+        length = max(len(sample.input_ids) for sample in part)
+        input_ids = torch.zeros(len(part), length, dtype=torch.int64)
+        labels = torch.full((len(part), length), MASKED, dtype=torch.int64)
+        for row, sample in enumerate(part):
+            input_ids[row, : len(sample.input_ids)] = torch.tensor(sample.input_ids)
+            labels[row, : len(sample.labels)] = torch.tensor(sample.labels)
+        tensors.append((input_ids.to(process.device), labels.to(process.device)))
+    return tensors
 
 
 def learning_rate_factor(step: int, steps: int, warmup: int = 0) -> float:
@@ -99,23 +146,16 @@ def answer_loss(model: Any, input_ids: torch.Tensor, labels: torch.Tensor) -> to
     """
     targets = labels[:, 1:]
     supervised = targets != MASKED
-    with _output_only_at(model.get_output_embeddings(), supervised):
-        logits = model(input_ids=input_ids, use_cache=False).logits
-    return torch.nn.functional.cross_entropy(logits.float(), targets[supervised], reduction="sum")
 
+    def chosen(_: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        return arguments[0][:, :-1][supervised]  # (samples, tokens, hidden) becomes (supervised, hidden)
 
-@contextmanager
-def _output_only_at(layer: torch.nn.Module, positions: torch.Tensor) -> Iterator[None]:
-    """Let the output layer see only the chosen positions: (samples, tokens, hidden) becomes (chosen, hidden)."""
-
-    def choose(_: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        return arguments[0][:, :-1][positions]
-
-    handle = layer.register_forward_pre_hook(choose)
+    handle = model.get_output_embeddings().register_forward_pre_hook(chosen)
     try:
-        yield
+        logits = model(input_ids=input_ids, use_cache=False).logits
     finally:
         handle.remove()
+    return torch.nn.functional.cross_entropy(logits.float(), targets[supervised], reduction="sum")
 
 
 def _refuse_divergence(quantity: str, value: float, step: int) -> None:

@@ -50,9 +50,13 @@ class Clock:
             self._longest_step = max(self._longest_step, now - self._stepped)
         self._stepped = now
         self._steps_since += 1
-        stop = self.terminated.is_set() or self._too_late(now)
-        due = now - self._saved >= self._interval() or self._steps_since == self.steps
-        return stop or due, stop
+        # Twice what is needed: a step or a save may take longer than any before it.
+        late = self.deadline is not None and self.deadline - now < RESERVE_SECONDS + 2 * self._needed()
+        stop = late or self.terminated.is_set()
+        interval = 60 * self.minutes
+        if self._needed() > self.notice:
+            interval = min(interval, SAVES * self._saving_seconds)
+        return stop or now - self._saved >= interval or self._steps_since == self.steps, stop
 
     def saved(self, seconds: float, guessed: bool = False) -> None:
         """Take note that a state was saved in so many seconds, or (guessed) how long that will take."""
@@ -74,17 +78,6 @@ class Clock:
     def _needed(self) -> float:
         """Return the seconds that the longest step and the longest save take."""
         return self._longest_step + self._saving_seconds
-
-    def _interval(self) -> float:
-        """Return the seconds between two states."""
-        if self._needed() <= self.notice:
-            return 60 * self.minutes
-        return min(60 * self.minutes, SAVES * self._saving_seconds)
-
-    def _too_late(self, now: float) -> bool:
-        # Twice: a step or a save may take longer than any before it.
-        needed = RESERVE_SECONDS + 2 * self._needed()
-        return self.deadline is not None and self.deadline - now < needed
 
 
 @contextmanager

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sftlens.models import checkpoints, identity
+from sftlens.models import checkpoints
 from sftlens.models.delta.reader import open_tensors
+from sftlens.models.identity import resolve
 from sftlens.models.placement import checked_tensor
-from sftlens.models.safetensors_reader import TensorFolder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -31,28 +31,12 @@ def load_partitioned(path: Path, dtype: torch.dtype, config: dict[str, Any], ran
         ModelError: a tensor is missing, extra, wrongly shaped or holds NaN or Inf.
     """
     import deepspeed
-
-    folder = identity.resolve(path)
-    checkpoints.quieten()
-    source = open_tensors(folder)
-    model = _empty(folder, dtype, config)
-    checkpoints.compare_weights(source, model)
-    for name, parameter in model.named_parameters():
-        with deepspeed.zero.GatheredParameters(parameter, modifier_rank=0):
-            if rank == 0:
-                parameter.data.copy_(checked_tensor(source, name))
-    if rank == 0:
-        _refuse_untied(source, model)
-    checkpoints.read_generation_config(folder, model)
-    return model
-
-
-def _empty(folder: Path, dtype: torch.dtype, config: dict[str, Any]) -> "PreTrainedModel":
-    """Return the model of a folder's config.json without values, partitioned module by module as it is made."""
-    import deepspeed
     from transformers.initialization import no_init_weights
     from transformers.integrations.deepspeed import prevent_arange_dtype_change
 
+    folder = resolve(path)
+    checkpoints.quieten()
+    source = open_tensors(folder)
     wanted = checkpoints.read_config(folder)
     wanted.dtype = dtype
     # The type comes from the configuration: DeepSpeed 0.19 does not heed its argument `dtype` on a CPU. The
@@ -60,14 +44,18 @@ def _empty(folder: Path, dtype: torch.dtype, config: dict[str, Any]) -> "PreTrai
     with no_init_weights(), prevent_arange_dtype_change(), deepspeed.zero.Init(config_dict_or_path=config):
         model: PreTrainedModel = checkpoints.architecture(folder, wanted)(wanted)
     model.tie_weights()
-    return model
-
-
-def _refuse_untied(source: TensorFolder, model: "PreTrainedModel") -> None:
-    """Compare what the files hold under the second name of a tied tensor with the first."""
-    places = dict(model.named_parameters(remove_duplicate=False))
+    checkpoints.compare_weights(source, model)
     first = {id(parameter): name for name, parameter in model.named_parameters()}
-    for name in source.names:
-        original = first.get(id(places.get(name)), name)
-        if original != name and not torch.equal(source.get(name), source.get(original)):
-            checkpoints.refuse_untied(source)
+    for name, parameter in model.named_parameters():
+        with deepspeed.zero.GatheredParameters(parameter, modifier_rank=0):
+            if rank == 0:
+                parameter.data.copy_(checked_tensor(source, name))
+    if rank == 0:
+        # A tied tensor may be stored under its second name, too; then it must be the same there.
+        tied = dict(model.named_parameters(remove_duplicate=False))
+        for name in source.names:
+            original = first.get(id(tied.get(name)), name)
+            if original != name and not torch.equal(source.get(name), source.get(original)):
+                checkpoints.refuse_untied(source)
+    checkpoints.read_generation_config(folder, model)
+    return model

@@ -5,7 +5,7 @@
 
 Writes a Hugging Face folder and, beside it, a summary with the relations' shares and the loss of every step.
 With --processes N it starts itself N times on this node, or N/M times on each of the --nodes M of a Slurm job; --gpus
-and --cpus are those of each node. Any number trains the same batches. The training set is any Parquet, CSV, TSV or
+and --cpus are those of each node. Any number trains the same step. The training set is any Parquet, CSV, TSV or
 JSON lines file with the columns question and object (or answer); sftlens training-set makes one.
 With --keep deltas the folder holds the difference from the base model (see sftlens delta).
 
@@ -132,7 +132,7 @@ def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) ->
     """Train as one of the processes; rank 0 fills `folder` with checkpoint/ and report.json."""
     from sftlens.inference import prompts
     from sftlens.models import checkpoints, identity
-    from sftlens.training import batches, loop
+    from sftlens.training import loop, step
 
     rows = _rows(args, settings)
     tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
@@ -140,7 +140,7 @@ def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) ->
         tokenizer, rows["question"].tolist(), rows["object"].tolist(), settings.max_length, settings.task
     )
     first = os.environ.get("RANK", "0") == "0"
-    steps = batches.steps_of(len(samples), settings)
+    steps = step.steps_of(len(samples), settings)
     with progress.bar(description="fine-tune", total=steps if first else 0, unit="step") as bar:
         update = bar.update if first else (lambda steps: None)
         resume = loop.Resume(args.resume, args.deadline) if args.resume else None

@@ -41,7 +41,7 @@ def run(script: Path, arguments: Sequence[str], layout: Layout, messages: Path) 
         "processes": layout.per_node,
         "nodes": layout.nodes,
         "address": socket.gethostname(),
-        "port": _free_port(),
+        "port": free_port(),
         "messages": str(messages),
     }
     path = os.pathsep.join([str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -80,10 +80,10 @@ def _srun(layout: Layout) -> list[str]:
     ]
 
 
-def _free_port() -> int:
-    """Return a port that is free on this machine, the first of the job's nodes; another cell will draw another."""
+def free_port(address: str = "") -> int:
+    """Return a port that is free on this machine at an address of it; another process gets another."""
     with socket.socket() as probe:
-        probe.bind(("", 0))
+        probe.bind((address, 0))
         return int(probe.getsockname()[1])
 
 
