@@ -129,10 +129,8 @@ def _ended(job: str) -> bool:
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as error:  # another user's process may not be signalled
+        return not isinstance(error, ProcessLookupError)
     return True
 
 

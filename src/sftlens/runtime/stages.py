@@ -79,8 +79,20 @@ def run(stage: Stage, compute: Callable[[Path], None]) -> bool:
     Returns whether anything was computed: False when a finished result with the same key was published.
     """
     folder = _folder(stage)
-    if folder is None:
-        return _compute_beside(stage, compute)
+    if folder is None:  # in a folder beside the first output
+        first = next(iter(stage.outputs.values()))
+        work = first.parent / f".{stage.name}.work-{os.getpid()}"
+        with files.new_folder(first.parent), files.naming(first):
+            try:
+                files.remove(work)
+                work.mkdir(parents=True)
+                compute(work)
+                for name, target in stage.outputs.items():
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    files.replace(work / name, target)
+            finally:
+                files.remove(work)
+        return True
     owner = folder / "owner"
     computed = False
     while not _intact(folder):
@@ -94,21 +106,6 @@ def run(stage: Stage, compute: Callable[[Path], None]) -> bool:
     for name, target in stage.outputs.items():
         _publish(folder / "done" / name, target)
     return computed
-
-
-def _compute_beside(stage: Stage, compute: Callable[[Path], None]) -> bool:
-    first = next(iter(stage.outputs.values()))
-    work = first.parent / f".{stage.name}.work-{os.getpid()}"
-    with files.new_folder(first.parent), files.naming(first):
-        try:
-            _fresh(work)
-            compute(work)
-            for name, target in stage.outputs.items():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                files.replace(work / name, target)
-        finally:
-            files.remove(work)
-    return True
 
 
 def _compute_into(folder: Path, token: str, compute: Callable[[Path], None]) -> bool:
@@ -132,11 +129,6 @@ def _compute_into(folder: Path, token: str, compute: Callable[[Path], None]) -> 
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return True
-
-
-def _fresh(folder: Path) -> None:
-    files.remove(folder)
-    folder.mkdir(parents=True)
 
 
 def _contents(folder: Path) -> dict[str, str]:

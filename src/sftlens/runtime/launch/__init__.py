@@ -5,8 +5,8 @@ takes GPUs of this machine. Nothing else knows about launchers.
 """
 
 from sftlens.runtime.launch.devices import lease, refuse_unseen
+from sftlens.runtime.launch.group import Layout
 from sftlens.runtime.launch.helping import HELPER, helped, share_threads
-from sftlens.runtime.launch.layout import Layout
 from sftlens.runtime.launch.slurm import seconds_left
 from sftlens.runtime.launch.starting import start
 from sftlens.runtime.launch.workers import worker

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from sftlens.errors import PAUSED_STATUS
+from sftlens.errors import PAUSED_STATUS, LaunchError
 from sftlens.runtime.launch.workers import STARTER, write_message
 
 SILENT = "silent.json"
@@ -21,8 +21,35 @@ JOIN_SECONDS = 900
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where this node stands among those of a group."""
+class Layout:
+    """The processes of one training run; every node has the same number of them."""
+
+    processes: int = 1
+    """Processes on all nodes together."""
+    nodes: int = 1
+    """Nodes of the cluster that they run on."""
+    cpus: int = 1
+    """CPUs of each node."""
+    gpus: int = 0
+    """GPUs of each node."""
+
+    def __post_init__(self) -> None:
+        """Raise LaunchError where the processes cannot be shared out evenly."""
+        if self.processes % self.nodes:
+            raise LaunchError(
+                f"{self.processes} processes cannot be shared evenly by {self.nodes} nodes; "
+                "make processes a multiple of nodes"
+            )
+
+    @property
+    def per_node(self) -> int:
+        """Processes on each node."""
+        return self.processes // self.nodes
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node among those of a group."""
 
     nodes: int = 1
     rank: int = 0
@@ -40,7 +67,7 @@ class Place:
         return {**where, "rdzv_configs": {"rank": self.rank, "timeout": JOIN_SECONDS}}
 
 
-def run(script: Path, arguments: Sequence[str], processes: int, place: Place, messages: Path) -> int:
+def run(script: Path, arguments: Sequence[str], processes: int, node: Node, messages: Path) -> int:
     """Run `script` in `processes` processes of this node and wait for all of them; return an exit status.
 
     A rank for each process, and the end of all when one fails or when this process dies. SIGTERM is passed on to
@@ -50,16 +77,16 @@ def run(script: Path, arguments: Sequence[str], processes: int, place: Place, me
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    folder = messages / f"node-{place.rank}"
+    folder = messages / f"node-{node.rank}"
     folder.mkdir(parents=True, exist_ok=True)
     config = LaunchConfig(
-        min_nodes=place.nodes,
-        max_nodes=place.nodes,
+        min_nodes=node.nodes,
+        max_nodes=node.nodes,
         nproc_per_node=processes,
         logs_specs=DefaultLogsSpecs(log_dir=str(folder)),
-        run_id=uuid4().hex if place.nodes == 1 else str(place.port),
+        run_id=uuid4().hex if node.nodes == 1 else str(node.port),
         max_restarts=0,
-        **place.rendezvous(),  # type: ignore[arg-type]
+        **node.rendezvous(),  # type: ignore[arg-type]
     )
     os.environ[STARTER] = str(os.getpid())
     try:
@@ -69,7 +96,12 @@ def run(script: Path, arguments: Sequence[str], processes: int, place: Place, me
         # The others are ended as soon as the first one has stopped.
         paused = any(failure.exitcode == PAUSED_STATUS for failure in error.failures.values())
         status = PAUSED_STATUS if paused else 1
-        write_message(folder / SILENT, _reason(error), status)
+        rank, failure = error.get_first_failure()
+        reason = (
+            f"process {rank} of the training ended with status {failure.exitcode}; its own messages stand above. A "
+            "negative status is a signal: -9 mostly means too little memory (lower micro_batch_size, raise zero_stage)"
+        )
+        write_message(folder / SILENT, reason, status)
         return status
     except SignalException as error:
         if error.sigval != signal.SIGTERM:
@@ -81,25 +113,15 @@ def run(script: Path, arguments: Sequence[str], processes: int, place: Place, me
     return 0
 
 
-def _reason(error: object) -> str:
-    rank, failure = error.get_first_failure()  # type: ignore[attr-defined]
-    return (
-        f"process {rank} of the training ended with status {failure.exitcode}; its own messages stand above. "
-        "A negative status is a signal: -9 mostly means too little memory (lower micro_batch_size, raise "
-        "zero_stage)"
-    )
-
-
 @contextmanager
 def _quiet(name: str) -> Iterator[None]:
     """Keep a library's loggers silent: it reports the failures that are reported here."""
-    names = [logger for logger in logging.root.manager.loggerDict if logger.startswith(name)]
-    loggers = [logging.getLogger(logger) for logger in names]
-    levels = [logger.level for logger in loggers]
+    loggers = [logging.getLogger(logger) for logger in logging.root.manager.loggerDict if logger.startswith(name)]
+    levels = {logger: logger.level for logger in loggers}
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
+        for logger, level in levels.items():
             logger.setLevel(level)

@@ -11,13 +11,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from sftlens.errors import PAUSED_STATUS, LaunchError
-from sftlens.runtime.launch.group import SILENT, TERMINATED
-from sftlens.runtime.launch.layout import Layout
+from sftlens.runtime.launch.group import SILENT, TERMINATED, Layout
 from sftlens.runtime.launch.workers import write_message
 
 SOURCE = Path(__file__).resolve().parents[3]
@@ -44,15 +42,27 @@ def run(script: Path, arguments: Sequence[str], layout: Layout, messages: Path) 
         "port": free_port(),
         "messages": str(messages),
     }
+    srun = ["srun", f"--nodes={layout.nodes}", f"--ntasks={layout.nodes}", "--ntasks-per-node=1"]
+    srun += [f"--cpus-per-task={layout.cpus}", *([f"--gres=gpu:{layout.gpus}"] if layout.gpus else [])]
+    srun += ["--kill-on-bad-exit=1"]
     path = os.pathsep.join([str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])])
     process = subprocess.Popen(
-        [*_srun(layout), sys.executable, "-m", "sftlens.runtime.launch.node", json.dumps(group)],
+        [*srun, sys.executable, "-m", "sftlens.runtime.launch.node", json.dumps(group)],
         stdin=subprocess.DEVNULL,
         # Nodes leave one after another, and torch warns of that at length.
         env={"TORCH_CPP_LOG_LEVEL": "ERROR", **os.environ, "PYTHONPATH": path},
     )
-    with _passing_on_termination(process, messages):
+
+    def pass_on(*_: object) -> None:
+        # SIGTERM reaches the processes on all nodes, so that they save their state.
+        write_message(messages / SILENT, TERMINATED, PAUSED_STATUS)
+        process.terminate()
+
+    before = signal.signal(signal.SIGTERM, pass_on)
+    try:
         return process.wait()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def seconds_left() -> float | None:
@@ -68,35 +78,8 @@ def seconds_left() -> float | None:
     return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
 
 
-def _srun(layout: Layout) -> list[str]:
-    return [
-        "srun",
-        f"--nodes={layout.nodes}",
-        f"--ntasks={layout.nodes}",
-        "--ntasks-per-node=1",
-        f"--cpus-per-task={layout.cpus}",
-        *([f"--gres=gpu:{layout.gpus}"] if layout.gpus else []),
-        "--kill-on-bad-exit=1",
-    ]
-
-
 def free_port(address: str = "") -> int:
     """Return a port that is free on this machine at an address of it; another process gets another."""
     with socket.socket() as probe:
         probe.bind((address, 0))
         return int(probe.getsockname()[1])
-
-
-@contextmanager
-def _passing_on_termination(process: subprocess.Popen[bytes], messages: Path) -> Iterator[None]:
-    """Let SIGTERM reach the processes on all nodes, so that they save their state, while the block runs."""
-
-    def pass_on(*_: object) -> None:
-        write_message(messages / SILENT, TERMINATED, PAUSED_STATUS)
-        process.terminate()
-
-    before = signal.signal(signal.SIGTERM, pass_on)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

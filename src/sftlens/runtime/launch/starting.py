@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from sftlens.errors import PAUSED_STATUS, TrainingError, TrainingPaused
 from sftlens.files import read_json
 from sftlens.runtime.launch import slurm
-from sftlens.runtime.launch.group import SILENT, Place, run
-from sftlens.runtime.launch.layout import Layout
+from sftlens.runtime.launch.group import SILENT, Layout, Node, run
+
+ERROR = "error.json"
+"""What torch's launcher calls the message of a process."""
 
 
 def start(script: Path, arguments: Sequence[str], layout: Layout, folder: Path) -> None:
@@ -32,25 +33,17 @@ def start(script: Path, arguments: Sequence[str], layout: Layout, folder: Path) 
     with TemporaryDirectory(dir=folder, prefix="launch-", ignore_cleanup_errors=True) as made:
         messages = Path(made)
         if layout.nodes == 1:
-            status = run(script, arguments, layout.per_node, Place(), messages)
+            status = run(script, arguments, layout.per_node, Node(), messages)
         else:
             status = slurm.run(script, arguments, layout, messages)
-        if status:
-            _raise(messages, status)
-
-
-def _raise(messages: Path, status: int) -> None:
-    """Raise the reason: the first failure that a process told, or a node; else that they stopped to be continued."""
-    told = [*_read(messages, "error.json"), *_read(messages, SILENT)]
+        if not status:
+            return
+        # The first failure that a process told, or else a node, is the reason; or they stopped to be continued.
+        paths = [sorted(messages.rglob(name), key=lambda path: path.stat().st_mtime_ns) for name in (ERROR, SILENT)]
+        told = [message for path in paths[0] + paths[1] if "status" in (message := read_json(path))]
     failed = [message for message in told if message["status"] != PAUSED_STATUS]
     if failed:
         raise TrainingError(failed[0]["message"])
     if told:
         raise TrainingPaused(told[0]["message"])
     raise TrainingError(f"the processes of the training ended with status {status}; their messages stand above")
-
-
-def _read(messages: Path, name: str) -> list[dict[str, Any]]:
-    """Return the messages of one name, the oldest first."""
-    found = [read_json(path) for path in sorted(messages.rglob(name), key=lambda path: path.stat().st_mtime_ns)]
-    return [message for message in found if "status" in message]

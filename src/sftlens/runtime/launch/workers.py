@@ -33,18 +33,14 @@ def worker() -> Iterator[None]:
     except TrainingPaused as pause:
         _tell(str(pause), PAUSED_STATUS)
         raise SystemExit(PAUSED_STATUS) from None
-    except SftlensError as error:
-        if not _tell(str(error), 1):
-            raise
-        raise SystemExit(1) from None
     except RuntimeError as error:
         if not any(words in str(error) for words in PARTNER_LOST):
             raise
         # Not the reason, only its echo: the process that failed tells why.
         print("another process of this training has ended, and so does this one", file=sys.stderr)
         raise SystemExit(1) from None
-    except OSError as error:
-        message = explained(error)
+    except (SftlensError, OSError) as error:
+        message = explained(error) if isinstance(error, OSError) else str(error)
         if not message or not _tell(message, 1):
             raise
         raise SystemExit(1) from None
