@@ -7,20 +7,18 @@ alpha / r, or alpha / sqrt(r) with rsLoRA (Kalajdzievski, arXiv 2312.03732). Who
 
 import math
 import re
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from sftlens.errors import ModelError
 from sftlens.files import read_json
 from sftlens.models.delta.reader import open_tensors
-from sftlens.models.identity import make_readable, resolve
-from sftlens.models.placement import checked_tensor
+from sftlens.models.identity import CONFIGURATION, TOKENIZER, copy_matching, make_readable, resolve
+from sftlens.models.placement import STORED_TYPES, checked_tensor
 from sftlens.models.safetensors_reader import TensorFolder, open_file
 from sftlens.models.safetensors_writer import TensorSpec, write_weights
 
@@ -34,7 +32,6 @@ _UNSUPPORTED = (
     "alora_invocation_tokens", "use_bdlora", "arrow_config", "kasa_config", "velora_config", "monteclora_config",
     "megatron_config", "loftq_config",
 )  # fmt: skip
-TOKENIZER = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "chat_template*")
 
 
 def is_adapter(folder: Path) -> bool:
@@ -74,53 +71,42 @@ class Adapter:
 
 def read(folder: Path, base: TensorFolder) -> Adapter:
     """Return the adapter of a folder. Raises ModelError when it is damaged, of another base, or cannot be merged."""
-    config = _config(folder)
-    if not (folder / WEIGHTS).is_file():
-        raise ModelError(f"{folder}: {WEIGHTS} is missing; save the adapter in safetensors format (peft's default)")
-    handle = open_file(folder / WEIGHTS)
-    tensors = {name.removeprefix(PREFIX): handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
-    damaged = sorted(name for name, tensor in tensors.items() if not bool(tensor.isfinite().all()))
-    if damaged:
-        raise ModelError(f"{folder / WEIGHTS}: tensor {damaged[0]!r} holds NaN or Inf; training diverged, train again")
-    parts, whole = _parts(folder, tensors)
-    low_rank = {}
-    for module, sides in parts.items():
-        if sorted(sides) not in (["A", "B"], ["embedding_A", "embedding_B"]):
-            raise ModelError(f"{folder / WEIGHTS}: module {module!r} has only {', '.join(sides)}; fetch it again")
-        embedding = "embedding_A" in sides
-        a, b = (sides[f"embedding_{side}" if embedding else side] for side in "AB")
-        low_rank[f"{module}.weight"] = (a, b, embedding)
-    found = Adapter(folder, config, low_rank, whole)
-    _check(found, base)
-    return found
-
-
-def _config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     config = read_json(path)
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
         kind = config.get("peft_type") if isinstance(config, dict) else None
         raise ModelError(f"{path}: key 'peft_type' is {kind!r}, only LORA is merged here; {REMEDY}")
-    used = [key for key in _UNSUPPORTED if config.get(key)]
-    if used:
+    if used := [key for key in _UNSUPPORTED if config.get(key)]:
         raise ModelError(f"{path}: key {used[0]!r} is set, and such an adapter is not merged here; {REMEDY}")
     if not isinstance(config.get("lora_alpha"), int | float):
         raise ModelError(f"{path}: key 'lora_alpha' is missing; fetch the file again")
-    return config
-
-
-def _parts(folder: Path, tensors: Mapping[str, Tensor]) -> tuple[dict[str, dict[str, Tensor]], dict[str, Tensor]]:
-    """Return the low-rank parts of each module, and the whole tensors."""
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise ModelError(f"{folder}: {WEIGHTS} is missing; save the adapter in safetensors format (peft's default)")
+    handle = open_file(weights)
+    tensors = {name.removeprefix(PREFIX): handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+    if damaged := sorted(name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())):
+        raise ModelError(f"{weights}: tensor {damaged[0]!r} holds NaN or Inf; training diverged, train again")
+    # The low-rank parts of each module, by A and B; everything else replaces a tensor of the base.
     parts: dict[str, dict[str, Tensor]] = {}
     whole = {}
     for name, tensor in tensors.items():
         if found := _PART.fullmatch(name):
             parts.setdefault(found["module"], {})[(found["kind"] or "") + found["side"]] = tensor
         elif "lora_" in name:
-            raise ModelError(f"{folder / WEIGHTS}: tensor {name!r} is no part of plain LoRA; {REMEDY}")
+            raise ModelError(f"{weights}: tensor {name!r} is no part of plain LoRA; {REMEDY}")
         else:
             whole[name.replace(".base_layer.", ".").replace(".modules_to_save.", ".")] = tensor
-    return parts, whole
+    low_rank = {}
+    for module, sides in parts.items():
+        if sorted(sides) not in (["A", "B"], ["embedding_A", "embedding_B"]):
+            raise ModelError(f"{weights}: module {module!r} has only {', '.join(sides)}; fetch it again")
+        embedding = "embedding_A" in sides
+        a, b = (sides[f"embedding_{side}" if embedding else side] for side in "AB")
+        low_rank[f"{module}.weight"] = (a, b, embedding)
+    adapter = Adapter(folder, config, low_rank, whole)
+    _check(adapter, base)
+    return adapter
 
 
 def _check(adapter: Adapter, base: TensorFolder) -> None:
@@ -128,8 +114,10 @@ def _check(adapter: Adapter, base: TensorFolder) -> None:
     named = adapter.config.get("base_model_name_or_path")
     remedy = f"give the base that it was trained on ({CONFIG} names {named!r})"
     known = set(base.names)
-    turned = bool(adapter.config.get("fan_in_fan_out"))
-    shapes = [(name, _shape(a, b, embedding or turned)) for name, (a, b, embedding) in adapter.low_rank.items()]
+    shapes: list[tuple[str, tuple[int, ...]]] = []
+    for name, (a, b, embedding) in adapter.low_rank.items():
+        transposed = embedding or bool(adapter.config.get("fan_in_fan_out"))
+        shapes.append((name, (a.shape[1], b.shape[0]) if transposed else (b.shape[0], a.shape[1])))
     shapes += [(name, tuple(tensor.shape)) for name, tensor in adapter.whole.items()]
     if not shapes:
         raise ModelError(f"{adapter.folder / WEIGHTS}: holds no tensors; fetch the adapter again")
@@ -149,11 +137,6 @@ def _check(adapter: Adapter, base: TensorFolder) -> None:
             )
 
 
-def _shape(a: Tensor, b: Tensor, transposed: bool) -> tuple[int, ...]:
-    shape = (b.shape[0], a.shape[1])
-    return shape[::-1] if transposed else shape
-
-
 def merge(base: Path, adapter: Path, out: Path) -> None:
     """Write the merged model into the new folder `out`, with the base's configuration.
 
@@ -163,24 +146,10 @@ def merge(base: Path, adapter: Path, out: Path) -> None:
     """
     source = open_tensors(base)
     found = read(adapter, source)
-    dtypes = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-    kept = [name for name in source.names if source.dtype(name) in dtypes]
-    specs = [TensorSpec(name, source.shape(name), dtypes[source.dtype(name)]) for name in kept]
-
-    def tensors() -> Iterator[Tensor]:
-        return (found.merged(name, checked_tensor(source, name)) for name in kept)
-
+    kept = [name for name in source.names if source.dtype(name) in STORED_TYPES]
+    specs = [TensorSpec(name, source.shape(name), STORED_TYPES[source.dtype(name)]) for name in kept]
     out.mkdir(parents=True)
-    for pattern in ("config.json", "generation_config.json"):
-        _copy(resolve(base), pattern, out)
-    tokenizer = adapter if (adapter / "tokenizer.json").is_file() else resolve(base)
-    for pattern in TOKENIZER:
-        _copy(tokenizer, pattern, out)
-    write_weights(out, specs, tensors())
+    copy_matching(resolve(base), CONFIGURATION, out)
+    copy_matching(adapter if (adapter / "tokenizer.json").is_file() else resolve(base), TOKENIZER, out)
+    write_weights(out, specs, (found.merged(name, checked_tensor(source, name)) for name in kept))
     make_readable(out)
-
-
-def _copy(folder: Path, pattern: str, out: Path) -> None:
-    for path in folder.glob(pattern):
-        if path.is_file():
-            shutil.copyfile(path, out / path.name)

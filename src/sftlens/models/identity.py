@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ from sftlens.models.delta import manifest
 
 MANIFEST = "sftlens.json"
 """Record of a checkpoint's files, written into the folder by whoever made it."""
+TOKENIZER = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "chat_template*")
+"""Patterns of a tokenizer's files."""
+CONFIGURATION = ("config.json", "generation_config.json")
 PUBLISHING_SECONDS = 2.0
 """Files of one publication may be this much younger than the record among them."""
 
@@ -78,6 +83,12 @@ def _recorded(record: Path, folder: Path) -> dict[str, Any] | None:
         ):
             return None
     return files
+
+
+def copy_matching(source: Path, patterns: Iterable[str], target: Path) -> None:
+    """Copy the files of the folder `source` whose names match one of some glob patterns into the folder `target`."""
+    for path in {path for pattern in patterns for path in source.glob(pattern) if path.is_file()}:
+        shutil.copyfile(path, target / path.name)
 
 
 def make_readable(folder: Path) -> None:

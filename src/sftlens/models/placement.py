@@ -11,7 +11,7 @@ from sftlens.models.safetensors_reader import TensorFolder
 
 Transform = Callable[[str, torch.Tensor], torch.Tensor]
 STORED_TYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
-"""Types of the tensors that are read, by safetensors' words."""
+"""Types of the tensors that are read, in safetensors' words."""
 
 
 def placement(device: str | None) -> str | dict[str, str] | None:
@@ -20,9 +20,10 @@ def placement(device: str | None) -> str | dict[str, str] | None:
     `auto` fills one GPU after another with whole layers. None: `auto` where there are several GPUs, else the GPU, else
     the CPU. Raises LaunchError for a device that is not there.
     """
-    device = device or _default()
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    device = device or ("auto" if gpus > 1 else "cuda" if gpus else "cpu")
     if device == "auto":
-        return "sequential" if torch.cuda.is_available() else None
+        return "sequential" if gpus else None
     _refuse_absent(device)
     return None if device == "cpu" else {"": device}
 
@@ -35,12 +36,6 @@ def ranking_device(device: str | None) -> str:
     return device
 
 
-def _default() -> str:
-    if not torch.cuda.is_available():
-        return "cpu"
-    return "auto" if torch.cuda.device_count() > 1 else "cuda"
-
-
 def _refuse_absent(device: str) -> None:
     try:
         there = torch.device(device).type != "cuda" or torch.cuda.is_available()
@@ -51,7 +46,7 @@ def _refuse_absent(device: str) -> None:
 
 
 class Pending:
-    """The tensors of a checkpoint that transformers still has to ask for: read, checked and transformed one by one.
+    """The tensors of a checkpoint that transformers has yet to load: read, checked and transformed one by one.
 
     transformers makes the model without memory and then takes `tensor[...]` of each entry of its `state_dict`, as it
     does of safetensors' slices, and moves it to its device before it is through with the next. So the main memory

@@ -1,7 +1,6 @@
 """Writing a restored model as a Hugging Face folder, or the level of every element, piece by piece."""
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import torch
 
 from sftlens import files
 from sftlens.errors import ConfigError
-from sftlens.models.identity import make_readable
+from sftlens.models.identity import CONFIGURATION, TOKENIZER, copy_matching, make_readable
 from sftlens.models.safetensors_reader import INDEX, raw_bytes
 from sftlens.models.safetensors_writer import TensorSpec, header
 from sftlens.restoration.apply import Method
@@ -18,17 +17,7 @@ from sftlens.restoration.cuts import Cut, levels
 from sftlens.restoration.pairs import Pair
 from sftlens.restoration.scan import keys_of
 
-COMPANIONS = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab*",
-    "merges.txt",
-    "chat_template*",
-    INDEX,
-)
+COMPANIONS = (*CONFIGURATION, *TOKENIZER, INDEX)
 """Files that make a folder of weights loadable."""
 MOST_LEVELS = 255
 """Ratios that a level map can tell apart."""
@@ -46,10 +35,7 @@ def save_restored(restorer: Method, folder: Path, card: str) -> None:
     """
     finetuned = restorer.pair.finetuned.folder
     folder.mkdir(parents=True)
-    for pattern in COMPANIONS:
-        for path in finetuned.glob(pattern):
-            if path.is_file():
-                shutil.copyfile(path, folder / path.name)
+    copy_matching(finetuned, COMPANIONS, folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
     for file in restorer.pair.finetuned.weights:
         write_weights(restorer, file, folder / file)

@@ -1,7 +1,7 @@
 """Storing a fine-tuned model as its difference from the base model, and getting it back bit for bit.
 
 A delta is a folder like a checkpoint's, with `delta.json` and `delta.bin` in the place of the weight files. Every
-reader of models opens it like a checkpoint (`delta_tensors.open_tensors`), and `model_folders.identity` is the same.
+reader of models opens it like a checkpoint (`reader.open_tensors`), and `identity.identity` is the same.
 """
 
 import hashlib
@@ -34,23 +34,35 @@ def pack(base: Path, finetuned: Path, folder: Path, progress: Progress = lambda 
         progress: called with the number of elements after each tensor.
 
     Raises:
-        ModelError: a file is damaged, the models have no tensor in common, or a tensor is of a type without a place.
+        ModelError: a file is damaged, the models have no tensor in common, or a tensor has a type that no delta holds.
     """
     before, after = open_tensors(base), open_tensors(finetuned)
-    _check(before, after)
+    for name in after.names:
+        if after.dtype(name) not in TYPES:
+            raise ModelError(
+                f"{after.file(name)}: tensor {name!r} is {after.dtype(name)}, which a delta cannot hold; keep this "
+                "model as a checkpoint"
+            )
+    if not set(before.names) & set(after.names):
+        raise ModelError(
+            f"{before.folder}: has no tensor in common with {after.folder}; give the base model that was fine-tuned"
+        )
     contents = identity.contents(finetuned)
     with atomic_path(folder) as partial:
         partial.mkdir()
         _copy_companions(after, contents, partial)
         with (partial / manifest.DATA).open("wb") as data:
-            files = {file: {**contents[file], "header": _pack_header(after, file, data)} for file in after.weights}
-            tensors = {}
+            files, tensors = {}, {}
+            for file in after.weights:
+                raw, offset = after.header(file).raw, data.tell()
+                written = data.write(codec.compress(raw))
+                files[file] = {**contents[file], "header": {"offset": offset, "bytes": written, "size": len(raw)}}
             for name in after.names:
                 tensors[name] = _pack_tensor(before, after, name, data)
                 progress(prod(after.shape(name)))
             size = data.tell()
-        place = {"path": manifest.relative(base, folder), "identity": identity.identity(base)}
-        record = {"schema": manifest.SCHEMA, "base": place, "bytes": size, "files": files, "tensors": tensors}
+        origin = {"path": manifest.relative(base, folder), "identity": identity.identity(base)}
+        record = {"schema": manifest.SCHEMA, "base": origin, "bytes": size, "files": files, "tensors": tensors}
         write_json(partial / manifest.RECORD, record)
         identity.make_readable(partial)
 
@@ -84,28 +96,10 @@ def unpack(delta: Path, folder: Path, base: Path | None = None, progress: Progre
             raise ModelError(f"{delta}: holds another checkpoint than it says; copy it again, or make the delta again")
 
 
-def _check(base: TensorFolder, finetuned: TensorFolder) -> None:
-    for name in finetuned.names:
-        if finetuned.dtype(name) not in TYPES:
-            raise ModelError(
-                f"{finetuned.file(name)}: tensor {name!r} is {finetuned.dtype(name)}, which a delta cannot hold; keep "
-                "this model as a checkpoint"
-            )
-    if not set(base.names) & set(finetuned.names):
-        raise ModelError(
-            f"{base.folder}: has no tensor in common with {finetuned.folder}; give the base model that was fine-tuned"
-        )
-
-
 def _copy_companions(model: TensorFolder, contents: dict[str, Any], target: Path) -> None:
     """Copy every file of a model but its weights."""
     for name in sorted(set(contents) - set(model.weights)):
         shutil.copyfile(model.folder / name, target / name)
-
-
-def _pack_header(model: TensorFolder, file: str, data: BinaryIO) -> dict[str, int]:
-    raw = model.header(file).raw
-    return {"offset": data.tell(), "bytes": data.write(codec.compress(raw)), "size": len(raw)}
 
 
 def _pack_tensor(base: TensorFolder, finetuned: TensorFolder, name: str, data: BinaryIO) -> dict[str, Any]:

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -26,7 +25,7 @@ TYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
-"""The types that a delta holds, by safetensors' words."""
+"""The types that a delta holds, in safetensors' words."""
 LENGTH_BYTES = 4
 """Before each frame of a tensor stands its length, little-endian."""
 
@@ -54,13 +53,13 @@ class Entry:
 
 
 class DeltaTensors(TensorFolder):
-    """The tensors of a fine-tuned model that is stored as a delta, each decoded and checked when it is asked for."""
+    """The tensors of a fine-tuned model that is stored as a delta, each decoded and checked when it is read."""
 
     def __init__(self, folder: Path, base: Path | None = None) -> None:
         """Open a delta.
 
         Args:
-            folder: what `deltas.pack` made.
+            folder: what `packing.pack` made.
             base: folder or pointer of the base model; None: where the record says.
 
         Raises:
@@ -69,7 +68,16 @@ class DeltaTensors(TensorFolder):
         self.folder = folder
         self._data = folder / manifest.DATA
         self._record = manifest.read(folder)
-        self._entries = {name: _entry(folder, name, value) for name, value in self._record["tensors"].items()}
+        self._entries: dict[str, Entry] = {}
+        for name, value in self._record["tensors"].items():
+            try:
+                self._entries[name] = Entry(**value)
+            except TypeError:
+                value = {}
+            if value.get("dtype") not in TYPES:
+                raise ModelError(
+                    f"{folder / manifest.RECORD}: tensor {name!r} is described incompletely; make the delta again"
+                )
         self._base = open_tensors(base or manifest.base_of(folder))
         self._known = set(self._base.names)
 
@@ -85,12 +93,12 @@ class DeltaTensors(TensorFolder):
 
     def header(self, file: str) -> Header:
         """Header of one of these weight files."""
-        place = self._record["files"][file]["header"]
+        stored = self._record["files"][file]["header"]
         with self._data.open("rb") as data:
-            data.seek(place["offset"])
-            frame = data.read(place["bytes"])
+            data.seek(stored["offset"])
+            frame = data.read(stored["bytes"])
         try:
-            return parse_header(codec.decompress(frame, place["size"]))
+            return parse_header(codec.decompress(frame, stored["size"]))
         except ValueError:
             raise self._damaged(f"the header of {file}") from None
 
@@ -109,57 +117,38 @@ class DeltaTensors(TensorFolder):
     def get(self, name: str) -> Tensor:
         """Return one tensor, bit for bit the one that was packed. Raises ModelError on a wrong base or damaged data."""
         entry = self._entries[name]
-        base = self._before(name)
+        base = None
+        if entry.base_sha256 is not None:
+            if name not in self._known or self._base.shape(name) != self.shape(name):
+                raise self._wrong_base(name, self._base.folder)
+            base = self._base.get(name)
         tensor = torch.empty(entry.shape, dtype=TYPES[entry.dtype])
         digest = hashlib.sha256()
         with self._data.open("rb") as data:
             data.seek(entry.offset)
-            for piece in base_pieces(base, tensor):
-                self._decode(name, data, *piece)
-                digest.update(raw_bytes(piece[1]))
+            for before, piece in base_pieces(base, tensor):
+                frame = data.read(int.from_bytes(data.read(LENGTH_BYTES), "little"))
+                try:
+                    codec.decode(frame, before, piece)
+                except ValueError:
+                    raise self._damaged(f"tensor {name!r}") from None
+                digest.update(raw_bytes(piece))
         if digest.hexdigest() != entry.sha256:
-            raise self._blamed(name, base, tensor.dtype)
+            # Another tensor came out: the base is another one, or the data is damaged.
+            if base is not None and sha256_of(base, tensor.dtype) != entry.base_sha256:
+                raise self._wrong_base(name, self._base.file(name))
+            raise self._damaged(f"tensor {name!r}")
         return tensor
 
-    def _before(self, name: str) -> Tensor | None:
-        if self._entries[name].base_sha256 is None:
-            return None
-        if name not in self._known or self._base.shape(name) != self.shape(name):
-            raise self._wrong_base(name, self._base.folder)
-        return self._base.get(name)
-
-    def _decode(self, name: str, data: BinaryIO, base: Tensor | None, out: Tensor) -> None:
-        frame = data.read(int.from_bytes(data.read(LENGTH_BYTES), "little"))
-        try:
-            codec.decode(frame, base, out)
-        except ValueError:
-            raise self._damaged(f"tensor {name!r}") from None
-
-    def _blamed(self, name: str, base: Tensor | None, dtype: torch.dtype) -> ModelError:
-        """Return the error of a tensor that came out different: the base's fault, or the data's."""
-        if base is not None and sha256_of(base, dtype) != self._entries[name].base_sha256:
-            return self._wrong_base(name, self._base.file(name))
-        return self._damaged(f"tensor {name!r}")
-
-    def _wrong_base(self, name: str, place: Path) -> ModelError:
+    def _wrong_base(self, name: str, path: Path) -> ModelError:
         return ModelError(
-            f"{place}: tensor {name!r} is not the one that the delta {self.folder} was made from; put that base model "
+            f"{path}: tensor {name!r} is not the one that the delta {self.folder} was made from; put that base model "
             f"back (its content hash is {self._record['base']['identity'][:16]}...), or correct key 'base.path' in "
             f"{manifest.RECORD}"
         )
 
     def _damaged(self, what: str) -> ModelError:
         return ModelError(f"{self._data}: {what} is damaged; copy the file again, or make the delta again")
-
-
-def _entry(folder: Path, name: str, value: Any) -> Entry:
-    try:
-        entry = Entry(**value)
-    except TypeError:
-        entry = None
-    if entry is None or entry.dtype not in TYPES:
-        raise ModelError(f"{folder / manifest.RECORD}: tensor {name!r} is described incompletely; make the delta again")
-    return entry
 
 
 def base_pieces(base: Tensor | None, tensor: Tensor) -> Iterator[tuple[Tensor | None, Tensor]]:
