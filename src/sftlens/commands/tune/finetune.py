@@ -5,7 +5,7 @@
 
 Writes a Hugging Face folder and, beside it, a summary with the relations' shares and the loss of every step.
 With --processes N it starts itself N times on this node, or N/M times on each of the --nodes M of a Slurm job; --gpus
-and --cpus are those of each node. Any number trains the same step. The training set is any Parquet, CSV, TSV or
+and --cpus are those of each node. Any number trains the same batches. The training set is any Parquet, CSV, TSV or
 JSON lines file with the columns question and object (or answer); sftlens training-set makes one.
 With --keep deltas the folder holds the difference from the base model (see sftlens delta).
 
