@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from restoration_models import SETTINGS, SHAPES, cuts_of, gaussian, pair_of, saved
-from sftlens.changes import by_layer, change_cosines, concentration, permutation_null
-from sftlens.restoration import criteria, interpolation, reverted
+from sftlens.changes import change_cosines, concentration, permutation_null
+from sftlens.restoration import apply, criteria, wise_ft
 from sftlens.restoration.apply import Method, Restorer
 from sftlens.restoration.pairs import Pair
 
@@ -48,7 +48,7 @@ def sums(p: np.ndarray, s: np.ndarray) -> list[float]:
 def test_reverted_is_what_a_comparison_of_the_models_gives(tmp_path: Path, dtype: torch.dtype, criterion: str) -> None:
     pair = pair_of(tmp_path, *gaussian(1, dtype))
     method = Restorer(pair, criteria.make(criterion, SETTINGS), cuts_of(pair, criterion, [30])[0])
-    found = reverted.measure(method, 1e-8)
+    found = apply.reverted(method, 1e-8)
     p, s, made = (flat(method, which) for which in ("base", "finetuned", "made"))
     shares = 1 - np.array(sums(p, made)) / sums(p, s)
     np.testing.assert_allclose([found.sum_r, found.sum_abs_d, found.sum_d2], shares, rtol=1e-12)
@@ -62,8 +62,8 @@ def test_nothing_is_reverted_of_no_change(tmp_path: Path) -> None:
     base, _ = gaussian(1, torch.float32)
     pair = pair_of(tmp_path, base, base)
     restorer = Restorer(pair, RELATIVE, cuts_of(pair, "relative", [40])[0])
-    assert reverted.measure(restorer, 1e-8) == reverted.Reverted(0, 0, 0, 0, 0)
-    assert interpolation.factor(pair, reverted.measure(restorer, 1e-8)) == 1
+    assert apply.reverted(restorer, 1e-8) == apply.Reverted(0, 0, 0, 0, 0)
+    assert wise_ft.factor(pair, apply.reverted(restorer, 1e-8)) == 1
 
 
 @pytest.mark.parametrize("ratio", [5, 20, 60])
@@ -72,9 +72,9 @@ def test_interpolation_reverts_as_much_of_the_squared_change_as_the_criterion_it
 ) -> None:
     pair = pair_of(tmp_path, *models(2, follows=False), piece=1000)
     restorer = Restorer(pair, RELATIVE, cuts_of(pair, "relative", [ratio])[0])
-    wanted = reverted.measure(restorer, 1e-8)
-    interpolated = interpolation.Interpolation(pair, interpolation.factor(pair, wanted))
-    found = reverted.measure(interpolated, 1e-8)
+    wanted = apply.reverted(restorer, 1e-8)
+    interpolated = wise_ft.Interpolation(pair, wise_ft.factor(pair, wanted))
+    found = apply.reverted(interpolated, 1e-8)
     assert found.sum_d2 == pytest.approx(wanted.sum_d2, rel=1e-4) and 0 < wanted.sum_d2 < 1
     p, s, made = (flat(interpolated, which) for which in ("base", "finetuned", "made"))
     left = np.sqrt(1 - wanted.sum_d2)
@@ -88,18 +88,16 @@ def test_interpolation_of_changes_of_one_unit_in_the_last_place(tmp_path: Path, 
     base, finetuned = ({n: t.to(dtype) for n, t in m.items()} for m in models(10, follows=False))
     pair = pair_of(tmp_path, base, finetuned, piece=1000)
     restorer = Restorer(pair, RELATIVE, cuts_of(pair, "relative", [20])[0])
-    wanted = reverted.measure(restorer, 1e-8)
-    interpolated = interpolation.Interpolation(pair, interpolation.factor(pair, wanted), seed=1)
-    assert reverted.measure(interpolated, 1e-8).sum_d2 == pytest.approx(wanted.sum_d2, rel=0.05)
+    wanted = apply.reverted(restorer, 1e-8)
+    interpolated = wise_ft.Interpolation(pair, wise_ft.factor(pair, wanted), seed=1)
+    assert apply.reverted(interpolated, 1e-8).sum_d2 == pytest.approx(wanted.sum_d2, rel=0.05)
     p, s, made = (flat(interpolated, which) for which in ("base", "finetuned", "made"))
     assert ((made >= np.minimum(p, s)) & (made <= np.maximum(p, s))).all()
     d = s - p
     assert (d * (made - p)).sum() / (d * d).sum() == pytest.approx(interpolated.alpha, abs=0.02)  # unbiased
-    other = interpolation.Interpolation(
-        Pair(pair.base, pair.finetuned, pair.region, piece=77), interpolated.alpha, seed=1
-    )
+    other = wise_ft.Interpolation(Pair(pair.base, pair.finetuned, pair.region, piece=77), interpolated.alpha, seed=1)
     np.testing.assert_array_equal(flat(other, "made"), made)
-    assert (flat(interpolation.Interpolation(pair, interpolated.alpha, seed=2), "made") != made).any()
+    assert (flat(wise_ft.Interpolation(pair, interpolated.alpha, seed=2), "made") != made).any()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -109,7 +107,7 @@ def test_interpolation_ends_at_the_models_themselves_bit_for_bit(tmp_path: Path,
     pair = pair_of(tmp_path, base, finetuned)
     bits = torch.int32 if dtype == torch.float32 else torch.int16
     for alpha, wanted in ((0.0, base), (1.0, finetuned)):
-        made = dict(interpolation.Interpolation(pair, alpha))
+        made = dict(wise_ft.Interpolation(pair, alpha))
         assert set(made) == set(SHAPES)
         for name, tensor in made.items():
             own = wanted if name in pair.names else finetuned
@@ -174,10 +172,10 @@ def test_places_share_everything_out(tmp_path: Path) -> None:
     pair = pair_of(tmp_path, *models(7, follows=False))
     tensors = concentration.measure(pair, RELATIVE, cuts_of(pair, "relative", [20]), 1e-8).tensors
     null = permutation_null.measure(pair, RELATIVE, [20], 1e-8, seed=0).tensors
-    rows = pd.DataFrame(by_layer.metrics(tensors.join(null.drop(columns="name").add_prefix(by_layer.NULL))))
+    rows = pd.DataFrame(concentration.by_layer(tensors.join(null.drop(columns="name").add_prefix(concentration.NULL))))
     assert set(zip(rows["layer"], rows["module"], strict=True)) == {("0", "q_proj"), ("0", "up_proj"), ("1", "up_proj")}
     shares = rows[rows["metric"] != "place_unchanged"].groupby("metric")["value"].sum()
-    assert set(shares.index) == set(by_layer.SHARES)
+    assert set(shares.index) == set(concentration.SHARES)
     np.testing.assert_allclose(shares, 1)
     one = rows[(rows["metric"] == "place_elements") & (rows["layer"] == "1")]
     assert one["value"].item() == pytest.approx(4001 / (9900 + 7000 + 4001))

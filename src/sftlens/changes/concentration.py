@@ -1,25 +1,22 @@
-"""What fine-tuning changed, by tensor, and how much of it the elements that a criterion ranks first hold (Table 3)."""
+"""What fine-tuning changed: what the elements ranked first hold (Table 3), and where it lies (Tables 9, 10)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from sftlens.errors import ModelError
 from sftlens.restoration.criteria import Criterion
 from sftlens.restoration.cuts import Cut, levels
 from sftlens.restoration.pairs import Pair
-from sftlens.restoration.ranking import relative_change
+from sftlens.restoration.ranking import SUMS, change_sizes
 from sftlens.restoration.regions import layer_of, module_of
-from sftlens.restoration.topk import keys_of
+from sftlens.restoration.scan import keys_of
 
 RATIOS = (1.0, 3.0, 5.0, 10.0, 20.0, 40.0, 60.0)
 """The paper's k of Table 3, percent."""
-SUMS = ("sum_r", "sum_abs_d", "sum_d2")
-"""Relative change r (fp32, summed in fp64), |s - p| and (s - p)^2 (both fp64)."""
 COLUMNS = ("name", "layer", "module", "elements", "unchanged", *SUMS)
 
 
@@ -51,38 +48,24 @@ def measure(pair: Pair, criterion: Criterion, cuts: Sequence[Cut], epsilon: floa
     Raises:
         ModelError: NaN or Inf in the weights, or a sum too large for a number.
     """
-    ratios = [cut.ratio for cut in cuts]
-    rows, levels = [], np.zeros((len(cuts) + 1, len(SUMS)))
+    ratios, number = [cut.ratio for cut in cuts], len(cuts) + 1
+    rows, total = [], np.zeros((number, len(SUMS)))
     for name in pair.names:
-        sums, counts, unchanged = of_tensor(pair, criterion, cuts, epsilon, name)
+        # A tensor's sums and numbers of elements by level: the index of the smallest ratio that holds an element.
+        sums, counts, unchanged = np.zeros((number, len(SUMS))), np.zeros(number, dtype=np.int64), 0
+        for piece in pair.of(name, pair.finetuned.get(name)):
+            level = levels(cuts, name, keys_of(criterion, piece), piece.start)
+            for column, values in enumerate(change_sizes(piece.base, piece.finetuned, epsilon)):
+                sums[:, column] += torch.bincount(level, values, minlength=number).cpu().numpy()
+            counts += torch.bincount(level, minlength=number).cpu().numpy()
+            unchanged += int((piece.finetuned == piece.base).sum())
         if not np.isfinite(sums).all():
             raise ModelError(f"{pair.finetuned.folder}: the change of {name!r} overflows; fetch the model again")
         own = (name, layer_of(name), module_of(name), pair.size(name), unchanged, *sums.sum(axis=0))
         rows.append((*own, *np.cumsum(counts)[:-1]))
-        levels += sums
+        total += sums
     table = pd.DataFrame(rows, columns=[*COLUMNS, *map(top, ratios)]).astype({"layer": "Int64"})
-    return Concentration(table, shares(ratios, np.cumsum(levels, axis=0)))
-
-
-def of_tensor(
-    pair: Pair, criterion: Criterion, cuts: Sequence[Cut], epsilon: float, name: str
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return one tensor's sums, float64 [len(cuts) + 1, len(SUMS)], and elements, both by level; and the unchanged."""
-    number = len(cuts) + 1
-    sums, counts, unchanged = np.zeros((number, len(SUMS))), np.zeros(number, dtype=np.int64), 0
-    for piece in pair.of(name, pair.finetuned.get(name)):
-        level = levels(cuts, name, keys_of(criterion, piece), piece.start)
-        for column, values in enumerate(changes(piece.base, piece.finetuned, epsilon)):
-            sums[:, column] += torch.bincount(level, values, minlength=number).cpu().numpy()
-        counts += torch.bincount(level, minlength=number).cpu().numpy()
-        unchanged += int((piece.finetuned == piece.base).sum())
-    return sums, counts, unchanged
-
-
-def changes(base: Tensor, values: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return r, |s - p| and (s - p)^2 of `values` s against `base` p, float64, in the order of SUMS."""
-    d = values.double() - base.double()
-    return relative_change(base, values, epsilon).double(), d.abs(), d.square()
+    return Concentration(table, shares(ratios, np.cumsum(total, axis=0)))
 
 
 def shares(ratios: Sequence[float], held: np.ndarray) -> dict[float, dict[str, float]]:
@@ -91,3 +74,34 @@ def shares(ratios: Sequence[float], held: np.ndarray) -> dict[float, dict[str, f
         return {}
     rows = [dict(zip(SUMS, map(float, row), strict=True)) for row in held[:-1] / held[-1]]
     return dict(zip(ratios, rows, strict=True))
+
+
+LAYER_RATIO = 20.0
+"""k of the paper's Tables 9 and 10, which do not say theirs: our choice."""
+NULL = "null_"
+"""Before the columns of the null model."""
+SHARES = {
+    "place_elements": "elements",
+    "place_restored": top(LAYER_RATIO),
+    "place_null_restored": NULL + top(LAYER_RATIO),
+    **{f"place_{name}": name for name in SUMS},
+}
+"""Metric -> the column whose sum it is a share of."""
+
+
+def by_layer(tensors: pd.DataFrame) -> Iterator[dict[str, object]]:
+    """Yield rows of metrics: for each layer and module its share (0..1) of the region's parameters, of the elements
+    restored at LAYER_RATIO, of the same under the null model, and of each of SUMS; and the share of its own elements
+    that are unchanged. What is zero all over has no shares.
+
+    Args:
+        tensors: one row per tensor (see `Concentration`), with the null model's columns after NULL.
+    """
+    modules = tensors.groupby(["layer", "module"], dropna=False, sort=True)
+    for (layer, module), own in modules:
+        where = {"layer": "" if pd.isna(layer) else str(layer), "module": module, "n": int(own["elements"].sum())}
+        for metric, column in SHARES.items():
+            if total := float(tensors[column].sum()):
+                ratio = {"ratio": LAYER_RATIO} if "restored" in metric else {}
+                yield {**where, **ratio, "metric": metric, "value": float(own[column].sum()) / total}
+        yield {**where, "metric": "place_unchanged", "value": float(own["unchanged"].sum() / own["elements"].sum())}

@@ -11,11 +11,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from sftlens.changes.concentration import SUMS, Concentration, shares, top
+from sftlens.changes.concentration import Concentration, shares, top
 from sftlens.restoration.criteria import Criterion
 from sftlens.restoration.cuts import count
 from sftlens.restoration.pairs import Pair
-from sftlens.restoration.ranking import stream
+from sftlens.restoration.ranking import SUMS, stream
 from sftlens.restoration.scan import BINS, LOW_BITS
 
 PILE = 1 << 16

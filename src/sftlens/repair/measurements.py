@@ -139,7 +139,7 @@ class Measurements:
         return files.read_parquet(done / "facts.parquet"), task
 
     def reverted(self, candidate: Candidate) -> dict[str, float]:
-        """Return which shares of the update a setting reverts (`reverted.Reverted`)."""
+        """Return which shares of the update a setting reverts (`apply.Reverted`)."""
 
         def compute(folder: Path) -> None:
             files.write_json(folder / "reverted.json", asdict(self.models.reverted(candidate)))

@@ -11,11 +11,10 @@ from sftlens.config.stages.restoration import RestorationSettings
 from sftlens.errors import ModelError
 from sftlens.models import checkpoints, identity
 from sftlens.models.delta.reader import open_tensors
-from sftlens.restoration import criteria, methods, reverted, topk
-from sftlens.restoration.apply import Method, Restorer
+from sftlens.restoration import apply, criteria, methods, topk
+from sftlens.restoration.apply import Method, Restorer, Reverted
 from sftlens.restoration.cuts import Cut
 from sftlens.restoration.pairs import Pair
-from sftlens.restoration.reverted import Reverted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -100,7 +99,7 @@ class RepairModels:
 
     def _reverted(self, candidate: Candidate) -> Reverted:
         """Return how much of the update a setting reverts. Raises ModelError on NaN or Inf in the weights."""
-        return reverted.measure(self.restored(candidate), self.settings.epsilon)
+        return apply.reverted(self.restored(candidate), self.settings.epsilon)
 
     def _select(self, criterion: str) -> tuple[criteria.Criterion, dict[float, Cut]]:
         ranking = criteria.make(criterion, self._restoration)

@@ -1,7 +1,7 @@
 """A base model and a fine-tuned one side by side: checked, then read one piece of one tensor at a time."""
 
 from collections.abc import Callable, Iterator
-from math import isfinite
+from math import isfinite, prod
 from typing import NamedTuple
 
 import torch
@@ -78,8 +78,12 @@ class Pair:
         self.progress = progress
         self.device = device
         check_same(base, finetuned, region)
-        check_floats(base, self.names)
-        check_floats(finetuned, self.names)
+        for folder, name in ((folder, name) for folder in (base, finetuned) for name in self.names):
+            if folder.dtype(name) not in FLOATS:
+                raise ModelError(
+                    f"{folder.folder}: tensor {name!r} is {folder.dtype(name)}; restoration needs one of "
+                    f"{', '.join(FLOATS)}: give models that are not quantised"
+                )
 
     def elements(self) -> int:
         """Return the number of elements of the region."""
@@ -87,10 +91,7 @@ class Pair:
 
     def size(self, name: str) -> int:
         """Return the number of elements of one tensor."""
-        count = 1
-        for length in self.finetuned.shape(name):
-            count *= length
-        return count
+        return prod(self.finetuned.shape(name))
 
     def pieces(self, name: str = "", begin: int = 0) -> Iterator[Piece]:
         """Yield the region by pieces, from element `begin` of the tensor `name` on. Raises ModelError on NaN or Inf."""
@@ -145,34 +146,19 @@ def check_same(base: TensorFolder, finetuned: TensorFolder, region: str) -> None
     ours, theirs = ({n for n in folder.names if is_parameter(n) and inside(n)} for folder in (base, finetuned))
     for missing, there, absent in ((ours - theirs, base, finetuned), (theirs - ours, finetuned, base)):
         if missing:
-            raise ModelError(
-                f"{absent.folder}: tensor {min(missing)!r} is missing, {there.folder} has it; {remedy(min(missing))}"
-            )
+            name = min(missing)
+            remedy = "give the base model that was fine-tuned, both complete and of one architecture"
+            if "lm_head" in name:
+                remedy = "one model ties its embeddings and the other does not: save both the same way"
+            if "lora_" in name:
+                remedy = "merge the adapter into its model first"
+            raise ModelError(f"{absent.folder}: tensor {name!r} is missing, {there.folder} has it; {remedy}")
     for name in sorted(theirs):
         if base.shape(name) != finetuned.shape(name):
             raise ModelError(
                 f"{finetuned.folder}: tensor {name!r} has shape {list(finetuned.shape(name))}, in the base "
                 f"{base.folder} {list(base.shape(name))}; give the base model that was fine-tuned (and undo "
                 "a resized vocabulary)"
-            )
-
-
-def remedy(name: str) -> str:
-    """Return what to do about a tensor that only one of the models has."""
-    if "lm_head" in name:
-        return "one model ties its embeddings and the other does not: save both the same way"
-    if "lora_" in name:
-        return "merge the adapter into its model first"
-    return "give the base model that was fine-tuned, both complete and of one architecture"
-
-
-def check_floats(folder: TensorFolder, names: list[str]) -> None:
-    """Raise ModelError when a tensor of the region is quantised or no number with a fraction at all."""
-    for name in names:
-        if folder.dtype(name) not in FLOATS:
-            raise ModelError(
-                f"{folder.folder}: tensor {name!r} is {folder.dtype(name)}; restoration needs one of "
-                f"{', '.join(FLOATS)}: give models that are not quantised"
             )
 
 

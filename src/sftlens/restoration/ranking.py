@@ -1,4 +1,4 @@
-"""The numbers that criteria rank by: int32 keys from fp32 values, relative changes, and hashes."""
+"""The numbers that criteria rank by: int32 keys from fp32 values, sizes of change, and hashes."""
 
 import hashlib
 
@@ -7,6 +7,10 @@ from torch import Tensor
 
 ALL_BITS = 0x7FFFFFFF
 """Every bit but the sign: the keys exclusive-or this are in reverse order."""
+
+
+SUMS = ("sum_r", "sum_abs_d", "sum_d2")
+"""Sums over elements: of the relative change r (fp32, summed in fp64), of |s - p| and of (s - p)^2 (both fp64)."""
 
 
 def descending(values: Tensor) -> Tensor:
@@ -23,6 +27,12 @@ def ascending(values: Tensor) -> Tensor:
 def relative_change(base: Tensor, finetuned: Tensor, epsilon: float) -> Tensor:
     """Return |s - p| / (|p| + epsilon), fp32, computed in fp32 from stored values of any float dtype."""
     return signed_change_(base.to(torch.float32, copy=True), finetuned.to(torch.float32, copy=True), epsilon).abs_()
+
+
+def change_sizes(base: Tensor, values: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return r, |s - p| and (s - p)^2 of `values` s against `base` p, float64, in the order of SUMS."""
+    d = values.double() - base.double()
+    return relative_change(base, values, epsilon).double(), d.abs(), d.square()
 
 
 def signed_change_(p: Tensor, s: Tensor, epsilon: float) -> Tensor:
@@ -53,10 +63,10 @@ def shifted(value: Tensor, bits: int, out: Tensor) -> Tensor:
 
 def mixed_(state: Tensor) -> Tensor:
     """Return SplitMix64's output for each int64 `state`, bits spread over all 64, in its place."""
-    room = torch.empty_like(state)
-    state.bitwise_xor_(shifted(state, 30, room)).mul_(FIRST)
-    state.bitwise_xor_(shifted(state, 27, room)).mul_(SECOND)
-    return state.bitwise_xor_(shifted(state, 31, room))
+    buffer = torch.empty_like(state)
+    state.bitwise_xor_(shifted(state, 30, buffer)).mul_(FIRST)
+    state.bitwise_xor_(shifted(state, 27, buffer)).mul_(SECOND)
+    return state.bitwise_xor_(shifted(state, 31, buffer))
 
 
 def stream(seed: int, name: str) -> int:

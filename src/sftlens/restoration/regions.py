@@ -30,34 +30,15 @@ def transformer(name: str) -> bool:
     return "layers" in name and "norm" not in name
 
 
-def attention(name: str) -> bool:
-    """The attention projections of all blocks."""
-    return transformer(name) and "attn" in name
-
-
-def mlp(name: str) -> bool:
-    """The feed-forward projections of all blocks."""
-    return transformer(name) and "mlp" in name
-
-
-def embedding(name: str) -> bool:
-    """Input and output embeddings, so that tied and untied models mean the same by it."""
-    return "embed_tokens" in name or "lm_head" in name
-
-
-def everything(name: str) -> bool:
-    """Every parameter, norms included."""
-    return True
-
-
 REGIONS: dict[str, Callable[[str], bool]] = {
     "transformer": transformer,
-    "attention": attention,
-    "mlp": mlp,
-    "embedding": embedding,
-    "all": everything,
+    "attention": lambda name: transformer(name) and "attn" in name,
+    "mlp": lambda name: transformer(name) and "mlp" in name,
+    # Input and output embeddings, so that tied and untied models mean the same by it.
+    "embedding": lambda name: "embed_tokens" in name or "lm_head" in name,
+    "all": lambda name: True,  # norms included
 }
-"""The regions with a name of their own."""
+"""The regions with a name of their own, as tests of a parameter's name."""
 
 
 def rule(region: str) -> Callable[[str], bool]:
@@ -65,26 +46,17 @@ def rule(region: str) -> Callable[[str], bool]:
     if region in REGIONS:
         return REGIONS[region]
     if region.startswith("re:"):
-        return expression(region)
-    if found := re.fullmatch(r"layers(\d+)-(\d+)", region):
-        return block(region, int(found[1]), int(found[2]))
-    raise ConfigError(
-        f"region {region!r} is unknown; choose one of: {', '.join(REGIONS)}, layersA-B (blocks A to B, both "
-        "included), re:EXPRESSION (names in which the regular expression is found)"
-    )
-
-
-def expression(region: str) -> Callable[[str], bool]:
-    """Return the test of a region `re:EXPRESSION`."""
-    try:
-        pattern = re.compile(region.removeprefix("re:"))
-    except re.error as error:
-        raise ConfigError(f"region {region!r}: not a valid regular expression ({error})") from None
-    return lambda name: pattern.search(name) is not None
-
-
-def block(region: str, first: int, last: int) -> Callable[[str], bool]:
-    """Return the test of the transformer region of blocks `first` to `last`, both included."""
+        try:
+            pattern = re.compile(region.removeprefix("re:"))
+        except re.error as error:
+            raise ConfigError(f"region {region!r}: not a valid regular expression ({error})") from None
+        return lambda name: pattern.search(name) is not None
+    if not (found := re.fullmatch(r"layers(\d+)-(\d+)", region)):
+        raise ConfigError(
+            f"region {region!r} is unknown; choose one of: {', '.join(REGIONS)}, layersA-B (blocks A to B, both "
+            "included), re:EXPRESSION (names in which the regular expression is found)"
+        )
+    first, last = int(found[1]), int(found[2])
     if first > last:
         raise ConfigError(f"region {region!r}: first block after the last; write layers{last}-{first}")
     return lambda name: transformer(name) and (layer := layer_of(name)) is not None and first <= layer <= last
@@ -99,24 +71,14 @@ def select(names: Sequence[str], region: str) -> list[str]:
     parameters = [name for name in names if is_parameter(name)]
     chosen = [name for name in parameters if inside(name)]
     if not chosen:
-        raise ModelError(empty(parameters, region))
-    check_blocks(chosen, region)
+        some = ", ".join(list(dict.fromkeys(re.sub(r"\d+", "N", name) for name in parameters))[:12])
+        raise ModelError(
+            f"region {region!r} has no parameter in this model, whose names are like: {some or '(none)'}; where "
+            r"blocks are named otherwise than `layers.N.`, give the region as a regular expression over names, "
+            r"such as 're:\.h\.\d+\.(attn|mlp)\.'"
+        )
+    blocks = re.fullmatch(r"layers(\d+)-(\d+)", region)
+    last = max(layer_of(name) or 0 for name in chosen)
+    if blocks and int(blocks[2]) > last:
+        raise ModelError(f"region {region!r}: the last block is {last}; write layers{blocks[1]}-{last}")
     return chosen
-
-
-def check_blocks(chosen: Sequence[str], region: str) -> None:
-    """Raise ModelError when a region layersA-B reaches beyond the last block of the model."""
-    found = re.fullmatch(r"layers(\d+)-(\d+)", region)
-    last = max((layer_of(name) or 0 for name in chosen), default=0)
-    if found and int(found[2]) > last:
-        raise ModelError(f"region {region!r}: the last block is {last}; write layers{found[1]}-{last}")
-
-
-def empty(parameters: Sequence[str], region: str) -> str:
-    """Return the message for a region without parameters: what there is, what to write for other namings."""
-    some = ", ".join(list(dict.fromkeys(re.sub(r"\d+", "N", name) for name in parameters))[:12])
-    return (
-        f"region {region!r} has no parameter in this model, whose names are like: {some or '(none)'}; where "
-        r"blocks are named otherwise than `layers.N.`, give the region as a regular expression over names, "
-        r"such as 're:\.h\.\d+\.(attn|mlp)\.'"
-    )

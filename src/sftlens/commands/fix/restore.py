@@ -33,8 +33,8 @@ from sftlens.errors import ConfigError, DataError
 from sftlens.models.checkpoints import load_model, load_tokenizer
 from sftlens.models.delta.reader import open_tensors
 from sftlens.models.placement import ranking_device
-from sftlens.restoration import criteria, methods, reverted, topk
-from sftlens.restoration.apply import Restorer
+from sftlens.restoration import criteria, methods, topk
+from sftlens.restoration.apply import Restorer, reverted
 from sftlens.restoration.export import check_file, check_levels, check_out, save_levels, save_restored
 from sftlens.restoration.pairs import Pair
 from sftlens.runtime import provenance
@@ -124,7 +124,7 @@ class Restoring:
         args = self.args
         self.pair.device = ranking_device(args.device)  # now: CUDA may be asked once the GPUs are lent
         restorer = Restorer(self.pair, self.criterion, self.cuts[ratio])
-        reverts = partial(reverted.measure, restorer, self.settings.epsilon)
+        reverts = partial(reverted, restorer, self.settings.epsilon)
         method = self.posthoc.make(restorer, reverts, self.settings)
         metrics: list[dict[str, object]] = []
         if self.saves:
@@ -138,7 +138,7 @@ class Restoring:
             names = (self.inputs["base"], self.inputs["finetuned"], self.posthoc.stream or args.criterion, args.region)
             identity = " ".join([*names, f"{ratio:g}", str(self.settings.seed)])
             metrics = evaluate.evaluate(args, folder, *how, identity=identity)
-            metrics += reverted.measure(method, self.settings.epsilon).metrics(self.pair.elements())
+            metrics += reverted(method, self.settings.epsilon).metrics(self.pair.elements())
         where = {name: depends[name] for name in ("criterion", "region", "ratio")}
         rows, done = [{**where, **row} for row in metrics], {"name": self.posthoc.name, **method.facts}
         summary = provenance.summary("restore", settings=depends, inputs=self.inputs, metrics=rows, method=done)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from sftlens import files
-from sftlens.changes import by_layer, concentration, permutation_null
+from sftlens.changes import concentration, permutation_null
 from sftlens.commands import options, program
 from sftlens.config.stages.restoration import RestorationSettings
 from sftlens.models.delta.reader import open_tensors
@@ -58,21 +58,21 @@ def main() -> None:
         cuts = topk.cuts(pair, criterion, counts, concentration.RATIOS)
         found = concentration.measure(pair, criterion, cuts, settings.epsilon)
         null = permutation_null.measure(pair, criterion, concentration.RATIOS, settings.epsilon, settings.seed)
-        tensors = found.tensors.join(null.tensors.drop(columns="name").add_prefix(by_layer.NULL))
+        tensors = found.tensors.join(null.tensors.drop(columns="name").add_prefix(concentration.NULL))
         files.write_parquet(folder / "tensors.parquet", tensors)
         bins = np.flatnonzero(counts)
         files.write_parquet(folder / "histogram.parquet", pd.DataFrame({"bin": bins, "count": counts[bins]}))
 
         metrics: list[dict[str, object]] = [
             {"ratio": cut.ratio, "metric": prefix + metric, "value": held[cut.ratio][column], "n": cut.elements}
-            for prefix, held in (("", found.shares), (by_layer.NULL, null.shares))
+            for prefix, held in (("", found.shares), (concentration.NULL, null.shares))
             for column, metric in METRICS.items()
             for cut in cuts
             if cut.ratio in held
         ]
         unchanged = float(tensors["unchanged"].sum()) / pair.elements()
         metrics.append({"metric": "unchanged", "value": unchanged, "n": pair.elements()})
-        metrics = [{**where, **row} for row in (*metrics, *by_layer.metrics(tensors))]
+        metrics = [{**where, **row} for row in (*metrics, *concentration.by_layer(tensors))]
         sizes = {"elements": pair.elements(), "tensors": len(pair.names)}
         summary = provenance.summary("changes", settings=depends, inputs=inputs, metrics=metrics, **sizes)
         files.write_json(folder / "summary.json", summary)

@@ -15,8 +15,7 @@ from sftlens.restoration.criteria import CRITERIA, Criterion
 
 if TYPE_CHECKING:
     from sftlens.config.stages.restoration import RestorationSettings
-    from sftlens.restoration.apply import Method, Restorer
-    from sftlens.restoration.reverted import Reverted
+    from sftlens.restoration.apply import Method, Restorer, Reverted
 
 RESTORE = "restore"
 

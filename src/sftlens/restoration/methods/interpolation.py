@@ -7,16 +7,12 @@ from sftlens.restoration.methods import METHODS, PostHoc
 
 if TYPE_CHECKING:
     from sftlens.config.stages.restoration import RestorationSettings
-    from sftlens.restoration.apply import Method, Restorer
-    from sftlens.restoration.reverted import Reverted
-
-STREAM = "shrink"
-"""The method's earlier name still seeds its random numbers, so that its results stay what they were."""
+    from sftlens.restoration.apply import Method, Restorer, Reverted
 
 
 def make(restorer: "Restorer", reverted: "Callable[[], Reverted]", settings: "RestorationSettings") -> "Method":
     """Return the interpolation that reverts as much of sum (s - p)^2 as `restorer` does."""
-    from sftlens.restoration.interpolation import Interpolation, factor
+    from sftlens.restoration.wise_ft import Interpolation, factor
 
     return Interpolation(restorer.pair, factor(restorer.pair, reverted()), settings.seed, ratio=restorer.cut.ratio)
 
@@ -30,6 +26,6 @@ METHODS.add(
         matched="relative",
         against="as much of sum d^2 reverted",
         uses=("seed",),
-        stream=STREAM,
+        stream="shrink",  # its earlier name, so that its results stay what they were
     )
 )

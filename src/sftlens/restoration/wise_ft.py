@@ -10,16 +10,13 @@ s again, whatever alpha. So it is rounded up or down at random, with chances tha
 learning with limited numerical precision", ICML 2015, arXiv 1502.02551); this adds to the sum, and alpha is less.
 """
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor
 
-from sftlens.restoration.apply import Method
-from sftlens.restoration.methods.interpolation import STREAM
+from sftlens.restoration.apply import Method, Reverted
+from sftlens.restoration.methods import METHODS
 from sftlens.restoration.pairs import Pair, Piece
 from sftlens.restoration.ranking import KEY_BITS, hashed
-from sftlens.restoration.reverted import Reverted
 
 SHORT = (torch.bfloat16, torch.float16)
 """Types that are rounded to at random."""
@@ -29,7 +26,7 @@ HALVINGS = 16
 
 
 class Interpolation(Method):
-    """Moves every element towards p. How much was reverted is to be measured (`reverted.measure`)."""
+    """Moves every element towards p. How much was reverted is to be measured (`apply.reverted`)."""
 
     CARD = """\
 ---
@@ -58,13 +55,14 @@ A model's identity is the SHA-256 over the names and SHA-256 of its files. The m
     def __init__(self, pair: Pair, alpha: float, seed: int = 0, ratio: float = 0) -> None:
         """`alpha` in [0, 1]: 1 gives the fine-tuned model, 0 the base in the region, both bit for bit.
 
-        `seed` is of rounding at random, which depends on an element's tensor and place alone; `ratio`,
+        `seed` is of rounding at random, which depends on an element's tensor and index alone; `ratio`,
         percent, is that of the restoration that `alpha` was matched to.
         """
         super().__init__(pair)
         self.alpha = alpha
         self.seed = seed
         self.ratio = ratio
+        self.stream = METHODS.get("interpolation").stream
 
     @property
     def facts(self) -> dict[str, object]:
@@ -79,7 +77,7 @@ A model's identity is the SHA-256 over the names and SHA-256 of its files. The m
         if piece.finetuned.dtype not in SHORT:
             return values.to(piece.finetuned.dtype)
         near, far, chance = neighbours(values, piece.finetuned.dtype)
-        drawn = hashed(self.seed, f"{STREAM} {piece.name}", piece.start, len(values), values.device)
+        drawn = hashed(self.seed, f"{self.stream} {piece.name}", piece.start, len(values), values.device)
         return torch.where(drawn.double() / 2**KEY_BITS < chance, far, near)
 
 
@@ -99,7 +97,8 @@ def factor(pair: Pair, reverted: Reverted) -> float:
     """Return the alpha that reverts the share `reverted.sum_d2` of sum (s - p)^2, from a sample; 1 for no change."""
     if not 0 < reverted.sum_d2 < 1:
         return float(1 - reverted.sum_d2)
-    pieces = list(sampled(pair))
+    step = 1 + pair.elements() // LARGE
+    pieces = [(piece.base[::step], piece.finetuned[::step]) for piece in pair.sample()]
     if all(s.dtype not in SHORT for _, s in pieces):
         return (1 - reverted.sum_d2) ** 0.5
     wanted = (1 - reverted.sum_d2) * sum(remaining(piece, 1.0) for piece in pieces)
@@ -109,12 +108,6 @@ def factor(pair: Pair, reverted: Reverted) -> float:
         enough = sum(remaining(piece, middle) for piece in pieces) <= wanted
         low, high = (middle, high) if enough else (low, middle)
     return low
-
-
-def sampled(pair: Pair) -> Iterable[tuple[Tensor, Tensor]]:
-    """Yield p and s of some elements of each tensor."""
-    step = 1 + pair.elements() // LARGE
-    return ((piece.base[::step], piece.finetuned[::step]) for piece in pair.sample())
 
 
 def remaining(elements: tuple[Tensor, Tensor], alpha: float) -> float:
