@@ -150,7 +150,7 @@ def check_same(base: TensorFolder, finetuned: TensorFolder, region: str) -> None
             remedy = "give the base model that was fine-tuned, both complete and of one architecture"
             if "lm_head" in name:
                 remedy = "one model ties its embeddings and the other does not: save both the same way"
-            if "lora_" in name:
+            elif "lora_" in name:
                 remedy = "merge the adapter into its model first"
             raise ModelError(f"{absent.folder}: tensor {name!r} is missing, {there.folder} has it; {remedy}")
     for name in sorted(theirs):
