@@ -22,7 +22,7 @@ from sftlens.restoration import criteria, topk
 from sftlens.restoration.apply import Restorer
 from sftlens.restoration.export import NOT_RESTORED
 from sftlens.restoration.pairs import PERIOD
-from sftlens.restoration.scan import Stretches
+from sftlens.restoration.scan import Segments
 from tiny import tiny_model
 
 SCRIPTS = ROOT / "scripts"
@@ -195,15 +195,15 @@ def test_more_ratios_than_one_pass_can_find(tmp_path: Path) -> None:
 def test_memory_for_keys_near_a_cut_changes_no_result(keys: list[int]) -> None:
     array = np.array(keys, dtype=np.int32)
     found = []
-    for stretch, entries in ((4, 1), (4, 1000), (1000, 1000)):
-        kept = Stretches([range(0, 1)], stretch, entries)
+    for segment, entries in ((4, 1), (4, 1000), (1000, 1000)):
+        kept = Segments([range(0, 1)], segment, entries)
         for start in range(0, len(array), 2):
             kept.add("w", start, 2, array[start : start + 2])
         ends = [kept.find(0, wanted) for wanted in (1, 17, 40)]
         found.append([(end.threshold, end.ties, bool(end.all_ties)) for end in ends])
         for end in ends:
             tied = np.flatnonzero(array == end.threshold)
-            behind = tied[tied >= end.stretch.start]
+            behind = tied[tied >= end.segment.start]
             assert behind[end.ties_there - 1] == tied[end.ties - 1]
     assert found[0] == found[1] == found[2]
 

@@ -78,7 +78,7 @@ def above(keys: Tensor, threshold: int) -> Tensor:
 
 def indices(mask: Tensor) -> Tensor:
     """Return where the 1-D bool `mask` holds, int64, ascending."""
-    # numpy skips over stretches of False, torch does not.
+    # numpy skips over runs of False, torch does not.
     return torch.from_numpy(mask.numpy().nonzero()[0]) if mask.is_cpu else mask.nonzero().flatten()
 
 

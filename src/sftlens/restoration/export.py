@@ -97,7 +97,9 @@ def check_out(out: Path, inputs: Sequence[Path], whole: bool = False) -> None:
             raise ConfigError(f"--out {out}: holds or is inside of an input, {source}; choose another folder")
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out}: is a file; choose a folder")
-    if whole and out.is_dir() and any(out.iterdir()) and not ours(out):
+    summary = out / "summary.json"
+    ours = summary.is_file() and files.read_json(summary).get("stage") == "restore"  # an earlier restoration
+    if whole and out.is_dir() and any(out.iterdir()) and not ours:
         raise ConfigError(f"--out {out}: holds files that were not made here; choose a new or empty folder")
 
 
@@ -109,9 +111,3 @@ def check_file(target: Path, inputs: Sequence[Path]) -> None:
     for source in (path.resolve() for path in inputs):
         if source in place.parents:
             raise ConfigError(f"--level-map {target}: is inside of an input, {source}; choose another place")
-
-
-def ours(folder: Path) -> bool:
-    """Whether a folder was written by an earlier restoration, so that it may be replaced."""
-    summary = folder / "summary.json"
-    return summary.is_file() and files.read_json(summary).get("stage") == "restore"

@@ -1,10 +1,10 @@
 """One pass over a region: how many keys lie between some windows of keys, and which keys lie inside them.
 
 `scan` reads every element once. Each key's bin (its high bits) is looked up in a table of classes: 0 below the first
-window, 1 in it, 2 between it and the second, and so on. `Sizes` counts the classes, `Stretches` keeps the keys of odd
-classes. It keeps them stretch by stretch of the region, so that the last tie of a cut can be found without reading the
+window, 1 in it, 2 between it and the second, and so on. `Sizes` counts the classes, `Segments` keeps the keys of odd
+classes. It keeps them segment by segment of the region, so that the last tie of a cut can be found without reading the
 region again, and in bounded memory: where many keys repeat, as those of unchanged elements do, it stores each distinct
-key with a count, and when there are still too many it joins neighbouring stretches. See `sftlens.restoration.topk`.
+key with a count, and when there are still too many it joins neighbouring segments. See `sftlens.restoration.topk`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,14 +25,14 @@ Part = tuple[np.ndarray, Counts | None]
 LOW_BITS = 14
 BINS = 1 << (31 - LOW_BITS)
 """Ranges of 2^LOW_BITS keys each, which together hold every key."""
-STRETCH = 1 << 21
-"""Elements of a stretch at first."""
+SEGMENT = 1 << 21
+"""Elements of a segment at first."""
 MOST_ENTRIES = 1 << 25
-"""Keys kept at most, 4 or 12 bytes each: beyond it neighbouring stretches become one."""
+"""Keys kept at most, 4 or 12 bytes each: beyond it neighbouring segments become one."""
 GPU_ENTRIES = 1 << 27
 """The same where a GPU ranks: it would wait for the CPU that sorts them."""
 SPARSE = 1 / 8
-"""Up to this share of a stretch, keys are kept as they come: to sort them would cost more than to keep them."""
+"""Up to this share of a segment, keys are kept as they come: to sort them would cost more than to keep them."""
 MOST_WINDOWS = 63
 """What one pass can tell apart: two windows' classes fit into 16 bits without the sign."""
 FILLER = 127
@@ -47,22 +47,22 @@ class Tally:
     def __init__(self, counts: Counts, dtype: torch.dtype = torch.int32, device: str = "cpu") -> None:
         """Start with `counts` [n] for numbers 0 <= i < n of type `dtype`, which are written to `device`."""
         self.counts = counts
-        self._room = torch.empty(BATCH, dtype=dtype, device=device)
+        self._buffer = torch.empty(BATCH, dtype=dtype, device=device)
         self._filled = 0
 
-    def room(self, number: int) -> Tensor:
-        """Return a place, 1-D, in which to write the next `number` numbers, all of them before asking again."""
-        if self._filled + number > len(self._room):
+    def buffer(self, number: int) -> Tensor:
+        """Return a view, 1-D, to write into: the next `number` numbers, all of them before the next call."""
+        if self._filled + number > len(self._buffer):
             self.flush()
-        if number > len(self._room):
-            self._room = self._room.new_empty(number)
+        if number > len(self._buffer):
+            self._buffer = self._buffer.new_empty(number)
         self._filled += number
-        return self._room[self._filled - number : self._filled]
+        return self._buffer[self._filled - number : self._filled]
 
     def flush(self) -> None:
         """Bring `counts` up to date."""
         if self._filled:
-            self.counts += torch.bincount(self._room[: self._filled], minlength=len(self.counts)).cpu().numpy()
+            self.counts += torch.bincount(self._buffer[: self._filled], minlength=len(self.counts)).cpu().numpy()
         self._filled = 0
 
 
@@ -76,13 +76,13 @@ def counted(criterion: Criterion, pieces: Iterable[Piece], device: str) -> Count
     tally = Tally(np.zeros(BINS, dtype=np.int64), device=device)
     for piece in pieces:
         keys = keys_of(criterion, piece)
-        torch.bitwise_right_shift(keys, LOW_BITS, out=tally.room(len(keys)))
+        torch.bitwise_right_shift(keys, LOW_BITS, out=tally.buffer(len(keys)))
     tally.flush()
     return tally.counts
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Segment:
     """Consecutive elements of the region, from element `start` of the tensor `name` on."""
 
     name: str
@@ -96,7 +96,7 @@ class Stretch:
 
 
 @dataclass(frozen=True)
-class Found:
+class End:
     """Where the wanted number of elements ends."""
 
     threshold: int
@@ -105,25 +105,25 @@ class Found:
     """How many elements with this key are wanted."""
     all_ties: bool
     """Whether that is every element with this key."""
-    stretch: Stretch
-    """The stretch that holds the last of them."""
+    segment: Segment
+    """The segment that holds the last of them."""
     ties_there: int
-    """How many of them are in this stretch."""
+    """How many of them are in this segment."""
 
 
-class Stretches:
-    """Collects the keys in some windows, piece by piece. What it finds does not depend on pieces or stretches."""
+class Segments:
+    """Collects the keys in some windows, piece by piece. What it finds does not depend on pieces or segments."""
 
-    def __init__(self, windows: Sequence[range], stretch: int = STRETCH, entries: int = MOST_ENTRIES) -> None:
-        """Start with none; `windows` are disjoint ascending ranges of bins, `stretch` and `entries` memory only."""
+    def __init__(self, windows: Sequence[range], segment: int = SEGMENT, entries: int = MOST_ENTRIES) -> None:
+        """Start with none; `windows` are disjoint ascending ranges of bins, `segment` and `entries` memory only."""
         self.windows = windows
         self._classes = classes(windows)
-        self._done: list[Stretch] = []
+        self._done: list[Segment] = []
         self._open: list[np.ndarray] = []
         self._begin = ("", 0)
         self._elements = 0
         self._entries = 0
-        self._stretch = stretch
+        self._segment = segment
         self._most = entries
 
     def add(self, name: str, start: int, elements: int, keys: np.ndarray) -> None:
@@ -132,7 +132,7 @@ class Stretches:
             self._begin = (name, start)
         self._open.append(keys)
         self._elements += elements
-        if self._elements >= self._stretch:
+        if self._elements >= self._segment:
             self._close()
 
     def _close(self) -> None:
@@ -142,25 +142,30 @@ class Stretches:
             parts: list[Part] = [(keys[found == 2 * number + 1], None) for number in range(len(self.windows))]
             if len(keys) > SPARSE * self._elements:
                 parts = [joined([part]) for part in parts]
-            self._done.append(Stretch(*self._begin, tuple(parts)))
+            self._done.append(Segment(*self._begin, tuple(parts)))
             self._entries += self._done[-1].entries()
         self._open, self._elements = [], 0
         while self._entries > self._most and len(self._done) > 1:
             self._done = [merged(self._done[i : i + 2]) for i in range(0, len(self._done), 2)]
-            self._entries = sum(stretch.entries() for stretch in self._done)
+            self._entries = sum(segment.entries() for segment in self._done)
 
-    def find(self, number: int, wanted: int) -> Found:
+    def find(self, number: int, wanted: int) -> End:
         """Return where the `wanted` elements with the largest keys in the window `number` end."""
         self._close()
-        parts = [stretch.parts[number] for stretch in self._done]
+        parts = [segment.parts[number] for segment in self._done]
         window = self.windows[number]
         high, wanted = last([(keys >> LOW_BITS, counts) for keys, counts in parts], window, wanted)
         low = range(high << LOW_BITS, (high + 1) << LOW_BITS)
-        threshold, ties = last([within(low, *part) for part in parts], low, wanted)
-        so_far = np.cumsum([number_of(threshold, *part) for part in parts])
+        there: list[Part] = []
+        for keys, counts in parts:
+            inside = (keys >= low.start) & (keys < low.stop)
+            there.append((keys[inside], None if counts is None else counts[inside]))
+        threshold, ties = last(there, low, wanted)
+        tied = [(keys == threshold, counts) for keys, counts in there]
+        so_far = np.cumsum([int(np.sum(mask if counts is None else counts[mask])) for mask, counts in tied])
         place = int(np.searchsorted(so_far, ties))
         before = int(so_far[place - 1]) if place else 0
-        return Found(threshold, ties, ties == so_far[-1], self._done[place], ties - before)
+        return End(threshold, ties, ties == so_far[-1], self._done[place], ties - before)
 
 
 @dataclass(frozen=True)
@@ -171,10 +176,10 @@ class Scan:
     """Disjoint ranges of bins, ascending."""
     sizes: Counts
     """[2 len(windows) + 1]: elements below the first window, in it, between it and the second, and so on."""
-    inside: Stretches
+    inside: Segments
     """The keys in the windows."""
 
-    def find(self, wanted: int) -> Found | None:
+    def find(self, wanted: int) -> End | None:
         """Return where the `wanted` > 0 elements with the largest keys end; None when that is in no window."""
         above = 0
         for number in reversed(range(len(self.windows))):
@@ -189,7 +194,7 @@ class Scan:
 def scan(pair: Pair, criterion: Criterion, windows: Sequence[range]) -> Scan:
     """Return what lies in and between `windows`, disjoint ascending ranges of bins, at most MOST_WINDOWS."""
     entries = MOST_ENTRIES if torch.device(pair.device).type == "cpu" else GPU_ENTRIES
-    sizes, inside = Sizes(windows, pair.device), Stretches(windows, entries=entries)
+    sizes, inside = Sizes(windows, pair.device), Segments(windows, entries=entries)
     for piece in pair.pieces():
         keys = keys_of(criterion, piece)
         inside.add(piece.name, piece.start, len(keys), picked(keys, sizes.add(keys)))
@@ -220,13 +225,13 @@ class Sizes:
 
     def add(self, keys: Tensor) -> Tensor:
         """Count int32 `keys` >= 0, 1-D; return which are in a window, bool."""
-        pairs = self._tally.room((len(keys) + 1) // 2)
-        room = pairs.view(torch.uint8)
-        room[-1] = FILLER
+        pairs = self._tally.buffer((len(keys) + 1) // 2)
+        buffer = pairs.view(torch.uint8)
+        buffer[-1] = FILLER
         if len(self._bins) < len(keys):
             self._bins = self._bins.new_empty(len(keys))
         bins = torch.bitwise_right_shift(keys, LOW_BITS, out=self._bins[: len(keys)])
-        found = torch.index_select(self._classes, 0, bins, out=room[: len(keys)])
+        found = torch.index_select(self._classes, 0, bins, out=buffer[: len(keys)])
         return (found & 1).view(torch.bool)
 
     def result(self) -> Counts:
@@ -236,10 +241,10 @@ class Sizes:
         return (pairs.sum(axis=0)[:128] + pairs.sum(axis=1))[: self._number]
 
 
-def merged(stretches: Sequence[Stretch]) -> Stretch:
-    """Return consecutive stretches as one, in which every key stands once."""
-    parts = zip(*(stretch.parts for stretch in stretches), strict=True)
-    return Stretch(stretches[0].name, stretches[0].start, tuple(joined(part) for part in parts))
+def merged(segments: Sequence[Segment]) -> Segment:
+    """Return consecutive segments as one, in which every key stands once."""
+    parts = zip(*(segment.parts for segment in segments), strict=True)
+    return Segment(segments[0].name, segments[0].start, tuple(joined(part) for part in parts))
 
 
 def joined(parts: Sequence[Part]) -> Part:
@@ -247,12 +252,6 @@ def joined(parts: Sequence[Part]) -> Part:
     keys, places = np.unique(np.concatenate([keys for keys, _ in parts]), return_inverse=True)
     weights = [np.ones(len(keys), np.int64) if counts is None else counts for keys, counts in parts]
     return keys, np.bincount(places, np.concatenate(weights), len(keys)).astype(np.int64)
-
-
-def within(among: range, keys: np.ndarray, counts: Counts | None) -> Part:
-    """Return the part whose keys are in the range `among`."""
-    inside = (keys >= among.start) & (keys < among.stop)
-    return keys[inside], None if counts is None else counts[inside]
 
 
 def last(parts: Sequence[Part], among: range, wanted: int) -> tuple[int, int]:
@@ -266,9 +265,3 @@ def last(parts: Sequence[Part], among: range, wanted: int) -> tuple[int, int]:
     reached = np.cumsum(total[::-1])[::-1]
     at = int(np.flatnonzero(reached >= wanted)[-1])
     return among.start + at, wanted - int(reached[at] - total[at])
-
-
-def number_of(key: int, keys: np.ndarray, counts: Counts | None) -> int:
-    """Return how many elements have `key`."""
-    tied = keys == key
-    return int(np.count_nonzero(tied) if counts is None else counts[tied].sum())
