@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import process_groups
+from sftlens import strategies
 from sftlens.config.stages.training import FinetuneSettings
 from sftlens.errors import ModelError
 from sftlens.models import checkpoints
@@ -129,7 +130,7 @@ def _measure(rank: int, folder: Path, out: Path) -> None:
         with Peak() as loading:
             model = load_partitioned(folder, torch.float32, engine_config(settings, 8, 1), process.rank)
         del model
-        engine = loop._engine(folder, settings, process)
+        engine = loop._engine(folder, settings, process, strategies.make(strategies.DEFAULT))
         with Peak() as writing:
             export.write_model(engine, torch.float32, None, out / "model")
     (out / f"{rank}.json").write_text(json.dumps([loading.bytes, writing.bytes]))
