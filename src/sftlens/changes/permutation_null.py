@@ -22,7 +22,7 @@ PILE = 1 << 16
 """Elements that are shuffled at a time, about; more where MOST_PILES do not suffice."""
 MOST_PILES = 256
 """As many as one byte tells apart."""
-HAND = 1 << 20
+BATCH = 1 << 20
 """Elements dealt into piles at a time. All three decide, with the seed, about the order."""
 Sparse = tuple[np.ndarray, np.ndarray]
 """The bins that one tensor's keys fall into, and how many fall into each."""
@@ -66,21 +66,16 @@ def dealt(
     pair: Pair, criterion: Criterion, epsilon: float, seed: int, name: str
 ) -> Iterator[tuple[Tensor, tuple[Tensor, ...]]]:
     """Yield the keys, int32, and r, |d| and d^2, float64, of one tensor's pieces with their changes dealt out anew."""
-    d = shuffled(changes_of(pair, name), stream(seed, f"null {name}"))
+    d = torch.empty(pair.size(name), device=pair.device)
+    for piece in pair.of(name, pair.finetuned.get(name).to(pair.device)):
+        torch.sub(piece.s, piece.p, out=d[piece.start : piece.start + len(piece.p)])
+    d = shuffled(d, stream(seed, f"null {name}"))
     for piece in pair.of(name, pair.finetuned.get(name).to(pair.device)):
         here = d[piece.start : piece.start + len(piece.p)]
         exact = here.double()
         r = here.abs().div_(piece.p.abs().add_(epsilon)).double()
         keys = criterion(name, piece.p, piece.p + here, piece.start)
         yield keys, (r, exact.abs(), exact.square())
-
-
-def changes_of(pair: Pair, name: str) -> Tensor:
-    """Return d = s - p of one tensor, fp32, flattened."""
-    d = torch.empty(pair.size(name), device=pair.device)
-    for piece in pair.of(name, pair.finetuned.get(name).to(pair.device)):
-        torch.sub(piece.s, piece.p, out=d[piece.start : piece.start + len(piece.p)])
-    return d
 
 
 def shuffled(values: Tensor, seed: int) -> Tensor:
@@ -90,27 +85,23 @@ def shuffled(values: Tensor, seed: int) -> Tensor:
     23, 1961; Sandelius, J. R. Stat. Soc. B 24, 1962). To fetch each element from anywhere in a tensor takes longer.
     """
     generator = torch.Generator().manual_seed(seed)
-    result, start = torch.empty_like(values), 0
-    for parts in dealt_out(values.cpu().numpy(), generator):
-        pile = torch.from_numpy(np.concatenate(parts))
-        places = torch.randperm(len(pile), generator=generator, dtype=torch.int32)
-        result[start : start + len(pile)] = pile.index_select(0, places)
-        start += len(pile)
-    return result
-
-
-def dealt_out(values: np.ndarray, generator: torch.Generator) -> list[list[np.ndarray]]:
-    """Return `values` dealt at random into piles, each in parts."""
-    number = min(-(-len(values) // PILE), MOST_PILES)
+    source = values.cpu().numpy()
+    number = min(-(-len(source) // PILE), MOST_PILES)
     piles: list[list[np.ndarray]] = [[] for _ in range(number)]
-    for start in range(0, len(values), HAND):
-        part = values[start : start + HAND]
+    for start in range(0, len(source), BATCH):
+        part = source[start : start + BATCH]
         goes_to = torch.randint(number, part.shape, generator=generator, dtype=torch.uint8).numpy()
         ends = np.cumsum(np.bincount(goes_to, minlength=number))
         # For numbers so short a stable sort counts and does not compare.
         for pile, some in zip(piles, np.split(part.take(np.argsort(goes_to, kind="stable")), ends[:-1]), strict=True):
             pile.append(some)
-    return piles
+    result, start = torch.empty_like(values), 0
+    for parts in piles:
+        elements = torch.from_numpy(np.concatenate(parts))
+        order = torch.randperm(len(elements), generator=generator, dtype=torch.int32)
+        result[start : start + len(elements)] = elements.index_select(0, order)
+        start += len(elements)
+    return result
 
 
 def end(numbers: np.ndarray, wanted: int) -> tuple[int, float]:

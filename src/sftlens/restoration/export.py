@@ -17,8 +17,6 @@ from sftlens.restoration.cuts import Cut, levels
 from sftlens.restoration.pairs import Pair
 from sftlens.restoration.scan import keys_of
 
-COMPANIONS = (*CONFIGURATION, *TOKENIZER, INDEX)
-"""Files that make a folder of weights loadable."""
 MOST_LEVELS = 255
 """Ratios that a level map can tell apart."""
 NOT_RESTORED = 255
@@ -33,24 +31,18 @@ def save_restored(restorer: Method, folder: Path, card: str) -> None:
         folder: new folder, made here.
         card: text of README.md.
     """
-    finetuned = restorer.pair.finetuned.folder
-    folder.mkdir(parents=True)
-    copy_matching(finetuned, COMPANIONS, folder)
-    (folder / "README.md").write_text(card, encoding="utf-8")
-    for file in restorer.pair.finetuned.weights:
-        write_weights(restorer, file, folder / file)
-    make_readable(folder)
-
-
-def write_weights(restorer: Method, file: str, target: Path) -> None:
-    """Write the restored tensors of the fine-tuned weight file `file` to `target`, under the same header."""
     finetuned = restorer.pair.finetuned
-    stored = finetuned.header(file)
-    with target.open("wb") as out:
-        out.write(stored.raw)
-        for name in stored.names:
-            tensor = finetuned.get(name)
-            out.writelines(map(raw_bytes, restorer.pieces(name, tensor) if restorer.changes(name) else [tensor]))
+    folder.mkdir(parents=True)
+    copy_matching(finetuned.folder, (*CONFIGURATION, *TOKENIZER, INDEX), folder)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    for file in finetuned.weights:
+        stored = finetuned.header(file)
+        with (folder / file).open("wb") as out:
+            out.write(stored.raw)
+            for name in stored.names:
+                tensor = finetuned.get(name)
+                out.writelines(map(raw_bytes, restorer.pieces(name, tensor) if restorer.changes(name) else [tensor]))
+    make_readable(folder)
 
 
 def save_levels(

@@ -6,6 +6,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import metadata
 from typing import Any
 
@@ -43,12 +44,25 @@ def summary(
 
 def circumstances() -> dict[str, Any]:
     """Return wall time since the process started, peak memory, package versions and hardware."""
+    packages = {}
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            packages[name] = metadata.version(name)
+    processor = platform.processor()
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+        processor = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), processor)
+    torch = sys.modules.get("torch")  # a job that computes without torch need not load it for this
+    devices = range(torch.cuda.device_count()) if torch and torch.cuda.is_available() else ()
     return {
         "wall_seconds": round(time.time() - _STARTED, 3),
         "peak_memory_bytes": peak_memory(),
         "python": platform.python_version(),
-        "packages": {name: version for name in PACKAGES if (version := _version(name))},
-        "machine": {"processor": _processor(), "cores": os.cpu_count(), "devices": _devices()},
+        "packages": packages,
+        "machine": {
+            "processor": processor,
+            "cores": os.cpu_count(),
+            "devices": [torch.cuda.get_device_name(i) for i in devices] if torch else [],
+        },
     }
 
 
@@ -56,26 +70,3 @@ def peak_memory() -> int:
     """Return the largest resident memory of this process, bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor()
-
-
-def _devices() -> list[str]:
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available():
-        return []
-    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

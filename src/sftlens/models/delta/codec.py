@@ -41,7 +41,11 @@ def encode(tensor: Tensor, base: Tensor | None) -> bytes:
     if base is not None:
         difference = patterns - _patterns(base)
         patterns = (difference << 1) ^ (difference >> (8 * difference.itemsize - 1))
-    return compress(_planes(patterns).data)
+    unsigned = patterns.view(f"u{patterns.itemsize}")
+    planes = np.empty((patterns.itemsize, len(patterns)), np.uint8)  # the bytes of each rank, lowest first
+    for rank, plane in enumerate(planes):
+        plane[:] = (unsigned >> (8 * rank)).astype(np.uint8)
+    return compress(planes.data)
 
 
 def decode(frame: bytes, base: Tensor | None, out: Tensor) -> None:
@@ -76,12 +80,3 @@ def decompress(frame: bytes, size: int) -> bytes:
 
 def _patterns(tensor: Tensor) -> np.ndarray:
     return tensor.view(INTEGERS[tensor.element_size()]).numpy()
-
-
-def _planes(patterns: np.ndarray) -> np.ndarray:
-    """Return the bytes of each rank, lowest first: uint8 [bytes of an element, elements]."""
-    unsigned = patterns.view(f"u{patterns.itemsize}")
-    planes = np.empty((patterns.itemsize, len(patterns)), np.uint8)
-    for rank, plane in enumerate(planes):
-        plane[:] = (unsigned >> (8 * rank)).astype(np.uint8)
-    return planes

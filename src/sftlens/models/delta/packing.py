@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from sftlens.errors import ModelError
 from sftlens.files import atomic_path, write_json
@@ -58,11 +58,27 @@ def pack(base: Path, finetuned: Path, folder: Path, progress: Progress = lambda 
                 written = data.write(codec.compress(raw))
                 files[file] = {**contents[file], "header": {"offset": offset, "bytes": written, "size": len(raw)}}
             for name in after.names:
-                tensors[name] = _pack_tensor(before, after, name, data)
+                tensor = after.get(name)
+                origin = before.get(name) if name in before.names and comparable(before, after, name) else None
+                own, theirs, offset = hashlib.sha256(), hashlib.sha256(), data.tell()
+                for earlier, piece in base_pieces(origin, tensor):
+                    frame = codec.encode(piece, earlier)
+                    data.write(len(frame).to_bytes(LENGTH_BYTES, "little") + frame)
+                    own.update(raw_bytes(piece))
+                    if earlier is not None:
+                        theirs.update(raw_bytes(earlier))
+                tensors[name] = {
+                    "dtype": after.dtype(name),
+                    "shape": list(after.shape(name)),
+                    "offset": offset,
+                    "sha256": own.hexdigest(),
+                    "base_sha256": None if origin is None else theirs.hexdigest(),
+                }
+                del tensor, origin  # one tensor of each model is in memory
                 progress(prod(after.shape(name)))
             size = data.tell()
-        origin = {"path": manifest.relative(base, folder), "identity": identity.identity(base)}
-        record = {"schema": manifest.SCHEMA, "base": origin, "bytes": size, "files": files, "tensors": tensors}
+        made_from = {"path": manifest.relative(base, folder), "identity": identity.identity(base)}
+        record = {"schema": manifest.SCHEMA, "base": made_from, "bytes": size, "files": files, "tensors": tensors}
         write_json(partial / manifest.RECORD, record)
         identity.make_readable(partial)
 
@@ -100,24 +116,3 @@ def _copy_companions(model: TensorFolder, contents: dict[str, Any], target: Path
     """Copy every file of a model but its weights."""
     for name in sorted(set(contents) - set(model.weights)):
         shutil.copyfile(model.folder / name, target / name)
-
-
-def _pack_tensor(base: TensorFolder, finetuned: TensorFolder, name: str, data: BinaryIO) -> dict[str, Any]:
-    """Append one tensor to the data and return its entry in the record."""
-    tensor = finetuned.get(name)
-    before = base.get(name) if name in base.names and comparable(base, finetuned, name) else None
-    own, theirs = hashlib.sha256(), hashlib.sha256()
-    offset = data.tell()
-    for earlier, piece in base_pieces(before, tensor):
-        frame = codec.encode(piece, earlier)
-        data.write(len(frame).to_bytes(LENGTH_BYTES, "little") + frame)
-        own.update(raw_bytes(piece))
-        if earlier is not None:
-            theirs.update(raw_bytes(earlier))
-    return {
-        "dtype": finetuned.dtype(name),
-        "shape": list(finetuned.shape(name)),
-        "offset": offset,
-        "sha256": own.hexdigest(),
-        "base_sha256": None if before is None else theirs.hexdigest(),
-    }

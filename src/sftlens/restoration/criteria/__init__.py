@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sftlens.registry import Registry
 
@@ -46,6 +46,13 @@ class Criterion:
 
 CRITERIA: Registry[Criterion] = Registry("ranking criterion", __name__, key=lambda c: (c.name != "relative", c.name))
 """The paper's first."""
+
+
+def ranking() -> Any:
+    """Return the module `restoration.ranking`, loaded when keys are made: criteria are listed where torch is not."""
+    from sftlens.restoration import ranking
+
+    return ranking
 
 
 def make(name: str, settings: RestorationSettings) -> Criterion:

@@ -4,20 +4,14 @@ Random elements are also what DARE reverts (Yu et al., ICML 2024, arXiv 2311.030
 nothing is rescaled.
 """
 
-from typing import TYPE_CHECKING
+from sftlens.restoration.criteria import CRITERIA, Criterion, ranking
 
-from sftlens.config.stages.restoration import RestorationSettings
-from sftlens.restoration.criteria import CRITERIA, Criterion
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-
-def keys(settings: RestorationSettings, name: str, p: "Tensor", s: "Tensor", start: int) -> "Tensor":
-    """Return the keys, as `Criterion.__call__` says."""
-    from sftlens.restoration import ranking
-
-    return ranking.hashed(settings.seed, name, start, p.numel(), p.device)
-
-
-CRITERIA.add(Criterion("random", "A seeded random order, a control", "arXiv 2311.03099", keys, uses=("seed",)))
+CRITERIA.add(
+    Criterion(
+        "random",
+        "A seeded random order, a control",
+        "arXiv 2311.03099",
+        keys=lambda settings, name, p, s, start: ranking().hashed(settings.seed, name, start, p.numel(), p.device),
+        uses=("seed",),
+    )
+)
