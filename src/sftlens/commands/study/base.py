@@ -81,8 +81,9 @@ def _compute(args: Any, settings: BaseSettings, folder: Path) -> None:
     else:
         from sftlens.models import checkpoints, hub
 
-        target = identity.resolve(Path(settings.path or ""))
-        if settings.source == "hub":  # fetched at its revision, safetensors only
+        if settings.source == "path":
+            target = identity.resolve(Path(settings.path or ""))
+        else:  # fetched at its revision, safetensors only
             target = hub.fetch(settings.path or "", settings.revision, args.name)
             if target.name != settings.revision:
                 print(
