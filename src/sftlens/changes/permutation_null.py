@@ -57,8 +57,10 @@ def measure(pair: Pair, criterion: Criterion, ratios: Sequence[float], epsilon: 
         tensors.append((np.flatnonzero(own), own[own > 0]))
     ends = [end(numbers, count(pair.elements(), ratio)) for ratio in ratios]
     every = (np.arange(BINS), sums.T)
-    held = np.array([taken(*every, *place) for place in [*ends, (0, 1.0)]])
-    tops = {top(ratio): [taken(*own, *place) for own in tensors] for ratio, place in zip(ratios, ends, strict=True)}
+    held = np.array([taken(*every, *boundary) for boundary in [*ends, (0, 1.0)]])
+    tops = {
+        top(ratio): [taken(*own, *boundary) for own in tensors] for ratio, boundary in zip(ratios, ends, strict=True)
+    }
     return Concentration(pd.DataFrame({"name": pair.names, **tops}), shares(ratios, held))
 
 
@@ -107,11 +109,11 @@ def shuffled(values: Tensor, seed: int) -> Tensor:
 def end(numbers: np.ndarray, wanted: int) -> tuple[int, float]:
     """Return where the `wanted` first elements end: a bin, and the part of its elements that are among them."""
     reached = np.cumsum(numbers[::-1])[::-1]
-    place = int(np.flatnonzero(reached >= wanted)[-1])
-    above = reached[place] - numbers[place]
-    return place, float((wanted - above) / max(numbers[place], 1))
+    last = int(np.flatnonzero(reached >= wanted)[-1])
+    above = reached[last] - numbers[last]
+    return last, float((wanted - above) / max(numbers[last], 1))
 
 
-def taken(bins: np.ndarray, amounts: np.ndarray, place: int, part: float) -> np.ndarray:
-    """Return what lies in the bins above `place`, with `part` of what lies in it; `amounts` [len(bins), ...]."""
-    return amounts[bins > place].sum(axis=0) + part * amounts[bins == place].sum(axis=0)
+def taken(bins: np.ndarray, amounts: np.ndarray, last: int, part: float) -> np.ndarray:
+    """Return what lies in the bins above `last`, with `part` of what lies in it; `amounts` [len(bins), ...]."""
+    return amounts[bins > last].sum(axis=0) + part * amounts[bins == last].sum(axis=0)

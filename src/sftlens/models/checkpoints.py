@@ -53,7 +53,7 @@ def load_model(
         dtype: type of the weights in memory; None keeps the stored one.
         device: torch device, or `auto` to spread the layers over all GPUs; None: `auto` where there are several GPUs,
             else the GPU, else the CPU.
-        transform: called with each (name, stored tensor); its result is loaded in the tensor's place.
+        transform: called with each (name, stored tensor); its result is loaded instead of the tensor.
 
     Returns:
         The model in evaluation mode; `name_or_path` is its folder, for messages.

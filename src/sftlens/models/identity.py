@@ -47,7 +47,7 @@ def describe(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def write_manifest(folder: Path) -> dict[str, Any]:
-    """Record each file's size and hash in the folder itself, so that nobody need hash the weights again."""
+    """Record each file's size and hash in the folder itself, so that the weights need not be hashed again."""
     described = describe(folder)
     write_json(folder / MANIFEST, {"files": described})
     return described

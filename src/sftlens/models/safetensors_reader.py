@@ -113,8 +113,8 @@ class Header:
 def parse_header(raw: bytes) -> Header:
     """Return what the bytes before the data of a readable safetensors file say."""
     entries = json.loads(raw[8:])
-    places = {name: entry["data_offsets"] for name, entry in entries.items() if name != "__metadata__"}
-    return Header(raw, sorted(places, key=places.__getitem__))
+    extents = {name: entry["data_offsets"] for name, entry in entries.items() if name != "__metadata__"}
+    return Header(raw, sorted(extents, key=extents.__getitem__))
 
 
 def raw_bytes(tensor: torch.Tensor) -> memoryview:

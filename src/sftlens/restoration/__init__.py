@@ -1,1 +1,1 @@
-"""Setting chosen elements of a fine-tuned model back to their pre-trained values (paper section 6)."""
+"""Restoring chosen elements of a fine-tuned model to their pre-trained values (paper section 6)."""

@@ -1,6 +1,6 @@
 """A base model and a fine-tuned one side by side: checked, then read one piece of one tensor at a time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from math import isfinite, prod
 from typing import NamedTuple
 
@@ -103,7 +103,7 @@ class Pair:
         """Yield one tensor by pieces, `finetuned` beside the base's. Raises ModelError on NaN or Inf."""
         flat = finetuned.reshape(-1)
         base = self.base.get(name).to(flat.device).reshape(-1)
-        # One place for all pieces: fresh memory for each costs more than what is computed in it.
+        # One buffer for all pieces: fresh memory for each costs more than what is computed in it.
         most = self.piece or (PIECE if flat.is_cpu else GPU_PIECE)
         p, s = torch.empty(2, min(most, flat.numel()), device=flat.device)
         start = begin
@@ -125,11 +125,8 @@ class Pair:
         s.copy_(finetuned)
         # The sum of p s is finite unless an element is not (or it overflows: then look at each element).
         if not isfinite(float(p.dot(s))):
-            check_finite(self.base, name, stored)
-            check_finite(self.finetuned, name, finetuned)
-            check_cast(self.base, name, stored, base)
-            check_cast(self.base, name, stored, p)
-            check_cast(self.finetuned, name, finetuned, s)
+            for folder, values, casts in ((self.base, stored, (base, p)), (self.finetuned, finetuned, (s,))):
+                check_values(folder, name, values, casts)
         return Piece(name, start, base, finetuned, p, s)
 
 
@@ -162,20 +159,17 @@ def check_same(base: TensorFolder, finetuned: TensorFolder, region: str) -> None
             )
 
 
-def check_finite(folder: TensorFolder, name: str, values: Tensor) -> None:
-    """Raise ModelError when `values`, elements of the tensor `name`, hold NaN or Inf."""
-    if not bool(values.isfinite().all()):
+def check_values(folder: TensorFolder, name: str, stored: Tensor, casts: Iterable[Tensor]) -> None:
+    """Raise ModelError when elements `stored` of a tensor hold NaN or Inf, or one of `casts` cannot hold them."""
+    if not bool(stored.isfinite().all()):
         raise ModelError(
             f"{folder.folder}: tensor {name!r} holds NaN or Inf; the checkpoint is damaged or training "
             "diverged: fetch it again or train with a lower learning rate"
         )
-
-
-def check_cast(folder: TensorFolder, name: str, stored: Tensor, cast: Tensor) -> None:
-    """Raise ModelError when finite elements `stored` of a model are beyond the range of the dtype of `cast`."""
-    if stored.dtype != cast.dtype and not bool(cast.isfinite().all()):
-        dtype = str(cast.dtype).removeprefix("torch.")
-        raise ModelError(
-            f"{folder.folder}: tensor {name!r} has values beyond the range of {dtype}, "
-            "in which they are compared; fine-tune in bfloat16 or float32"
-        )
+    for cast in casts:
+        if stored.dtype != cast.dtype and not bool(cast.isfinite().all()):
+            dtype = str(cast.dtype).removeprefix("torch.")
+            raise ModelError(
+                f"{folder.folder}: tensor {name!r} has values beyond the range of {dtype}, "
+                "in which they are compared; fine-tune in bfloat16 or float32"
+            )

@@ -14,13 +14,13 @@ SUMS = ("sum_r", "sum_abs_d", "sum_d2")
 
 
 def descending(values: Tensor) -> Tensor:
-    """Return keys that put fp32 `values` of large magnitude first, in their place: bit patterns sort like values."""
+    """Return keys that put fp32 `values` of large magnitude first, computed in place: bit patterns sort like values."""
     # abs only clears the sign bit: -0.0, whose pattern is negative, must rank as 0.0.
     return values.abs_().view(torch.int32)
 
 
 def ascending(values: Tensor) -> Tensor:
-    """Return keys that put fp32 `values` of small magnitude first, in their place."""
+    """Return keys that put fp32 `values` of small magnitude first, computed in place."""
     return descending(values).bitwise_xor_(ALL_BITS)
 
 
@@ -36,12 +36,12 @@ def change_sizes(base: Tensor, values: Tensor, epsilon: float) -> tuple[Tensor, 
 
 
 def signed_change_(p: Tensor, s: Tensor, epsilon: float) -> Tensor:
-    """Return (s - p) / (|p| + epsilon) of fp32 `p` and `s`; it takes the place of `s`, and `p` is overwritten."""
+    """Return (s - p) / (|p| + epsilon) of fp32 `p` and `s`; computed in the memory of `s`; `p` is overwritten."""
     return s.sub_(p).div_(p.abs_().add_(epsilon))
 
 
 # SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014) used as a counter:
-# the hash of an element needs its place alone, so any piece of any tensor has the same hashes on any device.
+# the hash of an element needs its name and index alone, so any piece of any tensor has the same hashes on any device.
 KEY_BITS = 31
 
 
@@ -62,7 +62,7 @@ def shifted(value: Tensor, bits: int, out: Tensor) -> Tensor:
 
 
 def mixed_(state: Tensor) -> Tensor:
-    """Return SplitMix64's output for each int64 `state`, bits spread over all 64, in its place."""
+    """Return SplitMix64's output for each int64 `state`, bits spread over all 64, computed in place."""
     buffer = torch.empty_like(state)
     state.bitwise_xor_(shifted(state, 30, buffer)).mul_(FIRST)
     state.bitwise_xor_(shifted(state, 27, buffer)).mul_(SECOND)

@@ -163,9 +163,9 @@ class Segments:
         threshold, ties = last(there, low, wanted)
         tied = [(keys == threshold, counts) for keys, counts in there]
         so_far = np.cumsum([int(np.sum(mask if counts is None else counts[mask])) for mask, counts in tied])
-        place = int(np.searchsorted(so_far, ties))
-        before = int(so_far[place - 1]) if place else 0
-        return End(threshold, ties, ties == so_far[-1], self._done[place], ties - before)
+        index = int(np.searchsorted(so_far, ties))
+        before = int(so_far[index - 1]) if index else 0
+        return End(threshold, ties, ties == so_far[-1], self._done[index], ties - before)
 
 
 @dataclass(frozen=True)
@@ -249,9 +249,9 @@ def merged(segments: Sequence[Segment]) -> Segment:
 
 def joined(parts: Sequence[Part]) -> Part:
     """Return parts as one, in which every key stands once."""
-    keys, places = np.unique(np.concatenate([keys for keys, _ in parts]), return_inverse=True)
+    keys, inverse = np.unique(np.concatenate([keys for keys, _ in parts]), return_inverse=True)
     weights = [np.ones(len(keys), np.int64) if counts is None else counts for keys, counts in parts]
-    return keys, np.bincount(places, np.concatenate(weights), len(keys)).astype(np.int64)
+    return keys, np.bincount(inverse, np.concatenate(weights), len(keys)).astype(np.int64)
 
 
 def last(parts: Sequence[Part], among: range, wanted: int) -> tuple[int, int]:

@@ -1,12 +1,12 @@
 """One owner for a piece of unfinished work, also between machines that share a file system.
 
-The idea. Two jobs may be given the same work: a Slurm job that was thought dead still runs, or somebody starts a study
+The idea. Two jobs may be given the same work: a Slurm job that was thought dead still runs, or a study is started
 twice. One of them must do it, the others wait, and when it dies at any moment, one of the others must go on. File
 locks are unreliable on cluster file systems; making a file with O_EXCL is not. So the owner is a file, made by whoever
 comes first (`claim`). It names host, process and Slurm job, and holds a random token of the claim.
 
 1. The owner touches the file every ten seconds while it works, and removes it at the end (`kept`).
-2. Somebody else's claim fails while the file is there, unless it is stale: its process is gone (on the same host), its
+2. Another claim fails while the file is there, unless it is stale: its process is gone (on the same host), its
    Slurm job is over and it was silent for half a minute, or it was silent for two minutes.
 3. A stale file is renamed away, which one of several rivals achieves, and the next claim is made in its place
    (`_retire`).
@@ -116,14 +116,14 @@ def _is_stale(path: Path) -> bool:
 
 
 def _ended(job: str) -> bool:
-    """Whether Slurm knows that a job does not run; False where it cannot be asked."""
+    """Whether Slurm knows that a job does not run; False where Slurm does not answer."""
     if not job or not shutil.which("squeue"):
         return False
-    asked = subprocess.run(
+    queue = subprocess.run(
         ["squeue", "--noheader", "--jobs", job, "--states", RUNNING], capture_output=True, text=True, check=False
     )
-    forgotten = "Invalid job id" in asked.stderr
-    return forgotten or (asked.returncode == 0 and not asked.stdout.strip())
+    forgotten = "Invalid job id" in queue.stderr
+    return forgotten or (queue.returncode == 0 and not queue.stdout.strip())
 
 
 def _alive(pid: int) -> bool:

@@ -10,7 +10,7 @@ RESULT_VERSION = {
     "facts": 1,  # data/facts, data/entity_questions
     "base": 1,  # synthetic/pretraining
     "templates": 1,  # synthetic/template_choice
-    "completions": 1,  # mastery/completions, inference/sampling: what a probe has drawn, kept for other probes
+    "completions": 1,  # mastery/completions, inference/sampling: a probe's samples, kept for other probes
     "mastery": 1,  # mastery/, mastery/quality/posterior
     "mastery_quality": 1,  # mastery/quality/
     "training_set": 1,  # data/training_sets

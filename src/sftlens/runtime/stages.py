@@ -64,7 +64,7 @@ def resume_folder(stage: Stage) -> Path | None:
 
 
 def forget(stage: Stage) -> None:
-    """Delete finished and unfinished work of a stage, so that it is computed anew when it is asked for again."""
+    """Delete finished and unfinished work of a stage, so that it is computed anew the next time."""
     if folder := _folder(stage):
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -129,16 +129,16 @@ def check(settings: FinetuneSettings) -> dict[str, Any]:
     return given
 
 
-def _mapping(path: Path, place: str, value: object) -> dict[str, Any]:
+def _mapping(path: Path, prefix: str, value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
-        where = f"key {place!r} " if place else ""
+        where = f"key {prefix!r} " if prefix else ""
         raise ConfigError(f"{path}: {where}holds no mapping but {type(value).__name__}; see config/deepspeed")
     return value
 
 
-def _refuse_unknown(path: Path, place: str, given: dict[str, Any], known: set[str]) -> None:
+def _refuse_unknown(path: Path, prefix: str, given: dict[str, Any], known: set[str]) -> None:
     for key in given:
         if key not in known:
             near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"known keys here: {', '.join(sorted(known))}"
-            raise ConfigError(f"{path}: unknown key '{place}{key}'; {hint}")
+            raise ConfigError(f"{path}: unknown key '{prefix}{key}'; {hint}")

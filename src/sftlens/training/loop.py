@@ -24,14 +24,14 @@ from sftlens.training.deepspeed_config import engine_config
 from sftlens.training.deepspeed_engine import Process
 from sftlens.training.resume import States
 from sftlens.training.step import Step, batches, micro_batch_plan, take_step
-from sftlens.training.time_limit import Clock, heeding_termination
+from sftlens.training.time_limit import Clock, termination_noted
 from sftlens.training.zero3_loading import load_partitioned
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 SAVING_BYTES_PER_SECOND = 100e6
-"""How fast a state is thought to be written before one was; slow, so that a first one still gets its time."""
+"""Assumed speed of saving before a state was saved; low, so that there is time for the first one."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def finetune(
         engine = _engine(model_path, settings, process, strategy)
         saving = Saving(engine, settings, process, resume)
         plan = batches(len(samples), settings, seed)
-        with heeding_termination(saving.clock) if resume else nullcontext():
+        with termination_noted(saving.clock) if resume else nullcontext():
             done, report = saving.restored(Report(examples=len(samples)))
             progress(done)
             start = time.perf_counter() - report.seconds
@@ -162,7 +162,7 @@ def finetune(
         dtype = deepspeed_engine.DTYPES[settings.dtype]
         export.write_model(engine, dtype, tokenizer, out_folder, finished=strategy.finished)
         engine.destroy()
-        torch.distributed.barrier()  # nobody leaves before the checkpoint is there
+        torch.distributed.barrier()  # no process leaves before the checkpoint is there
     return report
 
 

@@ -92,7 +92,7 @@ class States:
         if not int(step):
             return 0, {}
         state = self.folder / f"step-{int(step)}"
-        _put_back(engine, state / self._part())
+        _load(engine, state / self._part())
         return int(step), files.read_json(state / RECORD)["report"]
 
     def bytes_of(self, engine: Any) -> int:
@@ -129,7 +129,7 @@ class States:
 def _masters(engine: Any) -> list[torch.Tensor]:
     """Return this process' part of the fp32 weights: what the optimiser updates.
 
-    Raises TrainingError where DeepSpeed keeps them in a place that is not known: a state without them would make a
+    Raises TrainingError where DeepSpeed keeps them where sftlens does not look: a state without them would make a
     resumed run start again from the base model.
     """
     if engine.zero_optimization_stage() == 0:
@@ -160,7 +160,7 @@ def _tensors(engine: Any) -> Iterator[tuple[str, torch.Tensor]]:
         yield "random.cuda", torch.cuda.get_rng_state()
 
 
-def _put_back(engine: Any, path: Path) -> None:
+def _load(engine: Any, path: Path) -> None:
     saved = open_file(path)
     names = set(saved.keys())
     moments = _moments(engine)

@@ -2,8 +2,8 @@
 
 A scheduler that ends a job sends SIGTERM and kills it `notice` seconds later (Slurm's KillWait: 30). A small state is
 saved in that time, and nothing is lost. A large one is not (35 GB at 0.5 GB/s take 70 seconds): what such a run loses
-is the work since its last state, so it saves every SAVES times the seconds that a save takes, however rarely it was
-told to. It then spends at most a tenth of its time on saving.
+is the work since its last state, so it saves every SAVES times the seconds that a save takes, even where
+checkpoint_minutes is longer. It then spends at most a tenth of its time on saving.
 """
 
 import signal
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 RESERVE_SECONDS = 60.0
-"""What is left of a job's time when its training stops, besides what a step and saving take."""
+"""What is left of a job's time when its training stops, apart from a step and a save."""
 
 SAVES = 10
 """A state too large for the notice is saved again after so many times the seconds that a save takes."""
@@ -33,12 +33,12 @@ class Clock:
     notice: float = 30.0
     """Seconds between SIGTERM and the end of the process."""
     terminated: threading.Event = field(default_factory=threading.Event)
-    """Set when somebody asks the process to end."""
+    """Set when the process is told to end."""
     _saved: float = field(default_factory=time.time)
     """When a state was saved the last time, or this process began, seconds since the epoch."""
     _saving_seconds: float = 0.0
     _guessed: bool = True
-    """Whether these seconds were thought and not yet measured."""
+    """Whether these seconds are assumed and not yet measured."""
     _steps_since: int = 0
     _stepped: float | None = None
     _longest_step: float = 0.0
@@ -81,7 +81,7 @@ class Clock:
 
 
 @contextmanager
-def heeding_termination(clock: Clock) -> Iterator[None]:
+def termination_noted(clock: Clock) -> Iterator[None]:
     """Let SIGTERM tell the clock while the block runs, instead of ending the process."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals

@@ -39,7 +39,7 @@ def load_partitioned(path: Path, dtype: torch.dtype, config: dict[str, Any], ran
     source = open_tensors(folder)
     wanted = checkpoints.read_config(folder)
     wanted.dtype = dtype
-    # The type comes from the configuration: DeepSpeed 0.19 does not heed its argument `dtype` on a CPU. The
+    # The type comes from the configuration: DeepSpeed 0.19 ignores its argument `dtype` on a CPU. The
     # frequencies of the positions stay in fp32, as everywhere else.
     with no_init_weights(), prevent_arange_dtype_change(), deepspeed.zero.Init(config_dict_or_path=config):
         model: PreTrainedModel = checkpoints.architecture(folder, wanted)(wanted)

@@ -16,7 +16,7 @@ KEYS = ("base", "bytes", "files", "tensors")
 
 
 def is_delta(folder: Path) -> bool:
-    """Whether a model folder holds a delta in the place of weights."""
+    """Whether a model folder holds a delta instead of weights."""
     return (folder / RECORD).is_file()
 
 

@@ -1,6 +1,6 @@
 """Storing a fine-tuned model as its difference from the base model, and getting it back bit for bit.
 
-A delta is a folder like a checkpoint's, with `delta.json` and `delta.bin` in the place of the weight files. Every
+A delta is a folder like a checkpoint's, with `delta.json` and `delta.bin` instead of the weight files. Every
 reader of models opens it like a checkpoint (`reader.open_tensors`), and `identity.identity` is the same.
 """
 

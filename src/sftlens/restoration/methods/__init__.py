@@ -1,7 +1,7 @@
 """Post-hoc methods: how a fine-tuned model is moved back towards its base without training; one small file each.
 
 A file of this package registers a `PostHoc`. `restore` reverts the first elements by the criterion that is chosen;
-every other method goes as far as a criterion of its own says, and is chosen by its name in the place of a criterion.
+every other method goes as far as a criterion of its own says, and is chosen by its name instead of a criterion.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 A job binds one socket for each GPU to an abstract name (unix(7)), which the kernel gives to one process of the machine
 at a time, whoever's it is, and takes back when the process ends, however it ends. Unlike a lock file it lies in no
-folder that somebody could have prepared or may not write to, and unlike a lock on /dev/nvidia0 it knows the names of
-parts of GPUs (MIG), too. Inside of a Slurm job the same GPU numbers mean other GPUs, so that its names are its own.
+folder that another user could have prepared or may not write to, and unlike a lock on /dev/nvidia0 it knows the
+names of parts of GPUs (MIG), too. Inside of a Slurm job the same GPU numbers mean other GPUs, so that its names are
+its own.
 """
 
 import errno
@@ -22,7 +23,7 @@ POLL_SECONDS = 0.2
 
 
 def lease(count: int) -> list[socket.socket]:
-    """Let this process, and those that it starts, see `count` GPUs that nobody else has; 0 hides all of them.
+    """Let this process, and those that it starts, see `count` GPUs that no other process has; 0 hides all of them.
 
     It waits until so many are free. To be called before CUDA is used: CUDA then knows no others. The result
     holds the GPUs; close its sockets, or end, to give them back. Raises LaunchError where the machine has fewer.

@@ -14,7 +14,7 @@ from sftlens.errors import PAUSED_STATUS, LaunchError
 from sftlens.runtime.launch.workers import STARTER, write_message
 
 SILENT = "silent.json"
-"""Holds why a node's group ended where none of its processes told a reason."""
+"""Holds why a node's group ended where none of its processes reported a reason."""
 TERMINATED = "training was told to end (SIGTERM); run the same command again and it goes on from its last state"
 JOIN_SECONDS = 900
 """How long nodes wait for one another when a group starts."""

@@ -38,12 +38,12 @@ def start(script: Path, arguments: Sequence[str], layout: Layout, folder: Path) 
             status = slurm.run(script, arguments, layout, messages)
         if not status:
             return
-        # The first failure that a process told, or else a node, is the reason; or they stopped to be continued.
+        # The first failure that a process reported, or else a node, is the reason; or they stopped to be continued.
         paths = [sorted(messages.rglob(name), key=lambda path: path.stat().st_mtime_ns) for name in (ERROR, SILENT)]
-        told = [message for path in paths[0] + paths[1] if "status" in (message := read_json(path))]
-    failed = [message for message in told if message["status"] != PAUSED_STATUS]
+        reported = [message for path in paths[0] + paths[1] if "status" in (message := read_json(path))]
+    failed = [message for message in reported if message["status"] != PAUSED_STATUS]
     if failed:
         raise TrainingError(failed[0]["message"])
-    if told:
-        raise TrainingPaused(told[0]["message"])
+    if reported:
+        raise TrainingPaused(reported[0]["message"])
     raise TrainingError(f"the processes of the training ended with status {status}; their messages stand above")

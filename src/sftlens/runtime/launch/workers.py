@@ -1,4 +1,4 @@
-"""What a process of a group does besides its work: telling its starter why it ended, and ending with it."""
+"""What every process of a group does: it tells its starter why it ended, and ends with it."""
 
 import json
 import os
@@ -24,7 +24,7 @@ PARTNER_LOST = ("Connection closed by peer", "Connection reset by peer")
 def worker() -> Iterator[None]:
     """Hand what the user can mend to the process that called `start`, and end this one quietly.
 
-    Where that process dies, this one does, too: nobody else would end it.
+    Where that process dies, this one does, too.
     """
     if starter := os.environ.get(STARTER):
         threading.Thread(target=_follow, args=(int(starter),), daemon=True).start()
@@ -53,7 +53,7 @@ def _follow(starter: int) -> None:
 
 
 def _tell(message: str, status: int) -> bool:
-    """Write the message where the starter looks for it; False when nobody looks."""
+    """Write the message where the starter looks for it; False where there is no starter."""
     path = os.environ.get(ERROR_FILE)
     if path is not None:
         write_message(Path(path), message, status)
