@@ -169,7 +169,7 @@ def test_histogram_of_other_weights_is_refused(tmp_path: Path) -> None:
     base, finetuned = drawn(3, torch.float32)
     pair = pair_of(tmp_path, base, finetuned)
     counts = topk.histogram(pair, criteria.make("absolute", SETTINGS))
-    with pytest.raises(DataError, match=r"other weights, criterion or region.*changes\.py"):
+    with pytest.raises(DataError, match=r"other weights, criterion or region.*sftlens changes"):
         topk.cuts(pair, criteria.make("relative", SETTINGS), counts, [20])
 
 
