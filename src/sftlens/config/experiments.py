@@ -1,14 +1,37 @@
 """The experiments of a study, each with its own axes (paper sections 3 to 6)."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, create_model, field_validator
 
-from sftlens.config.choices import Ranking, Reverting, StrategyName
 from sftlens.config.stages.mastery import QualitySettings
+from sftlens.restoration import methods
+from sftlens.restoration.criteria import CRITERIA
 from sftlens.settings import Settings
-from sftlens.strategies import DEFAULT
+from sftlens.strategies import DEFAULT, STRATEGIES
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    Ranking: TypeAlias = str
+    Reverting: TypeAlias = str
+    StrategyName: TypeAlias = str
+else:
+    Ranking = Literal[tuple(CRITERIA.names())]
+    Reverting = Literal[tuple(methods.choices())]
+    StrategyName = Literal[tuple(STRATEGIES.names())]
+
+
+class _Strategies(Settings):
+    """Settings of fine-tuning strategies, by their names."""
+
+
+if TYPE_CHECKING:
+    StrategySettings = _Strategies
+else:
+    OWN = {s.name: (s.settings_class, s.settings_class()) for s in STRATEGIES if s.settings_class.model_fields}
+    StrategySettings = create_model("StrategySettings", __base__=_Strategies, __doc__=_Strategies.__doc__, **OWN)
 
 TrainSet = Literal["D0", "D1", "D2", "D3", "D4", "mixed"]
 Scale = int | Literal["all"]

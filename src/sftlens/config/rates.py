@@ -5,24 +5,7 @@ from pydantic import Field
 from sftlens.settings import Settings
 
 
-class DeviceRates(Settings):
-    """What one device does in a second."""
-
-    operations: float = Field(gt=0)
-    """Floating-point operations a second in matrix products."""
-    memory: float = Field(gt=0)
-    """Bytes a second of weights that generation reads from the device's memory."""
-    layer_seconds: float = Field(ge=0)
-    """Seconds that a layer takes besides, in each forward pass (a step of training: three)."""
-    exchange: float = Field(gt=0)
-    """Bytes a second between the processes of one node."""
-    exchange_nodes: float = Field(gt=0)
-    """Bytes a second of a node's network, which sets the pace where nodes are several."""
-    start_seconds: float = Field(ge=0)
-    """Seconds until a job computes: imports, device, process group."""
-
-
-class GpuRates(DeviceRates):
+class GpuRates(Settings):
     """What one GPU does in a second; nothing of it was measured here, so put in what yours does."""
 
     operations: float = Field(1e14, gt=0)
@@ -39,7 +22,7 @@ class GpuRates(DeviceRates):
     """Seconds until a job computes. Assumption: imports from a shared file system, CUDA, NCCL, DeepSpeed."""
 
 
-class CpuRates(DeviceRates):
+class CpuRates(Settings):
     """What one process on a CPU does in a second; what is measured, was on two cores of an AMD EPYC, on tiny models."""
 
     operations: float = Field(4e10, gt=0)

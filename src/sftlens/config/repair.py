@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from sftlens.config.choices import Reverting
+from sftlens.config.experiments import Reverting
 from sftlens.settings import Location, Settings
 
 

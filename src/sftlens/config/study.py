@@ -5,8 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from sftlens.config.choices import StrategySettings
-from sftlens.config.experiments import Experiments, Scales, Seeds, layers_of
+from sftlens.config.experiments import Experiments, Scales, Seeds, StrategySettings, layers_of
 from sftlens.config.rates import PlanSettings
 from sftlens.config.repair import RepairStudy
 from sftlens.config.stages.data import FactsSettings, WorldSettings

@@ -8,7 +8,7 @@ from math import ceil, log
 from operator import add
 from typing import NamedTuple
 
-from sftlens.config.rates import DeviceRates
+from sftlens.config.rates import CpuRates, GpuRates
 from sftlens.config.study import Model, Study
 from sftlens.dag.cells import Cell
 from sftlens.data.buckets import BUCKETS
@@ -203,7 +203,7 @@ class Costs:
         own = model.source == "pretrain" and not model.templates
         return min(chosen, choice.seen + choice.held_out) if own else chosen
 
-    def _device(self, model: Model) -> DeviceRates:
+    def _device(self, model: Model) -> GpuRates | CpuRates:
         return self._rates.gpu if model.launch.gpus_per_node else self._rates.cpu
 
     def _devices(self, job: Job, model: Model) -> int:
