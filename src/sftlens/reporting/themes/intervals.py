@@ -69,12 +69,11 @@ def _sides(answers: Answers, contrast: Contrast, split: str) -> tuple[list[np.nd
 
     one, other = contrast.condition, contrast.reference
     a, b = answers.contains(one, split), answers.contains(other, split)
-    questions = answers.questions(one.model, split)
     if contrast.pairing == "seeds":
         a, b = {seed: a[seed] for seed in a if seed in b}, {seed: b[seed] for seed in a if seed in b}
     if not a or not b:
         return None
-    first, second = _percent(a), _percent(b)
+    questions, first, second = answers.questions(one.model, split), _percent(a), _percent(b)
     if contrast.pairing in ("seeds", "fixed"):
         return [first - second], questions
     if contrast.pairing == "questions":
