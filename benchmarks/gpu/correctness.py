@@ -112,7 +112,7 @@ def mastery(bench: Bench, on_cpu: PreTrainedModel, there: PreTrainedModel) -> li
 
     def hits(on: PreTrainedModel, batch_tokens: int, done: set[int] = frozenset()) -> dict[int, list[int]]:  # type: ignore[assignment]
         settings = ProbingSettings(batch_tokens=batch_tokens, max_new_tokens=16)
-        drawn = completions.draw(on, words, table, sentences, settings, of="random", done=done)
+        drawn = completions.sample(completions.Probe(on, words, sentences, settings, of="random"), table, done=done)
         return {part.batch: part.hits for part in drawn}
 
     def flat(parts: dict[int, list[int]]) -> list[object]:

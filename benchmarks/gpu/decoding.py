@@ -143,7 +143,8 @@ def probing(bench: Bench) -> None:
 
     def ours(batch_tokens: int) -> None:
         settings = ProbingSettings(max_new_tokens=new, batch_tokens=batch_tokens)
-        hits = sum(sum(d.hits) for d in completions.draw(model, words, table, sentences, settings, of="random"))
+        probe = completions.Probe(model, words, sentences, settings, of="random")
+        hits = sum(sum(d.hits) for d in completions.sample(probe, table))
         assert hits <= samples
 
     turns = [(512, "first"), (512, "next")] if bench.tiny else [(131072, "first"), (131072, "next")]
