@@ -172,6 +172,12 @@ def test_what_a_change_of_a_study_costs_is_what_the_page_says() -> None:
         assert sum((after - before).values()) == int(jobs), new
 
 
+def test_the_price_of_the_papers_grid_is_that_of_the_plan(clone: Path) -> None:
+    plan = run(["snakemake", "plan", "--cores", "1", "--configfile", "config/paper.yaml"], clone).stdout
+    jobs, hours = re.search(r"^total +(\S+) +(\S+) ", plan, flags=re.MULTILINE).groups()  # type: ignore[union-attr]
+    assert f"The plan counts {jobs} jobs and {hours} GPU hours." in README
+
+
 def test_the_figure_carries_the_sentence() -> None:
     assert demo().notice in " ".join(README.split())
     assert (ROOT / "docs/fig2.png").is_file()
