@@ -104,8 +104,8 @@ def test_a_command_runs_as_written(clone: Path, page: str, command: str) -> None
         run(["make", "-n", words[0]], ROOT)
     elif program == "pytest":
         run([program, *words, "--collect-only"], clone)
-    elif program == "python":
-        assert (ROOT / words[0]).is_file()
+    elif program == "python" or "/" in program:  # run by tests of their own
+        assert (ROOT / (words[0] if program == "python" else program)).is_file()
     elif program == "snakemake":
         planned = [] if {"plan", "cells"} & set(words) else ["-n", "--quiet", "rules"]
         run(
