@@ -1,6 +1,7 @@
 """The rooms of the package: no circle, no arrow upward, no folder too full (docs/rooms.py); each check can fail."""
 
 import importlib.util
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
 
@@ -71,3 +72,9 @@ def test_a_drawing_that_is_out_of_step_is_named(tmp_path: Path) -> None:
     found = house(tmp_path, {"upper/a.py": "from sftlens.lower import b", "lower/b.py": ""})
     (found.SOURCE / "upper/a.py").write_text("", encoding="utf-8")
     assert [fault.endswith("is out of step: python docs/rooms.py") for fault in found.faults()] == [True]
+
+
+def test_no_two_files_of_tests_share_a_name() -> None:
+    """Python imports them by name alone, so the second one would not run."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
