@@ -32,6 +32,7 @@ LEVELS = (
     ("dag",),
     ("planning", "results"),
     ("reporting",),
+    ("diagnosis",),
     ("repair",),
     ("commands", "cli", "__main__"),
 )
