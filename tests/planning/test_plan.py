@@ -12,13 +12,11 @@ from dry_runs import planned, stats
 from script_calls import ok, refused
 from sftlens.config import loading
 from sftlens.config.study import Study
-from sftlens.dag.cells import Cell, Product
 from sftlens.dag.only import select
 from sftlens.errors import ConfigError
 from sftlens.planning import job_list
-from sftlens.planning.costs import Cost, Costs
-from sftlens.planning.job_list import Job
 from sftlens.planning.plan import Plan
+from sftlens.resources.costs import Cost, Costs, Job
 from sftlens.resources.requests import Resources
 
 PAPER = ROOT / "config" / "paper.yaml"
@@ -37,8 +35,7 @@ def paper(**finetuning: object) -> Study:
 
 
 def training(study: Study, scale: str, model: str = "llama-3-8b") -> Cost:
-    product = Product("finetune", Cell(model, "D0", scale, 0))
-    return Costs(study).of(Job("finetune", "scaling", model, product))
+    return Costs(study).of(Job("finetune", model, "D0", scale))
 
 
 def test_a_training_is_what_one_reckons_by_hand() -> None:
@@ -105,20 +102,14 @@ def test_the_demo_needs_no_gpu_and_a_model_on_gpus_hardly_a_cpu() -> None:
 
 @pytest.mark.parametrize("name", ["llama-3-8b", "llama-2-13b"])
 def test_what_a_job_is_expected_to_take_is_less_than_it_asks_slurm_for(name: str) -> None:
-    """On one GPU each; a training may take longer, since it goes on in its next try."""
+    """On one GPU each; a training or a probe may take longer, since it goes on in its next try."""
     study = loading.load_file(PAPER)
-    limits = {
-        "mastery": Resources(study).mastery(),
-        "evaluate": Resources(study).evaluate(),
-        "divergence": Resources(study).divergence(),
-        "restore": Resources(study).evaluate(),
-    }
+    limits = {rule: Resources(study).of(rule) for rule in ("evaluate", "divergence", "restore", "changes")}
     found = [(job, cost) for job, cost in Plan(select(study)).priced if job.model == name and job.rule in limits]
-    assert {job.rule for job, _ in found} >= {"mastery", "evaluate"}
+    assert {job.rule for job, _ in found} >= {"evaluate"}
     for job, cost in found:
-        assert job.product
-        wildcards = SimpleNamespace(model=name, scale=job.product.cell.scale)
-        assert cost.gpu_seconds / 60 < limits[job.rule]["runtime"](wildcards, attempt=1), job
+        seconds = cost.gpu_seconds + cost.cpu_seconds
+        assert 3 * seconds / 60 < limits[job.rule]["runtime"](SimpleNamespace(**vars(job)), attempt=1), job
 
 
 def test_rates_are_the_user_s() -> None:

@@ -9,9 +9,8 @@ from demo_study import demo
 from sftlens.config.stages.data import FactsSettings
 from sftlens.dag import paths
 from sftlens.errors import SftlensError
-from sftlens.planning.costs import Costs
-from sftlens.planning.job_list import Job
 from sftlens.resources import amounts
+from sftlens.resources.costs import Costs, Job
 from sftlens.resources.requests import Resources
 
 PUBLISHED = {"train": 75_944, "test": 9_555, "testood": 11_613}
@@ -39,7 +38,7 @@ def test_chosen_relations_and_another_templates_file_count_for_themselves(tmp_pa
     few = demo(templates=str(tmp_path / "t.yaml"))
     assert amounts.templates(few, few.models["tiny"]) == 2
     assert amounts.templates(demo(), demo().models["tiny"]) == 21
-    choosing = Job("choose_templates", "", "tiny", None)
+    choosing = Job("choose_templates", "tiny")
     assert Costs(few).of(choosing).cpu_seconds < Costs(demo()).of(choosing).cpu_seconds
 
 

@@ -14,7 +14,7 @@ rule base:
         "../../envs/train.yaml"
     threads: JOBS.base_cpus
     resources:
-        **JOBS.resources.base(),
+        **JOBS.resources.of("base"),
     params:
         options=JOBS.base_options,
         stamp=JOBS.base_stamp,
@@ -41,7 +41,7 @@ if any(entry.source == "pretrain" for entry in STUDY.models.values()):
         conda:
             "../../envs/train.yaml"
         resources:
-            **JOBS.resources.sampling(),
+            **JOBS.resources.of("choose_templates"),
         params:
             options=grid_paths.options(STUDY.template_choice)
             + grid_paths.options(STUDY.probing, [*probing.SAMPLING_FIELDS, "batch_tokens"])

@@ -15,7 +15,7 @@ rule divergence_base:
     conda:
         "../../envs/train.yaml"
     resources:
-        **JOBS.resources.divergence(),
+        **JOBS.resources.of("divergence_base"),
     params:
         options=JOBS.divergence_base_options,
         version=RESULT_VERSION["divergence_base"],
@@ -41,7 +41,7 @@ rule divergence:
     conda:
         "../../envs/train.yaml"
     resources:
-        **JOBS.resources.divergence(),
+        **JOBS.resources.of("divergence"),
     params:
         options=JOBS.divergence_options,
         version=RESULT_VERSION["divergence"],

@@ -14,7 +14,7 @@ rule evaluate:
     conda:
         "../../envs/train.yaml"
     resources:
-        **JOBS.resources.evaluate(),
+        **JOBS.resources.of("evaluate"),
     params:
         options=JOBS.evaluate_options,
         version=RESULT_VERSION["evaluate"],

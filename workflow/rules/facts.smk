@@ -14,7 +14,7 @@ if STUDY.facts.source == "world" or any(entry.source == "pretrain" for entry in 
         conda:
             "../../envs/data.yaml"
         resources:
-            **JOBS.resources.small(),
+            **JOBS.resources.of("world"),
         params:
             options=grid_paths.world_options(STUDY),
             version=RESULT_VERSION["world"],
@@ -37,7 +37,7 @@ rule facts:
     conda:
         "../../envs/data.yaml"
     resources:
-        **JOBS.resources.small(),
+        **JOBS.resources.of("facts"),
     params:
         options=grid_paths.fact_options(STUDY),
         version=RESULT_VERSION["facts"],

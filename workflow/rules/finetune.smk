@@ -47,7 +47,7 @@ rule finetune:
         "../../envs/train.yaml"
     threads: JOBS.cpus
     resources:
-        **JOBS.resources.finetune(),
+        **JOBS.resources.of("finetune"),
     params:
         options=JOBS.finetune_options,
         version=RESULT_VERSION["finetune"],

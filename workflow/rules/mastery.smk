@@ -15,7 +15,7 @@ rule mastery:
         "../../envs/train.yaml"
     threads: JOBS.mastery_cpus
     resources:
-        **JOBS.resources.mastery(),
+        **JOBS.resources.of("mastery"),
     params:
         options=JOBS.mastery_options,
         version=RESULT_VERSION["mastery"],

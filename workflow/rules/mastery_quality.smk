@@ -16,7 +16,7 @@ if STUDY.experiments.mastery:
         conda:
             "../../envs/train.yaml"
         resources:
-            **JOBS.resources.sampling(),
+            **JOBS.resources.of("mastery_quality"),
         params:
             options=JOBS.quality_options,
             version=RESULT_VERSION["mastery_quality"],

@@ -18,7 +18,7 @@ if STUDY.repair:
         conda:
             "../../envs/train.yaml"
         resources:
-            **JOBS.resources.repair(),
+            **JOBS.resources.of("repair"),
         params:
             arguments=REPAIR.arguments,
             options=REPAIR.options,

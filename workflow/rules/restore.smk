@@ -18,7 +18,7 @@ rule changes:
     conda:
         "../../envs/train.yaml"
     resources:
-        **JOBS.resources.changes(),
+        **JOBS.resources.of("changes"),
     params:
         options=JOBS.changes_options(),
         version=RESULT_VERSION["changes"],
@@ -44,7 +44,7 @@ rule restore:
     conda:
         "../../envs/train.yaml"
     resources:
-        **JOBS.resources.evaluate(),
+        **JOBS.resources.of("restore"),
     params:
         options=JOBS.restore_options,
         version=RESULT_VERSION["restore"],

@@ -1,4 +1,4 @@
-"""The rates behind `snakemake plan`, each with its source; no job is given any, so editing one reruns nothing."""
+"""The rates behind the time of a job, each with its source; no job is given any, so editing one reruns nothing."""
 
 from pydantic import Field
 
@@ -40,7 +40,7 @@ class CpuRates(Settings):
 
 
 class PlanSettings(Settings):
-    """The rates that `snakemake plan` reckons with: what to expect, not what a job may take at most."""
+    """Rates behind the time that a job is expected to take: a cluster is asked for four times as long."""
 
     gpu: GpuRates = GpuRates()
     """Of one GPU."""

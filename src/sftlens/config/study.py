@@ -86,7 +86,7 @@ class Study(Settings):
     restoration: RestorationSettings = RestorationSettings()
     """How parameters are restored."""
     plan: PlanSettings = PlanSettings()
-    """Rates that `snakemake plan` reckons with; they change no job."""
+    """Rates of what a job is expected to take: for `snakemake plan`, and for the time it asks a cluster for."""
     repair: RepairStudy | None = None
     """Repairing a model that was fine-tuned elsewhere (docs/repair.md)."""
     scales: Scales = []

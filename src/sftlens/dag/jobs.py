@@ -14,6 +14,7 @@ from sftlens.dag.cells import FEWSHOT, Product, distinct, is_trained, number, qu
 from sftlens.dag.paths import Paths, options
 from sftlens.dag.recorded import BASE_FIELDS, RESULTS, short_hash
 from sftlens.dag.targets import ANSWERS, TARGETS, of_kind, wanted, why_unknown
+from sftlens.resources.memory import probers
 from sftlens.resources.requests import Resources, cpus
 from sftlens.restoration.methods import ranking, uses
 from sftlens.settings import Settings
@@ -174,7 +175,7 @@ class Jobs:
 
     def mastery_cpus(self, wildcards: Wildcards) -> int:
         """Processes that a base model is probed by."""
-        return self.resources.probers(self.study.models[wildcards.model])
+        return probers(self.study, self.study.models[wildcards.model])
 
     def mastery_outputs(self) -> dict[str, str]:
         """Outputs of probing, by name; the sampled texts where they are asked for."""

@@ -1,13 +1,13 @@
 """How large a study is: its jobs one by one, its cells per experiment and its jobs per rule."""
 
 from collections import Counter
-from dataclasses import dataclass
 
 from sftlens.config.study import Study
-from sftlens.dag.cells import FEWSHOT, Cell, Product, products
+from sftlens.dag.cells import FEWSHOT, Product, products
 from sftlens.dag.only import Selection
 from sftlens.dag.paths import Paths
 from sftlens.dag.targets import TARGETS
+from sftlens.resources.costs import Job
 from sftlens.restoration.methods import ranking
 
 PREPARATION, DRAWING = "facts, bases, probing", "figures, tables, report"
@@ -16,19 +16,6 @@ ORDER = (
     "world", "facts", "base", "choose_templates", "mastery", "mastery_quality", "divergence_base", "training_order",
     "finetune", "evaluate", "divergence", "changes", "restore", "repair", "figure", "table", "results", "report", "all",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Job:
-    """One job that `snakemake` plans for an empty results folder."""
-
-    rule: str
-    experiment: str
-    """The first experiment that needs it, PREPARATION or DRAWING."""
-    model: str = ""
-    """Empty for a job that is no model's."""
-    product: Product | None = None
-    """What it makes; for a training order the training of one of its cells."""
 
 
 def listed(selection: Selection) -> list[Job]:
@@ -43,34 +30,33 @@ def listed(selection: Selection) -> list[Job]:
     completing |= {p.cell.model for p in found if completes.get(p.stage) and p.cell.strategy != FEWSHOT}
     listed = []
     if (study.facts.source == "world" and models) or any(study.models[m].source == "pretrain" for m in models):
-        listed.append(Job("world", PREPARATION))
-    listed += [Job("facts", PREPARATION)] if models else []
+        listed.append(Job("world", experiment=PREPARATION))
+    listed += [Job("facts", experiment=PREPARATION)] if models else []
     for model in models:
-        listed.append(Job("base", PREPARATION, model))
+        listed.append(Job("base", model, experiment=PREPARATION))
         if model in completing and paths.templates(model).startswith(paths.base_folder(model)):
-            listed.append(Job("choose_templates", PREPARATION, model))
-        listed.append(Job("mastery", PREPARATION, model, Product("mastery", Cell(model, "", "", 0, ""))))
+            listed.append(Job("choose_templates", model, experiment=PREPARATION))
+        listed.append(Job("mastery", model, experiment=PREPARATION))
     # Trainings and measurements are the first experiment's that asks for them; the key says what is the same job.
     measuring: dict[object, Job] = {}
     for experiment, asked in _asked(selection).items():
         for product in asked:
-            cell, model = product.cell, product.cell.model
+            cell = product.cell
+            axes = (cell.model, cell.train_set, cell.scale)
             if cell.trained:
-                training = Product("finetune", cell)
-                order = ("training_order", model, cell.train_set, cell.seed)
-                measuring.setdefault(order, Job("training_order", experiment, model, training))
-                measuring.setdefault(training, Job("finetune", experiment, model, training))
+                order = ("training_order", cell.model, cell.train_set, cell.seed)
+                measuring.setdefault(order, Job("training_order", *axes, "", experiment))
+                measuring.setdefault(Product("finetune", cell), Job("finetune", *axes, "", experiment))
             if product.stage == "divergence":
-                half = Job("divergence_base", experiment, model, product)
-                measuring.setdefault(("divergence_base", model), half)
+                measuring.setdefault(("divergence_base", cell.model), Job("divergence_base", *axes, "", experiment))
             if product.stage == "changes" or (product.ratio is not None and product.ratio < 100):
                 ranked = Product("changes", cell, ranking(product.criterion), product.region)
-                measuring.setdefault(ranked, Job("changes", experiment, model, ranked))
+                measuring.setdefault(ranked, Job("changes", *axes, ranked.criterion, experiment))
             if product.stage != "changes":
-                measuring.setdefault(product, Job(product.stage, experiment, model, product))
+                measuring.setdefault(product, Job(product.stage, *axes, product.criterion, experiment))
     drawn: list[str] = [TARGETS.get(name).kind for name in selection.targets]
     drawn += ["results", "report"] if selection.whole and found else []
-    return [*listed, *measuring.values(), *(Job(rule, DRAWING) for rule in [*drawn, "all"])]
+    return [*listed, *measuring.values(), *(Job(rule, experiment=DRAWING) for rule in [*drawn, "all"])]
 
 
 def cells(selection: Selection) -> dict[str, int]:

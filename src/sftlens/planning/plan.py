@@ -5,8 +5,8 @@ from functools import cached_property
 from typing import Any
 
 from sftlens.dag.only import Selection
-from sftlens.planning.costs import STATE, Cost, Costs
-from sftlens.planning.job_list import DRAWING, ORDER, PREPARATION, Job, listed, models_of
+from sftlens.planning.job_list import DRAWING, ORDER, PREPARATION, listed, models_of
+from sftlens.resources.costs import STATE, Cost, Costs, Job
 from sftlens.resources.memory import parameters
 from sftlens.runtime.stages import COPY_LIMIT_BYTES
 
@@ -58,15 +58,14 @@ class Plan:
     def disk(self) -> dict[str, float]:
         """Return the bytes that lie on the disk at most, by what they are."""
         keep, models, costs = self._study.finetuning.keep, self._study.models, self._costs
-        cells = [job.product.cell for job, _ in self.priced if job.rule == "finetune" and job.product]
-        trained = [(models[cell.model], cell) for cell in cells]
+        trained = [(models[job.model], job) for job, _ in self.priced if job.rule == "finetune"]
         made = [models[name] for name in dict.fromkeys(job.model for job, _ in self.priced if job.rule == "base")]
         # Besides what is kept of it, a training has two states on the disk, and its model whole until that is packed
         # or, with `none`, measured; and as many are measured as are trained.
         whole = {"checkpoints": 0, "deltas": 1, "none": 2}[keep]
         running = [
-            min(2, costs.states(model, cell)) * STATE * parameters(model.shape) + whole * costs.trained(model)
-            for model, cell in trained
+            min(2, costs.states(model, job)) * STATE * parameters(model.shape) + whole * costs.trained(model)
+            for model, job in trained
         ]
         at_once = min(self._study.plan.trainings_at_once, len(trained))
         light = [cost.written for job, cost in self.priced if job.rule not in ("base", "finetune")]

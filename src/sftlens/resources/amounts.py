@@ -1,23 +1,15 @@
-"""How much there is to do in a model's jobs: questions, sentences, tokens, operations, bytes that travel.
-
-Shared by the limits that jobs ask a cluster for (`durations`, pessimistic) and by the plan of what a study costs
-(`costs`, an expectation); each divides by rates of its own.
-"""
+"""How much a study asks, before anything is made: its relations, questions and templates."""
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
-from math import ceil
 from pathlib import Path
 
-from sftlens.config.stages.training import FinetuneSettings
 from sftlens.config.study import Model, Study
 from sftlens.data import relations as data_relations
 from sftlens.data import tables
 from sftlens.data import templates as data_templates
 from sftlens.errors import DataError
-from sftlens.resources.memory import STORED, parameters
 
 ENTITY_QUESTIONS = {"train": 75_944, "test": 9_555, "testood": 11_613}
 """Prepared facts of the published files, all relations together (paper section 3)."""
@@ -73,23 +65,3 @@ def _of_table(path: str) -> Counter[tuple[str, str]]:
         return Counter((str(row.get("relation")), str(row.get("split"))) for _, row in tables.rows(Path(path)))
     except ImportError as error:
         raise DataError(f"{path}: {error}; to plan on Parquet install pandas and pyarrow, or give CSV") from None
-
-
-@dataclass(frozen=True)
-class Training:
-    """The work of one training run, of all its processes together."""
-
-    steps: int
-    operations: float
-    """Floating-point operations: 6 for each parameter and token (arXiv 2001.08361), 8 with recomputed activations."""
-    exchanged: float
-    """Bytes that each process sends: stage 3 gathers the weights twice a step and shares the gradients out."""
-
-
-def training(model: Model, settings: FinetuneSettings, examples: int, tokens: float) -> Training:
-    """Return the work of training on so many examples, of so many tokens each, in each epoch."""
-    count, seen = parameters(model.shape), settings.epochs * examples
-    steps = ceil(seen / settings.batch_size)
-    passes = 8 if settings.gradient_checkpointing else 6
-    exchanged = steps * 3.0 * STORED * count if model.launch.world_size > 1 else 0.0
-    return Training(steps, passes * count * seen * tokens, exchanged)

@@ -9,6 +9,7 @@ from math import ceil
 
 from sftlens.config.stages.model import Geometry, Launch
 from sftlens.config.stages.training import FinetuneSettings
+from sftlens.config.study import Model, Study
 
 MB, GB = 10**6, 10**9
 STORED = 2
@@ -145,10 +146,23 @@ def measuring(geometry: Geometry, tokens: int, gpus: int = 0) -> float:
     return PROCESS + held + LOADED * STORED * largest_tensor(geometry)
 
 
-def measuring_gpus(geometry: Geometry, tokens: int, gpu_memory_gb: int) -> int:
-    """Return how many GPUs hold a model that is asked."""
-    need = STORED * parameters(geometry) + generating(geometry, tokens)
-    return ceil(need / (gpu_memory_gb * GB - DEVICE))
+def gpus(study: Study, model: Model) -> int:
+    """Return how many GPUs hold a model that is asked; 0 where it runs on CPUs."""
+    if not model.launch.gpus_per_node:
+        return 0
+    need = STORED * parameters(model.shape) + generating(model.shape, side_by_side(study))
+    return ceil(need / (model.launch.gpu_memory_gb * GB - DEVICE))
+
+
+def probers(study: Study, model: Model) -> int:
+    """Return how many processes probe a model side by side: on GPUs no more than one node has room for."""
+    wanted, each = 1 if model.mastery else study.probing.processes, gpus(study, model)
+    return max(1, min(wanted, model.launch.gpus_per_node // each)) if each else wanted
+
+
+def side_by_side(study: Study) -> int:
+    """Return how many tokens are held at once while a model is asked."""
+    return max(study.probing.batch_tokens, study.evaluation.batch_tokens)
 
 
 def generating(geometry: Geometry, tokens: int) -> float:

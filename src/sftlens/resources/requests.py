@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from sftlens.config.repair import RepairStudy
-from sftlens.config.stages.model import Geometry, Launch
+from sftlens.config.stages.model import Launch
 from sftlens.config.study import Model, Study
-from sftlens.resources import amounts, memory, time_limits
+from sftlens.resources import amounts, memory
+from sftlens.resources.costs import SHORTEST, Costs, Job
 
 Resource = Callable[..., Any]
 SMALL = 1.0 * memory.GB
@@ -25,59 +26,45 @@ class Resources:
         # A table of facts or a file of templates that cannot be read is refused before anything is planned.
         for model in study.models.values():
             amounts.questions(study), amounts.templates(study, model)
+        self.costs = Costs(study)
 
-    def small(self) -> dict[str, Resource | int]:
-        """Of a job that loads no model."""
-        return {"mem_mb": lambda wildcards, attempt: memory.request_mb(SMALL, attempt), "runtime": time_limits.SHORTEST}
-
-    def base(self) -> dict[str, Resource]:
-        """Of making or fetching a base model."""
-        return self._plain(memory.reading, time_limits.fetching)
-
-    def mastery(self) -> dict[str, Resource]:
-        """Of probing a base model."""
-        return self._measuring(
-            lambda model, _: time_limits.probing(self._study, model, self.probers(model)), self.probers, probing=True
-        )
-
-    def sampling(self) -> dict[str, Resource]:
-        """Of probing a sample of facts, in one process."""
-        return self._measuring(lambda model, _: time_limits.probing(self._study, model), probing=True)
-
-    def evaluate(self) -> dict[str, Resource]:
-        """Of answering the questions, also after a restoration."""
-        return self._measuring(lambda model, w: time_limits.answering(self._study, model, w.scale))
-
-    def divergence(self) -> dict[str, Resource]:
-        """Of comparing a model's next tokens with those of its base, and of the base's half."""
-        return self._measuring(lambda model, _: time_limits.completing(self._study, model))
-
-    def changes(self) -> dict[str, Resource]:
-        """Of comparing the parameters of two models."""
-        return self._plain(memory.comparing, time_limits.comparing)
-
-    def repair(self) -> dict[str, Resource | int]:
-        """Of repairing a model, as its section says: its geometry is not declared."""
+    def of(self, rule: str) -> dict[str, Resource | int]:
+        """Return what a job of a rule asks for, by Snakemake's names."""
         wanted = self._study.repair or RepairStudy()
-        return {
-            "nodes": 1,
-            "gpu": wanted.gpus,
-            "mem_mb": lambda wildcards, attempt: memory.request_mb(wanted.memory_gb * memory.GB, attempt),
-            "runtime": wanted.minutes,
-        }
+        if rule in ("facts", "world"):
+            return {"mem_mb": lambda wildcards, attempt: memory.request_mb(SMALL, attempt), "runtime": SHORTEST}
+        if rule == "repair":  # as its section says: the geometry of its models is not declared
+            need = wanted.memory_gb * memory.GB
+            main = {"mem_mb": lambda wildcards, attempt: memory.request_mb(need, attempt)}
+            return {"nodes": 1, "gpu": wanted.gpus, **main, "runtime": wanted.minutes}
 
-    def finetune(self) -> dict[str, Resource]:
-        """Of training, on one node or several."""
+        def runtime(wildcards: Any, attempt: int) -> int:
+            axes = {name: getattr(wildcards, name, "") for name in ("model", "train_set", "scale", "criterion")}
+            return self.costs.minutes(Job(rule, **axes), attempt)
+
+        def mem_mb(wildcards: Any, attempt: int) -> int:
+            return memory.request_mb(self._memory(rule, self._model(wildcards)), attempt)
+
+        def gpu(wildcards: Any) -> int:
+            model = self._model(wildcards)
+            processes = memory.probers(self._study, model) if rule == "mastery" else 1
+            return processes * memory.gpus(self._study, model)
+
+        if rule == "finetune":
+            return {**self._training(), "mem_mb": mem_mb, "runtime": runtime}
+        # Of making or fetching a base model, and of comparing the parameters of two.
+        if rule in ("base", "changes"):
+            return {"mem_mb": mem_mb, "runtime": runtime}
+        return {"nodes": lambda wildcards: 1, "gpu": gpu, "mem_mb": mem_mb, "runtime": runtime}
+
+    def _training(self) -> dict[str, Resource | int]:
+        """The nodes of a training run, and what is asked for on each."""
 
         def launch(w: Any) -> Launch:
             return self._model(w).launch
 
         def several(value: Callable[[Launch], Any]) -> Resource:
             return lambda wildcards: value(launch(wildcards)) if launch(wildcards).nodes > 1 else None
-
-        def mem_mb(wildcards: Any, attempt: int) -> int:
-            need = memory.training_node(self._model(wildcards).shape, self._study.finetuning, launch(wildcards))
-            return memory.request_mb(need, attempt)
 
         return {
             "nodes": lambda wildcards: launch(wildcards).nodes,
@@ -89,53 +76,18 @@ class Resources:
             "gres": several(lambda launch: f"gpu:{launch.gpus_per_node}" if launch.gpus_per_node else None),
             # Else the plugin asks for as many tasks a GPU as there are nodes, which no allocation can have.
             "tasks_per_gpu": several(lambda launch: 0),
-            "mem_mb": mem_mb,
-            "runtime": lambda w: time_limits.training(self._model(w), self._study.finetuning, w.scale),
         }
 
-    def _plain(self, need: Callable[[Geometry], float], minutes: Callable[[Model], int]) -> dict[str, Resource]:
-        def mem_mb(wildcards: Any, attempt: int) -> int:
-            return memory.request_mb(need(self._model(wildcards).shape), attempt)
-
-        return {"mem_mb": mem_mb, "runtime": lambda wildcards: minutes(self._model(wildcards))}
-
-    def _measuring(
-        self,
-        minutes: Callable[[Model, Any], int],
-        processes: Callable[[Model], int] = lambda model: 1,
-        probing: bool = False,
-    ) -> dict[str, Resource]:
-        def gpu(wildcards: Any) -> int:
-            model = self._model(wildcards)
-            return processes(model) * self.gpus(model)
-
-        def mem_mb(wildcards: Any, attempt: int) -> int:
-            model = self._model(wildcards)
-            need = memory.measuring(model.shape, self.tokens, self.gpus(model))
-            return memory.request_mb(processes(model) * need, attempt)
-
-        def runtime(wildcards: Any, attempt: int) -> int:
-            # A stage that begins anew when its time is over gets more of it; probing goes on where it stopped.
-            model = self._model(wildcards)
-            return min(minutes(model, wildcards) * attempt, model.launch.longest_minutes if probing else 10**9)
-
-        return {"nodes": lambda wildcards: 1, "gpu": gpu, "mem_mb": mem_mb, "runtime": runtime}
-
-    def gpus(self, model: Model) -> int:
-        """GPUs of a job that asks a model."""
-        if not model.launch.gpus_per_node:
-            return 0
-        return memory.measuring_gpus(model.shape, self.tokens, model.launch.gpu_memory_gb)
-
-    def probers(self, model: Model) -> int:
-        """Processes that probe a model side by side: on GPUs no more than one node has room for."""
-        wanted, gpus = 1 if model.mastery else self._study.probing.processes, self.gpus(model)
-        return max(1, min(wanted, model.launch.gpus_per_node // gpus)) if gpus else wanted
-
-    @property
-    def tokens(self) -> int:
-        """Tokens that are held side by side while a model is asked."""
-        return max(self._study.probing.batch_tokens, self._study.evaluation.batch_tokens)
+    def _memory(self, rule: str, model: Model) -> float:
+        """Main memory of a job of a model, bytes on one node."""
+        if rule == "base":
+            return memory.reading(model.shape)
+        if rule == "changes":
+            return memory.comparing(model.shape)
+        if rule == "finetune":
+            return memory.training_node(model.shape, self._study.finetuning, model.launch)
+        each = memory.measuring(model.shape, memory.side_by_side(self._study), memory.gpus(self._study, model))
+        return each * (memory.probers(self._study, model) if rule == "mastery" else 1)
 
     def _model(self, wildcards: Any) -> Model:
         return self._study.models[wildcards.model]

@@ -8,11 +8,12 @@ import yaml
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PreTrainedConfig, Qwen2Config, Qwen3Config
 
 from repository import ROOT
+from sftlens.commands.study.requirements import describe
 from sftlens.config import loading
 from sftlens.config.stages.model import Geometry, PretrainingSettings
 from sftlens.config.stages.training import FinetuneSettings
 from sftlens.errors import ConfigError
-from sftlens.resources import describe, memory
+from sftlens.resources import memory
 from sftlens.resources.requests import Resources
 from sftlens.synthetic.pretraining import make_model
 
@@ -28,7 +29,7 @@ def asked(
     values = {**DEMO, "models": {"tiny": {**DEMO["models"]["tiny"], "launch": launch}}}
     values["finetuning"] = {**values.get("finetuning", {}), **settings}
     values["probing"] = probing or {}
-    functions = getattr(Resources(loading.load(values)), rule)()
+    functions = Resources(loading.load(values)).of(rule)
     wildcards = SimpleNamespace(model="tiny", scale="60")
     found = {}
     for key, function in functions.items():
@@ -106,7 +107,7 @@ def test_only_memory_grows_with_each_try_of_a_training_up_to_a_cap():
 
 def test_models_without_gpus_are_measured_without():
     assert asked({}, "evaluate")["gpu"] == 0 and asked({"gpus_per_node": 2}, "evaluate")["gpu"] == 1
-    assert memory.measuring_gpus(PAPER.models["llama-3-70b"].shape, 16384, 80) == 3
+    assert memory.gpus(PAPER, PAPER.models["llama-3-70b"]) == 3
 
 
 def test_a_process_drives_one_gpu():
@@ -128,7 +129,7 @@ def test_the_tied_embedding_counts_once():
 
 def test_the_page_on_clusters_shows_what_the_command_prints():
     page = (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
-    assert describe.describe(PAPER) in page
+    assert describe(PAPER) in page
 
 
 def test_processes_that_probe_ask_for_what_each_of_them_needs():
@@ -144,14 +145,13 @@ def test_no_try_of_a_probe_asks_for_more_than_the_setting_says(attempt: int):
     """A 70B would be probed for days; a probe goes on where its time was over."""
     resources, wildcards = Resources(PAPER), SimpleNamespace(model="llama-3-70b", scale="all")
     assert PAPER.models["llama-3-70b"].launch.longest_minutes == 1440
-    for rule in (resources.mastery, resources.sampling):
-        assert rule()["runtime"](wildcards, attempt=attempt) == 1440
-    assert resources.finetune()["runtime"](wildcards) <= 1440
+    assert resources.of("mastery")["runtime"](wildcards, attempt=attempt) == 1440
+    assert resources.of("finetune")["runtime"](wildcards, attempt=attempt) == 1440
     assert asked({"longest_minutes": 45}, "mastery", attempt, {"samples": 10**6})["runtime"] == 45
 
 
 def test_the_main_memory_of_a_job_on_gpus_holds_no_whole_model():
     resources, wildcards = Resources(PAPER), SimpleNamespace(model="llama-3-70b", scale="60")
     model = PAPER.models["llama-3-70b"].shape
-    assert resources.evaluate()["mem_mb"](wildcards, attempt=1) * memory.MB < 2 * memory.parameters(model) / 4
+    assert resources.of("evaluate")["mem_mb"](wildcards, attempt=1) * memory.MB < 2 * memory.parameters(model) / 4
     assert memory.measuring(model, 16384) > 2 * memory.parameters(model)  # on a CPU

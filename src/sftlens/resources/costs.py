@@ -1,6 +1,7 @@
 """What each job of a study is expected to take: device time, bytes read and written, from geometry and rates.
 
-An expectation, where `time_limits` has limits: the same amounts of work (`amounts`), divided by the rates of `plan`.
+The rates are the section `plan` of the configuration. `sftlens plan` sums what is expected; what a job may take at most
+(`Costs.minutes`) is a multiple of it.
 """
 
 from dataclasses import astuple, dataclass
@@ -10,18 +11,35 @@ from typing import NamedTuple
 
 from sftlens.config.rates import CpuRates, GpuRates
 from sftlens.config.study import Model, Study
-from sftlens.dag.cells import Cell
 from sftlens.data.buckets import BUCKETS
-from sftlens.planning.job_list import Job
 from sftlens.resources import amounts
-from sftlens.resources.memory import BYTES, STORED, parameters
-from sftlens.resources.requests import Resources
+from sftlens.resources.memory import BYTES, STORED, gpus, parameters, probers
 from sftlens.restoration.methods import chosen
 
 STATE = 12
 """Bytes of a parameter in a saved training state: fp32 weights and AdamW's two moments."""
 CHANGES_PASSES, RESTORE_PASSES = 5, 3
 """How often sftlens changes and sftlens restore read both models."""
+START, FACTOR, SHORTEST = 10, 4, 30
+"""A limit: minutes for a slow start, how many times what is expected, and the least that is asked for, minutes."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job that `snakemake` plans for an empty results folder; the axes that do not apply are empty."""
+
+    rule: str
+    model: str = ""
+    train_set: str = ""
+    scale: str = ""
+    criterion: str = ""
+    experiment: str = ""
+    """The first experiment that needs it, or what stands in the place of one (`planning.job_list`)."""
+
+    @property
+    def trained(self) -> bool:
+        """Whether it trains a model, or works on one that was trained."""
+        return self.scale not in ("", "0")
 
 
 @dataclass(frozen=True)
@@ -62,7 +80,6 @@ class Costs:
     def __init__(self, study: Study) -> None:
         self._study = study
         self._rates = study.plan
-        self._resources = Resources(study)
         self._questions = amounts.questions(study)
         known = amounts.relations(study)
         self._relations = known["train"] + known["testood"]
@@ -74,14 +91,28 @@ class Costs:
         if not job.model or job.rule == "training_order":
             return Cost(1, cpu_seconds=self._rates.draw_seconds, written=self._rates.job_bytes)
         model = self._study.models[job.model]
-        work, devices = self._work(job, model), self._devices(job, model)
-        alone = work.written + work.shared / model.launch.nodes
-        moving = work.read / self._rates.read + alone / self._rates.write
-        gpus = bool(model.launch.gpus_per_node) and job.rule not in ("base", "changes")
-        start = (self._rates.gpu if gpus else self._rates.cpu).start_seconds
-        seconds = devices * (start + moving + work.seconds)
-        written = work.written + work.shared + self._rates.job_bytes
-        return Cost(1, seconds * gpus, seconds * (not gpus), work.read, written)
+        seconds, work, devices = self.seconds(job), self._work(job, model), self._devices(job, model)
+        on_gpus, written = self._on_gpus(job, model), work.written + work.shared + self._rates.job_bytes
+        return Cost(1, devices * seconds * on_gpus, devices * seconds * (not on_gpus), work.read, written)
+
+    def seconds(self, job: Job) -> float:
+        """Return what a job of a model takes from its start to its end, waiting in no queue."""
+        model = self._study.models[job.model]
+        work, rates = self._work(job, model), self._rates
+        moving = work.read / rates.read + (work.written + work.shared / model.launch.nodes) / rates.write
+        return (rates.gpu if self._on_gpus(job, model) else rates.cpu).start_seconds + moving + work.seconds
+
+    def minutes(self, job: Job, attempt: int = 1) -> int:
+        """Return the minutes that a job of a model asks for at the given attempt (from 1).
+
+        A training or a probe that runs out of time goes on where it stopped, so that no try of one asks for more than
+        `launch.longest_minutes`; another stage begins anew, with more time.
+        """
+        needed = max(SHORTEST, ceil(START + FACTOR * self.seconds(job) / 60))
+        longest = self._study.models[job.model].launch.longest_minutes
+        if job.rule == "finetune":
+            return min(needed, longest)
+        return min(needed * attempt, longest) if job.rule == "mastery" else needed * attempt
 
     def tuned(self, model: Model) -> float:
         """Return the bytes of a fine-tuned model as it is kept."""
@@ -92,34 +123,38 @@ class Costs:
         """Return the bytes of a fine-tuned model as training writes it."""
         return float(BYTES[self._study.finetuning.dtype].weights * parameters(model.shape))
 
-    def training_seconds(self, model: Model, cell: Cell) -> float:
+    def training_seconds(self, model: Model, job: Job) -> float:
         """Return the seconds of a training's steps, without start, loading and saving."""
         settings, launch, rates = self._study.finetuning, model.launch, self._device(model)
-        work = amounts.training(model, settings, self.examples(cell), self._rates.sample_tokens)
-        computing = min(launch.world_size, settings.batch_size)
+        examples = settings.epochs * self.examples(job)
+        steps, computing = ceil(examples / settings.batch_size), min(launch.world_size, settings.batch_size)
+        # 6 operations for each parameter and token (arXiv 2001.08361), 8 where activations are computed again.
+        passes = 8 if settings.gradient_checkpointing else 6
+        operations = passes * _computing(model) * examples * self._rates.sample_tokens
         share = ceil(settings.batch_size / launch.world_size)
         rounds = ceil(share / (settings.micro_batch_size or share))
-        overhead = work.steps * rounds * 3 * model.shape.layers * rates.layer_seconds
+        overhead = steps * rounds * 3 * model.shape.layers * rates.layer_seconds
+        # Stage 3 gathers the weights twice a step and shares the gradients out.
+        exchanged = steps * 3.0 * STORED * parameters(model.shape) if launch.world_size > 1 else 0.0
         exchange = rates.exchange if launch.nodes == 1 else rates.exchange_nodes
-        operations = work.operations * _computing(model) / parameters(model.shape)
-        return operations / (rates.operations * computing) + overhead + work.exchanged / exchange
+        return operations / (rates.operations * computing) + overhead + exchanged / exchange
 
-    def states(self, model: Model, cell: Cell) -> int:
+    def states(self, model: Model, job: Job) -> int:
         """Return how many states of a training are saved until it ends."""
         settings = self._study.finetuning
-        by_steps = ceil(self.examples(cell) * settings.epochs / settings.batch_size) // (
+        by_steps = ceil(self.examples(job) * settings.epochs / settings.batch_size) // (
             settings.checkpoint_steps or 10**9
         )
-        return int(self.training_seconds(model, cell) / (60 * settings.checkpoint_minutes)) + by_steps
+        return int(self.training_seconds(model, job) / (60 * settings.checkpoint_minutes)) + by_steps
 
-    def examples(self, cell: Cell) -> int:
-        """Return how many examples a cell is trained on: a bucket is thought to hold a fifth of the train questions."""
-        there = self._questions["train"] // (1 if cell.train_set == "mixed" else len(BUCKETS))
-        return there if cell.scale == "all" else min(int(cell.scale), there)
+    def examples(self, job: Job) -> int:
+        """Return how many examples a job trains on: a bucket is thought to hold a fifth of the train questions."""
+        there = self._questions["train"] // (1 if job.train_set == "mixed" else len(BUCKETS))
+        return there if job.scale == "all" else min(int(job.scale), there)
 
-    def answers(self, cell: Cell) -> int:
-        """Return how many questions an evaluation of a cell asks."""
-        trained = self.examples(cell) if cell.trained else 0
+    def answers(self, job: Job) -> int:
+        """Return how many questions an evaluation asks."""
+        trained = self.examples(job) if job.trained else 0
         return self._questions["test"] + self._questions["testood"] + trained
 
     def base(self, model: Model) -> float:
@@ -146,25 +181,24 @@ class Costs:
         facts, templates = sum(self._questions.values()), self._templates(model)
         if job.rule == "mastery":
             seconds = 0.0 if model.mastery else self._sampling(model, facts, templates)
-            return Work(seconds / self._resources.probers(model), base)
+            return Work(seconds / probers(study, model), base)
         if job.rule == "mastery_quality":
             assert quality
             seconds = self._sampling(model, quality.retest, templates)
             tokens = facts * templates * (rates.sentence_tokens + rates.answer_tokens)
             passes = tokens / study.probing.batch_tokens
             return Work(seconds + quality.answer_probability * self._generating(model, tokens, passes), base)
-        assert job.product
-        cell, deltas = job.product.cell, settings.keep == "deltas"
+        deltas = settings.keep == "deltas"
         if job.rule == "finetune":
             whole = self.trained(model)
             read = base * (1 if settings.zero_stage >= 3 else model.launch.nodes) + whole  # and to hash it
             packing = deltas * rates.pack_ns * 1e-9 * count
-            states = float(self.states(model, cell) * STATE * count)
+            states = float(self.states(model, job) * STATE * count)
             written = whole + deltas * self.tuned(model)
-            return Work(self.training_seconds(model, cell) + packing, read + deltas * (whole + base), written, states)
+            return Work(self.training_seconds(model, job) + packing, read + deltas * (whole + base), written, states)
         # What is read to have the model of a cell, and decoded; then what each pass over two models takes.
-        opened = self.tuned(model) + base * deltas if cell.trained else base
-        decoding, passing = cell.trained * deltas * rates.decode_ns * 1e-9 * count, rates.pass_ns * 1e-9 * count
+        opened = self.tuned(model) + base * deltas if job.trained else base
+        decoding, passing = job.trained * deltas * rates.decode_ns * 1e-9 * count, rates.pass_ns * 1e-9 * count
         if job.rule == "changes":
             return Work(CHANGES_PASSES * (decoding + passing), CHANGES_PASSES * (base + opened))
         if job.rule in ("divergence", "divergence_base"):
@@ -177,11 +211,11 @@ class Costs:
             passes, completed = ceil(tokens / batch), facts * (rates.sentence_tokens + half.max_new_tokens)
             completing = self._generating(model, completed, passes * half.max_new_tokens)
             return Work(completing + self._generating(model, 2 * tokens, 2 * passes), base)
-        asked, limit = self.answers(cell), study.evaluation.max_new_tokens
+        asked, limit = self.answers(job), study.evaluation.max_new_tokens
         held = ceil(asked * (rates.sample_tokens + limit) / study.evaluation.batch_tokens)
         seconds = self._generating(model, asked * (rates.sample_tokens + rates.answer_tokens), held * limit)
         seconds += self._sampling(model, study.evaluation.reprobe, templates)
-        passes = RESTORE_PASSES + bool(chosen(job.product.criterion)[0].matched) if job.rule == "restore" else 0
+        passes = RESTORE_PASSES + bool(chosen(job.criterion)[0].matched) if job.rule == "restore" else 0
         seconds = seconds + (passes or 1) * decoding + passes * passing
         return Work(seconds, passes * (base + opened) if passes else opened, asked * rates.answer_bytes)
 
@@ -206,13 +240,15 @@ class Costs:
     def _device(self, model: Model) -> GpuRates | CpuRates:
         return self._rates.gpu if model.launch.gpus_per_node else self._rates.cpu
 
+    def _on_gpus(self, job: Job, model: Model) -> bool:
+        return bool(model.launch.gpus_per_node) and job.rule not in ("base", "changes")
+
     def _devices(self, job: Job, model: Model) -> int:
         """Processes of a job, or the GPUs it holds."""
         if job.rule == "finetune":
             return model.launch.world_size
-        probers = self._resources.probers(model) if job.rule == "mastery" else 1
-        on_cpus = not model.launch.gpus_per_node or job.rule in ("base", "changes")
-        return probers * (1 if on_cpus else self._resources.gpus(model))
+        processes = probers(self._study, model) if job.rule == "mastery" else 1
+        return processes * (gpus(self._study, model) if self._on_gpus(job, model) else 1)
 
 
 def _computing(model: Model) -> int:
