@@ -7,6 +7,7 @@ from pathlib import Path
 
 PROGRAMS = {
     "measure": (
+        "question_set",
         "facts",
         "mastery",
         "mastery_quality",

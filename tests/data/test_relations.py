@@ -38,7 +38,8 @@ def content(template: str) -> frozenset[str]:
 def test_file_has_every_relation_with_a_name() -> None:
     assert sorted(RELATIONS) == sorted(IDS)
     assert all(
-        entry["name"] and set(entry) == {"name", "domain", "question", "templates"} for entry in RELATIONS.values()
+        entry["name"] and set(entry) == {"name", "domain", "question", "own_question", "templates"}
+        for entry in RELATIONS.values()
     )
 
 
