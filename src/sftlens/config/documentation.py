@@ -4,6 +4,7 @@ import json
 import textwrap
 import types
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import annotated_types
@@ -16,51 +17,6 @@ WIDTH = 108
 BOUNDS = {annotated_types.Ge: "≥", annotated_types.Gt: ">", annotated_types.Le: "≤", annotated_types.Lt: "<"}
 PLAIN = {int: "whole number", float: "number", str: "text", bool: "`true` or `false`"}
 MADE = "made by sftlens config-docs from src/sftlens/config; do not edit"
-
-INTRODUCTION = """# The configuration of a study
-
-One YAML file describes one study, and all that it makes lies below `results/<study>/`.
-`snakemake --configfile FILE` takes that file alone: nothing is merged into it, and a key that it does not set
-has the default given here. An unknown key is an error that names the nearest known one.
-
-| start from                  | for                                                                        |
-| --------------------------- | -------------------------------------------------------------------------- |
-| `config.yaml`               | the demo: the embedded world on a laptop; used without any `--configfile`  |
-| `all-keys.yaml`             | the same study with every key written out and described                    |
-| `own-model.yaml`            | repairing a model of yours that was fine-tuned elsewhere (docs/repair.md)  |
-| `own-facts.yaml`            | facts of yours from a table (own-facts.csv), with templates of yours       |
-| `entityquestions-tiny.yaml` | a sample of EntityQuestions and a tiny model that is pretrained on it here |
-| `paper.yaml`                | the complete grid of the paper, for a cluster                              |
-
-Copy one, give it another name with the key `study`, and change what you need:
-
-```
-cp config/entityquestions-tiny.yaml my-study.yaml
-snakemake -n --configfile my-study.yaml                   # what would run
-snakemake cells --cores 1 --configfile my-study.yaml      # how large it is
-snakemake plan --cores 1 --configfile my-study.yaml       # what it costs: device hours, bytes, disk
-snakemake --cores all --configfile my-study.yaml
-```
-
-- EntityQuestions is not part of this repository: set `facts.path`, or the environment variable
-  `ENTITY_QUESTIONS_DIR`, to its folder or zip. Planning works without it.
-- A model is a local folder (`source: path`) or an id on the hub with a pinned commit (`source: hub`). Its geometry is
-  read from its `config.json`; write `geometry` to plan where that is not there yet. It is checked before it is used.
-- `scales` and `seeds` can stand once, for all experiments that list none of their own.
-- A study may grow: models, scales, seeds, ratios or experiments that are added run, and what exists stays.
-  Other facts, or another model under an old name, need another `study`.
-- `--config only=scaling,restoration` (any target; not in the file) runs the cells of these experiments and draws
-  what can be drawn from them alone; table and page of the whole study wait for a run without it. Choosing
-  otherwise reruns nothing.
-- `relations.yaml` holds the relations of EntityQuestions: question, domain and completion templates (`templates`
-  names another file of that form), `aliases.yaml` other accepted names of objects (`facts.aliases`). A relation is
-  added there, or by `facts.relations` of a study; a table of facts has whatever relations stand in it. Paths are
-  relative to the folder that Snakemake runs in.
-- `schema.json` lets an editor check and complete a configuration: write
-  `# yaml-language-server: $schema=schema.json` (the path of that file) into its first line.
-
-The keys follow, section by section. *required*: there is no default. *unset*: leave it out, or write `null`.
-"""
 
 
 class Key(NamedTuple):
@@ -99,7 +55,7 @@ def schema() -> str:
 
 def readme() -> str:
     """Return the list of all keys as Markdown."""
-    parts = [f"<!-- {MADE} -->", INTRODUCTION.rstrip()]
+    parts = [f"<!-- {MADE} -->", Path(__file__).with_name("introduction.md").read_text(encoding="utf-8").rstrip()]
     for section in sections():
         rows = [("key", "values", "default", "meaning")]
         rows += [(f"`{key.name}`", key.kind, key.default, key.meaning) for key in section.keys]

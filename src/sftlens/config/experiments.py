@@ -1,7 +1,7 @@
 """The experiments of a study, each with its own axes (paper sections 3 to 6)."""
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, create_model, field_validator
 
@@ -58,16 +58,26 @@ def _positive(values: list[Scale]) -> list[Scale]:
     return values
 
 
-Scales = Annotated[list[Scale], AfterValidator(_distinct), AfterValidator(_positive)]
-Seeds = Annotated[list[Seed], AfterValidator(_distinct)]
+def _percent(values: list[float]) -> list[float]:
+    if any(not 0 < v <= 100 for v in values):
+        raise ValueError("a ratio is a percentage above 0 and at most 100 (k = 0 is the fine-tuned model itself)")
+    return values
+
+
+T = TypeVar("T")
+Distinct = Annotated[list[T], AfterValidator(_distinct)]
+"""A list that names nothing twice."""
+Scales = Annotated[Distinct[Scale], AfterValidator(_positive)]
+Seeds = Distinct[Seed]
+Ratios = Annotated[Distinct[float], AfterValidator(_percent)]
 
 
 class Axes(Settings):
     """What is trained: the axes that the experiments on fine-tuned models share."""
 
-    models: list[str] = []
+    models: Distinct[str] = []
     """Names of models; empty: all models of the study."""
-    train_sets: list[TrainSet] = ["D0", "D1", "D2", "D3", "D4"]
+    train_sets: Distinct[TrainSet] = ["D0", "D1", "D2", "D3", "D4"]
     """Mastery buckets to train on, or `mixed`."""
     scales: Scales = []
     """Numbers of training examples, or `all`; left out: those of the study."""
@@ -75,13 +85,8 @@ class Axes(Settings):
     """Training sets (and runs) of each numbered scale; left out: those of the study."""
     all_seeds: Seeds = [0]
     """Training sets of the scale `all` (the paper has one)."""
-    strategies: list[StrategyName] = [DEFAULT]
+    strategies: Distinct[StrategyName] = [DEFAULT]
     """Ways of fine-tuning; figures and tables show `full`."""
-
-    @field_validator("models", "train_sets", "strategies", "ratios", check_fields=False)
-    @classmethod
-    def _listed_once(cls, values: list[Any]) -> list[Any]:
-        return _distinct(values)
 
 
 class Scaling(Axes):
@@ -103,20 +108,13 @@ class Divergence(Axes):
 class Restoration(Axes):
     """Accuracy after restoring the most-changed parameters (Tables 4 and 6)."""
 
-    ratios: list[float] = []
+    ratios: Ratios = []
     """Percent of the region's parameters that are restored."""
     criteria: list[Reverting] = ["relative"]
     """How parameters are ranked; `relative` is the paper's. `interpolation` moves all of them towards the base instead,
     so that as much of the sum of squared changes is reverted as by `relative`."""
     regions: list[str] = ["transformer"]
     """Which parameters are ranked and restored: transformer, attention, mlp, embedding, all or layersA-B."""
-
-    @field_validator("ratios")
-    @classmethod
-    def _percent(cls, values: list[float]) -> list[float]:
-        if any(not 0 < v <= 100 for v in values):
-            raise ValueError("a ratio is a percentage above 0 and at most 100 (k = 0 is the cell itself)")
-        return values
 
     @field_validator("regions")
     @classmethod

@@ -2,9 +2,9 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from sftlens.config.experiments import Reverting
+from sftlens.config.experiments import Distinct, Ratios, Reverting
 from sftlens.settings import Location, Settings
 
 
@@ -28,9 +28,9 @@ class FewShotSettings(Settings):
 class RepairSettings(Settings):
     """Which settings are tried to restore knowledge, how they are measured, and what they may cost."""
 
-    ratios: list[float] = [1, 5, 20, 40, 60]
+    ratios: Ratios = Field([1, 5, 20, 40, 60], min_length=1)
     """Percent of the region's parameters that are restored, each with every criterion."""
-    criteria: list[Reverting] = ["relative", "absolute", "interpolation"]
+    criteria: Distinct[Reverting] = Field(["relative", "absolute", "interpolation"], min_length=1)
     """How parameters are ranked; `interpolation` moves all of them towards the base, the control of `relative`."""
     region: str = "transformer"
     """Which parameters are ranked and restored: transformer, attention, mlp, embedding, all or layersA-B."""
@@ -52,20 +52,6 @@ class RepairSettings(Settings):
     """Seed of the rounding of `interpolation`."""
     batch_tokens: int = Field(16384, ge=1)
     """Tokens of prompts and answers in one batch; speed and memory only."""
-
-    @field_validator("ratios", "criteria")
-    @classmethod
-    def _distinct(cls, values: list[object]) -> list[object]:
-        if not values or len(set(values)) < len(values):
-            raise ValueError("list at least one value, and every value once")
-        return values
-
-    @field_validator("ratios")
-    @classmethod
-    def _percent(cls, values: list[float]) -> list[float]:
-        if any(not 0 < value <= 100 for value in values):
-            raise ValueError("a ratio is a percentage above 0 and at most 100 (0 is the fine-tuned model itself)")
-        return values
 
 
 class RepairStudy(RepairSettings):

@@ -1,6 +1,7 @@
 """The configuration of a study: one strict pydantic model, with a docstring per field."""
 
 import re
+from itertools import product
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -113,41 +114,27 @@ class Study(Settings):
         return value
 
     @model_validator(mode="after")
-    def _something_to_do(self) -> Self:
+    def _consistent(self) -> Self:
         if not self.models and not self.repair:
             raise ValueError("key 'models' is missing or empty; name at least one model, or one to `repair`")
         if self.models and "experiments" not in self.model_fields_set:
             raise ValueError("key 'experiments' is missing; say what is run with the models (config/README.md)")
-        return self
-
-    @model_validator(mode="after")
-    def _known_models(self) -> Self:
         for name, experiment in self.experiments:
-            for model in experiment.models if experiment else []:
+            asked = (experiment.models if experiment else []) or self.models
+            for model in asked:
                 if model not in self.models:
                     raise ValueError(
                         f"experiments.{name}.models: there is no model {model!r}; models has {', '.join(self.models)}"
                     )
-        return self
-
-    @model_validator(mode="after")
-    def _known_layers(self) -> Self:
-        for name, experiment in self.experiments:
-            for region in getattr(experiment, "regions", []):
-                for model in experiment.models or self.models:
-                    layers = self.models[model].shape.layers
-                    if layers_of(region) and layers_of(region)[-1] >= layers:
-                        raise ValueError(
-                            f"experiments.{name}.regions: {region!r} is beyond {model!r}, whose last layer "
-                            f"is {layers - 1}; lower it, or list other models for this experiment"
-                        )
-        return self
-
-    @model_validator(mode="after")
-    def _quota_can_be_met(self) -> Self:
-        for name, experiment in self.experiments if self.probing.quota else ():
+            for region, model in product(getattr(experiment, "regions", []), asked):
+                layers = self.models[model].shape.layers
+                if layers_of(region) and layers_of(region)[-1] >= layers:
+                    raise ValueError(
+                        f"experiments.{name}.regions: {region!r} is beyond {model!r}, whose last layer "
+                        f"is {layers - 1}; lower it, or list other models for this experiment"
+                    )
             for key, value in (("scales", "all"), ("train_sets", "mixed")):
-                if value in getattr(experiment, key, []):
+                if self.probing.quota and value in getattr(experiment, key, []):
                     raise ValueError(
                         f"experiments.{name}.{key}: `{value}` needs every train fact probed, and probing.quota leaves "
                         f"some out; take `{value}` out, or unset probing.quota"
