@@ -15,6 +15,7 @@ PROGRAMS = {
         "divergence_base",
         "divergence",
         "changes",
+        "compare",
         "compare_changes",
     ),
     "tune": ("training_set", "finetune"),

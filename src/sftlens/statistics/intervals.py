@@ -1,4 +1,4 @@
-"""Intervals of accuracies and means: 95 %, two-sided.
+"""Intervals of accuracies and means: two-sided, 95 % unless a level is given.
 
 What stands here speaks of one model: only its questions vary, "this model only". Several seeds: `crossed`.
 """
@@ -19,7 +19,7 @@ class Interval(NamedTuple):
     high: float
 
 
-def satterthwaite(value: float, parts: Sequence[tuple[float, float]]) -> Interval:
+def satterthwaite(value: float, parts: Sequence[tuple[float, float]], level: float = 0.95) -> Interval:
     """Return the t interval of an estimate whose variance is a sum of independently estimated parts.
 
     df = (sum V)^2 / sum(V^2 / df_i) (Satterthwaite 1946, Biometrics Bulletin 2, 110-114).
@@ -28,6 +28,7 @@ def satterthwaite(value: float, parts: Sequence[tuple[float, float]]) -> Interva
         value: the estimate.
         parts: variance and degrees of freedom of each part; a NaN variance (one that cannot be estimated)
             makes the interval NaN. Where all are zero the interval is the value itself, with df infinite.
+        level: chance with which the interval is to cover the true value.
     """
     from scipy.special import stdtrit  # the quantile behind scipy.stats.t, at a fifth of the start-up time
 
@@ -37,7 +38,7 @@ def satterthwaite(value: float, parts: Sequence[tuple[float, float]]) -> Interva
     if variance == 0:
         return Interval(0.0, math.inf, value, value)
     df = variance**2 / math.fsum(v * v / f for v, f in parts if v > 0)
-    half = float(stdtrit(df, 0.975)) * math.sqrt(variance)
+    half = float(stdtrit(df, (1 + level) / 2)) * math.sqrt(variance)
     return Interval(math.sqrt(variance), df, value - half, value + half)
 
 
@@ -74,12 +75,12 @@ def macro(shares: Sequence[float], sizes: Sequence[int]) -> tuple[float, float, 
     return value, max(0.0, found.low), min(1.0, found.high)
 
 
-def mean(values: Sequence[float]) -> tuple[float, float | None, float | None]:
-    """Return a mean and its 95 % t interval; a single value has none (None)."""
+def mean(values: Sequence[float], level: float = 0.95) -> tuple[float, float | None, float | None]:
+    """Return a mean and its t interval of a level; a single value has none (None)."""
     count = len(values)
     centre = math.fsum(values) / count
     if count < 2:
         return centre, None, None
     variance = math.fsum((v - centre) ** 2 for v in values) / (count - 1)
-    found = satterthwaite(centre, [(variance / count, count - 1)])
+    found = satterthwaite(centre, [(variance / count, count - 1)], level)
     return centre, found.low, found.high
