@@ -64,6 +64,12 @@ class Prompting:
         """The text of one question in few-shot prompts: base models know no chat template."""
         return self.template or QUESTION_ANSWER
 
+    @property
+    def opening(self) -> str:
+        """The text that begins every question, such as `Question:`; "" where it could stand in an answer too."""
+        words = (self.template or "").split("{question}", 1)[0].strip()
+        return "" if words.replace(" ", "").isalnum() else words
+
     def identity(self) -> str:
         """Return the part of a result's key that says how prompts are made."""
         return self.template or f"chat: {self.chat.chat_template}"
