@@ -71,11 +71,66 @@ def test_a_line_ends_at_a_newline_only(tmp_path: Path, code: int) -> None:
         ("\"['iron', 'IRON']\"", ["iron", "IRON"]),
         ("iron|IRON", ["iron", "IRON"]),
         ("[iron", ["[iron"]),
+        ("[REC]", ["[REC]"]),
+        ("\"['iron' 'IRON']\"", ["iron", "IRON"]),  # as numpy prints an array
+        ('"{""text"": [""iron""], ""answer_start"": [3]}"', ["iron"]),
+        ("\"{'value': 'iron', 'aliases': ['Fe', 'iron']}\"", ["iron", "Fe"]),
+        ("1969", ["1969"]),
+        ("[1969]", ["1969"]),
     ],
 )
 def test_several_answers_in_one_cell(tmp_path: Path, cell: str, names: list[str]) -> None:
     table = tables.facts(write(tmp_path / "f.csv", f"question,answers\nWhat?,{cell}\n"))
     assert table["aliases"].tolist() == [names] and table["object"].tolist() == names[:1]
+
+
+@pytest.mark.parametrize("name", ["answer", "answers", "object"])
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        ("tin", ["tin"]),
+        (1969, ["1969"]),
+        (1969.0, ["1969"]),
+        (0.5, ["0.5"]),
+        ([" tin", "Sn"], ["tin", "Sn"]),
+        ([1969, 7], ["1969", "7"]),
+        ({"text": ["tin", "tin"], "answer_start": [3, 9]}, ["tin"]),
+        ([{"text": "tin", "answer_start": 3}], ["tin"]),
+        ({"value": "tin", "aliases": ["Sn"], "normalized_value": "tin"}, ["tin", "Sn"]),
+        ({"Value": "tin", "Aliases": ["Sn", "tin"], "Type": "WikipediaEntity"}, ["tin", "Sn"]),
+    ],
+)
+def test_answers_as_questions_sets_keep_them(tmp_path: Path, name: str, value: object, names: list[str]) -> None:
+    row = {"question": "Which?", name: value}
+    pd.DataFrame([row]).to_parquet(tmp_path / "f.parquet")
+    for path in (tmp_path / "f.parquet", write(tmp_path / "f.jsonl", json.dumps(row) + "\n")):
+        table = tables.facts(path)
+        assert table["aliases"].tolist() == [names] and table["object"].tolist() == names[:1]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("ending", [".csv", ".CSV", ".tsv", ".jsonl", ".csv.gz", ".JSONL.gz"])
+def test_encodings_and_line_ends(tmp_path: Path, encoding: str, newline: str, ending: str) -> None:
+    mark = "\t" if "tsv" in ending else ","
+    lines = [f"question{mark}answers", f"Où?{mark}Orléans|Œ", f"Кто?{mark}Ада"]
+    if "json" in ending.lower():
+        lines = ['{"question": "Où?", "answers": ["Orléans", "Œ"]}', '{"question": "Кто?", "answers": "Ада"}']
+    content = (newline.join(lines) + newline).encode(encoding)
+    path = tmp_path / f"f{ending}"
+    path.write_bytes(gzip.compress(content) if ending.endswith(".gz") else content)
+    table = tables.facts(path)
+    assert table["question"].tolist() == ["Où?", "Кто?"]
+    assert table["aliases"].tolist() == [["Orléans", "Œ"], ["Ада"]]
+
+
+def test_other_ways_to_write_a_table(tmp_path: Path) -> None:
+    listed = write(tmp_path / "f.json", json.dumps([{"question": "A?", "answer": "x"}], indent=1))
+    spread = write(tmp_path / "f.csv", "question; answer\nA?;x\n")
+    quoted = write(tmp_path / "g.csv", 'question,answer\n"A?","x"\r\n\r\n')
+    for path in (listed, spread, quoted):
+        table = tables.facts(path)
+        assert table["question"].tolist() == ["A?"] and table["object"].tolist() == ["x"]
 
 
 def test_other_names_stand_beside_the_object(tmp_path: Path) -> None:
@@ -92,16 +147,33 @@ def test_other_names_stand_beside_the_object(tmp_path: Path) -> None:
         ("f.csv", "question,question\na,b\n", "line 1: the column 'question' stands there twice"),
         ("f.csv", 'question,answer\na,"b\n', "no readable CSV"),
         ("f.csv", "question,answer,hits\na,b,3\nc,d,few\n", "line 3: column 'hits' holds 'few', no whole number"),
-        ("f.csv", "question,answer,hits\na,b,3\n\na,d,4\n", "line 4: the question 'a' stands there twice"),
+        (
+            "f.csv",
+            "question,answer,hits\na,b,3\n\na,d,4\n",
+            "question 'a' stands there twice (first in line 2)",
+        ),
         ("f.jsonl", '{"question": 5, "answer": "b", "hits": 1}', "line 1: column 'question' holds 5, no text"),
         (
             "f.jsonl",
-            '{"question": "a", "answer": 1969, "hits": 1}',
-            "column 'answer' holds 1969, no text; write one (a",
+            '{"question": "a", "answers": {"x": "b"}, "hits": 1}',
+            "holds {'x': 'b'}, an object with x; write",
         ),
-        ("f.jsonl", '{"question": "a", "answers": {"value": "b"}, "hits": 1}', "holds {'value': 'b'}, no answer or a"),
-        ("f.jsonl", '{"question": "a\\ud800", "answer": "b", "hits": 1}', "line 1: holds half of a surrogate pair"),
-        ("f.jsonl", "[" * 100_000, "line 1: is nested too deeply"),
+        ("f.jsonl", '{"question": "a", "answers": ["b", null], "hits": 1}', "a blank answer; write at least one text"),
+        ("f.jsonl", '{"question": "a", "answers": [true], "hits": 1}', "an answer that is no text (True)"),
+        ("f.jsonl", '{"question": "a", "answers": {"text": []}, "hits": 1}', "no answer; write at least one text"),
+        (
+            "f.csv",
+            'question,answers,hits\na,"[""b"", ""c""",1\n',
+            "a list or an object that cannot be read; write",
+        ),
+        ("f.csv", "question,answer,hits\na,b,1\n,b,1\nc,d,1\n ,b,1\n", "line 3: column 'question' holds '', no text; "),
+        ("f.csv", "question,answer,hits\n,b,1\n ,b,1\n", "or delete the row (the same column: line 3)"),
+        (
+            "f.jsonl",
+            '{"question": "a\\ud800", "answer": "b", "hits": 1}',
+            "line 1: no JSON (a text holds half of a",
+        ),
+        ("f.jsonl", "[" * 100_000, "line 1: no JSON (it is nested too deeply)"),
         ("f.jsonl", '{"question": "a", "answer": "b"}', "column 'hits' is missing (there are: question, answer)"),
     ],
 )

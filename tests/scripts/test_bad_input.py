@@ -92,7 +92,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_found_before_the_weights
         ("fact_id", "train/P17/00000", "the fact_id 'train/P17/00000' stands there twice"),
         ("bucket", "D9", "column 'bucket' holds 'D9', none of D0, D1, D2, D3, D4; write one"),
         ("relation", None, "column 'relation' holds"),
-        ("object", "", "column 'object' holds '', no text"),
+        ("object", "", "column 'object' holds '', a blank answer"),
     ],
 )
 def test_a_fact_without_an_answer_is_named_with_its_file(

@@ -186,9 +186,7 @@ def _table(path: Path, choice: RelationChoice) -> Source:
     """Return the facts of a user's table; rows of relations that `choice` leaves out are not asked."""
     table = tables.facts(path, ["split", "relation", "subject"], ["domain"])
     published = table["split"].replace({"testood": "test"})
-    if (twice := pd.DataFrame({"split": published, "question": table["question"]}).duplicated()).any():
-        place = tables.rows(path)[int(twice.to_numpy().argmax())][0]
-        raise DataError(f"{path}, {place}: the question stands twice in its split; delete one (more answers: aliases)")
+    tables.refuse_twice(path, published + "/" + table["question"], table["question"])
     own_ids = not (table["fact_id"] == table["split"] + "/" + table["question"]).all()
     items: dict[tuple[str, str], list[Item]] = defaultdict(list)
     columns = zip(

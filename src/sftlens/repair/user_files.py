@@ -60,13 +60,7 @@ def read_facts(path: Path, sentences: Collection[str] = ()) -> pd.DataFrame:
     """
     facts = tables.facts(path, optional=("relation", "subject"))
     facts = facts.assign(fact_id=facts["question"].str.strip(), question=facts["question"].str.strip())
-    facts["aliases"] = [[name.strip() for name in names] for names in facts["aliases"]]
-    facts["object"] = facts["object"].str.strip()
-    if (twice := facts["question"].duplicated()).any():
-        raise DataError(
-            f"{path}: the question {facts['question'][twice.idxmax()]!r} stands there twice; delete one (more answers "
-            "go into a list)"
-        )
+    tables.refuse_twice(path, facts["question"], facts["question"])
     for name in ("relation", "subject"):
         if sentences and name not in facts:
             raise DataError(
@@ -90,7 +84,8 @@ def read_task(path: Path) -> pd.DataFrame:
     Raises:
         DataError: the file is empty, a column is missing or blank, or an example stands there twice.
     """
-    examples = []
+    examples: dict[str, dict[str, Any]] = {}
+    places: dict[str, str] = {}
     for place, row in tables.rows(path):
         prompt: Any
         if "messages" in row:
@@ -112,13 +107,12 @@ def read_task(path: Path) -> pd.DataFrame:
                 f"{path}: no column 'prompt' and 'target', or 'messages' (there are: {', '.join(row)}); write {EXAMPLE}"
             )
         task_id = hashlib.sha256(f"{prompt}\0{target}".encode()).hexdigest()[:16]
-        examples.append({"task_id": task_id, "prompt": prompt, "target": target.strip()})
-    task = pd.DataFrame(examples)
-    if (twice := task["task_id"].duplicated()).any():
-        raise DataError(
-            f"{path}: the example {str(task['prompt'][twice.idxmax()])[:60]!r} stands there twice; delete one"
-        )
-    return task
+        if (first := places.setdefault(task_id, place)) != place:
+            raise DataError(
+                f"{path}, {place}: the example {str(prompt)[:60]!r} stands there twice (first in {first}); delete one"
+            )
+        examples[task_id] = {"task_id": task_id, "prompt": prompt, "target": target.strip()}
+    return pd.DataFrame(list(examples.values()))
 
 
 def rouge_l(output: str, target: str) -> float:
