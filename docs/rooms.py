@@ -17,7 +17,7 @@ FROM, TO = "<!-- rooms -->", "<!-- end of rooms -->"
 MOST_FILES = 12
 
 LEVELS = (
-    ("errors", "gate", "settings", "registry", "files", "yaml_file"),
+    ("errors", "settings", "registry", "files", "yaml_file"),
     ("config.stages",),
     ("runtime", "statistics", "data"),
     ("tasks",),
@@ -31,6 +31,7 @@ LEVELS = (
     ("resources",),
     ("dag",),
     ("planning", "results"),
+    ("paper",),
     ("reporting",),
     ("diagnosis",),
     ("repair",),

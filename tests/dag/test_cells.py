@@ -204,7 +204,7 @@ def test_figures_and_tables_follow_the_experiments():
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("fig9", "there is no file or target 'fig9'; did you mean 'fig5'? choose one of: table1, reliability,"),
+        ("fig9", "there is no file or target 'fig9'; did you mean 'fig5'? choose one of: claims, claims_paper,"),
         ("table11", "study demo has nothing to draw table11 from; add experiments.blocks"),
     ],
 )

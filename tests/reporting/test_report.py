@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from fake_results import NOTICE, fake_results
-from sftlens.dag.targets import ANSWERS, TARGETS
+from sftlens.dag.targets import TARGETS
 from sftlens.errors import DataError
 from sftlens.reporting import report, style
 
-SHOWN = [target for target in TARGETS if target.behind != ANSWERS]
+SHOWN = [target for target in TARGETS if not target.from_answers]
 FIGURES = [target for target in SHOWN if target.draw]
 
 SETTINGS = {"study": "demo", "models": {"tiny": {"layers": 2}}, "scales": [60, 240]}

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 
 from fake_results import MODEL, NOTICE, fake_results
-from sftlens.dag.targets import ANSWERS, TARGETS
+from sftlens.dag.targets import TARGETS
 from sftlens.data.buckets import BUCKETS
 from sftlens.errors import ConfigError
 from sftlens.reporting import frames
 from sftlens.strategies import STRATEGIES, Strategy
 
-NAMES = [target.name for target in TARGETS if target.behind != ANSWERS]
+NAMES = [target.name for target in TARGETS if not target.from_answers]
 ENVIRONMENT = {"pandas", "numpy", "matplotlib", "jinja2", "torch", "transformers"}
 
 

@@ -13,7 +13,7 @@ from sftlens.config.study import Study
 from sftlens.dag.cells import FEWSHOT, Product, distinct, is_trained, number, quota_needs
 from sftlens.dag.paths import Paths, options
 from sftlens.dag.recorded import BASE_FIELDS, RESULTS, short_hash
-from sftlens.dag.targets import ANSWERS, TARGETS, of_kind, wanted, why_unknown
+from sftlens.dag.targets import TARGETS, of_kind, wanted, why_unknown
 from sftlens.resources.memory import probers
 from sftlens.resources.requests import Resources, cpus
 from sftlens.restoration.methods import ranking, uses
@@ -78,7 +78,7 @@ class Jobs:
         """Summary files that one figure or table is drawn from; for intervals also the answers beside them."""
         name = wildcards.get("figure") or wildcards.get("table")
         products = self.targets.get(name, [])
-        return self.files(products) if TARGETS.get(name).behind == ANSWERS else self.summaries(products)
+        return self.files(products) if TARGETS.get(name).from_answers else self.summaries(products)
 
     def unknown(self, wildcards: Any) -> NoReturn:
         """End the run with why there is no such target; an exception would drag Snakemake's own words along."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,14 @@ PREPARING = set(FactsSettings.model_fields) - {"source", "path"}
 
 
 class Paths:
-    """Paths of one study, relative to the working directory.
+    """Paths of one study, relative to the working directory; made once, as its keys read the files from outside.
 
     Facts, base models and mastery lie outside the study's folder, under a hash of the settings they depend
     on and of the content of files from outside, wherever those lie, so that several studies share them.
     """
 
     def __init__(self, study: Study) -> None:
-        self._study = study
+        self.study = study
         facts: dict[str, Any] = {"facts": study.facts.model_dump(exclude=set(LOCATIONS)), "data": data(study)}
         if study.facts.source == "world":
             facts["world"] = study.world.model_dump()
@@ -40,6 +41,8 @@ class Paths:
         """Folder of the corpus, the calibration facts and, for the embedded world, its questions."""
         self.facts = f"{RESULTS}/facts/facts-{self.facts_key}/facts.parquet"
         """Table of the prepared facts."""
+        self.mastery_folder = cache(self._mastery_folder)
+        """Model -> the folder of its mastery table."""
 
     def base_folder(self, model: str) -> str:
         """Folder of a base model: its pointer and, if it is pretrained here, its checkpoint."""
@@ -51,16 +54,15 @@ class Paths:
 
     def templates(self, model: str) -> str:
         """Completion templates that probe a model."""
-        entry = self._study.models[model]
+        entry = self.study.models[model]
         if entry.templates or entry.source != "pretrain":
-            return entry.templates or self._study.templates
-        drawing = self._study.probing.model_dump(include=set(SAMPLING_FIELDS))
-        key = {"choice": self._study.template_choice.model_dump(), "probing": drawing}
+            return entry.templates or self.study.templates
+        drawing = self.study.probing.model_dump(include=set(SAMPLING_FIELDS))
+        key = {"choice": self.study.template_choice.model_dump(), "probing": drawing}
         return f"{self.base_folder(model)}/templates-{short_hash(key)}.yaml"
 
-    def mastery_folder(self, model: str) -> str:
-        """Folder of a model's mastery table."""
-        entry, probing = self._study.models[model], self._study.probing
+    def _mastery_folder(self, model: str) -> str:
+        entry, probing = self.study.models[model], self.study.probing
         templates = self.templates(model)
         # Those that are chosen here lie under a hash of what they depend on, and are not there when a run begins.
         made = templates.startswith(self.base_folder(model))
@@ -69,7 +71,7 @@ class Paths:
             "templates": templates if made else sentences(templates) or templates,
             "probing": probing.model_dump(exclude=SPEED_FIELDS), "bos": entry.bos,
             "import": content(entry.mastery) or entry.mastery,
-            "needs": quota_needs(self._study, model),
+            "needs": quota_needs(self.study, model),
         }  # fmt: skip
         return f"{RESULTS}/models/{model}/mastery-{short_hash(key)}"
 
@@ -79,13 +81,13 @@ class Paths:
 
     def quality_folder(self, model: str) -> str:
         """Folder of what is known of the quality of a model's mastery table."""
-        wanted = self._study.experiments.mastery
+        wanted = self.study.experiments.mastery
         key = wanted.model_dump(exclude={"models"}) if wanted else {}
         return f"{self.mastery_folder(model)}/quality-{short_hash(key)}"
 
     def divergence_base(self, model: str) -> str:
         """The base model's half of the divergence, which all its cells share."""
-        key = self._study.divergence.model_dump(include=set(OF_BASE))
+        key = self.study.divergence.model_dump(include=set(OF_BASE))
         return f"{self.mastery_folder(model)}/divergence-{short_hash(key)}.parquet"
 
     def summary(self, product: Product) -> str:
@@ -97,7 +99,7 @@ class Paths:
         return f"{self.root}/{product.path}"
 
     def _base_key(self, model: str) -> str:
-        entry = self._study.models[model]
+        entry = self.study.models[model]
         # A hub id says what it is; where a folder lies says nothing, and its name here is that of the model.
         key: dict[str, Any] = entry.model_dump(include=identifying(entry.source) - {"pretraining"})
         if entry.source == "pretrain":

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-MASTERY, ANSWERS = "mastery of each model", "answers"
-"""What can be behind a target besides an experiment: every mastery table, or every answer to a test question."""
+MASTERY, ANSWERS, EVERYTHING = "mastery of each model", "answers", "the whole study"
+"""What can be behind a target besides an experiment: every mastery table, every answer to a test question, or all."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Target:
     place: float
     """Where it stands on the page: targets are in the order of this number, whatever their theme."""
     behind: str
-    """The experiment of a study whose products it is made from; or MASTERY, or ANSWERS."""
+    """The experiment of a study whose products it is made from; or MASTERY, ANSWERS or EVERYTHING."""
     title: str
     caption: str
     build: Callable[[Any], pd.DataFrame]
-    """The tidy table (behind ANSWERS: the answers) -> a wide frame, see `numbers`."""
+    """The tidy table (`from_answers`: the answers, and the table with them) -> a wide frame, see `numbers`."""
     draw: Callable[[pd.DataFrame, str], Figure] | None = None
     """That frame and a notice -> the figure; None for a table."""
     folded: bool = False
@@ -49,11 +49,16 @@ class Target:
         """Which of the two it is."""
         return "figure" if self.draw else "table"
 
+    @property
+    def from_answers(self) -> bool:
+        """Whether it is made from the answers to single questions, and not from the tidy table alone."""
+        return self.behind in (ANSWERS, EVERYTHING)
+
     def numbers(self, source: Any) -> pd.DataFrame:
         """Return the target as a wide frame with one header row and no index of its own.
 
         Args:
-            source: the tidy table of a study, one row per number, which may be incomplete; behind ANSWERS the
+            source: the tidy table of a study, one row per number, which may be incomplete; `from_answers` the
                 `results.answers.Answers` of a study.
 
         Returns:
@@ -61,7 +66,7 @@ class Target:
             `X` its `X SD` (over seeds, n - 1 in the denominator) or `X gain` (points). NaN where nothing was measured;
             no rows where the study has nothing for this target yet.
         """
-        if self.behind == ANSWERS:
+        if self.from_answers:
             return self.build(source)
         # Rows of single relations are for readers of the tidy table; these targets show full fine-tuning.
         for strategy in set(source["strategy"]) - {"", "base", "fewshot"}:
@@ -83,13 +88,15 @@ def wanted(study: Study) -> dict[str, list[Product]]:
     every = distinct(study)
     answered = [product for product in every if product.stage in ANSWERED]
     bases = [product for product in every if product.stage == "mastery"]
-    found = {**products(study), MASTERY: bases, ANSWERS: [*bases, *answered] if answered else []}
+    found = {**products(study), MASTERY: bases}
+    if answered:
+        found |= {ANSWERS: [*bases, *answered], EVERYTHING: every}
     behind: dict[str, list[Product]] = {}
     for target in TARGETS:
         asked = list(dict.fromkeys(found.get(target.behind, [])))
         if target.pretrained_only:
             asked = [product for product in asked if study.models[product.cell.model].source == "pretrain"]
-        if asked and target.behind not in (MASTERY, ANSWERS):
+        if asked and target.behind not in (MASTERY, ANSWERS, EVERYTHING):
             # How many examples a cell really had stands in the summary of its training.
             cells = dict.fromkeys(product.cell for product in asked if product.cell.trained)
             asked = [*(Product("finetune", cell) for cell in cells), *asked]

@@ -40,18 +40,23 @@ class Questions:
         return Questions(self.fact_ids[places], self.buckets[places], self.relations[places], posterior)
 
 
-def there(study: Study, product: Product) -> bool:
+def there(paths: Paths, product: Product) -> bool:
     """Whether a product has a summary that counts, and the answers beside it."""
-    path = Path(Paths(study).summary(product)).with_name(ANSWERS)
-    return made(study, product) and path.is_file()
+    path = Path(paths.summary(product)).with_name(ANSWERS)
+    return made(paths, product) and path.is_file()
 
 
 class Answers:
     """Answers of those products that have them, read on demand."""
 
-    def __init__(self, study: Study, products: Iterable[Product], grid: Iterable[Product] = ()) -> None:
-        """Read the answers of `products`; `grid`: all that the study asks for, where some of them are missing."""
-        self._paths = Paths(study)
+    def __init__(
+        self, study: Study, products: Iterable[Product], results: pd.DataFrame, grid: Iterable[Product] = ()
+    ) -> None:
+        """Read the answers of `products`; `grid`: all that the study asks for, where some of them are missing.
+
+        `results` is the tidy table of the same products, for what is made of both.
+        """
+        self.paths, self.results = Paths(study), results
         self.conditions = conditions(products)
         self.grid = conditions(grid) or self.conditions
         self.questions = cache(self._questions)
@@ -65,7 +70,7 @@ class Answers:
         return {seed: self._read(product)[split] for seed, product in self.conditions.get(condition, {}).items()}
 
     def _parts(self, product: Product) -> dict[str, np.ndarray]:
-        path = Path(self._paths.summary(product)).with_name(ANSWERS)
+        path = Path(self.paths.summary(product)).with_name(ANSWERS)
         table = files.read_parquet(path, ["fact_id", "split", "contains"])
         found = {}
         for split in SPLITS:
@@ -74,14 +79,14 @@ class Answers:
             places = answered.get_indexer(wanted) if answered.is_unique else np.array([-1])
             if len(answered) != len(wanted) or (places < 0).any():
                 raise DataError(
-                    f"{path}: its {split} questions are not those of {self._paths.mastery(product.cell.model)}; "
+                    f"{path}: its {split} questions are not those of {self.paths.mastery(product.cell.model)}; "
                     "delete it and run the workflow again"
                 )
             found[split] = part["contains"].to_numpy(dtype=bool)[places]
         return found
 
     def _questions(self, model: str, split: str) -> Questions:
-        path = Path(self._paths.mastery(model))
+        path = Path(self.paths.mastery(model))
         table = files.read_parquet(path, ["fact_id", "split", "relation", "bucket"], POSTERIOR)
         table = table[table["split"] == split]
         posterior = table[POSTERIOR].to_numpy("float64") if set(POSTERIOR) <= set(table) else None

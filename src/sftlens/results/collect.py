@@ -35,7 +35,7 @@ def collect(study: Study, wanted: Iterable[Product] | None = None) -> tuple[pd.D
     missing: list[Product] = []
     for product in distinct(study) if wanted is None else wanted:
         path = Path(paths.summary(product))
-        if not made(study, product):
+        if not made(paths, product):
             missing.append(product)
             continue
         axes = {"study": study.study, **product.axes}

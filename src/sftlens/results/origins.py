@@ -24,9 +24,10 @@ def notes(study: Study, products: Iterable[Product]) -> list[str]:
     """
     older: list[str] = []
     versions: dict[str, Counter[str]] = {package: Counter() for package in PACKAGES}
+    paths = Paths(study)
     for product in products:
-        if made(study, product):
-            summary = read_json(Path(Paths(study).summary(product)))
+        if made(paths, product):
+            summary = read_json(Path(paths.summary(product)))
             now, then = RESULT_VERSION[product.stage], summary.get("result_version")
             if summary.get("schema") != SCHEMA_VERSION or then != now:
                 what = f"{product.stage} {then}, now {now}" if then else f"{product.stage} without a version"

@@ -7,7 +7,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from sftlens.config.study import Study
 from sftlens.dag.cells import Product
 from sftlens.dag.only import Selection
 from sftlens.dag.paths import Paths
@@ -29,14 +28,14 @@ class Unfinished:
     """The error in the log, one line."""
 
 
-def made(study: Study, product: Product) -> bool:
+def made(paths: Paths, product: Product) -> bool:
     """Whether a product has a summary, and one of the model and the mastery table that there are now."""
-    return Path(Paths(study).summary(product)).is_file() and not _outdated(study, product)
+    return Path(paths.summary(product)).is_file() and not _outdated(paths, product)
 
 
-def _outdated(study: Study, product: Product) -> bool:
+def _outdated(paths: Paths, product: Product) -> bool:
     """Whether a summary describes a model or a mastery table that was to be made anew and was not."""
-    paths, cell = Paths(study), product.cell
+    cell = product.cell
     rests_on = [Product("mastery", cell)] if product.stage != "mastery" else []
     rests_on += [Product("finetune", cell)] if cell.trained and product.stage != "finetune" else []
     return any(not Path(paths.summary(other)).is_file() for other in rests_on)
@@ -45,7 +44,7 @@ def _outdated(study: Study, product: Product) -> bool:
 def unfinished(asked: Selection) -> list[Unfinished]:
     """Return the jobs of a selection whose output is missing: first those that others wait for, the pages last."""
     study, paths = asked.study, Paths(asked.study)
-    missing = [product for product in asked.products if not made(study, product)]
+    missing = [product for product in asked.products if not made(paths, product)]
     found = [
         _entry(whose, stage, Path(log))
         for whose, stage, output, log in paths.shared_work(missing)
@@ -56,7 +55,7 @@ def unfinished(asked: Selection) -> list[Unfinished]:
         measure = f" {product.criterion} {product.region}" if product.criterion else ""
         ratio = f" k={product.ratio:g}" if product.ratio is not None else ""
         # Of a product that is to be made anew, the log, if there is one, tells of an earlier model.
-        log = Path() if _outdated(study, product) else Path(paths.log(product))
+        log = Path() if _outdated(paths, product) else Path(paths.log(product))
         found.append(_entry(cell, product.stage + measure + ratio, log))
     drawn = [(f"figures/{name}.csv", f"figures/{name}") for name in asked.targets]
     drawn += [(f"tables/{name}.csv", f"tables/{name}") for name in asked.targets]

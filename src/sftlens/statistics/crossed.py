@@ -65,8 +65,7 @@ def accuracy(y: ArrayLike, buckets: ArrayLike, relations: ArrayLike | None = Non
         buckets: [questions] int, 0..4; -1 for a question of no bucket, which does not enter.
         relations: [questions] labels; if given, the question part is robust to correlation within relations.
     """
-    answers = _answers(y)
-    return _estimate(answers.mean(axis=0), [answers], buckets, relations)
+    return combination([y], buckets, relations)
 
 
 def difference(a: ArrayLike, b: ArrayLike, buckets: ArrayLike, relations: ArrayLike | None = None) -> Estimate:
@@ -78,8 +77,20 @@ def difference(a: ArrayLike, b: ArrayLike, buckets: ArrayLike, relations: ArrayL
         buckets: as in `accuracy`.
         relations: as in `accuracy`.
     """
-    first, second = _answers(a), _answers(b)
-    return _estimate(first.mean(axis=0) - second.mean(axis=0), [first, second], buckets, relations)
+    return combination([_answers(a), -_answers(b)], buckets, relations)
+
+
+def combination(sides: Sequence[ArrayLike], buckets: ArrayLike, relations: ArrayLike | None = None) -> Estimate:
+    """Return the macro of a sum of sides, each with seeds of its own and multiplied by its weight.
+
+    Args:
+        sides: [seeds, questions] each, the questions the same.
+        buckets: as in `accuracy`.
+        relations: as in `accuracy`.
+    """
+    answers = [_answers(side) for side in sides]
+    d = np.sum([side.mean(axis=0) for side in answers], axis=0)
+    return _estimate(d, answers, buckets, relations)
 
 
 def reweighted(d: ArrayLike, weights: ArrayLike) -> float:

@@ -22,7 +22,7 @@ from sftlens.dag import only, targets
 from sftlens.dag.cells import Product
 from sftlens.dag.paths import Paths
 from sftlens.dag.recorded import RESULTS, SNAPSHOT
-from sftlens.dag.targets import ANSWERS, TARGETS, Target, of_kind
+from sftlens.dag.targets import TARGETS, Target, of_kind
 from sftlens.errors import ConfigError, DataError
 from sftlens.results import collect, unfinished
 
@@ -89,9 +89,10 @@ def _write(root: Path, study: Study, target: Target, results: Any, wanted: list[
     from sftlens.reporting import frames, style
     from sftlens.results import answers
 
-    if target.behind == ANSWERS:
-        there = [product for product in wanted if answers.there(study, product)] if root.name == PARTIAL else wanted
-        results = answers.Answers(study, there, wanted)
+    if target.from_answers:
+        paths = Paths(study)
+        there = [product for product in wanted if answers.there(paths, product)] if root.name == PARTIAL else wanted
+        results = answers.Answers(study, there, results, wanted)
     numbers = target.numbers(results)
     stem = root / f"{target.kind}s" / target.name
     if target.draw:
@@ -109,7 +110,7 @@ def _report(
     wanted = {TARGETS.get(name): asked for name, asked in behind.items()}
     numbers = {
         target.name: frames.read_csv(root / "tables" / f"{target.name}.csv")
-        if target.behind == ANSWERS
+        if target.from_answers
         else target.numbers(collect.part(results, asked))
         for target, asked in wanted.items()
     }

@@ -1,0 +1,98 @@
+"""The paper's claims, each with its verdict in this study, and the paper's own numbers by the same rule."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sftlens.dag.targets import EVERYTHING, TARGETS, Target
+from sftlens.reporting import frames
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sftlens.paper.verdicts import Verdict
+    from sftlens.results.answers import Answers
+
+VERDICT, HERE = "Verdict", "Verdict in this world"
+_ON = frames.SPLITS | {"both": "ID and OOD test", "parameters": "Parameters", "tasks": "XSum, GSM8K"}
+_RESULT = ["Effect", "Low", "High", "Must exceed"]
+
+
+def claims(answers: Answers) -> pd.DataFrame:
+    """Return the verdict on each claim, model by model: text that names it, the verdict, effect with interval, why.
+
+    The column of verdicts is called HERE where a model was pretrained on the embedded world. NaN: not testable.
+    """
+    import pandas as pd
+
+    from sftlens.paper import measured, verdicts
+
+    study = answers.paths.study
+    found = [v for model in study.models for v in verdicts.verdicts(measured.Measured(model, answers))]
+    name = HERE if any(model.source == "pretrain" for model in study.models.values()) else VERDICT
+    rows = [
+        _row(v) | _numbers(v) | {name: v.verdict, "Seeds each": v.seeds or None, "Remarks": _remarks(v)} for v in found
+    ]
+    table = pd.DataFrame(rows, columns=["Claim", "Model", "Tested on", name, *_RESULT, "Seeds each", "Remarks"])
+    return table.astype({"Seeds each": "Int64"} | dict.fromkeys(_RESULT, "float64"))
+
+
+def printed(_: Answers) -> pd.DataFrame:
+    """Return the same for each model of the paper, from its printed means and SDs, for three and for five repeats."""
+    import pandas as pd
+
+    from sftlens.paper import printed, verdicts
+    from sftlens.paper.claims import specification
+
+    few, many = (
+        [v for model in printed.models() for v in verdicts.verdicts(printed.Printed(model, repeats))]
+        for repeats in printed.REPEATS
+    )
+    rows = []
+    for three, five in zip(few, many, strict=True):
+        if three.verdict == verdicts.NOT_TESTABLE and not three.seeds:
+            continue
+        claim = specification().claims[three.claim]
+        words = {"As printed": claim.printed, "In its numbers": claim.numbers, "Remarks": _remarks(five)}
+        verdict = {f"{VERDICT}, 3 repeats": three.verdict, f"{VERDICT}, 5 repeats": five.verdict}
+        rows.append(_row(five) | verdict | _numbers(five) | words)
+    names = ["Claim", "Model", "Tested on", f"{VERDICT}, 3 repeats", f"{VERDICT}, 5 repeats", *_RESULT]
+    return pd.DataFrame(rows, columns=[*names, "As printed", "In its numbers", "Remarks"])
+
+
+def _row(found: Verdict) -> dict[str, Any]:
+    from sftlens.paper.claims import specification
+
+    words = specification().claims[found.claim].claim
+    return {"Claim": f"{found.claim} {words}", "Model": found.model, "Tested on": _ON[found.tested_on]}
+
+
+def _numbers(found: Verdict) -> dict[str, float]:
+    return dict(zip(_RESULT, (found.effect, found.low, found.high, found.threshold), strict=True))
+
+
+def _remarks(found: Verdict) -> str:
+    return "; ".join(filter(None, (found.label, found.second, found.why)))
+
+
+def _caption() -> str:
+    from sftlens.paper.claims import specification
+
+    spec = specification()
+    return (
+        "Each claim has one primary statistic, fixed before any result was seen (docs/claims.md; specification "
+        f"{spec.sha256[:12]}). Reproduced: the lower end of its interval is above the number it must exceed; not "
+        "reproduced: the upper end is below; undecided: neither. The intervals hold at 95 % for all claims of a model "
+        "together. A claim with several parts shows the one nearest to failing. Not testable: a cell is missing or "
+        "failed, or there are fewer than three seeds."
+    )
+
+
+TARGETS.add(Target("claims", 2, EVERYTHING, "The paper's claims, tested here", _caption(), claims))
+TARGETS.add(Target(
+    "claims_paper", 3, EVERYTHING, "The paper's claims by its own numbers",
+    "The paper's printed means and standard deviations through the same rule, for three and for five repeats, as it "
+    "gives both (interval: five). Tables of single runs show an effect and allow no verdict. What it prints nothing "
+    "for has no row.",
+    printed, folded=True,
+))  # fmt: skip
