@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sftlens.errors import MENDED, DataError
+from sftlens import gate
+from sftlens.errors import MENDED, DataError, SftlensError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,16 +114,20 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Return the JSON value of a file. Raises DataError when it is missing or malformed."""
+def read_json(path: Path, kind: Any = Any, error: type[SftlensError] = DataError, *, finite: bool = True) -> Any:
+    """Return the JSON value of a file, of the type `kind` (`gate.shaped`; `finite` as in `gate.parse_json`).
+
+    Raises DataError when it is missing or malformed, `error` when it holds something else.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = gate.parse_json(path.read_text(encoding="utf-8"), finite)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; make it first or correct the path") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as reason:  # no JSON, or no UTF-8
         raise DataError(
-            f"{path}: not valid JSON ({error}); it is truncated or damaged: fetch or make it again"
+            f"{path}: not valid JSON ({reason}); it is truncated or damaged: fetch or make it again"
         ) from None
+    return value if kind is Any else gate.shaped(value, kind, path, error)
 
 
 def write_parquet(path: Path, table: "pd.DataFrame") -> None:

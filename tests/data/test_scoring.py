@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from sftlens.data.scoring import JUDGEMENTS, contains, exact, f1, word_boundary
+from sftlens.data.scoring import JUDGEMENTS, RAW, contains, exact, f1, first_line, word_boundary
+from sftlens.tasks import DEFAULT, TASKS
 
 
 @pytest.mark.parametrize(("output", "aliases", "expected"), [
@@ -72,6 +73,47 @@ def test_word_boundary(output: str, aliases: list[str], expected: bool) -> None:
 ])  # fmt: skip
 def test_token_f1(output: str, aliases: list[str], expected: float) -> None:
     assert f1(output, aliases) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("output", "expected"), [
+    (" Oslo", True),
+    ("\n\n It is Oslo.\nQuestion: Where was B born?\nAnswer: Rome", True),
+    (" Rome\nQuestion: Where was B born?\nAnswer: Oslo", False),
+    (" Rome\r\nOslo", False),
+    (" Rome\u2028Oslo", False),
+    (" Rome Question: Where was B born? Answer: Oslo", False),  # the prompt's own opening, on the same line
+    ("", False),
+    (" \n ", False),
+])  # fmt: skip
+def test_only_the_line_of_the_answer_counts(output: str, expected: bool) -> None:
+    assert first_line(output, ["Oslo"], "Question:") is expected
+    assert first_line(output, ["Oslo"]) is (expected or "Rome Question" in output)
+
+
+@pytest.mark.parametrize(("one", "other"), [
+    ("Bogotá", "Bogota\u0301"),
+    ("Buenos Aires", "Buenos\u00a0Aires"),
+    ("Buenos Aires", "Buenos\u202f Aires"),
+    ("N'Djamena", "N\u2019Djamena"),
+    ("Hawai'i", "Hawai\u02bbi"),
+    ("Guinea-Bissau", "Guinea\u2011Bissau"),
+    ("Austria-Hungary", "Austria\u2013Hungary"),
+    ("-5", "\u22125"),
+    ('the "Fram"', "the \u201cFram\u201d"),
+    ("Lima", "\u200bLi\u00adma\ufeff"),
+])  # fmt: skip
+def test_texts_that_look_the_same_are_the_same(one: str, other: str) -> None:
+    for judge in JUDGEMENTS.values():
+        assert judge(f" {one}", [other]) == judge(f" {other}", [one]) == 1
+    # The paper's study compares texts as they stand, and has the other reading beside.
+    assert not contains(one, [other]) and not contains(other, [one])
+    of_study = TASKS.get(DEFAULT).judgements
+    assert {name: of_study[name] for name in RAW} == RAW and of_study["first_line"](one, [other])
+
+
+def test_what_looks_different_stays_different() -> None:
+    for output, answer in (("oslo", "Oslo"), ("Cote d'Ivoire", "Côte d'Ivoire"), ("NewYork", "New York"), ("5", "-5")):
+        assert not any(judge(output, [answer]) == 1 for name, judge in JUDGEMENTS.items() if name != "f1")
 
 
 @pytest.mark.parametrize("judgement", JUDGEMENTS)

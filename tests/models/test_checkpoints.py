@@ -1,7 +1,6 @@
 """Checkpoints: what loads, what is refused and how, pointers, identity."""
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -219,25 +218,6 @@ def test_identity_is_that_of_the_content(plain: Path, tmp_path: Path) -> None:
     assert identity.write_manifest(copy).keys() >= {WEIGHTS, "config.json", "tokenizer.json"}
     other = changed(plain, tmp_path / "other", lambda t: t[NAME].add_(1))
     assert identity.identity(other) != wanted
-
-
-def test_recorded_hashes_serve_until_a_file_changes(plain: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "model"
-    shutil.copytree(plain, folder)
-    record = {"files": identity.describe(folder)}
-    record["files"][WEIGHTS]["sha256"] = "as recorded"
-    write_json(folder / "sftlens.json", record)
-    recorded = identity.identity(folder)
-    assert recorded != identity.identity(plain)
-    later = (folder / "sftlens.json").stat().st_mtime + 60
-    os.utime(folder / WEIGHTS, (later, later))
-    assert identity.identity(folder) == identity.identity(plain)
-    os.utime(folder / "sftlens.json", (later, later))
-    assert identity.identity(folder) == recorded
-    with (folder / WEIGHTS).open("ab") as file:
-        file.write(b"\0")
-    os.utime(folder / WEIGHTS, (later, later))
-    assert identity.identity(folder) not in (recorded, identity.identity(plain))
 
 
 def test_a_saved_model_is_complete_and_readable(plain: Path, tmp_path: Path) -> None:

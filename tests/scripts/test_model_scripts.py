@@ -112,7 +112,7 @@ def test_evaluate_writes_answers_and_summary(inputs: Path, tmp_path: Path) -> No
     ok("evaluate.py", *given, "--train", inputs / "train.parquet", "--scale", 4, "--out", tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["answers.parquet", "summary.json"]
     answers = pd.read_parquet(tmp_path / "out" / "answers.parquet")
-    judged = ["contains", "exact", "word_boundary", "f1", "well_formed", "leak", "in_train"]
+    judged = ["contains", "exact", "word_boundary", "f1", "first_line", "well_formed", "leak", "in_train"]
     assert answers.columns.tolist() == ["fact_id", "split", "relation", "bucket", "output", *judged]
     train = pd.read_parquet(inputs / "train.parquet")["fact_id"].tolist()
     assert answers["fact_id"].tolist()[-4:] == train[:4]

@@ -20,7 +20,7 @@ class FewShotSettings(Settings):
     temperature: float = Field(0.7, gt=0)
     """Sampling temperature."""
     max_new_tokens: int = Field(16, ge=1)
-    """Longest completion, tokens; it is judged up to its first line break."""
+    """Longest completion, tokens; its first line is judged."""
     seed: int = 0
     """Seed of the shots and of the sampling."""
 

@@ -1,10 +1,16 @@
-"""Judging an output: which answers are accepted, and does it hold one (arXiv 2509.16596 and stricter readings)."""
+"""Judging an output: which answers are accepted, and does it hold one (arXiv 2509.16596 and stricter readings).
+
+The paper's study compares texts as they stand (RAW). Everywhere else both sides are compared as a reader sees them
+(`plain`), and the reading that counts is `first_line`: a model that goes on to questions of its own gets no credit for
+the answers in them.
+"""
 
 import re
 import string
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sftlens.errors import DataError
@@ -12,6 +18,15 @@ from sftlens.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
+Judgement = Callable[[str, Sequence[str]], bool | float]
+_SAME = {
+    **dict.fromkeys(map(ord, "\u2018\u2019\u201b\u02bb\u02bc\u2032\uff07"), "'"),
+    **dict.fromkeys(map(ord, "\u201c\u201d\u201e\u201f\uff02"), '"'),
+    **dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2212"), "-"),
+    **dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"), None),
+    **dict.fromkeys(map(ord, "\u00a0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))), " "),
+}
+"""Characters that look alike to a reader, or like nothing."""
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 
@@ -69,13 +84,44 @@ def f1(output: str, aliases: Sequence[str]) -> float:
     return best
 
 
-JUDGEMENTS: dict[str, Callable[[str, Sequence[str]], bool | float]] = {
-    "contains": contains,
-    "exact": exact,
-    "word_boundary": word_boundary,
-    "f1": f1,
+@lru_cache(maxsize=100_000)
+def plain(text: str) -> str:
+    """Return a text as a reader sees it, so that two texts that look the same are the same.
+
+    Composed letters (Unicode NFC); typographic apostrophes, quotes, hyphens, en dashes and minus signs as on a
+    keyboard; every kind of space a plain one, and one for several; no invisible characters (zero-width ones, soft
+    hyphens, direction marks). Letter case and line breaks stay.
+    """
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text.translate(_SAME))
+    return re.sub(" {2,}", " ", text)
+
+
+def answer_line(output: str, opening: str = "") -> str:
+    """Return the line of an output that is its answer: the first that is not blank.
+
+    It ends where `opening`, the text that begins every question of the prompt, begins another one.
+    """
+    line = (output.strip().splitlines() or [""])[0]
+    return line.split(opening, 1)[0] if opening else line
+
+
+def first_line(output: str, aliases: Sequence[str], opening: str = "") -> bool:
+    """Whether the `answer_line` of `output` contains one of the accepted strings, both as a reader sees them."""
+    return contains(plain(answer_line(output, opening)), [plain(alias) for alias in aliases])
+
+
+def _as_read(judgement: Judgement) -> Judgement:
+    return lambda output, aliases: judgement(plain(output), [plain(alias) for alias in aliases])
+
+
+RAW: dict[str, Judgement] = {"contains": contains, "exact": exact, "word_boundary": word_boundary, "f1": f1}
+"""Judgements of texts as they stand, by the names of their columns; `contains` is the paper's."""
+JUDGEMENTS: dict[str, Judgement] = {
+    **{name: _as_read(judgement) for name, judgement in RAW.items()},
+    "first_line": first_line,
 }
-"""The judgements of one output, by the names of their columns; `contains` is the paper's."""
+"""The same of texts as a reader sees them (`plain`), over the whole output and over its line of the answer."""
 
 
 def accepted(facts: "pd.DataFrame") -> list[list[str]]:

@@ -8,7 +8,7 @@ import pandas as pd
 from sftlens.data.buckets import BUCKETS
 from sftlens.statistics import intervals
 
-MEASURES = ("contains", "exact", "word_boundary", "f1", "well_formed")
+MEASURES = ("contains", "exact", "word_boundary", "f1", "first_line", "well_formed")
 SHARES = ("leak", "in_train")
 BY_RELATION = ("contains", "well_formed")
 

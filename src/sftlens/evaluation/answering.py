@@ -53,7 +53,7 @@ def answer(
 
     Returns:
         One row a fact, in their order, with ANSWER_COLUMNS: relation and bucket ("" if unknown), output (text without
-        special tokens), the judgements of it (`scoring.JUDGEMENTS`: f1 float, the others bool), well_formed (EOS
+        special tokens), the judgements of it (`Task.judgements`: f1 float, the others bool), well_formed (EOS
         within the limit).
 
     Raises:

@@ -10,12 +10,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
+from pydantic import ConfigDict, FiniteFloat, with_config
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from sftlens.errors import ModelError
 from sftlens.files import read_json
+from sftlens.gate import matching, shaped
 from sftlens.models.delta.reader import open_tensors
 from sftlens.models.identity import CONFIGURATION, TOKENIZER, copy_matching, make_readable, resolve
 from sftlens.models.placement import STORED_TYPES, checked_tensor
@@ -34,6 +37,17 @@ _UNSUPPORTED = (
 )  # fmt: skip
 
 
+@with_config(ConfigDict(extra="allow"))
+class LoraConfig(TypedDict):
+    """What is used of adapter_config.json."""
+
+    lora_alpha: FiniteFloat
+    alpha_pattern: NotRequired[dict[str, FiniteFloat] | None]
+    use_rslora: NotRequired[bool | None]
+    fan_in_fan_out: NotRequired[bool | None]
+    base_model_name_or_path: NotRequired[str | None]
+
+
 def is_adapter(folder: Path) -> bool:
     """Whether a folder holds a peft adapter rather than a model."""
     return (folder / CONFIG).is_file()
@@ -49,6 +63,8 @@ class Adapter:
     """Name of the base's tensor -> A, B, and whether it is an embedding."""
     whole: Mapping[str, Tensor]
     """Name of the base's tensor -> what replaces it, before any low-rank change."""
+    alpha: Mapping[str, float]
+    """Module -> alpha, where `alpha_pattern` gives it one of its own."""
 
     def merged(self, name: str, tensor: Tensor) -> Tensor:
         """Return what becomes of one tensor of the base: same shape and dtype."""
@@ -63,10 +79,10 @@ class Adapter:
         return (tensor.float() + (change.T if self.config.get("fan_in_fan_out") else change)).to(tensor.dtype)
 
     def scaling(self, module: str, rank: int) -> float:
-        """Return the factor of B A in one module; `alpha_pattern` has precedence, as in peft."""
-        patterns = self.config.get("alpha_pattern") or {}
-        alpha = next((v for k, v in patterns.items() if re.match(rf"(.*\.)?({k})$", module)), self.config["lora_alpha"])
-        return float(alpha) / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
+        """Return the factor of B A in one module."""
+        return self.alpha.get(module, self.config["lora_alpha"]) / (
+            math.sqrt(rank) if self.config.get("use_rslora") else rank
+        )
 
 
 def read(folder: Path, base: TensorFolder) -> Adapter:
@@ -78,8 +94,7 @@ def read(folder: Path, base: TensorFolder) -> Adapter:
         raise ModelError(f"{path}: key 'peft_type' is {kind!r}, only LORA is merged here; {REMEDY}")
     if used := [key for key in _UNSUPPORTED if config.get(key)]:
         raise ModelError(f"{path}: key {used[0]!r} is set, and such an adapter is not merged here; {REMEDY}")
-    if not isinstance(config.get("lora_alpha"), int | float):
-        raise ModelError(f"{path}: key 'lora_alpha' is missing; fetch the file again")
+    config = shaped(config, LoraConfig, path, ModelError)
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise ModelError(f"{folder}: {WEIGHTS} is missing; save the adapter in safetensors format (peft's default)")
@@ -103,10 +118,31 @@ def read(folder: Path, base: TensorFolder) -> Adapter:
             raise ModelError(f"{weights}: module {module!r} has only {', '.join(sides)}; fetch it again")
         embedding = "embedding_A" in sides
         a, b = (sides[f"embedding_{side}" if embedding else side] for side in "AB")
+        if a.ndim != 2 or b.ndim != 2 or not 0 < a.shape[0] == b.shape[1]:
+            raise ModelError(
+                f"{weights}: module {module!r} has A of shape {list(a.shape)} and B of {list(b.shape)}, which have no "
+                "product; fetch it again"
+            )
         low_rank[f"{module}.weight"] = (a, b, embedding)
-    adapter = Adapter(folder, config, low_rank, whole)
+    adapter = Adapter(folder, config, low_rank, whole, _alphas(path, config, list(parts)))
     _check(adapter, base)
     return adapter
+
+
+def _alphas(path: Path, config: Mapping[str, Any], modules: list[str]) -> dict[str, float]:
+    """Return alpha of the modules that the expressions of `alpha_pattern` match, the first that does, as in peft."""
+    found: dict[str, float] = {}
+    for pattern, alpha in (config.get("alpha_pattern") or {}).items():
+        try:
+            # peft runs them with Python's `re`, where one line can take hours.
+            fits = matching(rf"^(.*\.)?({pattern})$", modules)
+        except ValueError as error:
+            raise ModelError(
+                f"{path}: key 'alpha_pattern': {pattern!r} is no regular expression of RE2 ({error}); write names of "
+                f"modules there, or {REMEDY}"
+            ) from None
+        found |= {m: float(alpha) for m, fit in zip(modules, fits, strict=True) if fit and m not in found}
+    return found
 
 
 def _check(adapter: Adapter, base: TensorFolder) -> None:

@@ -10,6 +10,7 @@ import torch
 from sftlens.config.stages.model import Geometry
 from sftlens.errors import ModelError
 from sftlens.files import atomic_path
+from sftlens.models.configuration import first_line, read_config
 from sftlens.models.delta.reader import open_tensors
 from sftlens.models.identity import make_readable, resolve
 from sftlens.models.placement import STORED_TYPES, Pending, Slice, Transform, placement
@@ -20,23 +21,6 @@ if TYPE_CHECKING:
 
 COMPUTED = r"rotary_emb\.inv_freq"
 """Tensors that old checkpoints store although every model computes them itself."""
-
-
-def read_config(path: Path) -> Any:
-    """Return the transformers configuration of a model folder. Raises ModelError when there is none."""
-    from huggingface_hub.errors import StrictDataclassError
-    from transformers.models.auto.configuration_auto import AutoConfig
-
-    folder = resolve(path)
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder}: config.json is missing; give a complete Hugging Face folder")
-    try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (ValueError, OSError, KeyError, StrictDataclassError) as error:
-        raise ModelError(
-            f"{folder}/config.json: transformers cannot read it ({_first_line(error)}); models that need "
-            "their own code are not run: use an architecture that transformers ships"
-        ) from None
 
 
 def load_model(
@@ -186,10 +170,12 @@ def load_tokenizer(path: Path, bos: str = "require") -> "PreTrainedTokenizerBase
     from transformers.models.auto.tokenization_auto import AutoTokenizer
 
     folder = resolve(path)
+    if (folder / "config.json").is_file():
+        read_config(folder)  # transformers reads it, too, and what is wrong there is no fault of the tokenizer
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises plain Exception on a damaged file
-        raise ModelError(f"{folder}: no usable tokenizer ({_first_line(error)}); put tokenizer.json there") from None
+        raise ModelError(f"{folder}: no usable tokenizer ({first_line(error)}); put tokenizer.json there") from None
     if not tokenizer.is_fast:
         raise ModelError(f"{folder}: the tokenizer is not a fast one, offsets are needed; add tokenizer.json")
     if tokenizer.eos_token_id is None:
@@ -251,7 +237,3 @@ def check_geometry(folder: Path, declared: dict[str, Any], model: str) -> None:
                 f"{folder}/config.json: {key} is {found.get(key)}, but models.{model}.geometry.{key} says "
                 f"{value}; correct the configuration or point to the right model"
             )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -3,22 +3,35 @@
 import hashlib
 import json
 import os
+import re
 import shutil
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import TypedDict
+
+from sftlens import files, gate
 from sftlens.errors import ModelError
-from sftlens.files import read_json, sha256, write_json
 from sftlens.models.delta import manifest
 
 MANIFEST = "sftlens.json"
-"""Record of a checkpoint's files, written into the folder by whoever made it."""
+"""List of a checkpoint's files, for whoever copies it; no part of the model, and never believed."""
 TOKENIZER = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "chat_template*")
 """Patterns of a tokenizer's files."""
 CONFIGURATION = ("config.json", "generation_config.json")
-PUBLISHING_SECONDS = 2.0
-"""Files of one publication may be this much younger than the record among them."""
+REMEMBERED_BYTES = 16 << 20
+"""Files from this size on are hashed once: their hash is remembered in the user's cache folder."""
+SETTLED_SECONDS = 2.0
+"""A file that changed so recently may change again within the resolution of its times: its hash is not remembered."""
+
+
+class Pointer(TypedDict):
+    """What a base.json must hold: the place of a model folder, as seen from the file."""
+
+    path: str
 
 
 def resolve(path: Path) -> Path:
@@ -26,9 +39,8 @@ def resolve(path: Path) -> Path:
     if path.is_dir():
         return path
     if path.suffix == ".json" and path.is_file():
-        pointer = read_json(path)
-        if not isinstance(pointer, dict) or not isinstance(pointer.get("path"), str):
-            raise ModelError(f"{path}: key 'path' is missing, so this is no pointer to a model; rerun the base stage")
+        remedy = "this is no pointer to a model: give one, or rerun the base stage"
+        pointer = gate.shaped(files.read_json(path), Pointer, path, ModelError, remedy)
         target = path.parent / pointer["path"]
         if target.is_dir():
             return target
@@ -39,50 +51,47 @@ def resolve(path: Path) -> Path:
 def describe(folder: Path) -> dict[str, dict[str, Any]]:
     """Return size (bytes) and SHA-256 of each file of a checkpoint, by name; of a delta, of the files it stands for."""
     paths = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
-    described = {p.name: {"bytes": p.stat().st_size, "sha256": sha256(p)} for p in paths if p.name != manifest.DATA}
-    if described.pop(manifest.RECORD, None):
+    left = {MANIFEST} | ({manifest.DATA, manifest.RECORD} if manifest.is_delta(folder) else set())
+    found = {p.name: {"bytes": p.stat().st_size, "sha256": _sha256(p)} for p in paths if p.name not in left}
+    if manifest.RECORD in left:
         for name, file in manifest.read(folder)["files"].items():
-            described[name] = {key: file[key] for key in ("bytes", "sha256")}
-    return described
+            found[name] = {"bytes": file["bytes"], "sha256": file["sha256"]}
+    return found
 
 
 def write_manifest(folder: Path) -> dict[str, Any]:
-    """Record each file's size and hash in the folder itself, so that the weights need not be hashed again."""
+    """List each file's size and hash in the folder itself, and return the list."""
     described = describe(folder)
-    write_json(folder / MANIFEST, {"files": described})
+    files.write_json(folder / MANIFEST, {"files": described})
     return described
 
 
 def identity(path: Path) -> str:
     """Return a content hash of the model behind a folder or pointer, wherever it lies, as weights or as a delta."""
-    hashes = {name: entry["sha256"] for name, entry in contents(path).items()}
+    hashes = {name: entry["sha256"] for name, entry in describe(resolve(path)).items()}
     return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
 
 
-def contents(path: Path) -> dict[str, dict[str, Any]]:
-    """Return what `describe` does of the model behind a folder or pointer, without the record of its files.
+def _sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, of a large one from the user's cache if it was hashed since it last changed.
 
-    The hashes on record (in base.json, or in the folder itself) are used as long as every file has its
-    recorded size and is no younger than the record; otherwise the files are hashed again.
+    Its name there is device, inode, size and change time. Of these a program can set none, while `cp -p`, rsync and
+    tar give a file the size and the modification time of the one that it replaces.
     """
-    folder = resolve(path)
-    files = _recorded(path if path.is_file() else path / MANIFEST, folder) or describe(folder)
-    return {name: entry for name, entry in files.items() if name != MANIFEST}
-
-
-def _recorded(record: Path, folder: Path) -> dict[str, Any] | None:
-    """Return the files on record, None when there is no record or a file has changed since."""
-    if not record.is_file():
-        return None
-    files: dict[str, Any] = read_json(record).get("files") or {}
-    limit = record.stat().st_mtime + PUBLISHING_SECONDS
-    for name, entry in files.items():
-        path = folder / name
-        if name != MANIFEST and (
-            not path.is_file() or path.stat().st_size != entry["bytes"] or path.stat().st_mtime > limit
-        ):
-            return None
-    return files
+    before = path.stat()
+    if before.st_size < REMEMBERED_BYTES:
+        return files.sha256(path)
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    stamp = f"{before.st_dev:x}-{before.st_ino:x}-{before.st_size:x}-{before.st_ctime_ns:x}"
+    remembered = Path(home, "sftlens", "sha256", stamp)
+    with suppress(OSError, UnicodeDecodeError):
+        if re.fullmatch("[0-9a-f]{64}", known := remembered.read_text(encoding="utf-8")):
+            return known
+    found = files.sha256(path)
+    if path.stat().st_ctime_ns == before.st_ctime_ns and abs(time.time() - before.st_ctime) > SETTLED_SECONDS:
+        with suppress(OSError):  # a home that is full or read-only
+            files.write_text(remembered, found)
+    return found
 
 
 def copy_matching(source: Path, patterns: Iterable[str], target: Path) -> None:

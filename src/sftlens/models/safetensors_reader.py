@@ -1,29 +1,42 @@
 """The tensors of a checkpoint's safetensors files, read one by one."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
+from typing_extensions import TypedDict
 
 from sftlens.errors import ModelError
 from sftlens.files import read_json
+from sftlens.gate import Count, FileName, parse_json, shaped
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+
+
+class Index(TypedDict):
+    """What model.safetensors.index.json must hold: the weight file of each tensor."""
+
+    weight_map: dict[str, FileName]
+
+
+class Extent(TypedDict):
+    """What is needed here of a tensor's entry in a header."""
+
+    data_offsets: Annotated[list[Count], Field(min_length=2, max_length=2)]
 
 
 def weight_files(folder: Path) -> list[Path]:
     """Return a checkpoint's safetensors files, by name. Raises ModelError when there are none."""
     names = {SINGLE}
     if (folder / INDEX).is_file():
-        index = read_json(folder / INDEX)
-        if not isinstance(index, dict) or not index.get("weight_map"):
-            raise ModelError(f"{folder / INDEX}: key 'weight_map' is missing or empty; fetch the file again")
-        names = set(index["weight_map"].values())
+        names = set(read_json(folder / INDEX, Index, ModelError)["weight_map"].values())
+        if not names:
+            raise ModelError(f"{folder / INDEX}: key 'weight_map' is empty; fetch the file again")
     for name in sorted(names):
         if not (folder / name).is_file():
             raise ModelError(
@@ -56,7 +69,7 @@ class TensorFolder:
                 self._files[name] = handle
                 self._paths[name] = path
         # The index of a sharded checkpoint says which file holds what: files of two checkpoints do not fit together.
-        index = read_json(folder / INDEX)["weight_map"] if (folder / INDEX).is_file() else {}
+        index = read_json(folder / INDEX, Index, ModelError)["weight_map"] if (folder / INDEX).is_file() else {}
         for name, file in index.items():
             if self._paths.get(name) != folder / file:
                 raise ModelError(
@@ -73,7 +86,7 @@ class TensorFolder:
         """Header of one weight file."""
         with (self.folder / file).open("rb") as stored:
             length = stored.read(8)
-            return parse_header(length + stored.read(int.from_bytes(length, "little")))
+            return parse_header(length + stored.read(int.from_bytes(length, "little")), self.folder / file)
 
     @property
     def names(self) -> list[str]:
@@ -110,11 +123,16 @@ class Header:
     """Names of the tensors in the order of their data."""
 
 
-def parse_header(raw: bytes) -> Header:
-    """Return what the bytes before the data of a readable safetensors file say."""
-    entries = json.loads(raw[8:])
-    extents = {name: entry["data_offsets"] for name, entry in entries.items() if name != "__metadata__"}
-    return Header(raw, sorted(extents, key=extents.__getitem__))
+def parse_header(raw: bytes, source: Path) -> Header:
+    """Return what the bytes before the data of the safetensors file `source` say. Raises ModelError."""
+    try:
+        entries = parse_json(raw[8:].decode("utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{source}: its header is damaged ({error}); fetch or make it again") from None
+    if isinstance(entries, dict):
+        entries.pop("__metadata__", None)
+    extents = shaped(entries, dict[str, Extent], source, ModelError)
+    return Header(raw, sorted(extents, key=lambda name: extents[name]["data_offsets"]))
 
 
 def raw_bytes(tensor: torch.Tensor) -> memoryview:

@@ -2,7 +2,8 @@
 
 The paper (arXiv 2509.16596, section 2) completes 21 sentences of the fact's relation. Facts that are only questions
 have none, so R is here the share of the samples of several few-shot prompts, each with other solved questions, that
-hold the answer before their first line break. It is another number than the paper's, and is labelled `few-shot`.
+hold the answer in their first line (`scoring.first_line`, by which all answers are judged). It is another number than
+the paper's, and is labelled `few-shot`.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import numpy as np
 
 from sftlens import inference
 from sftlens.config.repair import FewShotSettings
-from sftlens.data.scoring import contains
+from sftlens.data.scoring import first_line
 from sftlens.errors import DataError
 from sftlens.inference import checks
 from sftlens.inference.prompts import token_ids
@@ -68,6 +69,7 @@ def probe(
     batch_tokens: int,
     *,
     of: str,
+    opening: str = "",
     progress: Callable[[int], object] = lambda rows: None,
 ) -> "pd.DataFrame":
     """Return `facts` with hits, trials, mastery, bucket and template_hits (by prompt), as `mastery_table.probe` does.
@@ -81,6 +83,7 @@ def probe(
         form: the text of one question, {question} in it.
         batch_tokens: speed and memory only.
         of: content of the model, part of the seeds of its samples.
+        opening: the text that begins every question; a sample that begins another one ends there.
         progress: called with the number of finished prompts.
 
     Raises:
@@ -93,9 +96,7 @@ def probe(
 
     def found(indices: list[int], outputs: list[list[int]]) -> list[bool]:
         said = tokenizer.batch_decode(outputs, skip_special_tokens=True)
-        # Up to the first line break: after it a base model continues with questions of its own.
-        lines = [text.lstrip("\n").split("\n", 1)[0] for text in said]
-        return [contains(line, aliases[fact_of[i]]) for i, line in zip(indices, lines, strict=True)]
+        return [first_line(text, aliases[fact_of[i]], opening) for i, text in zip(indices, said, strict=True)]
 
     ids = token_ids(tokenizer, texts)
     checks.require_context(model, ids, [names[i] for i in fact_of], settings.max_new_tokens)

@@ -8,6 +8,7 @@ and the number also holds the effect of this prompt on the base.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from sftlens import files
 from sftlens.config.repair import RepairSettings
 from sftlens.config.stages.evaluation import DivergenceSettings
 from sftlens.config.stages.mastery import ProbingSettings
-from sftlens.data.scoring import JUDGEMENTS
+from sftlens.data.scoring import JUDGEMENTS, Judgement, first_line
 from sftlens.evaluation import divergence
 from sftlens.inference import checks
 from sftlens.inference.prompts import token_ids
@@ -93,9 +94,10 @@ class Measurements:
         model, tokenizer, settings = self.models.get(key), self.models.tokenizer(key), self.inputs.settings
         of = prefix + self._content(key)
         if self.inputs.sentences is None:
-            how = (settings.few_shot, self.inputs.prompting.form, settings.batch_tokens)
-            pool = self.inputs.facts
-            return fewshot_mastery.probe(model, tokenizer, pool, facts, *how, of=of, progress=self.progress)
+            prompting, pool = self.inputs.prompting, self.inputs.facts
+            how = (settings.few_shot, prompting.form, settings.batch_tokens)
+            ends: dict[str, Any] = {"opening": prompting.opening, "progress": self.progress}
+            return fewshot_mastery.probe(model, tokenizer, pool, facts, *how, of=of, **ends)
         probing = ProbingSettings(batch_tokens=settings.batch_tokens, seed=settings.few_shot.seed)
         probe = Probe(model, tokenizer, self.inputs.sentences, probing, self.progress, of)
         return mastery_table.probe(probe, facts)
@@ -110,7 +112,7 @@ class Measurements:
 
         def compute(folder: Path) -> None:
             model, tokenizer = self.models.get(key), self.models.tokenizer(key)
-            eos = checks.ends(model, tokenizer)
+            eos, opening = checks.ends(model, tokenizer), inputs.prompting.opening
 
             def greedy(ids: list[list[int]], names: Sequence[str], most: int) -> tuple[list[str], list[bool]]:
                 limits = {"max_new_tokens": most, "batch_tokens": settings.batch_tokens}
@@ -120,7 +122,8 @@ class Measurements:
             names, questions = inputs.facts["fact_id"].tolist(), inputs.facts["question"].tolist()
             texts, ended = greedy(inputs.prompting.questions(tokenizer, questions), names, settings.max_new_tokens)
             columns: dict[str, list[Any]] = {"fact_id": names, "output": texts}
-            for name, judge in JUDGEMENTS.items():
+            judgements: dict[str, Judgement] = {**JUDGEMENTS, "first_line": partial(first_line, opening=opening)}
+            for name, judge in judgements.items():
                 columns[name] = [judge(text, right) for text, right in zip(texts, inputs.facts["aliases"], strict=True)]
             files.write_parquet(folder / "facts.parquet", pd.DataFrame({**columns, "well_formed": ended}))
             if inputs.tasks is not None:

@@ -51,9 +51,9 @@ def reported(repair: Repair) -> list[ModelKey]:
 def metrics(repair: Repair) -> list[dict[str, Any]]:
     """Return all other numbers as rows of metrics: keys model, half, bucket, metric, value, n, low, high.
 
-    Shares per mastery bucket of the base, over all facts (`all`) and as macro: `contains`, `well_formed`. Paired with
-    the fine-tuned model: `gain` and `task_change` of the chosen setting, `cost` of fine-tuning against the base.
-    `mastery` of the base, `reprobed_mastery`, `kl`.
+    Shares per mastery bucket of the base, over all facts (`all`) and as macro: `first_line`, the reading that counts,
+    `contains` (anywhere in the output), `well_formed`. Paired with the fine-tuned model: `gain` and `task_change` of
+    the chosen setting, `cost` of fine-tuning against the base. `mastery` of the base, `reprobed_mastery`, `kl`.
     """
     rows: list[dict[str, Any]] = []
 
@@ -73,7 +73,7 @@ def metrics(repair: Repair) -> list[dict[str, Any]]:
     for half in HALVES:
         for key in [BASE, FINETUNED] if half == ALL else reported(repair):
             facts = repair.answers[key][0][inside[half]]
-            for metric in ("contains", "well_formed"):
+            for metric in ("first_line", "contains", "well_formed"):
                 for row in accuracy.counted("", metric, facts[metric], mastery.loc[inside[half], "bucket"]):
                     counted = [row[name] for name in ("bucket", "value", "n", "low", "high")]
                     add(key, half, metric, *counted)
@@ -93,7 +93,7 @@ def metrics(repair: Repair) -> list[dict[str, Any]]:
     pairs: list[tuple[ModelKey, ModelKey, str, str]] = [(FINETUNED, BASE, ALL, "cost")]
     pairs += [(repair.chosen, FINETUNED, REPORTING, "gain")] if repair.chosen else []
     for key, against, half, metric in pairs:
-        values = [repair.answers[k][0]["contains"].to_numpy(dtype=float)[inside[half]] for k in (key, against)]
+        values = [repair.answers[k][0]["first_line"].to_numpy(dtype=float)[inside[half]] for k in (key, against)]
         buckets = pd.Categorical(mastery.loc[inside[half], "bucket"], categories=list(BUCKETS))
         add_mean(key, half, metric, ALL, difference := values[0] - values[1])
         macro = crossed.accuracy(difference, buckets.codes.astype(np.int64))

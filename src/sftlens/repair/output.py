@@ -67,7 +67,8 @@ def write(
     for key in numbers.reported(repair):
         facts = repair.answers[key][0]
         answers[f"{label(key)}: answer"] = facts["output"].tolist()
-        answers[f"{label(key)}: right"] = facts["contains"].tolist()
+        answers[f"{label(key)}: right"] = facts["first_line"].tolist()
+        answers[f"{label(key)}: right anywhere"] = facts["contains"].tolist()
     answers.to_csv(folder / ANSWERS, index=False)
 
     card = wording.model_card(repair, models, inputs)

@@ -15,7 +15,11 @@ from sftlens.reporting import html
 from sftlens.reporting.html import Cell, Table, minus
 
 COLUMNS = {"all": "all facts", "macro": "macro", **{name: name for name in BUCKETS}}
-NAMES = {"contains": "facts answered", "well_formed": "well-formed answers"}
+NAMES = {
+    "first_line": "facts answered",
+    "contains": "answer anywhere in the output",
+    "well_formed": "well-formed answers",
+}
 
 
 def write(
@@ -83,7 +87,7 @@ def _shares(rows: pd.DataFrame, half: str, models: Sequence[str]) -> Table:
         for metric, name in NAMES.items()
         for model in models
     ]  # fmt: skip
-    sizes = [_value(rows, model=BASE, half=half, bucket=bucket, metric="contains") for bucket in BUCKETS]
+    sizes = [_value(rows, model=BASE, half=half, bucket=bucket, metric="first_line") for bucket in BUCKETS]
     counts = [0 if size is None else int(size["n"]) for size in sizes]
     heads = [*list(COLUMNS.values())[:2], *(f"{b} (n={n})" for b, n in zip(BUCKETS, counts, strict=True))]
     return Table([Cell("%"), *(Cell(name, "", "number") for name in heads)], body, "stacked")

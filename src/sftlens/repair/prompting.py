@@ -23,12 +23,15 @@ def read_template(text: str) -> str:
     """
     text = text.replace("\\n", "\n").replace("\\t", "\t")
     try:
-        found = [name for _, name, _, _ in Formatter().parse(text) if name is not None]
+        fields = [field for field in Formatter().parse(text) if field[1] is not None]
     except ValueError as error:
         raise ConfigError(f"prompt template {text!r}: {error}; write braces of its own twice: {{{{ }}}}") from None
-    unknown = [name for name in found if name != "question"]
-    if unknown or found.count("question") != 1:
-        named = f"has the unknown placeholder {{{unknown[0]}}}" if unknown else f"has {len(found)} places for questions"
+    # A width ({question:>9999999999}) takes gigabytes, an attribute ({question.__class__}) is none of its business.
+    unknown = [field for field in fields if field[1:] != ("question", "", None)]
+    if unknown or len(fields) != 1:
+        _, name, form, conversion = (unknown or [("", "", "", "")])[0]
+        shown = f"{name}{f'!{conversion}' if conversion else ''}{f':{form}' if form else ''}"
+        named = f"has the unknown placeholder {{{shown}}}" if unknown else f"has {len(fields)} places for questions"
         raise ConfigError(
             f"prompt template {text!r}: {named}; write {{question}} exactly once, braces of its own twice"
         )
@@ -60,6 +63,12 @@ class Prompting:
     def form(self) -> str:
         """The text of one question in few-shot prompts: base models know no chat template."""
         return self.template or QUESTION_ANSWER
+
+    @property
+    def opening(self) -> str:
+        """The text that begins every question, such as `Question:`; "" where it could stand in an answer too."""
+        words = (self.template or "").split("{question}", 1)[0].strip()
+        return "" if words.replace(" ", "").isalnum() else words
 
     def identity(self) -> str:
         """Return the part of a result's key that says how prompts are made."""

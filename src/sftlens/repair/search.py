@@ -67,7 +67,7 @@ def search(measurements: Measurements) -> Repair:
     scores = {}
     for key, (facts, task) in answers.items():
         values = facts["well_formed"] if task is None else task["score"]
-        scores[key] = Scores(facts["contains"].to_numpy(dtype=np.float64), values.to_numpy(dtype=np.float64))
+        scores[key] = Scores(facts["first_line"].to_numpy(dtype=np.float64), values.to_numpy(dtype=np.float64))
     compared: dict[str, dict[ModelKey, Comparison]] = {}
     for half in (CHOOSING, REPORTING):
         facts_of_half = (inputs.facts["half"] == half).to_numpy()

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sftlens.data import tables, templates
+from sftlens.data.scoring import plain
 from sftlens.errors import DataError
 
 CHOOSING, REPORTING = "choosing", "reporting"
@@ -120,7 +121,7 @@ def rouge_l(output: str, target: str) -> float:
     Lin, "ROUGE: a package for automatic evaluation of summaries", ACL workshop 2004, with equal weights; words are runs
     of letters and digits in lower case, without stemming. Two texts without words: 1.
     """
-    left, right = (_WORD.findall(text.lower()) for text in (output, target))
+    left, right = (_WORD.findall(plain(text).lower()) for text in (output, target))
     if not left and not right:
         return 1.0
     best = [0] * (len(right) + 1)  # longest common subsequence of the words of `left` so far and each start of `right`
@@ -132,8 +133,8 @@ def rouge_l(output: str, target: str) -> float:
 
 
 SCORES: dict[str, Callable[[str, str], float]] = {
-    "exact": lambda output, target: float(output.strip() == target),
-    "contains": lambda output, target: float(target in output),
+    "exact": lambda output, target: float(plain(output).strip() == plain(target)),
+    "contains": lambda output, target: float(plain(target) in plain(output)),
     "rouge_l": rouge_l,
 }
-"""(output, target) -> score in [0, 1], by its name; `contains` is case-sensitive."""
+"""(output, target) -> score in [0, 1], by its name, of texts as a reader sees them; case counts but in `rouge_l`."""

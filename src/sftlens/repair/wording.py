@@ -23,7 +23,8 @@ CHOICE = """
 
 {rule}
 
-Knowledge is the share of questions whose greedy answer contains an accepted one. The numbers speak of this model only.
+Knowledge is the share of questions whose greedy answer contains an accepted one in its first line. The numbers speak
+of this model only.
 `report.html` beside this folder has the whole trade-off. Found with `sftlens repair`.
 """
 EMPTY = """# No model was written
@@ -80,7 +81,8 @@ def measured(repair: Repair) -> dict[str, str]:
     template = prompting.template
     described = {
         "questions were asked with": repr(template) if template else "the fine-tuned tokenizer's chat template",
-        "right answer": "the greedy answer contains an accepted one, as it stands (case-sensitive)",
+        "right answer": "the first line of the greedy answer contains an accepted one (case-sensitive; typographic "
+        "characters count as plain ones)",
         "well-formed": f"the answer ends within {settings.max_new_tokens} tokens",
         "mastery": mastery,
         "KL": kl,

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 
+from sftlens import gate
 from sftlens.errors import ConfigError, ModelError
 
 NOT_A_PARAMETER = "rotary_emb.inv_freq"
@@ -46,11 +47,12 @@ def rule(region: str) -> Callable[[str], bool]:
     if region in REGIONS:
         return REGIONS[region]
     if region.startswith("re:"):
+        pattern = region.removeprefix("re:")
         try:
-            pattern = re.compile(region.removeprefix("re:"))
-        except re.error as error:
-            raise ConfigError(f"region {region!r}: not a valid regular expression ({error})") from None
-        return lambda name: pattern.search(name) is not None
+            gate.matching(pattern, [""])
+        except ValueError as error:
+            raise ConfigError(f"region {region!r}: not a valid regular expression of RE2 ({error})") from None
+        return lambda name: gate.matching(pattern, [name])[0]
     if not (found := re.fullmatch(r"layers(\d+)-(\d+)", region)):
         raise ConfigError(
             f"region {region!r} is unknown; choose one of: {', '.join(REGIONS)}, layersA-B (blocks A to B, both "

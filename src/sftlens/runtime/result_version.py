@@ -15,13 +15,13 @@ RESULT_VERSION = {
     "mastery_quality": 1,  # mastery/quality/
     "training_set": 1,  # data/training_sets
     "finetune": 1,  # training/
-    "evaluate": 1,  # evaluation/, data/scoring, inference/greedy, mastery/reprobing
+    "evaluate": 2,  # evaluation/, data/scoring, inference/greedy, mastery/reprobing
     "divergence_base": 1,  # evaluation/divergence: the base model's half
     "divergence": 1,  # evaluation/divergence
     "changes": 1,  # changes/
-    "restore": 1,  # restoration/, and what evaluate measures
+    "restore": 2,  # restoration/, and what evaluate measures
     "levels": 1,  # restoration/export: the level map
     "collect": 2,  # results/, reporting/: the tidy table, figures, tables and the page
     "merge": 1,  # models/adapters
-    "repair": 1,  # repair/
+    "repair": 2,  # repair/
 }

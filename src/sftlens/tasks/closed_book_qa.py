@@ -1,6 +1,6 @@
 """Questions about facts, answered without any text to read (paper sections 3 and 4)."""
 
-from sftlens.data.scoring import JUDGEMENTS
+from sftlens.data.scoring import RAW, first_line
 from sftlens.tasks import DEFAULT, TASKS, Task
 
 
@@ -14,4 +14,6 @@ def target(answer: str) -> str:
     return f" {answer} "
 
 
-TASKS.add(Task(DEFAULT, "Questions about facts", "arXiv 2509.16596, sections 3 and 4", prompt, target, JUDGEMENTS))
+# The paper's readings compare texts as they stand; the line of the answer stands beside them.
+JUDGED = {**RAW, "first_line": first_line}
+TASKS.add(Task(DEFAULT, "Questions about facts", "arXiv 2509.16596, sections 3 and 4", prompt, target, JUDGED))

@@ -179,9 +179,18 @@ def test_a_damaged_delta_is_refused(copied: Path) -> None:
         (lambda record: record.update(schema=2), "key 'schema' is not 1"),
         (
             lambda record: record["tensors"]["lm_head.weight"].pop("offset"),
-            "'lm_head.weight' is described incompletely",
+            "key 'tensors.lm_head.weight.offset' is",
         ),
-        (lambda record: record["tensors"]["lm_head.weight"].update(dtype="F4"), "is described incompletely"),
+        (lambda record: record["tensors"]["lm_head.weight"].update(offset=-1), "'tensors.lm_head.weight.offset' is -1"),
+        (lambda record: record["tensors"]["lm_head.weight"].update(dtype="F4"), "'tensors.lm_head.weight.dtype' is no"),
+        (
+            lambda record: record["tensors"]["lm_head.weight"].update(shape=[1 << 40, 1 << 20], base_sha256=None),
+            "does not fit",
+        ),
+        (lambda record: record.update(tensors={}), "the header of model.safetensors is damaged"),
+        (lambda record: record.update(files=["a"]), "key 'files' is ['a']"),
+        (lambda record: record.update(base="x"), "key 'base' is 'x'"),
+        (lambda record: record["base"].update(path="../delta"), "key 'base.path' leads back to this delta"),
     ],
 )
 def test_a_damaged_record_is_refused(copied: Path, spoil: object, message: str) -> None:

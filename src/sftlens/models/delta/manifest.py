@@ -2,17 +2,66 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import TypedDict
 
 from sftlens.errors import ModelError
 from sftlens.files import read_json, write_json
+from sftlens.gate import Count, FileName, Sha256, shaped
 
 RECORD = "delta.json"
 """Stands in the folder of a delta, beside configuration and tokenizer."""
 DATA = "delta.bin"
 """The differences, compressed."""
 SCHEMA = 1
-KEYS = ("base", "bytes", "files", "tensors")
+LARGEST_HEADER = 100_000_000
+"""Bytes of the header of a safetensors file: the limit of safetensors itself."""
+
+
+class Header(TypedDict):
+    """Where in delta.bin the header of a weight file stands, compressed; all in bytes."""
+
+    offset: Count
+    bytes: Annotated[int, Field(ge=0, le=LARGEST_HEADER)]
+    size: Annotated[int, Field(ge=8, le=LARGEST_HEADER)]
+
+
+class StoredFile(TypedDict):
+    """A weight file that the delta stands for."""
+
+    bytes: Count
+    sha256: Sha256
+    header: Header
+
+
+class StoredTensor(TypedDict):
+    """A tensor: its type in safetensors' words, where its frames begin, and hashes of its bytes and the base's."""
+
+    dtype: str
+    shape: list[Count]
+    offset: Count
+    sha256: Sha256
+    base_sha256: Sha256 | None
+
+
+class Base(TypedDict):
+    """The model that a delta was made from: its place as seen from the delta's folder, and its content hash."""
+
+    path: str
+    identity: Sha256
+
+
+@with_config(ConfigDict(extra="allow"))
+class Record(TypedDict):
+    """What delta.json holds."""
+
+    schema: Literal[1]
+    base: Base
+    bytes: Count
+    files: dict[FileName, StoredFile]
+    tensors: dict[str, StoredTensor]
 
 
 def is_delta(folder: Path) -> bool:
@@ -20,7 +69,7 @@ def is_delta(folder: Path) -> bool:
     return (folder / RECORD).is_file()
 
 
-def read(folder: Path) -> dict[str, Any]:
+def read(folder: Path) -> Record:
     """Return the record of a delta whose data has the recorded size. Raises ModelError, DataError."""
     path, data = folder / RECORD, folder / DATA
     if not path.is_file():
@@ -28,9 +77,7 @@ def read(folder: Path) -> dict[str, Any]:
     record = read_json(path)
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         raise ModelError(f"{path}: key 'schema' is not {SCHEMA}; read it with the version of sftlens that wrote it")
-    for key in KEYS:
-        if key not in record:
-            raise ModelError(f"{path}: key {key!r} is missing; make the delta again from the fine-tuned model")
+    record = shaped(record, Record, path, ModelError, "make the delta again from the fine-tuned model")
     found = data.stat().st_size if data.is_file() else 0
     if found != record["bytes"]:
         raise ModelError(

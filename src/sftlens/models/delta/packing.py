@@ -47,7 +47,7 @@ def pack(base: Path, finetuned: Path, folder: Path, progress: Progress = lambda 
         raise ModelError(
             f"{before.folder}: has no tensor in common with {after.folder}; give the base model that was fine-tuned"
         )
-    contents = identity.contents(finetuned)
+    contents = identity.describe(after.folder)
     with atomic_path(folder) as partial:
         partial.mkdir()
         _copy_companions(after, contents, partial)
@@ -96,7 +96,7 @@ def unpack(delta: Path, folder: Path, base: Path | None = None, progress: Progre
         ModelError: the delta is damaged, or the base is not the one it was made from.
     """
     stored = DeltaTensors(delta, base)
-    contents = identity.contents(delta)
+    contents = identity.describe(delta)
     with atomic_path(folder) as partial:
         partial.mkdir()
         _copy_companions(stored, contents, partial)

@@ -30,10 +30,15 @@ LENGTH_BYTES = 4
 """Before each frame of a tensor stands its length, little-endian."""
 
 
-def open_tensors(path: Path) -> TensorFolder:
-    """Open the tensors of a model folder or pointer. Raises ModelError on missing or damaged files."""
+def open_tensors(path: Path, above: tuple[Path, ...] = ()) -> TensorFolder:
+    """Open the tensors of a model folder or pointer, the base of the deltas `above`.
+
+    Raises ModelError on missing or damaged files, and on a delta that is its own base.
+    """
     folder = resolve(path)
-    return DeltaTensors(folder) if manifest.is_delta(folder) else TensorFolder(folder)
+    if folder.resolve() in above:
+        raise ModelError(f"{folder / manifest.RECORD}: key 'base.path' leads back to this delta; give the base model")
+    return DeltaTensors(folder, above=above) if manifest.is_delta(folder) else TensorFolder(folder)
 
 
 @dataclass(frozen=True)
@@ -55,12 +60,13 @@ class Entry:
 class DeltaTensors(TensorFolder):
     """The tensors of a fine-tuned model that is stored as a delta, each decoded and checked when it is read."""
 
-    def __init__(self, folder: Path, base: Path | None = None) -> None:
+    def __init__(self, folder: Path, base: Path | None = None, above: tuple[Path, ...] = ()) -> None:
         """Open a delta.
 
         Args:
             folder: what `packing.pack` made.
             base: folder or pointer of the base model; None: where the record says.
+            above: the deltas whose base this one is.
 
         Raises:
             ModelError: the delta is damaged, or the base is not there or is no model.
@@ -70,15 +76,13 @@ class DeltaTensors(TensorFolder):
         self._record = manifest.read(folder)
         self._entries: dict[str, Entry] = {}
         for name, value in self._record["tensors"].items():
-            try:
-                self._entries[name] = Entry(**value)
-            except TypeError:
-                value = {}
-            if value.get("dtype") not in TYPES:
+            if value["dtype"] not in TYPES:
                 raise ModelError(
-                    f"{folder / manifest.RECORD}: tensor {name!r} is described incompletely; make the delta again"
+                    f"{folder / manifest.RECORD}: key 'tensors.{name}.dtype' is none of {', '.join(TYPES)}; make the "
+                    "delta again"
                 )
-        self._base = open_tensors(base or manifest.base_of(folder))
+            self._entries[name] = Entry(**value)
+        self._base = open_tensors(base or manifest.base_of(folder), (*above, folder.resolve()))
         self._known = set(self._base.names)
 
     @property
@@ -98,9 +102,12 @@ class DeltaTensors(TensorFolder):
             data.seek(stored["offset"])
             frame = data.read(stored["bytes"])
         try:
-            return parse_header(codec.decompress(frame, stored["size"]))
+            header = parse_header(codec.decompress(frame, stored["size"]), self._data)
         except ValueError:
             raise self._damaged(f"the header of {file}") from None
+        if not self._entries.keys() >= set(header.names):
+            raise self._damaged(f"the header of {file}")
+        return header
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of one tensor."""
@@ -122,7 +129,13 @@ class DeltaTensors(TensorFolder):
             if name not in self._known or self._base.shape(name) != self.shape(name):
                 raise self._wrong_base(name, self._base.folder)
             base = self._base.get(name)
-        tensor = torch.empty(entry.shape, dtype=TYPES[entry.dtype])
+        try:
+            tensor = torch.empty(entry.shape, dtype=TYPES[entry.dtype])
+        except RuntimeError:
+            raise ModelError(
+                f"{self.folder / manifest.RECORD}: key 'tensors.{name}.shape': {entry.shape} does not fit into the "
+                "memory; take a machine with more, or make the delta again"
+            ) from None
         digest = hashlib.sha256()
         with self._data.open("rb") as data:
             data.seek(entry.offset)

@@ -1,0 +1,60 @@
+"""How repair judges answers: by their first line, the same for mastery and for answers, whoever goes on or stops."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import repair_models
+from script_calls import ok
+from sftlens.files import read_json
+from sftlens.models.checkpoints import load_model
+from sftlens.repair import prompting
+from tiny import tiny_model, tiny_tokenizer
+
+FACTS = repair_models.FACTS[:64]
+QUICK = ["--criterion", "relative", "--ratio", 60, "--ratio", 90, "--reprobe", 0]
+QUICK += ["--few-shot", '{"prompts": 1, "shots": 2, "samples": 2}']
+
+
+def report(folder: Path, *options: object) -> tuple[dict[str, Any], pd.DataFrame]:
+    facts = folder / "facts.csv"
+    facts.write_text("\n".join(["question,answers", *(f"{question},{answer}" for question, answer in FACTS)]) + "\n")
+    ok("repair.py", folder / "base", folder / "tuned", "--facts", facts, *QUICK, *options, "--out", folder / "out")
+    return read_json(folder / "out" / "report.json"), pd.read_csv(folder / "out" / "answers.csv")
+
+
+def test_answers_inside_questions_of_its_own_earn_a_model_nothing(tmp_path: Path) -> None:
+    goes_on = [(p, f" none\nQuestion: {FACTS[0][0]}\nAnswer:{a}") for p, a in repair_models.ASKED[:64]]
+    stops = [(prompt, " none") for prompt, _ in repair_models.ASKED[:64]]
+    tokenizer = tiny_tokenizer([a + b for a, b in (*goes_on, *repair_models.ORDERED)])
+    tiny_model(tmp_path / "base", tokenizer=tokenizer, std=0.05)
+    model = load_model(tmp_path / "base", device="cpu")
+    repair_models.train(model, tokenizer, [*goes_on, *repair_models.ORDERED], steps=140, rate=1e-2)
+    model.save_pretrained(tmp_path / "base")
+    repair_models.train(model, tokenizer, [*stops, *repair_models.ORDERED], steps=40, rate=5e-3)
+    model.save_pretrained(tmp_path / "tuned")
+    tokenizer.save_pretrained(tmp_path / "tuned")
+    task = tmp_path / "task.jsonl"
+    task.write_text("\n".join(json.dumps({"prompt": p, "target": t}) for p, t in repair_models.TASK) + "\n")
+    found, answers = report(tmp_path, "--task", task)
+    assert answers["base: right anywhere"].mean() > 0.2 and not answers["base: right"].any()
+    assert not answers["fine-tuned: right"].any()
+    assert not found["outcome"]["written"]
+    rows = pd.DataFrame(found["metrics"])
+    of_base = rows[(rows["model"] == "base") & (rows["bucket"] == "all") & (rows["half"] == "all")].set_index("metric")
+    assert of_base.loc["first_line", "value"] == 0 and of_base.loc["contains", "value"] > 0.2
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "answer anywhere in the output" in page and "facts answered" in page
+
+
+@pytest.mark.parametrize(("template", "opening"), [
+    ("Question: {question}\nAnswer:", "Question:"),
+    ("Q: {question} A:", "Q:"),
+    ("{question}", ""),
+    ("Please answer {question}", ""),  # an answer may hold these words
+])  # fmt: skip
+def test_what_begins_another_question(template: str, opening: str) -> None:
+    assert prompting.Prompting(template, None, Path()).opening == opening  # type: ignore[arg-type]
