@@ -8,7 +8,8 @@ import pytest
 
 from entity_questions_files import put
 from script_calls import ok, refused
-from sftlens.data import question_set, tables
+from sftlens.data import tables
+from sftlens.data.question_sets import shipped
 from sftlens.data.relations import RELATIONS
 
 REAL = os.environ.get("ENTITY_QUESTIONS_DIR")
@@ -17,22 +18,22 @@ REAL = os.environ.get("ENTITY_QUESTIONS_DIR")
 @pytest.mark.skipif(not REAL, reason="real EntityQuestions not given: set ENTITY_QUESTIONS_DIR")
 def test_drawn_anew_it_is_the_file_that_comes_with_sftlens(tmp_path: Path) -> None:
     ok("question_set.py", "--entity-questions", str(REAL), "--out", tmp_path / "drawn.csv")
-    assert (tmp_path / "drawn.csv").read_bytes() == question_set.FILE.read_bytes()
+    assert (tmp_path / "drawn.csv").read_bytes() == shipped.FILE.read_bytes()
     ok("question_set.py", "--entity-questions", str(REAL), "--seed", 1, "--out", tmp_path / "other.csv")
-    assert (tmp_path / "other.csv").read_bytes() != question_set.FILE.read_bytes()
+    assert (tmp_path / "other.csv").read_bytes() != shipped.FILE.read_bytes()
 
 
 def test_it_asks_about_every_relation_in_words_of_our_own() -> None:
-    facts = tables.facts(question_set.FILE, ["relation", "subject"])
+    facts = tables.facts(shipped.FILE, ["relation", "subject"])
     sizes = Counter(facts["relation"])
-    assert list(sizes) == list(RELATIONS) and set(sizes.values()) == {question_set.PER_RELATION}
+    assert list(sizes) == list(RELATIONS) and set(sizes.values()) == {shipped.PER_RELATION}
     assert facts["subject"].is_unique and facts["question"].is_unique
-    assert max(Counter(zip(facts["relation"], facts["object"], strict=True)).values()) <= question_set.PER_OBJECT
+    assert max(Counter(zip(facts["relation"], facts["object"], strict=True)).values()) <= shipped.PER_OBJECT
     for relation, subject, question in zip(facts["relation"], facts["subject"], facts["question"], strict=True):
         assert subject in question and question != RELATIONS[relation].ask(subject)
     norway = facts.set_index("subject").loc["Norway"]
     assert (norway["question"], norway["object"]) == ("Which city is the capital of Norway?", "Oslo")
-    assert "MIT License" in question_set.FILE.with_suffix(".txt").read_text(encoding="utf-8")
+    assert "MIT License" in shipped.FILE.with_suffix(".txt").read_text(encoding="utf-8")
 
 
 def test_the_rule(tmp_path: Path) -> None:
@@ -52,9 +53,9 @@ def test_the_rule(tmp_path: Path) -> None:
         put(tmp_path, "test", relation, test.get(relation, []))
         put(tmp_path, "dev", relation, [asked("P36", "Twin", "Bee")] if relation == "P36" else [])
         put(tmp_path, "train", relation, [])
-    rows = question_set.draw(tmp_path)
+    rows = shipped.draw(tmp_path)
     capitals = [row["subject"] for row in rows if row["relation"] == "P36"]
-    assert capitals[0] == "Famous" and len(capitals) == 1 + question_set.PER_OBJECT
+    assert capitals[0] == "Famous" and len(capitals) == 1 + shipped.PER_OBJECT
     assert not {"Oslo County", "Twin"} & set(capitals)
     assert [row["relation"] for row in rows if row["subject"] == "Ada Loren"] == ["P19"]
     assert not [row for row in rows if row["subject"] == "Ada"]

@@ -2,8 +2,8 @@
 
   sftlens question-set --entity-questions DIR_OR_ZIP --out questions.csv
 
-About 50 facts of each of the 24 relations, those whose subjects the data set names most often; the rule stands in
-sftlens/data/question_set.py. With the default seed the file is, byte for byte, the one that comes with sftlens.
+About 50 facts of each of the 24 relations, those whose subjects the data set names most often. The rule stands in
+sftlens/data/question_sets/shipped.py. With the default seed the file is byte for byte the one that comes with sftlens.
 Columns: fact_id, relation, subject, question (in words of our own), answers (with | between several).
 """
 
@@ -14,7 +14,8 @@ from pathlib import Path
 
 from sftlens import files
 from sftlens.commands import headline, options
-from sftlens.data import facts, question_set
+from sftlens.data import facts
+from sftlens.data.question_sets import shipped
 from sftlens.errors import ConfigError
 
 
@@ -26,9 +27,9 @@ def main() -> None:
     args = parser.parse_args()
     if not (path := args.entity_questions or os.environ.get(facts.VARIABLE)):
         raise ConfigError(f"no data set is named; give --entity-questions, or set {facts.VARIABLE}")
-    rows = question_set.draw(Path(path).expanduser(), args.seed)
+    rows = shipped.draw(Path(path).expanduser(), args.seed)
     text = io.StringIO()
-    writer = csv.DictWriter(text, question_set.COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, shipped.COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     files.write_text(args.out, text.getvalue())

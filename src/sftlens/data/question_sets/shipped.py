@@ -27,8 +27,8 @@ from sftlens.data.relations import PUBLISHED, RELATIONS
 from sftlens.errors import DataError
 from sftlens.yaml_file import read_mapping
 
-FILE = Path(__file__).with_name("question_set.csv")
-"""The set as drawn with seed 0; its licence and source stand in question_set.txt beside it."""
+FILE = Path(__file__).with_name("shipped.csv")
+"""The set as drawn with seed 0; its licence and source stand in shipped.txt beside it."""
 PER_RELATION, PER_OBJECT, MOST_ANSWERS = 50, 5, 10
 COLUMNS = ("fact_id", "relation", "subject", "question", "answers")
 NAMES = ("person", "organisation", "work")

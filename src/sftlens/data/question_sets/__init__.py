@@ -1,0 +1,1 @@
+"""Question sets: the one that comes with sftlens, and those that others have published."""
