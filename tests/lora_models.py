@@ -18,7 +18,8 @@ def trained(folder: Path, base: Path, **options: Any) -> Path:
     generator = torch.Generator().manual_seed(3)
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
+            # In place: two tied modules have one adapter.
+            parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
         assert parameter.isfinite().all(), name
     model.save_pretrained(folder)
     return folder

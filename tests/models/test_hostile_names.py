@@ -68,6 +68,7 @@ def test_weights_outside_of_the_folder_are_not_read(models: Path, name: str) -> 
     shutil.copyfile(models / "base" / "model.safetensors", models / "ft" / ".hidden.safetensors")
     file = name.format(absolute=models / "base" / "model.safetensors")
     tensors = load_file(models / "base" / "model.safetensors")
+    (models / "ft" / "model.safetensors").unlink()  # it would have precedence
     write_json(models / "ft" / INDEX, {"weight_map": dict.fromkeys(tensors, file)})
     with pytest.raises(ModelError, match=rf"{INDEX}: key 'weight_map\..*is no plain name of a file in this folder"):
         open_tensors(models / "ft")
@@ -77,6 +78,7 @@ def test_weights_outside_of_the_folder_are_not_read(models: Path, name: str) -> 
     "index", [{"weight_map": ["a"]}, {"weight_map": {"a": None}}, {"weight_map": {"a": ["x"]}}, [], {"weight_map": {}}]
 )
 def test_an_index_of_another_shape_is_refused(models: Path, index: Any) -> None:
+    (models / "ft" / "model.safetensors").unlink()
     write_json(models / "ft" / INDEX, index)
     with pytest.raises(ModelError, match=INDEX):
         open_tensors(models / "ft")

@@ -219,6 +219,21 @@ def test_weights_damaged_by_the_last_step_are_not_written(base, samples, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
+def test_what_could_not_be_saved_afterwards_is_refused_before_the_first_step(base, samples, tmp_path):
+    tokenizer, steps = tiny_tokenizer(), []
+    tokenizer.init_kwargs["note"] = {"no", "JSON"}
+    with pytest.raises(ModelError, match=r"model: transformers loads this model but could not save it after training"):
+        loop.finetune(base, samples, FinetuneSettings(**RECIPE), tokenizer, tmp_path / "out", SEED, steps.append)
+    assert not steps and not list(tmp_path.iterdir())
+
+
+def test_generation_settings_that_transformers_refuses_cost_no_training(samples, tmp_path):
+    tiny_model(tmp_path / "base")
+    (tmp_path / "base/generation_config.json").write_text('{"eos_token_id": [2, 5], "num_return_sequences": 3}')
+    run(tmp_path / "base", samples[:8], tmp_path / "out")
+    assert json.loads((tmp_path / "out/generation_config.json").read_text())["eos_token_id"] == [2, 5]
+
+
 def test_samples_without_a_supervised_token_are_refused(base, samples, tmp_path):
     masked = Sample(samples[0].input_ids, [MASKED] * len(samples[0].labels))
     with pytest.raises(TrainingError, match=r"sample 1 .* no supervised token left after masking"):

@@ -1,8 +1,9 @@
 """LoRA adapters (Hu et al., ICLR 2022, arXiv 2106.09685) merged into their base, one tensor in memory at a time.
 
 W' = W + scaling B A, computed in fp32 and rounded to the base's type, as `merge_and_unload` of peft does; scaling is
-alpha / r, or alpha / sqrt(r) with rsLoRA (Kalajdzievski, arXiv 2312.03732). Whole tensors that an adapter brings
-(biases, `modules_to_save`) replace the base's. What cannot be merged like that is refused.
+alpha / r, or alpha / sqrt(r) with rsLoRA (Kalajdzievski, arXiv 2312.03732). With DoRA (Liu et al., ICML 2024, arXiv
+2402.09353) each row of W' then gets the length that was learnt for it. Whole tensors that an adapter brings (biases,
+`modules_to_save`) replace the base's. What is not known to merge like that is refused.
 """
 
 import math
@@ -10,42 +11,30 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NotRequired
+from typing import Any
 
-from pydantic import ConfigDict, FiniteFloat, with_config
+import torch
 from torch import Tensor
-from typing_extensions import TypedDict
 
 from sftlens.errors import ModelError
-from sftlens.files import read_json
-from sftlens.gate import matching, shaped
+from sftlens.files import read_json, write_json
+from sftlens.models import configuration
+from sftlens.models.adapter_config import CONFIG, REMEDY, alphas, read_config
 from sftlens.models.delta.reader import open_tensors
 from sftlens.models.identity import CONFIGURATION, TOKENIZER, copy_matching, make_readable, resolve
+from sftlens.models.names import bare, same_by_bare_name, unwrapped
 from sftlens.models.placement import STORED_TYPES, checked_tensor
 from sftlens.models.safetensors_reader import TensorFolder, open_file
 from sftlens.models.safetensors_writer import TensorSpec, write_weights
 
-CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
-REMEDY = "merge it with peft (merge_and_unload, save_pretrained) and give that folder"
-PREFIX = "base_model.model."
-_PART = re.compile(r"(?P<module>.+)\.lora_(?P<kind>embedding_)?(?P<side>[AB])(?:\.weight)?")
-_UNSUPPORTED = (
-    "use_dora", "use_qalora", "lora_bias", "layer_replication", "trainable_token_indices", "target_parameters",
-    "alora_invocation_tokens", "use_bdlora", "arrow_config", "kasa_config", "velora_config", "monteclora_config",
-    "megatron_config", "loftq_config",
-)  # fmt: skip
-
-
-@with_config(ConfigDict(extra="allow"))
-class LoraConfig(TypedDict):
-    """What is used of adapter_config.json."""
-
-    lora_alpha: FiniteFloat
-    alpha_pattern: NotRequired[dict[str, FiniteFloat] | None]
-    use_rslora: NotRequired[bool | None]
-    fan_in_fan_out: NotRequired[bool | None]
-    base_model_name_or_path: NotRequired[str | None]
+EMBEDDING, HEAD = "embed_tokens.weight", "lm_head.weight"
+"""Bare names of the input and the output embedding, which a model may tie."""
+_PART = re.compile(
+    r"(?P<module>.+)\.lora_(?P<part>A|B|embedding_A|embedding_B|magnitude_vector)(?:\.(?!weight$|bias$)(?P<adapter>[^.]+))?"
+    r"(?:\.weight)?"
+)
+_SAVED = re.compile(r"\.(?:base_layer|modules_to_save(?:\.[^.]+(?=\.[^.]+$))?)(?=\.)")
 
 
 def is_adapter(folder: Path) -> bool:
@@ -54,138 +43,175 @@ def is_adapter(folder: Path) -> bool:
 
 
 @dataclass(frozen=True)
+class LowRank:
+    """What an adapter adds to one matrix of the base."""
+
+    alpha: float
+    """The numerator of its factor."""
+    a: Tensor
+    """(rank, inputs); of an embedding (rank, tokens)."""
+    b: Tensor
+    """(outputs, rank); of an embedding (width, rank)."""
+    embedding: bool
+    """Whether the matrix is an embedding: peft keeps its parts transposed."""
+    magnitude: Tensor | None
+    """DoRA: the length of each row of W' (outputs), of an embedding of each column (width); None: plain LoRA."""
+
+
+@dataclass(frozen=True)
 class Adapter:
     """A LoRA adapter, checked against its base; nothing but its own, small tensors is in memory."""
 
     folder: Path
     config: Mapping[str, Any]
-    low_rank: Mapping[str, tuple[Tensor, Tensor, bool]]
-    """Name of the base's tensor -> A, B, and whether it is an embedding."""
+    low_rank: Mapping[str, LowRank]
+    """Name of the base's tensor -> what is added to it."""
     whole: Mapping[str, Tensor]
     """Name of the base's tensor -> what replaces it, before any low-rank change."""
-    alpha: Mapping[str, float]
-    """Module -> alpha, where `alpha_pattern` gives it one of its own."""
+    untied: str | None
+    """Name of the output embedding where the base ties it and the merged model does not."""
 
     def merged(self, name: str, tensor: Tensor) -> Tensor:
         """Return what becomes of one tensor of the base: same shape and dtype."""
         # peft stores an embedding whole beside its low-rank change.
         tensor = self.whole[name].to(tensor.dtype) if name in self.whole else tensor
-        if name not in self.low_rank:
+        part = self.low_rank.get(name)
+        if part is None:
             return tensor
-        a, b, embedding = self.low_rank[name]
-        change = (b.float() @ a.float()) * self.scaling(name.removesuffix(".weight"), a.shape[0])
-        if embedding:  # here peft rounds the change before it is added
+        rank = part.a.shape[0]
+        factor = part.alpha / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
+        change = (part.b.float() @ part.a.float()) * factor
+        transposed = part.embedding or bool(self.config.get("fan_in_fan_out"))
+        if part.magnitude is not None:
+            # The length is that of the row (of an embedding: of the column) of W + change, in fp32.
+            weight = (tensor.T if transposed else tensor) + change
+            lengths = part.magnitude.float() / torch.linalg.norm(weight, dim=1)
+            scaled = lengths.view(-1, 1) * weight
+            return (scaled.T if transposed else scaled).to(tensor.dtype).contiguous()
+        if part.embedding:  # here peft rounds the change before it is added
             return tensor + change.T.to(tensor.dtype)
-        return (tensor.float() + (change.T if self.config.get("fan_in_fan_out") else change)).to(tensor.dtype)
-
-    def scaling(self, module: str, rank: int) -> float:
-        """Return the factor of B A in one module."""
-        return self.alpha.get(module, self.config["lora_alpha"]) / (
-            math.sqrt(rank) if self.config.get("use_rslora") else rank
-        )
+        return (tensor.float() + (change.T if transposed else change)).to(tensor.dtype)
 
 
 def read(folder: Path, base: TensorFolder) -> Adapter:
     """Return the adapter of a folder. Raises ModelError when it is damaged, of another base, or cannot be merged."""
-    path = folder / CONFIG
-    config = read_json(path)
-    if not isinstance(config, dict) or config.get("peft_type") != "LORA":
-        kind = config.get("peft_type") if isinstance(config, dict) else None
-        raise ModelError(f"{path}: key 'peft_type' is {kind!r}, only LORA is merged here; {REMEDY}")
-    if used := [key for key in _UNSUPPORTED if config.get(key)]:
-        raise ModelError(f"{path}: key {used[0]!r} is set, and such an adapter is not merged here; {REMEDY}")
-    config = shaped(config, LoraConfig, path, ModelError)
+    config = read_config(folder)
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise ModelError(f"{folder}: {WEIGHTS} is missing; save the adapter in safetensors format (peft's default)")
     handle = open_file(weights)
-    tensors = {name.removeprefix(PREFIX): handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
-    if damaged := sorted(name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())):
-        raise ModelError(f"{weights}: tensor {damaged[0]!r} holds NaN or Inf; training diverged, train again")
     # The low-rank parts of each module, by A and B; everything else replaces a tensor of the base.
     parts: dict[str, dict[str, Tensor]] = {}
-    whole = {}
-    for name, tensor in tensors.items():
+    whole: dict[str, Tensor] = {}
+    for stored in handle.keys():  # noqa: SIM118 - not a dict
+        tensor, name = handle.get_tensor(stored), unwrapped(stored)
+        while name.startswith("base_model.model."):
+            name = unwrapped(name.removeprefix("base_model.model."))
+        if not bool(tensor.isfinite().all()):
+            raise ModelError(f"{weights}: tensor {stored!r} holds NaN or Inf; training diverged, train again")
         if found := _PART.fullmatch(name):
-            parts.setdefault(found["module"], {})[(found["kind"] or "") + found["side"]] = tensor
+            sides = parts.setdefault(found["module"], {})
+            if found["part"] in sides:
+                raise ModelError(f"{weights}: holds several adapters of {found['module']!r}; save one alone")
+            sides[found["part"]] = tensor
         elif "lora_" in name:
-            raise ModelError(f"{weights}: tensor {name!r} is no part of plain LoRA; {REMEDY}")
+            raise ModelError(f"{weights}: tensor {stored!r} is no part of plain LoRA; {REMEDY}")
         else:
-            whole[name.replace(".base_layer.", ".").replace(".modules_to_save.", ".")] = tensor
-    low_rank = {}
+            whole[_SAVED.sub("", name)] = tensor
+    low_rank, factors = {}, alphas(folder, config, list(parts))
     for module, sides in parts.items():
-        if sorted(sides) not in (["A", "B"], ["embedding_A", "embedding_B"]):
-            raise ModelError(f"{weights}: module {module!r} has only {', '.join(sides)}; fetch it again")
-        embedding = "embedding_A" in sides
-        a, b = (sides[f"embedding_{side}" if embedding else side] for side in "AB")
+        kind = "embedding_" if "embedding_A" in sides else ""
+        wanted = {f"{kind}A", f"{kind}B"} | ({"magnitude_vector"} if config.get("use_dora") else set())
+        if sides.keys() != wanted:
+            raise ModelError(
+                f"{weights}: module {module!r} has only {', '.join(sorted(sides))} of {', '.join(sorted(wanted))}; "
+                "fetch it again"
+            )
+        a, b, magnitude = sides[f"{kind}A"], sides[f"{kind}B"], sides.get("magnitude_vector")
         if a.ndim != 2 or b.ndim != 2 or not 0 < a.shape[0] == b.shape[1]:
             raise ModelError(
                 f"{weights}: module {module!r} has A of shape {list(a.shape)} and B of {list(b.shape)}, which have no "
                 "product; fetch it again"
             )
-        low_rank[f"{module}.weight"] = (a, b, embedding)
-    adapter = Adapter(folder, config, low_rank, whole, _alphas(path, config, list(parts)))
-    _check(adapter, base)
-    return adapter
-
-
-def _alphas(path: Path, config: Mapping[str, Any], modules: list[str]) -> dict[str, float]:
-    """Return alpha of the modules that the expressions of `alpha_pattern` match, the first that does, as in peft."""
-    found: dict[str, float] = {}
-    for pattern, alpha in (config.get("alpha_pattern") or {}).items():
-        try:
-            # peft runs them with Python's `re`, where one line can take hours.
-            fits = matching(rf"^(.*\.)?({pattern})$", modules)
-        except ValueError as error:
+        if magnitude is not None and magnitude.shape != (b.shape[0],):
             raise ModelError(
-                f"{path}: key 'alpha_pattern': {pattern!r} is no regular expression of RE2 ({error}); write names of "
-                f"modules there, or {REMEDY}"
-            ) from None
-        found |= {m: float(alpha) for m, fit in zip(modules, fits, strict=True) if fit and m not in found}
-    return found
-
-
-def _check(adapter: Adapter, base: TensorFolder) -> None:
-    """Refuse an adapter whose tensors do not fit the base."""
-    named = adapter.config.get("base_model_name_or_path")
-    remedy = f"give the base that it was trained on ({CONFIG} names {named!r})"
-    known = set(base.names)
-    shapes: list[tuple[str, tuple[int, ...]]] = []
-    for name, (a, b, embedding) in adapter.low_rank.items():
-        transposed = embedding or bool(adapter.config.get("fan_in_fan_out"))
-        shapes.append((name, (a.shape[1], b.shape[0]) if transposed else (b.shape[0], a.shape[1])))
-    shapes += [(name, tuple(tensor.shape)) for name, tensor in adapter.whole.items()]
-    if not shapes:
-        raise ModelError(f"{adapter.folder / WEIGHTS}: holds no tensors; fetch the adapter again")
-    for name in adapter.whole.keys() - adapter.low_rank.keys():
-        if "lm_head.weight" not in known and ("embed_tokens" in name or "lm_head" in name):
-            raise ModelError(
-                f"{adapter.folder / CONFIG}: key 'modules_to_save': {base.folder} ties its embeddings, so that "
-                f"{name!r} cannot be replaced alone; {REMEDY}"
+                f"{weights}: module {module!r} has a magnitude vector of shape {list(magnitude.shape)}, not "
+                f"[{b.shape[0]}]; fetch it again"
             )
-    for name, shape in shapes:
-        if name not in known:
-            raise ModelError(f"{adapter.folder}: changes {name!r}, which {base.folder} does not have; {remedy}")
-        if shape != base.shape(name):
+        low_rank[f"{module}.weight"] = LowRank(factors[module], a, b, bool(kind), magnitude)
+    return _fitted(folder, config, low_rank, whole, base)
+
+
+def _fitted(
+    folder: Path,
+    config: Mapping[str, Any],
+    low_rank: Mapping[str, LowRank],
+    whole: Mapping[str, Tensor],
+    base: TensorFolder,
+) -> Adapter:
+    """Return the adapter with the base's names. Raises ModelError where its tensors do not fit the base."""
+    remedy = f"give the base that it was trained on ({CONFIG} names {config.get('base_model_name_or_path')!r})"
+    names = {bare(name): name for name in (*low_rank, *whole)}
+    known, untied, ends = list(base.names), None, [names[end] for end in (EMBEDDING, HEAD) if end in names]
+    model = configuration.read_config(base.folder)
+    if ends and model.get_text_config().tie_word_embeddings:
+        if model.get_text_config() is not model:
+            raise ModelError(f"{folder}: changes {ends[0]!r}, which {base.folder} ties to another tensor; {REMEDY}")
+        known = [name for name in known if bare(name) != HEAD]
+        embedding = next(name for name in known if bare(name) == EMBEDDING)
+        changed = [end for end in ends if end in low_rank]
+        if changed or len(ends) == 1 or not torch.equal(*(whole[end] for end in ends)):
+            # In training peft changes the one and leaves the other as it was, so the merged model has both.
+            untied = HEAD
+            known.append(HEAD)
+            # What stands beside a low-rank change is the base's own tensor, that of both.
+            whole = {name: whole[end] for end in changed if end in whole for name in (EMBEDDING, HEAD)} | dict(whole)
+        else:
+            whole = {name: tensor for name, tensor in whole.items() if bare(name) != HEAD}
+    found = same_by_bare_name(known, [*low_rank, *whole])
+
+    def fits(name: str, shape: tuple[int, ...]) -> str:
+        if name not in found:
+            raise ModelError(f"{folder}: changes {name!r}, which {base.folder} does not have; {remedy}")
+        there = base.shape(embedding if found[name] == untied else found[name])
+        if shape != there:
             raise ModelError(
-                f"{adapter.folder}: changes {name!r} of shape {list(shape)}, in {base.folder} it has "
-                f"{list(base.shape(name))}; {remedy}; if its vocabulary was resized, {REMEDY}"
+                f"{folder}: changes {name!r} of shape {list(shape)}, in {base.folder} it has {list(there)}; {remedy}; "
+                f"if its vocabulary was resized, {REMEDY}"
             )
+        return found[name]
+
+    fitted_parts, fitted_whole = {}, {}
+    for name, part in low_rank.items():
+        transposed = part.embedding or bool(config.get("fan_in_fan_out"))
+        out, inputs = part.b.shape[0], part.a.shape[1]
+        fitted_parts[fits(name, (inputs, out) if transposed else (out, inputs))] = part
+    for name, tensor in whole.items():
+        fitted_whole[fits(name, tuple(tensor.shape))] = tensor
+    if not fitted_parts and not fitted_whole:
+        raise ModelError(f"{folder / WEIGHTS}: holds no tensors; fetch the adapter again")
+    return Adapter(folder, config, fitted_parts, fitted_whole, untied)
 
 
 def merge(base: Path, adapter: Path, out: Path) -> None:
     """Write the merged model into the new folder `out`, with the base's configuration.
 
-    The tokenizer is the adapter's, if it has one.
+    The tokenizer is the adapter's, if it has one. Where an adapter changes one of two tied embeddings, the merged model
+    has both, and its config.json says so.
 
     Raises ModelError as `read`, or when the base holds NaN or Inf.
     """
     source = open_tensors(base)
     found = read(adapter, source)
-    kept = [name for name in source.names if source.dtype(name) in STORED_TYPES]
-    specs = [TensorSpec(name, source.shape(name), STORED_TYPES[source.dtype(name)]) for name in kept]
+    kept = [n for n in source.names if source.dtype(n) in STORED_TYPES and not (found.untied and bare(n) == HEAD)]
+    origins = {name: name for name in kept}
+    if found.untied:
+        origins[found.untied] = next(name for name in kept if bare(name) == EMBEDDING)
+    specs = [TensorSpec(name, source.shape(of), STORED_TYPES[source.dtype(of)]) for name, of in origins.items()]
     out.mkdir(parents=True)
     copy_matching(resolve(base), CONFIGURATION, out)
+    if found.untied:
+        write_json(out / "config.json", read_json(out / "config.json") | {"tie_word_embeddings": False})
     copy_matching(adapter if (adapter / "tokenizer.json").is_file() else resolve(base), TOKENIZER, out)
-    write_weights(out, specs, (found.merged(name, checked_tensor(source, name)) for name in kept))
+    write_weights(out, specs, (found.merged(name, checked_tensor(source, of)) for name, of in origins.items()))
     make_readable(out)

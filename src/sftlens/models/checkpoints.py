@@ -1,6 +1,7 @@
 """Hugging Face checkpoints: loading and checking models and tokenizers, writing them."""
 
 import re
+from math import prod
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -12,8 +13,9 @@ from sftlens.errors import ModelError
 from sftlens.files import atomic_path
 from sftlens.models.configuration import first_line, read_config
 from sftlens.models.delta.reader import open_tensors
-from sftlens.models.identity import make_readable, resolve
-from sftlens.models.placement import STORED_TYPES, Pending, Slice, Transform, placement
+from sftlens.models.generation import read_generation_config
+from sftlens.models.identity import make_readable, refuse_pointer, resolve
+from sftlens.models.placement import STORED_TYPES, Outline, Pending, Slice, Transform, placement, refuse_type
 from sftlens.models.safetensors_reader import TensorFolder
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ def load_model(
 
     Args:
         path: Hugging Face folder or base.json pointer.
-        dtype: type of the weights in memory; None keeps the stored one.
+        dtype: type of the weights in memory; None: `own_type`.
         device: torch device, or `auto` to spread the layers over all GPUs; None: `auto` where there are several GPUs,
             else the GPU, else the CPU.
         transform: called with each (name, stored tensor); its result is loaded instead of the tensor.
@@ -52,17 +54,10 @@ def load_model(
     source = open_tensors(folder)
     if not source.names:
         raise ModelError(f"{source.folder}: the checkpoint holds no tensors; fetch it again")
-    kind, pending = architecture(folder, config), Pending(source, transform)
+    pending = Pending(source, transform)
+    tensors = {name: Slice(pending, name) for name in source.names}
     try:
-        model, info = kind.from_pretrained(
-            None,
-            config=config,
-            state_dict={name: Slice(pending, name) for name in source.names},
-            dtype=dtype or STORED_TYPES[source.dtype(source.names[0])],
-            device_map=placement(device),
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-        )
+        model, info = _filled(config, source, tensors, dtype or own_type(config, source), placement(device))
     finally:
         pending.raise_fault()  # transformers turns an error of a tensor into one of its own
     refuse_mismatch(source, info)
@@ -75,12 +70,41 @@ def load_model(
     return model.eval()
 
 
-def read_generation_config(folder: Path, model: "PreTrainedModel") -> None:
-    """Give a model the generation settings that lie beside its weights, if there are any."""
-    if (folder / "generation_config.json").is_file():
-        from transformers import GenerationConfig
+def _filled(
+    config: Any, source: TensorFolder, tensors: dict[str, Any], dtype: torch.dtype, device_map: Any
+) -> tuple["PreTrainedModel", dict[str, Any]]:
+    """Return a model that transformers has filled with `tensors`, and what it says of missing and unexpected ones."""
+    kind = architecture(source.folder, config)
+    try:
+        model, info = kind.from_pretrained(
+            None,
+            config=config,
+            state_dict=tensors,
+            dtype=dtype,
+            device_map=device_map,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
+    except RuntimeError as error:
+        if "conversion" not in str(error):
+            raise
+        # Where tensors are put together into one (the experts of a block), transformers does not name the missing one.
+        raise ModelError(
+            f"{source.folder}: transformers cannot put the weights together as {kind.__name__} has them; a tensor is "
+            "missing or of another shape than config.json says: fetch both from the same revision"
+        ) from None
+    return model, info
 
-        model.generation_config = GenerationConfig.from_pretrained(folder)
+
+def own_type(config: Any, source: TensorFolder) -> torch.dtype:
+    """Return the type of a model's weights: that of its config.json, as in transformers, else that of most elements."""
+    if config.dtype in STORED_TYPES.values():
+        return config.dtype
+    elements: dict[str, int] = {}
+    for name in source.names:
+        kind = source.dtype(name)
+        elements[kind] = elements.get(kind, 0) + prod(source.shape(name))
+    return STORED_TYPES.get(max(elements, key=elements.__getitem__), torch.float32)
 
 
 def architecture(folder: Path, config: Any) -> Any:
@@ -106,11 +130,13 @@ def check_weights(folder: Path) -> None:
 
     No tensor is read.
     """
-    kind = architecture(folder, config := read_config(folder))
-    with torch.device("meta"):
-        model: PreTrainedModel = kind(config)
-    model.tie_weights()
-    compare_weights(open_tensors(folder), model)
+    quieten()
+    config, source = read_config(folder), open_tensors(folder)
+    for name in source.names:
+        refuse_type(source, name)
+    outlines = {name: Outline(source, name) for name in source.names}
+    _, info = _filled(config, source, outlines, own_type(config, source), {"": "meta"})
+    refuse_mismatch(source, info)
 
 
 def compare_weights(source: TensorFolder, model: "PreTrainedModel") -> None:
@@ -170,6 +196,8 @@ def load_tokenizer(path: Path, bos: str = "require") -> "PreTrainedTokenizerBase
     from transformers.models.auto.tokenization_auto import AutoTokenizer
 
     folder = resolve(path)
+    for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model"):
+        refuse_pointer(folder / name)
     if (folder / "config.json").is_file():
         read_config(folder)  # transformers reads it, too, and what is wrong there is no fault of the tokenizer
     try:

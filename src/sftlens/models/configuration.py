@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 from sftlens.errors import ModelError
 from sftlens.files import read_json
 from sftlens.gate import shaped
-from sftlens.models.identity import resolve
+from sftlens.models.identity import refuse_pointer, resolve
 
 Size = Annotated[int, Field(ge=1, le=1 << 28)]
 
@@ -47,6 +47,7 @@ def read_config(path: Path) -> Any:
     folder = resolve(path)
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: config.json is missing; give a complete Hugging Face folder")
+    refuse_pointer(folder / "config.json")
     refuse_choices(folder / "config.json")
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

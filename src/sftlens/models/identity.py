@@ -22,6 +22,8 @@ MANIFEST = "sftlens.json"
 TOKENIZER = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "chat_template*")
 """Patterns of a tokenizer's files."""
 CONFIGURATION = ("config.json", "generation_config.json")
+LFS_START, LFS_BYTES = b"version https://git-lfs", 1024
+"""How a pointer of git-lfs begins, and what it is always shorter than."""
 REMEMBERED_BYTES = 16 << 20
 """Files from this size on are hashed once: their hash is remembered in the user's cache folder."""
 SETTLED_SECONDS = 2.0
@@ -46,6 +48,15 @@ def resolve(path: Path) -> Path:
             return target
         raise ModelError(f"{path}: key 'path' names {target}, which does not exist; restore it or rerun the base stage")
     raise ModelError(f"{path}: no such model folder; give a Hugging Face folder with config.json and *.safetensors")
+
+
+def refuse_pointer(path: Path) -> None:
+    """Raise ModelError for a file that git-lfs has not fetched: a text of three lines stands in its place."""
+    if path.is_file() and path.stat().st_size < LFS_BYTES and path.read_bytes().startswith(LFS_START):
+        raise ModelError(
+            f"{path}: is a pointer of git-lfs, not the file itself; fetch it with `git lfs pull` in that folder, or "
+            "with `hf download`"
+        )
 
 
 def describe(folder: Path) -> dict[str, dict[str, Any]]:

@@ -89,6 +89,18 @@ class Slice:
         return self.pending.get(self.name)
 
 
+@dataclass(frozen=True)
+class Outline:
+    """The shape and type of one tensor, in the words of safetensors' slices: nothing is read."""
+
+    source: TensorFolder
+    name: str
+
+    def __getitem__(self, _: object) -> torch.Tensor:
+        dtype = STORED_TYPES[self.source.dtype(self.name)]
+        return torch.empty(self.source.shape(self.name), dtype=dtype, device="meta")
+
+
 def refuse_type(source: TensorFolder, name: str) -> None:
     """Raise ModelError for a tensor that is not stored as floating-point numbers of 16 or 32 bits."""
     if source.dtype(name) not in STORED_TYPES:

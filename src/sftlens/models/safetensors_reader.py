@@ -1,5 +1,6 @@
 """The tensors of a checkpoint's safetensors files, read one by one."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing_extensions import TypedDict
 from sftlens.errors import ModelError
 from sftlens.files import read_json
 from sftlens.gate import Count, FileName, parse_json, shaped
+from sftlens.models.identity import refuse_pointer
+from sftlens.models.names import unwrapped
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -31,9 +34,12 @@ class Extent(TypedDict):
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return a checkpoint's safetensors files, by name. Raises ModelError when there are none."""
+    """Return a checkpoint's safetensors files, by name; as in transformers a single file has precedence over an index.
+
+    Raises ModelError when there are none.
+    """
     names = {SINGLE}
-    if (folder / INDEX).is_file():
+    if (folder / INDEX).is_file() and not (folder / SINGLE).is_file():
         names = set(read_json(folder / INDEX, Index, ModelError)["weight_map"].values())
         if not names:
             raise ModelError(f"{folder / INDEX}: key 'weight_map' is empty; fetch the file again")
@@ -48,6 +54,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 def open_file(path: Path) -> Any:
     """Open one safetensors file lazily. Raises ModelError when it is missing or damaged."""
+    refuse_pointer(path)
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
@@ -57,21 +64,32 @@ def open_file(path: Path) -> Any:
 
 
 class TensorFolder:
-    """The tensors of a checkpoint, read lazily, in checkpoint order (file by file, by name within a file)."""
+    """The tensors of a checkpoint, read lazily, in checkpoint order (file by file, by name within a file).
+
+    A tensor goes by the name of its parameter, without the prefixes that `names.unwrapped` takes off.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._files = {}
+        self._files: dict[str, tuple[Any, str]] = {}
         self._paths: dict[str, Path] = {}
-        for path in weight_files(folder):
+        paths = weight_files(folder)
+        for path in paths:
             handle = open_file(path)
-            for name in handle.keys():  # noqa: SIM118 - not a dict
-                self._files[name] = handle
+            for stored in handle.keys():  # noqa: SIM118 - not a dict
+                name = unwrapped(stored)
+                if name in self._files and self._files[name][1] != stored:
+                    raise ModelError(
+                        f"{path}: tensors {stored!r} and {self._files[name][1]!r} are one parameter, {name!r}; save "
+                        "the model itself, without the wrapper that it was trained in"
+                    )
+                self._files[name] = handle, stored
                 self._paths[name] = path
         # The index of a sharded checkpoint says which file holds what: files of two checkpoints do not fit together.
-        index = read_json(folder / INDEX, Index, ModelError)["weight_map"] if (folder / INDEX).is_file() else {}
+        single = paths == [folder / SINGLE]
+        index = {} if single else read_json(folder / INDEX, Index, ModelError)["weight_map"]
         for name, file in index.items():
-            if self._paths.get(name) != folder / file:
+            if self._paths.get(unwrapped(name)) != folder / file:
                 raise ModelError(
                     f"{folder / file}: tensor {name!r} is not in this file, but {INDEX} says so; the files are of "
                     "different checkpoints: fetch all of them again"
@@ -86,7 +104,17 @@ class TensorFolder:
         """Header of one weight file."""
         with (self.folder / file).open("rb") as stored:
             length = stored.read(8)
-            return parse_header(length + stored.read(int.from_bytes(length, "little")), self.folder / file)
+            found = parse_header(length + stored.read(int.from_bytes(length, "little")), self.folder / file)
+        names = [unwrapped(name) for name in found.names]
+        if names == found.names:
+            return found
+        entries = {unwrapped(name): entry for name, entry in json.loads(found.raw[8:]).items()}
+        return Header(framed(json.dumps(entries, separators=(",", ":"))), names)
+
+    @property
+    def wrapped(self) -> bool:
+        """Whether some tensor is stored under another name than its parameter's."""
+        return any(name != stored for name, (_, stored) in self._files.items())
 
     @property
     def names(self) -> list[str]:
@@ -95,11 +123,13 @@ class TensorFolder:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of one tensor."""
-        return tuple(self._files[name].get_slice(name).get_shape())
+        handle, stored = self._files[name]
+        return tuple(handle.get_slice(stored).get_shape())
 
     def dtype(self, name: str) -> str:
         """Stored type of one tensor in safetensors' words, such as BF16."""
-        return str(self._files[name].get_slice(name).get_dtype())
+        handle, stored = self._files[name]
+        return str(handle.get_slice(stored).get_dtype())
 
     def file(self, name: str) -> Path:
         """The file that one tensor lies in."""
@@ -107,7 +137,9 @@ class TensorFolder:
 
     def get(self, name: str) -> torch.Tensor:
         """Return one tensor as stored."""
-        return self._files[name].get_tensor(name)
+        handle, stored = self._files[name]
+        tensor: torch.Tensor = handle.get_tensor(stored)
+        return tensor
 
     def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
         return ((name, self.get(name)) for name in self.names)
@@ -133,6 +165,13 @@ def parse_header(raw: bytes, source: Path) -> Header:
         entries.pop("__metadata__", None)
     extents = shaped(entries, dict[str, Extent], source, ModelError)
     return Header(raw, sorted(extents, key=lambda name: extents[name]["data_offsets"]))
+
+
+def framed(header: str) -> bytes:
+    """Return the bytes before the data of a safetensors file: the length of its header, and the header's JSON."""
+    text = header.encode()
+    text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of eight
+    return len(text).to_bytes(8, "little") + text
 
 
 def raw_bytes(tensor: torch.Tensor) -> memoryview:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from sftlens import files
-from sftlens.models.safetensors_reader import INDEX, SINGLE, raw_bytes
+from sftlens.models.safetensors_reader import INDEX, SINGLE, framed, raw_bytes
 
 SHARD_BYTES = 5 * 10**9
 """Largest weight file, unless one tensor alone is larger (the size at which transformers splits too)."""
@@ -103,6 +103,4 @@ def header(
         extent = [offset, offset + spec.nbytes]
         entries[spec.name] = {"dtype": TYPES[spec.dtype], "shape": list(spec.shape), "data_offsets": extent}
         offset += spec.nbytes
-    text = json.dumps(entries, separators=separators).encode()
-    text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of eight
-    return len(text).to_bytes(8, "little") + text
+    return framed(json.dumps(entries, separators=separators))

@@ -9,7 +9,8 @@ import torch
 from sftlens import files
 from sftlens.errors import ConfigError
 from sftlens.models.identity import CONFIGURATION, TOKENIZER, copy_matching, make_readable
-from sftlens.models.safetensors_reader import INDEX, raw_bytes
+from sftlens.models.names import unwrapped
+from sftlens.models.safetensors_reader import INDEX, SINGLE, raw_bytes
 from sftlens.models.safetensors_writer import TensorSpec, header
 from sftlens.restoration.apply import Method
 from sftlens.restoration.criteria import Criterion
@@ -33,7 +34,12 @@ def save_restored(restorer: Method, folder: Path, card: str) -> None:
     """
     finetuned = restorer.pair.finetuned
     folder.mkdir(parents=True)
-    copy_matching(finetuned.folder, (*CONFIGURATION, *TOKENIZER, INDEX), folder)
+    sharded = finetuned.weights != [SINGLE]
+    copy_matching(finetuned.folder, (*CONFIGURATION, *TOKENIZER, *([INDEX] if sharded else [])), folder)
+    if sharded and finetuned.wrapped:
+        index = files.read_json(folder / INDEX)
+        named = {unwrapped(name): file for name, file in index["weight_map"].items()}
+        files.write_json(folder / INDEX, {**index, "weight_map": named})
     (folder / "README.md").write_text(card, encoding="utf-8")
     for file in finetuned.weights:
         stored = finetuned.header(file)

@@ -22,6 +22,6 @@ RESULT_VERSION = {
     "restore": 2,  # restoration/, and what evaluate measures
     "levels": 1,  # restoration/export: the level map
     "collect": 2,  # results/, reporting/: the tidy table, figures, tables and the page
-    "merge": 1,  # models/adapters
+    "merge": 2,  # models/adapters
     "repair": 2,  # repair/
 }

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import tempfile
 from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sftlens.errors import TrainingError
+from sftlens.errors import ModelError, TrainingError
 from sftlens.files import atomic_path
 from sftlens.models import checkpoints
 from sftlens.models.identity import make_readable
@@ -53,17 +54,38 @@ def write_model(
     # Closed while the processes still know one another, also where the disk is full.
     with closing(whole_weights()) as weights:
         if engine.global_rank == 0:
-            checkpoints.quieten()
             with atomic_path(folder) as partial:
                 partial.mkdir()
-                config = copy.deepcopy(model.config)
-                config.architectures = [type(model).__name__]
-                config.dtype = str(dtype).removeprefix("torch.")
-                for companion in (config, model.generation_config, tokenizer):
-                    if companion is not None:
-                        companion.save_pretrained(partial)
+                save_companions(model, dtype, tokenizer, partial)
                 shapes = {name: tuple(getattr(p, "ds_shape", p.shape)) for name, p in parameters.items()}
                 write_weights(partial, [TensorSpec(name, s, dtype) for name, s in shapes.items()], weights, shard_bytes)
                 make_readable(partial)
         for _ in weights:
             pass
+
+
+def save_companions(model: Any, dtype: torch.dtype, tokenizer: "PreTrainedTokenizerBase | None", folder: Path) -> None:
+    """Write what belongs beside the weights: configuration, generation settings and tokenizer."""
+    checkpoints.quieten()
+    config = copy.deepcopy(model.config)
+    config.architectures = [type(model).__name__]
+    config.dtype = str(dtype).removeprefix("torch.")
+    for companion in (config, model.generation_config, tokenizer):
+        if companion is not None:
+            companion.save_pretrained(folder)
+
+
+def check_companions(model: Any, dtype: torch.dtype, tokenizer: "PreTrainedTokenizerBase | None", origin: Path) -> None:
+    """Refuse a model that could not be saved once it is trained. Raises ModelError with what transformers says.
+
+    `origin` is the folder or pointer that it was loaded from.
+    """
+    with tempfile.TemporaryDirectory(prefix="sftlens-") as folder:
+        try:
+            save_companions(model, dtype, tokenizer, Path(folder))
+        except Exception as error:  # of any kind: better now than after the last step
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ModelError(
+                f"{origin}: transformers loads this model but could not save it after training ({reason}); "
+                "correct its config.json, generation_config.json or tokenizer_config.json"
+            ) from None

@@ -138,7 +138,7 @@ def finetune(
     strategy = strategy or strategies.make(strategies.DEFAULT)
     _check_samples(samples, model_path)
     with deepspeed_engine.process_group() as process:
-        engine = _engine(model_path, settings, process, strategy)
+        engine = _engine(model_path, settings, process, strategy, tokenizer)
         saving = Saving(engine, settings, process, resume)
         plan = batches(len(samples), settings, seed)
         with termination_noted(saving.clock) if resume else nullcontext():
@@ -185,13 +185,21 @@ def _check_samples(samples: Sequence[Sample], model_path: Path) -> None:
         )
 
 
-def _engine(model_path: Path, settings: FinetuneSettings, process: Process, strategy: Strategy) -> Any:
+def _engine(
+    model_path: Path,
+    settings: FinetuneSettings,
+    process: Process,
+    strategy: Strategy,
+    tokenizer: "PreTrainedTokenizerBase | None",
+) -> Any:
     config = engine_config(settings, *micro_batch_plan(settings, process.world_size))
     dtype = deepspeed_engine.DTYPES[settings.dtype]
     if settings.zero_stage == 3:
         model = load_partitioned(model_path, dtype, config, process.rank)
     else:
         model = checkpoints.load_model(model_path, dtype=dtype, device="cpu")
+    if process.rank == 0:
+        export.check_companions(model, dtype, tokenizer, model_path)
     if settings.gradient_checkpointing:
         model.activation_checkpointing_enable()
     strategy.prepare(model)

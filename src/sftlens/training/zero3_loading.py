@@ -11,6 +11,7 @@ import torch
 
 from sftlens.models import checkpoints
 from sftlens.models.delta.reader import open_tensors
+from sftlens.models.generation import read_generation_config
 from sftlens.models.identity import resolve
 from sftlens.models.placement import checked_tensor
 
@@ -57,5 +58,5 @@ def load_partitioned(path: Path, dtype: torch.dtype, config: dict[str, Any], ran
             original = first.get(id(tied.get(name)), name)
             if original != name and not torch.equal(source.get(name), source.get(original)):
                 checkpoints.refuse_untied(source)
-    checkpoints.read_generation_config(folder, model)
+    read_generation_config(folder, model)
     return model

@@ -43,6 +43,11 @@ def pack(base: Path, finetuned: Path, folder: Path, progress: Progress = lambda 
                 f"{after.file(name)}: tensor {name!r} is {after.dtype(name)}, which a delta cannot hold; keep this "
                 "model as a checkpoint"
             )
+    if after.wrapped:
+        raise ModelError(
+            f"{after.folder}: its tensors are named with the prefix of a wrapper (torch.compile, FSDP or DDP), which a "
+            "delta does not keep; save the model itself and pack that"
+        )
     if not set(before.names) & set(after.names):
         raise ModelError(
             f"{before.folder}: has no tensor in common with {after.folder}; give the base model that was fine-tuned"

@@ -95,6 +95,11 @@ class DeltaTensors(TensorFolder):
         """Names of the weight files that the delta stands for."""
         return list(self._record["files"])
 
+    @property
+    def wrapped(self) -> bool:
+        """Never: such a checkpoint is not packed."""
+        return False
+
     def header(self, file: str) -> Header:
         """Header of one of these weight files."""
         stored = self._record["files"][file]["header"]
