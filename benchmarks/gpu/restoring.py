@@ -41,7 +41,7 @@ def in_memory(bench: Bench) -> None:
     elements = pair.elements()
     copy = bench.ceiling(COPY)
     criterion = criteria.make("relative", RestorationSettings())
-    topk.counted(criterion, pair.sample(), pair.device)  # libraries set themselves up
+    topk.histogram(pair, criterion)  # libraries set themselves up
     start = time.monotonic()
     cuts: list[Any] = []
     seconds = bench.seconds(lambda: cuts.extend(topk.select(pair, criterion, RATIOS)))

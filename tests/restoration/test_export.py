@@ -21,8 +21,6 @@ from sftlens.models.safetensors_reader import INDEX, TensorFolder
 from sftlens.restoration import criteria, topk
 from sftlens.restoration.apply import Restorer
 from sftlens.restoration.export import NOT_RESTORED
-from sftlens.restoration.pairs import PERIOD
-from sftlens.restoration.scan import Segments
 from tiny import tiny_model
 
 SCRIPTS = ROOT / "scripts"
@@ -162,22 +160,24 @@ def test_the_stream_is_the_whole_restored_checkpoint(tmp_path: Path) -> None:
     assert all(torch.equal(stream[name], restorer(name, finetuned[name])) for name in finetuned)
 
 
-def test_a_misleading_sample_changes_no_selection(tmp_path: Path) -> None:
-    """What a sample takes is unlike all the rest here, so that no cut lies where it is expected."""
+def test_segments_and_batches_change_no_selection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many ties in two tensors, so that the last one of a cut lies in the middle of them."""
     generator = torch.Generator().manual_seed(0)
-    change = torch.rand(PERIOD * 20, generator=generator) * 2
-    change.view(20, PERIOD)[:, : PERIOD // 2] += 100
-    base = {"layers.0.w": torch.ones(len(change))}
-    pair = pair_of(tmp_path, base, {"layers.0.w": 1 + change}, piece=5000)
-    criterion = criteria.make("relative", SETTINGS)
-    ratios = [1, 20, 60, 99]
-    cuts = topk.select(pair, criterion, ratios)
-    assert cuts == topk.cuts(pair, criterion, topk.histogram(pair, criterion), ratios)
-    change = (1 + change) - 1
-    for cut in cuts:
-        mask = torch.cat([cut.mask(p.name, topk.keys_of(criterion, p), p.start) for p in pair.pieces()]).numpy()
-        first = np.argsort(-change.numpy(), kind="stable")[: cut.elements]
-        assert mask.sum() == cut.elements and mask[first].all()
+    steps = {f"layers.{i}.w": torch.randint(0, 6, (700,), generator=generator).float() for i in range(2)}
+    pair = pair_of(tmp_path, {name: torch.zeros(700) for name in steps}, steps, piece=37)
+    ratios = [1.0, 20.0, 60.0, 99.0]
+    found = []
+    for segments, batch in ((1, 1 << 20), (3, 50), (32, 1), (5000, 1000)):
+        monkeypatch.setattr(topk, "SEGMENTS", segments)
+        monkeypatch.setattr(topk, "BATCH", batch)
+        found.append(cuts_of(pair, "absolute", ratios))
+    assert found[0] == found[1] == found[2] == found[3]
+    values = torch.cat([steps[name] for name in pair.names]).numpy()
+    first = np.argsort(-values, kind="stable")
+    for cut in found[0]:
+        ranked = criteria.make("absolute", SETTINGS)
+        mask = torch.cat([cut.mask(p.name, topk.keys_of(ranked, p), p.start) for p in pair.pieces()]).numpy()
+        assert set(np.flatnonzero(mask)) == set(first[: cut.elements])
 
 
 def test_more_ratios_than_one_pass_can_find(tmp_path: Path) -> None:
@@ -189,23 +189,6 @@ def test_more_ratios_than_one_pass_can_find(tmp_path: Path) -> None:
     for cut in found:
         chosen = [cut.mask(p.name, topk.keys_of(criterion, p), p.start).sum() for p in pair.pieces()]
         assert sum(chosen) == cut.elements
-
-
-@pytest.mark.parametrize("keys", [[7] * 40, list(range(40)), [3, 9, 9, 1] * 10])
-def test_memory_for_keys_near_a_cut_changes_no_result(keys: list[int]) -> None:
-    array = np.array(keys, dtype=np.int32)
-    found = []
-    for segment, entries in ((4, 1), (4, 1000), (1000, 1000)):
-        kept = Segments([range(0, 1)], segment, entries)
-        for start in range(0, len(array), 2):
-            kept.add("w", start, 2, array[start : start + 2])
-        ends = [kept.find(0, wanted) for wanted in (1, 17, 40)]
-        found.append([(end.threshold, end.ties, bool(end.all_ties)) for end in ends])
-        for end in ends:
-            tied = np.flatnonzero(array == end.threshold)
-            behind = tied[tied >= end.segment.start]
-            assert behind[end.ties_there - 1] == tied[end.ties - 1]
-    assert found[0] == found[1] == found[2]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

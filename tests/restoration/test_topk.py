@@ -227,3 +227,16 @@ def test_nothing_changed_has_no_shares(tmp_path: Path) -> None:
     found = concentration.measure(pair, criteria.make("relative", SETTINGS), cuts_of(pair, "relative", [1, 20]), 1e-8)
     assert found.shares == {}
     assert (found.tensors["unchanged"] == found.tensors["elements"]).all()
+
+
+def test_a_histogram_that_puts_an_element_on_the_other_side_of_a_cut_is_refused(tmp_path: Path) -> None:
+    """Its bins of cuts hold what they should; what lies above them does not."""
+    base = {"layers.0.w": torch.zeros(100)}
+    pair = pair_of(tmp_path, base, {"layers.0.w": torch.arange(1.0, 101)})
+    criterion = criteria.make("absolute", SETTINGS)
+    counts = topk.histogram(pair, criterion)
+    bins = np.flatnonzero(counts)
+    counts[bins[-1]] -= 1
+    counts[bins[0]] += 1
+    with pytest.raises(DataError, match="other weights, criterion or region"):
+        topk.cuts(pair, criterion, counts, [50])

@@ -13,7 +13,7 @@ from sftlens.restoration.cuts import Cut, levels
 from sftlens.restoration.pairs import Pair
 from sftlens.restoration.ranking import SUMS, change_sizes
 from sftlens.restoration.regions import layer_of, module_of
-from sftlens.restoration.scan import keys_of
+from sftlens.restoration.topk import keys_of
 
 RATIOS = (1.0, 3.0, 5.0, 10.0, 20.0, 40.0, 60.0)
 """The paper's k of Table 3, percent."""

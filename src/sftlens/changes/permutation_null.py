@@ -16,7 +16,7 @@ from sftlens.restoration.criteria import Criterion
 from sftlens.restoration.cuts import count
 from sftlens.restoration.pairs import Pair
 from sftlens.restoration.ranking import SUMS, stream
-from sftlens.restoration.scan import BINS, LOW_BITS
+from sftlens.restoration.topk import BINS, LOW_BITS
 
 PILE = 1 << 16
 """Elements that are shuffled at a time, about; more where MOST_PILES do not suffice."""

@@ -14,7 +14,7 @@ from sftlens.restoration.criteria import Criterion
 from sftlens.restoration.cuts import EVERYTHING, Cut, merged
 from sftlens.restoration.pairs import Pair, Piece
 from sftlens.restoration.ranking import SUMS, change_sizes
-from sftlens.restoration.scan import keys_of
+from sftlens.restoration.topk import keys_of
 
 
 class Method(ABC):

@@ -71,9 +71,14 @@ def levels(cuts: Sequence[Cut], name: str, keys: Tensor, start: int) -> Tensor:
 
 
 def above(keys: Tensor, threshold: int) -> Tensor:
-    """Return which int32 `keys` are larger than `threshold`, bool, same shape and device."""
+    """Return which integer `keys` are larger than `threshold`, bool, same shape and device."""
     # On a CPU numpy compares integers several times as fast as torch.
     return torch.from_numpy(keys.numpy() > threshold) if keys.is_cpu else keys > threshold
+
+
+def how_many(mask: Tensor) -> int:
+    """Return for how many elements the bool `mask` holds."""
+    return int(np.count_nonzero(mask.numpy()) if mask.is_cpu else mask.sum())
 
 
 def indices(mask: Tensor) -> Tensor:
@@ -82,9 +87,9 @@ def indices(mask: Tensor) -> Tensor:
     return torch.from_numpy(mask.numpy().nonzero()[0]) if mask.is_cpu else mask.nonzero().flatten()
 
 
-def picked(keys: Tensor, mask: Tensor) -> np.ndarray:
-    """Return the 1-D `keys` for which `mask` holds."""
-    return keys.numpy()[mask.numpy()] if keys.is_cpu else keys[mask].cpu().numpy()
+def picked(keys: Tensor, mask: Tensor) -> Tensor:
+    """Return the 1-D `keys` for which the bool `mask` holds."""
+    return torch.from_numpy(keys.numpy()[mask.numpy()]) if keys.is_cpu else keys[mask]
 
 
 def merged(mask: Tensor, chosen: Tensor, other: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from sftlens.restoration.apply import Method
 from sftlens.restoration.criteria import Criterion
 from sftlens.restoration.cuts import Cut, levels
 from sftlens.restoration.pairs import Pair
-from sftlens.restoration.scan import keys_of
+from sftlens.restoration.topk import keys_of
 
 MOST_LEVELS = 255
 """Ratios that a level map can tell apart."""

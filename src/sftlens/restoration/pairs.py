@@ -12,7 +12,7 @@ from sftlens.models.safetensors_reader import TensorFolder
 from sftlens.restoration.regions import is_parameter, rule, select
 
 FLOATS = ("BF16", "F16", "F32", "F64")
-PIECE = 1 << 18
+PIECE = 1 << 17
 """Elements of a piece; speed and memory only: a piece and its intermediate values fit into a core's cache."""
 GPU_PIECE = 1 << 26
 """On a GPU, where each operation on a piece costs a launch."""

@@ -1,74 +1,103 @@
-"""Exact selection of the first k % of all elements: one pass, bounded memory, any number of ratios at once.
+"""Exact selection of the first k % of all elements: a radix selection of two passes, for all ratios at once.
 
 A criterion gives each element a key, an integer from 0 to 2^31 - 1 (the bits of a float that is not negative sort like
 the float). The first k % are the n = floor(elements k / 100) elements with the largest keys, of equal keys the first
 by (tensor name, flat index). So the answer is a *cut* (`cuts.Cut`): a threshold key, how many of the elements with
 exactly this key are taken, the ties, and where the last of them stands. Sorting would find it, in the memory of all
-keys. This is a radix selection, which only counts:
+keys. A radix selection only counts:
 
-1. The high 17 bits of a key are its *bin*. The histogram of the bins says in which bin a cut lies. The histogram of a
-   sample says it nearly: the cut lies in a *window* of some bins (`guessed`). Where sftlens changes left the
-   histogram of all elements, each window is one bin (`cuts`).
-2. One pass over all elements counts those in and between the windows, and keeps the keys inside them, a few percent of
-   all (`scan.scan`).
-3. n less the elements above a window is what is wanted of it. Counting its keys from the largest down, by bins and
-   then by the low 14 bits, finds the threshold and the number of ties (`scan.Segments.find`).
-4. The keys were kept in segments, in the order of the elements. Counting the ties of each segment tells which holds
-   the last one, and only this segment is read again (`end_of`).
+1. The high 17 bits of a key are its *bin*. The first pass counts the elements of each bin (`histogram`). Counted from
+   the largest bin down, the bin in which the n-th element lies is the cut's; n less the elements above it are wanted of
+   it.
+2. The second pass counts the keys in the bins of cuts, a few thousandths of all as a rule (`keys_in`). Counted from the
+   largest key down, the key of the last wanted element is the threshold, and what is wanted of it is the ties
+   (`end_of`).
+3. The second pass counts by segments, consecutive elements, so that the counts tell in which segment the last tie
+   stands. Only this segment is read again, to find where.
 
-Where the sample misled, some cut lies in no window: then the histogram of all elements is made, and 2 to 4 follow
-again.
+What is kept depends on the number of cuts, not on that of elements. sftlens changes leaves the histogram in a file,
+which spares the first pass.
 
-Example: the keys 7 3 9 7 1 7 8 2 7 5 and k = 40, so that n = 4; bins of two keys, segments of five elements. The
-sample says that the cut lies in the bin of 6 and 7. The pass counts 2 elements above it (9 and 8), 4 in it (7 7 | 7 7)
-and 4 below. 4 - 2 = 2 of those in it are wanted: the threshold is 7, with 2 ties. The first segment holds two 7s, so
-the last tie is in it; reading it again finds the second 7 at index 3. Selected are 9, 8 and the 7s at 0 and 3: the cut
-is (threshold 7, ties 2, end 4).
+Example: the keys 7 3 9 7 1 7 8 2 7 5 and k = 40, so that n = 4; bins of two keys (the last bit is low), segments of
+five elements. Pass 1 counts, from the bin of 8 and 9 down: 2, 4 (the 7s), 1, 2, 1. The fourth element is in the bin of
+6 and 7, of which 4 - 2 = 2 are wanted. Pass 2 counts in this bin: no 6, 7 twice in each segment. The threshold is 7,
+with 2 ties of 4; the first segment has two, so the last is in it. Reading it again finds the second 7 at index 3.
+Selected are 9, 8 and the 7s at 0 and 3: the cut is (threshold 7, ties 2, end 4).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from math import sqrt
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from sftlens.errors import DataError
 from sftlens.restoration.criteria import Criterion
-from sftlens.restoration.cuts import EVERYTHING, NOTHING, Cut, above, count, indices
-from sftlens.restoration.pairs import SAMPLE, Pair
-from sftlens.restoration.scan import BINS, MOST_WINDOWS, Counts, Scan, counted, keys_of, scan
+from sftlens.restoration.cuts import EVERYTHING, NOTHING, Cut, above, count, how_many, indices, picked
+from sftlens.restoration.pairs import Pair, Piece
 
-MARGIN = 0.7
-"""Width of a window by each side of a sample's quantile, in standard deviations of wholly correlated blocks."""
+Counts = np.ndarray
+"""int64, number of elements per key or per range of keys."""
+Begin = tuple[str, int]
+"""The first element of a segment: a tensor and a flat index."""
+LOW_BITS = 14
+BINS = 1 << (31 - LOW_BITS)
+"""Ranges of 2^LOW_BITS keys each, which together hold every key."""
+BATCH = 1 << 20
+"""Numbers counted at a time; speed only."""
+MOST_BINS = 64
+"""Bins in one second pass, at most."""
+SEGMENTS = 32
+"""Segments of a region, at most. A bin takes SEGMENTS * 2^LOW_BITS * 8 bytes: 4 MB, MOST_BINS of them 268 MB."""
+
+
+class Tally:
+    """Counts small numbers. They are gathered first: few at a time would cost more than many."""
+
+    def __init__(self, size: int, shift: int = 0) -> None:
+        """Start to count numbers that, without their `shift` low bits, are 0 <= i < `size`."""
+        self._counts, self._shift, self._filled = np.zeros(size, dtype=np.int64), shift, 0
+        self._buffer = torch.empty(0, dtype=torch.int32)
+
+    def add(self, numbers: Tensor) -> None:
+        """Count int32 `numbers`, 1-D, of any device, always the same one."""
+        if self._filled + len(numbers) > len(self._buffer):
+            self._count()
+            if len(numbers) > len(self._buffer):
+                self._buffer = numbers.new_empty(max(BATCH, len(numbers)))
+        begin, self._filled = self._filled, self._filled + len(numbers)
+        torch.bitwise_right_shift(numbers, self._shift, out=self._buffer[begin : self._filled])
+
+    def _count(self) -> None:
+        if self._filled:
+            counts = torch.bincount(self._buffer[: self._filled], minlength=len(self._counts))
+            self._counts += counts.cpu().numpy()
+        self._filled = 0
+
+    def take(self) -> Counts:
+        """Return how often each number came, int64 [size], and start again."""
+        self._count()
+        counts, self._counts = self._counts, np.zeros_like(self._counts)
+        return counts
+
+
+def keys_of(criterion: Criterion, piece: Piece) -> Tensor:
+    """Return the keys of a piece, int32, 1-D; they may lie in the memory of `piece.p` or `piece.s`."""
+    return criterion(piece.name, piece.p, piece.s, piece.start)
 
 
 def histogram(pair: Pair, criterion: Criterion) -> Counts:
-    """Return the coarse histogram of the whole region, int64 [BINS]: one pass. Raises ModelError on NaN or Inf."""
-    return counted(criterion, pair.pieces(), pair.device)
+    """Return the elements of the region in each bin, int64 [BINS]: one pass. Raises ModelError on NaN or Inf."""
+    tally = Tally(BINS, LOW_BITS)
+    for piece in pair.pieces():
+        tally.add(keys_of(criterion, piece))
+    return tally.take()
 
 
 def select(pair: Pair, criterion: Criterion, ratios: Sequence[float]) -> list[Cut]:
-    """Return the exact cut of each ratio: one pass and a sample of it, rarely three passes.
-
-    Args:
-        pair: the parameters of the region.
-        criterion: how they are ranked.
-        ratios: percentages, any sequence.
-
-    Raises:
-        ConfigError: a ratio outside [0, 100].
-        ModelError: NaN or Inf in the weights.
-    """
-    numbers = to_find(pair, ratios)
-    sample = counted(criterion, pair.sample(), pair.device) if numbers else np.zeros(BINS, dtype=np.int64)
-    ends: dict[int, Cut | None] = {}
-    for first in range(0, len(numbers), MOST_WINDOWS):
-        some = numbers[first : first + MOST_WINDOWS]
-        found = scan(pair, criterion, guessed(sample, some, pair.elements()))
-        ends |= {number: end_of(pair, criterion, found, number) for number in some}
-    if None in ends.values():
-        return cuts(pair, criterion, histogram(pair, criterion), ratios)
-    return named(pair, ratios, ends)
+    """Return the exact cut of each ratio: two passes. Raises as `cuts`."""
+    return cuts(pair, criterion, histogram(pair, criterion), ratios)
 
 
 def cuts(pair: Pair, criterion: Criterion, counts: Counts, ratios: Sequence[float]) -> list[Cut]:
@@ -82,78 +111,92 @@ def cuts(pair: Pair, criterion: Criterion, counts: Counts, ratios: Sequence[floa
 
     Raises:
         ConfigError: a ratio outside [0, 100].
+        ModelError: NaN or Inf in the weights.
         DataError: `counts` is of other weights, another criterion or another region.
     """
     wrong = DataError(
         f"the histogram given for {pair.finetuned.folder} was made of other weights, criterion or region; "
         "make it again with sftlens changes"
     )
-    numbers = to_find(pair, ratios)
-    if int(counts.sum()) != pair.elements():
+    elements = pair.elements()
+    numbers = [count(elements, ratio) for ratio in ratios]
+    found = {0: Cut(0, 0, NOTHING), elements: Cut(100, elements, EVERYTHING)}
+    if int(counts.sum()) != elements:
         raise wrong
-    above_or_in = np.cumsum(counts[::-1])[::-1]
-    below = np.append(0, np.cumsum(counts))
-    ends: dict[int, Cut | None] = {}
-    for first in range(0, len(numbers), MOST_WINDOWS):
-        some = numbers[first : first + MOST_WINDOWS]
-        bins = sorted({int(np.flatnonzero(above_or_in >= number)[-1]) for number in some})
-        found = scan(pair, criterion, [range(b, b + 1) for b in bins])
-        edges = [0, *(edge for b in bins for edge in (b, b + 1)), len(counts)]
-        if not np.array_equal(found.sizes, np.diff(below[edges])):
+    reached = np.cumsum(counts[::-1])[::-1]  # elements in this bin or a larger one
+    bin_of = {number: int(np.flatnonzero(reached >= number)[-1]) for number in sorted({*numbers} - {*found})}
+    bins = sorted(set(bin_of.values()))
+    for first in range(0, len(bins), MOST_BINS):
+        some = bins[first : first + MOST_BINS]
+        begins, table, at_least = keys_in(pair, criterion, some)
+        if at_least != reached[some[0]] or not np.array_equal(table.sum(axis=(0, 2)), counts[some]):
             raise wrong
-        ends |= {number: end_of(pair, criterion, found, number) for number in some}
-    return named(pair, ratios, ends)
+        for number, its_bin in bin_of.items():
+            if its_bin in some:
+                wanted = number - int(reached[its_bin] - counts[its_bin])
+                end = end_of(pair, criterion, begins, table[:, some.index(its_bin)], its_bin, wanted)
+                found[number] = Cut(0, number, *end)
+    return [replace(found[number], ratio=ratio) for number, ratio in zip(numbers, ratios, strict=True)]
 
 
-def to_find(pair: Pair, ratios: Iterable[float]) -> list[int]:
-    """Return the numbers of elements, ascending, whose cuts must be looked for: neither nothing nor everything."""
-    wanted = {count(pair.elements(), ratio) for ratio in ratios}
-    return sorted(wanted - {0, pair.elements()})
+def keys_in(pair: Pair, criterion: Criterion, bins: Sequence[int]) -> tuple[list[Begin], Counts, int]:
+    """Return what the second pass counts.
 
+    Args:
+        pair: the parameters of the region.
+        criterion: how they are ranked.
+        bins: some bins, ascending, at most MOST_BINS.
 
-def guessed(sample: Counts, numbers: Iterable[int], elements: int) -> list[range]:
-    """Return windows, disjoint and ascending, in which the cuts of `numbers` probably lie."""
-    size = int(sample.sum())
-    error = MARGIN / sqrt(size / SAMPLE) if size < elements else 0.0
-    reached = np.cumsum(sample[::-1])[::-1] / size
-
-    def last_at_least(share: float) -> int:
-        """The last bin down to which at least `share` of the sample is reached (the first bin for too much)."""
-        return max(0, int(np.count_nonzero(reached >= share)) - 1)
-
-    windows: list[range] = []
-    # The largest numbers reach furthest down.
-    for number in sorted(numbers, reverse=True):
-        share = number / elements
-        margin = error * sqrt(share * (1 - share))
-        first = last_at_least(share + margin)
-        window = range(first, max(first, last_at_least(share - margin)) + 1)
-        if windows and window.start < windows[-1].stop:
-            window = range(windows.pop().start, max(window.stop, first + 1))
-        windows.append(window)
-    return windows
-
-
-def end_of(pair: Pair, criterion: Criterion, found: Scan, number: int) -> Cut | None:
-    """Return the cut of the `number` first elements, its ratio left open; None when no window holds it."""
-    end = found.find(number)
-    if end is None:
-        return None
-    if end.all_ties:
-        return Cut(0, number, end.threshold, end.ties, pair.names[-1], pair.size(pair.names[-1]))
-    # Only the segment that holds the last selected tie is read again.
-    wanted = end.ties_there
-    for piece in pair.pieces(end.segment.name, end.segment.start):
+    Returns:
+        The first element of each segment; how many elements of each segment have each key of each bin, int64
+        [SEGMENTS, len(bins), 2^LOW_BITS]; and how many elements are in the first of the bins or a larger one.
+    """
+    table = np.zeros((SEGMENTS, len(bins), 1 << LOW_BITS), dtype=np.int64)
+    begins, tally = list[Begin](), Tally(table[0].size)
+    row = torch.zeros(BINS, dtype=torch.uint8, device=pair.device)  # 1, 2, ... for the bins, 0 for all others
+    row[list(bins)] = torch.arange(1, len(bins) + 1, dtype=torch.uint8, device=pair.device)
+    done = at_least = 0
+    for piece in pair.pieces():
+        if done * SEGMENTS >= len(begins) * pair.elements():
+            if begins:
+                table[len(begins) - 1].flat = tally.take()
+            begins.append((piece.name, piece.start))
         keys = keys_of(criterion, piece)
-        ties = indices(above(keys, end.threshold - 1) ^ above(keys, end.threshold))
-        if len(ties) >= wanted:
-            return Cut(0, number, end.threshold, end.ties, piece.name, piece.start + int(ties[wanted - 1]) + 1)
-        wanted -= len(ties)
+        at_least += how_many(above(keys, (bins[0] << LOW_BITS) - 1))
+        kept = picked(keys, above(row.index_select(0, keys >> LOW_BITS), 0))
+        rows = row.index_select(0, kept >> LOW_BITS).int() - 1
+        tally.add((rows << LOW_BITS) + (kept & ((1 << LOW_BITS) - 1)))
+        done += len(keys)
+    table[len(begins) - 1].flat = tally.take()
+    return begins, table, at_least
+
+
+def end_of(
+    pair: Pair, criterion: Criterion, begins: Sequence[Begin], table: Counts, in_bin: int, wanted: int
+) -> tuple[int, int, str, int]:
+    """Return the threshold, ties, last tensor and end (see `Cut`) of the `wanted` largest keys in a bin.
+
+    Args:
+        pair: the parameters of the region.
+        criterion: how they are ranked.
+        begins: the first element of each segment.
+        table: how many elements of each segment have each key of the bin, int64 [SEGMENTS, 2^LOW_BITS].
+        in_bin: the bin.
+        wanted: 1 to the number of its elements.
+    """
+    numbers = table.sum(axis=0)
+    reached = np.cumsum(numbers[::-1])[::-1]
+    low = int(np.flatnonzero(reached >= wanted)[-1])
+    threshold, ties = (in_bin << LOW_BITS) + low, wanted - int(reached[low] - numbers[low])
+    if ties == numbers[low]:
+        return threshold, ties, pair.names[-1], pair.size(pair.names[-1])
+    so_far = np.cumsum(table[:, low])
+    segment = int(np.searchsorted(so_far, ties))
+    left = ties - int(so_far[segment] - table[segment, low])
+    for piece in pair.pieces(*begins[segment]):
+        keys = keys_of(criterion, piece)
+        tied = indices(above(keys, threshold - 1) ^ above(keys, threshold))
+        if len(tied) >= left:
+            return threshold, ties, piece.name, piece.start + int(tied[left - 1]) + 1
+        left -= len(tied)
     raise DataError(f"{pair.finetuned.folder}: weights changed while they were read; do not write to this folder")
-
-
-def named(pair: Pair, ratios: Iterable[float], ends: dict[int, Cut | None]) -> list[Cut]:
-    """Return the cut of each ratio."""
-    whole = {0: Cut(0, 0, NOTHING), pair.elements(): Cut(100, pair.elements(), EVERYTHING)}
-    cuts = [(ratio, (whole | ends)[count(pair.elements(), ratio)]) for ratio in ratios]
-    return [replace(cut, ratio=ratio) for ratio, cut in cuts if cut]
