@@ -2,10 +2,27 @@
 
 import errno
 import os
+import re
+
+LONGEST_MESSAGE = 2000
+"""Characters of a message; of a longer one the middle, most likely somebody's data, is left out."""
 
 
 class SftlensError(Exception):
     """Something the user gave us is wrong; the message says what to change."""
+
+    def __str__(self) -> str:
+        """Return the message in one line, whatever the names and values in it hold."""
+        return one_line(super().__str__())
+
+
+def one_line(text: str) -> str:
+    """Return a text without line breaks and control characters, shortened to about LONGEST_MESSAGE characters."""
+    line = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text).strip()
+    if len(line) <= LONGEST_MESSAGE:
+        return line
+    head, tail = line[: LONGEST_MESSAGE // 2], line[-LONGEST_MESSAGE // 4 :]
+    return f"{head} [... {len(line) - len(head) - len(tail):,} characters ...] {tail}"
 
 
 class ConfigError(SftlensError):
@@ -41,18 +58,33 @@ PAUSED_STATUS = 75
 
 
 MENDED = {
-    errno.EROFS: "make it writable",
-    errno.EACCES: "change its permissions",
-    errno.ENOTDIR: "remove the file that is in the place of a folder",
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free space"),
+    errno.EROFS: "make it writable or choose another folder",
+    errno.EACCES: "change its permissions or choose another folder",
+    errno.EPERM: "change its permissions or choose another folder",
+    errno.ENOTDIR: "remove the file that is in the place of a folder or choose another folder",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free space or choose another folder"),
+}
+"""What helps against an error of the disk."""
+REMEDIES = MENDED | {
+    errno.ENOENT: "correct the path",
+    errno.EEXIST: "remove what is in this place, a file or a link that leads nowhere, or choose another",
+    errno.ENOTEMPTY: "remove what is in this place or choose another",
+    errno.EISDIR: "give a file, or remove the folder that is in its place",
+    errno.ELOOP: "remove the link that leads back to itself",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "raise the number of open files (ulimit -n)",
+    errno.ENOMEM: "take a machine with more memory",
+    errno.ESTALE: "the file system was mounted anew: try again",
+    errno.EIO: "the disk or the file system is damaged: look at the system's log",
 }
 """What helps against an error of the system."""
 
 
-def explained(error: OSError) -> str | None:
-    """Return the message of a disk that cannot be written to; None for other errors of the system."""
-    if error.errno not in MENDED:
-        return None
+def explained(error: OSError) -> str:
+    """Return the message of an error of the system in one line: the file, what is wrong, and the remedy."""
+    if error.errno is None:
+        return one_line(f"{type(error).__name__}: {error}")
     # pyarrow's own texts say less than the system's. Of the two files of a copy the second one is written.
-    reason, remedy = os.strerror(error.errno), MENDED[error.errno]
-    return f"{error.filename2 or error.filename or 'output'}: {reason}; {remedy} or choose another folder"
+    name = error.filename2 or error.filename or "output"
+    named = os.fsdecode(name) if isinstance(name, (str, bytes)) else str(name)
+    return one_line(f"{named}: {os.strerror(error.errno)}; {REMEDIES.get(error.errno, 'look at this place')}")

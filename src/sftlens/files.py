@@ -160,17 +160,20 @@ def parquet_columns(path: Path) -> list[str]:
     with _damage_named(path):
         from pyarrow import parquet
 
-        return list(map(str, parquet.read_schema(path).names))
+        names = list(map(str, parquet.read_schema(path).names))
+        if twice := [name for i, name in enumerate(names) if name in names[:i]]:
+            raise ValueError(f"the column {twice[0]!r} stands there twice")
+        return names
 
 
 @contextmanager
 def _damage_named(path: Path) -> Iterator[None]:
-    import pyarrow
-
     try:
         yield
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except MemoryError:
+        raise
+    except Exception as error:  # pyarrow's own, and pandas' where what the file says about its index is damaged
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(
             f"{path}: not a readable Parquet file ({reason}); make it again, or give a CSV or JSON lines file with "
             "that ending"

@@ -2,9 +2,9 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 SHIPPED = (Path(__file__).parent / "shipped" / "Snakefile").resolve().parent
 """The folder of Snakefile, config/, profiles/, scripts/: in a clone its root, else inside of the installed package."""
@@ -17,6 +17,8 @@ def found(path: str) -> str:
     return str(SHIPPED / path) if shipped else path
 
 
+Seed = Annotated[int, Field(ge=0, le=10**18)]
+"""The type of a field that holds a seed: what NumPy and torch take."""
 Location = Annotated[str, AfterValidator(found)]
 """The type of a field that holds a path."""
 
@@ -24,4 +26,14 @@ Location = Annotated[str, AfterValidator(found)]
 class Settings(BaseModel):
     """Base of all settings: immutable, without unknown keys, with a docstring per field."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value(cls, value: Any, field: ValidationInfo) -> Any:
+        """Refuse YAML's `yes`, `on` and `true` where a number or text is due; pydantic would take them for 1."""
+        kind = cls.model_fields[field.field_name or ""].annotation
+        given = value if isinstance(value, list) else [value]
+        if bool not in (kind, *get_args(kind)) and any(isinstance(entry, bool) for entry in given):
+            raise ValueError("a truth value (true, yes, on, ...) is no value here; write a number, or text in quotes")
+        return value

@@ -7,6 +7,8 @@ import yaml
 
 from sftlens.errors import SftlensError
 
+DEEPEST, MOST_VALUES, LARGEST = 100, 1_000_000, 10**100
+
 
 class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]
     """Refuses a repeated key, of which plain YAML silently keeps the last."""
@@ -26,10 +28,14 @@ def read_mapping(path: Path, error: type[SftlensError]) -> dict[str, Any]:
     Raises `error` naming the file, the place and the remedy when it is missing, malformed or no mapping.
     """
     try:
-        value = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        text = path.read_text(encoding="utf-8")
+        _refuse_depth(text)
+        value = yaml.load(text, _Loader)
+        _refuse_size(value)
     except OSError as reason:
         raise error(f"{path}: cannot be read ({reason.strerror}); correct the path") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as reason:
+    # What is no YAML, no UTF-8, or no number, date or key of Python.
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError) as reason:
         raise error(f"{path}: not valid YAML ({' '.join(str(reason).split())}); correct it there") from None
     if not isinstance(value, dict):
         raise error(f"{path}: holds no mapping but {type(value).__name__}; write `key: value` lines")
@@ -37,3 +43,30 @@ def read_mapping(path: Path, error: type[SftlensError]) -> dict[str, Any]:
         if not isinstance(key, str):
             raise error(f"{path}: the key {key!r} was read as {type(key).__name__}; put it in quotes")
     return value
+
+
+def _refuse_depth(text: str) -> None:
+    """Raise ValueError where a text is nested so deeply that libyaml's composer would overflow the stack."""
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(f"it is nested more than {DEEPEST} deep")
+
+
+def _refuse_size(value: Any) -> None:
+    """Raise ValueError where anchors stand for more values than fit, a number is huge or a text is no Unicode."""
+    waiting, seen = [value], 0
+    while waiting:
+        found = waiting.pop()
+        seen += 1
+        if seen > MOST_VALUES:
+            raise ValueError(f"with its anchors it holds more than {MOST_VALUES:,} values")
+        if isinstance(found, str):
+            found.encode()
+        elif isinstance(found, int) and abs(found) >= LARGEST:
+            raise ValueError(f"a number has more than {len(str(LARGEST))} digits")
+        elif isinstance(found, dict):
+            waiting += [*found.keys(), *found.values()]
+        elif isinstance(found, list | tuple | set):
+            waiting += found

@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
 
+from dry_runs import planned
 from repository import ROOT
 from sftlens.config import documentation, loading
 from sftlens.config.study import OWN_TABLE, SAMPLED, SYNTHETIC
@@ -109,3 +111,11 @@ def test_every_figure_says_what_it_is_no_evidence_for():
     own = loading.load_file(CONFIG / "own-facts.yaml").notice
     assert own == OWN_TABLE and "facts of the study's own table" in own and "real facts" not in own
     assert loading.load_file(CONFIG / "paper.yaml").notice == ""
+
+
+def test_a_key_of_a_studys_own_file_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    text = (ROOT / "config" / "config.yaml").read_text()
+    (tmp_path / "twice.yaml").write_text(text + "study: other\n")
+    run = planned(tmp_path, tmp_path / "twice.yaml")
+    assert run.returncode == 1
+    assert f"error: {tmp_path}/twice.yaml: not valid YAML (repeated key 'study'" in run.stdout + run.stderr

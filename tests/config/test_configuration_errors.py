@@ -57,6 +57,13 @@ def test_key_like_no_other_lists_the_known_ones():
     [
         ({"finetuning__epochs": "three"}, ["'finetuning.epochs'", "'three'", "valid integer"]),
         ({"finetuning__learning_rate": -1}, ["'finetuning.learning_rate'", "greater than 0"]),
+        ({"finetuning__learning_rate": float("inf")}, ["'finetuning.learning_rate'", "finite number"]),
+        ({"finetuning__learning_rate": float("nan")}, ["'finetuning.learning_rate'", "finite number"]),
+        ({"finetuning__epochs": True}, ["'finetuning.epochs'", "a truth value (true, yes, on, ...) is no value here"]),
+        ({"scales": [True]}, ["'scales'", "a truth value"]),
+        ({"study": False}, ["'study'", "a truth value"]),
+        ({"probing__seed": -1}, ["'probing.seed'", "greater than or equal to 0"]),
+        ({"probing__seed": 10**30}, ["'probing.seed'"]),
         ({"finetuning__dtype": "fp16"}, ["'finetuning.dtype'", "'bfloat16' or 'float32'"]),
         ({"finetuning": [1]}, ["'finetuning'", "dictionary"]),
         ({"study": 7}, ["'study'", "string"]),
@@ -180,8 +187,9 @@ def test_geometry_of_a_fetched_model_is_read_in_the_hubs_cache(tmp_path, monkeyp
 def test_a_geometry_that_config_json_contradicts_is_refused(tmp_path):
     entry = described(tmp_path) | {"geometry": DEMO["models"]["tiny"]["geometry"]}
     assert f"geometry.layers is 2, but {tmp_path}/config.json says 3" in refusal(models={"mine": entry})
-    (tmp_path / "config.json").write_text("{")
-    assert f"{tmp_path}/config.json: " in refusal(models={"mine": entry})
+    for text in ("{", "[]", '{"num_hidden_layers": "x"}', "[" * 100_000):
+        (tmp_path / "config.json").write_text(text)
+        assert f"{tmp_path}/config.json: " in refusal(models={"mine": entry})
 
 
 def test_a_model_made_here_needs_its_geometry():

@@ -13,11 +13,12 @@ from sftlens.config.stages import mastery as probing
 from sftlens.config.stages.data import TABLE
 from sftlens.dag import only, paths as grid_paths, recorded, repair_job
 from sftlens.dag.jobs import Jobs
-from sftlens.errors import SftlensError, explained
+from sftlens.errors import ConfigError, SftlensError, explained
 from sftlens.planning import job_list, plan
 from sftlens.runtime.result_version import RESULT_VERSION
 from sftlens.results import unfinished
 from sftlens.training import deepspeed_config
+from sftlens.yaml_file import read_mapping
 
 SOURCES = ", ".join(map(str, workflow.configfiles)) or "--config"
 
@@ -26,6 +27,9 @@ ONLY = config.pop("only", None)
 
 # An exception would drag a traceback of this file along.
 try:
+    # Of a key that stands twice Snakemake takes the last value without a word.
+    for path in workflow.configfiles:
+        read_mapping(Path(path), ConfigError)
     STUDY = loading.load(config, SOURCES)
     ASKED = only.select(STUDY, ONLY)
     deepspeed_config.check(STUDY.finetuning)
@@ -78,7 +82,7 @@ onstart:
         try:
             recorded.record(STUDY)
         except OSError as error:
-            sys.exit(f"error: {explained(error) or error}")
+            sys.exit(f"error: {explained(error)}")
 
 
 onerror:

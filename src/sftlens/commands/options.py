@@ -2,15 +2,18 @@
 
 import argparse
 import difflib
-import json
+import math
+import re
 import sys
 from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 
 from sftlens.errors import ConfigError
+from sftlens.gate import parse_json
 from sftlens.settings import Location, Settings, found
 
 S = TypeVar("S", bound=Settings)
@@ -36,6 +39,21 @@ class Model(str):
     """The type of an option that takes a model; it becomes the Path of a folder or pointer, fetched if need be."""
 
 
+def _count(text: str) -> int:
+    """Read a number: what a program counts, and a seed, is never negative."""
+    if not re.fullmatch(r"\d{1,18}", text.strip(), re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number from 0 on")
+    return int(text)
+
+
+def _amount(text: str) -> float:
+    """Read a number that is neither negative nor infinite."""
+    with suppress(ValueError):
+        if 0 <= (value := float(text)) < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number from 0 on")
+
+
 class Formatter(argparse.RawDescriptionHelpFormatter):
     """Shows in the first line only what is required, and the default of every option."""
 
@@ -58,6 +76,8 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=Formatter, **options)
         self.register("type", Path, lambda text: Path(text).expanduser())
+        self.register("type", int, _count)
+        self.register("type", float, _amount)
 
     def error(self, message: str) -> Any:
         """Raise ConfigError."""
@@ -165,8 +185,8 @@ def _nested(flag: str, words: Sequence[str]) -> Any:
     text = " ".join(words)
     if text.lstrip().startswith("{"):
         try:
-            return json.loads(text)
-        except json.JSONDecodeError as error:
+            return parse_json(text)
+        except ValueError as error:
             raise ConfigError(f"option {flag}: not valid JSON ({error}); key=value works too") from None
     for word in words:
         if "=" not in word:

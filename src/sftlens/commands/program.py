@@ -13,6 +13,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import argparse
 import atexit
 import gc
+import re
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -23,10 +24,12 @@ from typing import Any, NoReturn
 from sftlens import files
 from sftlens.commands import headline
 from sftlens.data import templates
-from sftlens.errors import PAUSED_STATUS, ConfigError, SftlensError, TrainingPaused, explained
+from sftlens.errors import PAUSED_STATUS, ConfigError, SftlensError, TrainingPaused, explained, one_line
 from sftlens.models import identity
 from sftlens.runtime import launch, stages
 from sftlens.runtime.result_version import RESULT_VERSION
+
+NO_MEMORY = re.compile("OutOfMemoryError|can't allocate memory|not enough memory")
 
 # Importing torch and transformers makes half a million objects that last. Looking through them for garbage again and
 # again took half of a small job's start; one look at every million new objects is enough.
@@ -117,9 +120,13 @@ def run(main: Callable[[], None]) -> None:
     except BrokenPipeError:  # whoever reads the output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        if message := explained(error):
-            sys.exit(f"error: {message}")
-        raise
+        sys.exit(f"error: {explained(error)}")
+    except (MemoryError, RuntimeError) as error:
+        # torch says it in a RuntimeError: of the GPU in a class of its own, of the CPU in words.
+        if not isinstance(error, MemoryError) and not NO_MEMORY.search(f"{type(error).__name__} {error}"):
+            raise
+        remedy = "lower batch_tokens or the batch size, or take a machine with more"
+        sys.exit(f"error: the memory is too small ({one_line(str(error))[:200] or type(error).__name__}); {remedy}")
     except KeyboardInterrupt:
         sys.exit(130)
 

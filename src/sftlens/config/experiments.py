@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, create_model, field_validator
 from sftlens.config.stages.mastery import QualitySettings
 from sftlens.restoration import methods
 from sftlens.restoration.criteria import CRITERIA
-from sftlens.settings import Settings
+from sftlens.settings import Seed, Settings
 from sftlens.strategies import DEFAULT, STRATEGIES
 
 if TYPE_CHECKING:
@@ -35,8 +35,7 @@ else:
 
 TrainSet = Literal["D0", "D1", "D2", "D3", "D4", "mixed"]
 Scale = int | Literal["all"]
-Seed = Annotated[int, Field(ge=0)]
-REGION = re.compile(r"transformer|attention|mlp|embedding|all|layers\d+-\d+|re:[^/\s{}]+")
+REGION = re.compile(r"transformer|attention|mlp|embedding|all|layers\d{1,4}-\d{1,4}|re:[^/\s{}]+")
 
 
 def layers_of(region: str) -> range:

@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from sftlens.config.experiments import Distinct, Ratios, Reverting
-from sftlens.settings import Location, Settings
+from sftlens.settings import Location, Seed, Settings
 
 
 class FewShotSettings(Settings):
@@ -21,7 +21,7 @@ class FewShotSettings(Settings):
     """Sampling temperature."""
     max_new_tokens: int = Field(16, ge=1)
     """Longest completion, tokens; its first line is judged."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the shots and of the sampling."""
 
 
@@ -48,7 +48,7 @@ class RepairSettings(Settings):
     """How mastery is measured where there are no templates."""
     epsilon: float = Field(1e-8, gt=0)
     """Added to |p| in the relative change |s - p| / (|p| + epsilon)."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the rounding of `interpolation`."""
     batch_tokens: int = Field(16384, ge=1)
     """Tokens of prompts and answers in one batch; speed and memory only."""

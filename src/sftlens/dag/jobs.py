@@ -104,12 +104,12 @@ class Jobs:
         return [f"{self.paths.root}/{kind}s/{name}.{ending}" for ending in endings]
 
     def stamp(self, path: str | None) -> str:
-        """Names, sizes and times of files from outside, which no rule makes; "" while there are none."""
+        """Names, sizes and change times of files from outside, which no rule makes; "" while there are none."""
         top = Path(path or "")
         if not path or not top.exists():
             return ""
         found = sorted(p for p in top.rglob("*.*") if p.is_file()) if top.is_dir() else [top]
-        return short_hash([[str(p.relative_to(top)), p.stat().st_size, p.stat().st_mtime_ns] for p in found])
+        return short_hash([[str(p.relative_to(top)), p.stat().st_size, p.stat().st_ctime_ns] for p in found])
 
     def base_stamp(self, wildcards: Wildcards) -> str:
         """The stamp of a local base model."""

@@ -92,7 +92,7 @@ def read_snapshot(root: Path) -> dict[str, Any] | None:
     made = (entry for entry in root.glob("*") if entry.name not in LEAVINGS)
     if not path.is_file() or not any(entry.is_file() or any(_files(entry)) for entry in made):
         return None
-    return read_json(path)
+    return read_json(path, dict[str, Any])
 
 
 def data(study: Study) -> dict[str, str | None]:
@@ -110,7 +110,7 @@ def read_data(root: Path) -> dict[str, Any]:
     from sftlens.files import read_json
 
     path = root / DATA
-    return read_json(path) if path.is_file() else {}
+    return read_json(path, dict[str, Any]) if path.is_file() else {}
 
 
 @cache

@@ -111,7 +111,7 @@ def read(root: Root, split: str, relation: Relation) -> list[Item]:
     file = _file(root, split, relation.id)
     try:
         items = json.loads(_bytes(file).decode("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{file}: not valid JSON ({error}); it is truncated or damaged: {_FETCH}") from None
     if not isinstance(items, list):
         raise DataError(f"{file}: holds {_kind(items)} instead of a list of questions; {_FETCH}")

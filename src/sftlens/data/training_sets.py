@@ -1,6 +1,7 @@
 """Which facts a model is fine-tuned on: a seeded order per training set; a scale takes its first n."""
 
 import hashlib
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,7 +66,7 @@ def take(order: "pd.DataFrame", scale: int | str, allow_smaller: bool = False) -
     size = len(order)
     if size == 0:
         raise TrainingError("the training set is empty: give the file that sftlens training-set wrote")
-    if scale != "all" and (not str(scale).isdigit() or int(scale) < 1):
+    if scale != "all" and (not re.fullmatch(r"\d{1,18}", str(scale), re.ASCII) or int(scale) < 1):
         raise TrainingError(f"scale {scale!r}: give a number of facts from 1 on, or `all`")
     wanted = size if scale == "all" else int(scale)
     if size < wanted and not allow_smaller:

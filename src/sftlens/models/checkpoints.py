@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import torch
 
 from sftlens.config.stages.model import Geometry
-from sftlens.errors import ModelError
+from sftlens.errors import ModelError, SftlensError
 from sftlens.files import atomic_path
-from sftlens.models.configuration import first_line, read_config
+from sftlens.models.configuration import read_config, said
 from sftlens.models.delta.reader import open_tensors
 from sftlens.models.generation import read_generation_config
 from sftlens.models.identity import make_readable, refuse_pointer, resolve
@@ -85,9 +85,14 @@ def _filled(
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )
-    except RuntimeError as error:
-        if "conversion" not in str(error):
+    except Exception as error:
+        if isinstance(error, (SftlensError, OSError, MemoryError)) or "memory" in f"{type(error)} {error}".lower():
             raise
+        if not isinstance(error, RuntimeError) or "conversion" not in str(error):
+            raise ModelError(
+                f"{source.folder}/config.json: transformers cannot build this model ({type(error).__name__}: "
+                f"{said(error)}); fetch config.json and weights from the same revision"
+            ) from None
         # Where tensors are put together into one (the experts of a block), transformers does not name the missing one.
         raise ModelError(
             f"{source.folder}: transformers cannot put the weights together as {kind.__name__} has them; a tensor is "
@@ -203,7 +208,7 @@ def load_tokenizer(path: Path, bos: str = "require") -> "PreTrainedTokenizerBase
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises plain Exception on a damaged file
-        raise ModelError(f"{folder}: no usable tokenizer ({first_line(error)}); put tokenizer.json there") from None
+        raise ModelError(f"{folder}: no usable tokenizer ({said(error)}); put tokenizer.json there") from None
     if not tokenizer.is_fast:
         raise ModelError(f"{folder}: the tokenizer is not a fast one, offsets are needed; add tokenizer.json")
     if tokenizer.eos_token_id is None:

@@ -53,7 +53,7 @@ def read_config(path: Path) -> Any:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # of many classes: what a key holds is used before it is checked
         raise ModelError(
-            f"{folder}/config.json: transformers cannot read it ({first_line(error)}); models that need "
+            f"{folder}/config.json: transformers cannot read it ({said(error)}); models that need "
             "their own code are not run: use an architecture that transformers ships"
         ) from None
 
@@ -62,17 +62,13 @@ def refuse_choices(path: Path) -> None:
     """Raise ModelError, DataError for a config.json that chooses what `ModelConfig` does not know."""
     config = read_json(path, dict[str, Any], ModelError, finite=False)
     remedy = "correct the key, or take it out (transformers then chooses)"
-    for part in [config, *(value for key, value in config.items() if key.endswith("_config"))]:
-        if isinstance(part, dict):
-            shaped(
-                {IMPLEMENTATIONS.get(key, key): value for key, value in part.items()},
-                ModelConfig,
-                path,
-                ModelError,
-                remedy,
-            )
+    parts = {key: value for key, value in config.items() if key.endswith("_config") and value is not None}
+    shaped(parts, dict[str, dict[str, Any]], path, ModelError, remedy)
+    for part in (config, *parts.values()):
+        named = {IMPLEMENTATIONS.get(key, key): value for key, value in part.items()}
+        shaped(named, ModelConfig, path, ModelError, remedy)
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error of another library, or its class where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def said(error: BaseException) -> str:
+    """Return what an error of another library says, in one line; its class where it says nothing."""
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -4,7 +4,7 @@ import re
 import sys
 from pathlib import Path
 
-from sftlens.errors import ModelError, explained
+from sftlens.errors import MENDED, ModelError
 
 PATTERNS = ["*.json", "*.safetensors", "tokenizer.model", "chat_template.jinja"]
 """Files of a model; nothing that would have to be unpickled or run."""
@@ -60,7 +60,7 @@ def fetch(path: str, revision: str | None, name: str) -> Path:
     try:
         return Path(snapshot_download(path, revision=revision, allow_patterns=PATTERNS, ignore_patterns=LEFT))
     except Exception as error:
-        if isinstance(error, OSError) and explained(error):
+        if isinstance(error, OSError) and error.errno in MENDED:
             raise
         kind, remedy = type(error).__name__, REMEDIES[_reason(error)]
         place = f"models.{name}: {path}" if name else f"{path}: there is no such folder, and the model"

@@ -38,7 +38,8 @@ def ranking_device(device: str | None) -> str:
 
 def _refuse_absent(device: str) -> None:
     try:
-        there = torch.device(device).type != "cuda" or torch.cuda.is_available()
+        named = torch.device(device)
+        there = named.type == "cpu" or (named.type == "cuda" and (named.index or 0) < torch.cuda.device_count())
     except RuntimeError:
         there = False
     if not there:

@@ -33,7 +33,7 @@ def check(out: Path, inputs: list[Path]) -> None:
     check_out(out, inputs)
     there = [path for path in out.iterdir() if not path.name.startswith(".")] if out.is_dir() else []
     report = out / REPORT
-    if there and not (report.is_file() and files.read_json(report).get("stage") == STAGE):
+    if there and not (report.is_file() and files.read_json(report, dict[str, Any]).get("stage") == STAGE):
         raise ConfigError(f"--out {out}: holds files that were not made here; choose a new or empty folder")
 
 

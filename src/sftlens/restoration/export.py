@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -96,7 +97,9 @@ def check_out(out: Path, inputs: Sequence[Path], whole: bool = False) -> None:
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out}: is a file; choose a folder")
     summary = out / "summary.json"
-    ours = summary.is_file() and files.read_json(summary).get("stage") == "restore"  # an earlier restoration
+    ours = (
+        summary.is_file() and files.read_json(summary, dict[str, Any]).get("stage") == "restore"
+    )  # an earlier restoration
     if whole and out.is_dir() and any(out.iterdir()) and not ours:
         raise ConfigError(f"--out {out}: holds files that were not made here; choose a new or empty folder")
 

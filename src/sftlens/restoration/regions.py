@@ -17,7 +17,7 @@ def is_parameter(name: str) -> bool:
 
 def layer_of(name: str) -> int | None:
     """Return the number of the block a parameter belongs to, None outside the blocks."""
-    found = re.search(r"(?:^|\.)layers\.(\d+)\.", name)
+    found = re.search(r"(?:^|\.)layers\.(\d{1,9})\.", name)
     return int(found[1]) if found else None
 
 
@@ -53,7 +53,7 @@ def rule(region: str) -> Callable[[str], bool]:
         except ValueError as error:
             raise ConfigError(f"region {region!r}: not a valid regular expression of RE2 ({error})") from None
         return lambda name: gate.matching(pattern, [name])[0]
-    if not (found := re.fullmatch(r"layers(\d+)-(\d+)", region)):
+    if not (found := re.fullmatch(r"layers(\d{1,4})-(\d{1,4})", region)):
         raise ConfigError(
             f"region {region!r} is unknown; choose one of: {', '.join(REGIONS)}, layersA-B (blocks A to B, both "
             "included), re:EXPRESSION (names in which the regular expression is found)"
@@ -79,7 +79,7 @@ def select(names: Sequence[str], region: str) -> list[str]:
             r"blocks are named otherwise than `layers.N.`, give the region as a regular expression over names, "
             r"such as 're:\.h\.\d+\.(attn|mlp)\.'"
         )
-    blocks = re.fullmatch(r"layers(\d+)-(\d+)", region)
+    blocks = re.fullmatch(r"layers(\d{1,4})-(\d{1,4})", region)
     last = max(layer_of(name) or 0 for name in chosen)
     if blocks and int(blocks[2]) > last:
         raise ModelError(f"region {region!r}: the last block is {last}; write layers{blocks[1]}-{last}")

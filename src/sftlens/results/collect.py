@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 import pandas as pd
+from pydantic import ConfigDict, with_config
+from typing_extensions import TypedDict
 
 from sftlens.config.study import Study
 from sftlens.dag.cells import Cell, Product, distinct
@@ -18,6 +20,21 @@ COLUMNS = {
     "relation": "str", "layer": "str", "module": "str",
     "metric": "str", "value": "float64", "n": "int64", "low": "float64", "high": "float64",
 }  # fmt: skip
+
+
+@with_config(ConfigDict(extra="allow"))
+class Metric(TypedDict):
+    """One number of a summary; further keys are its place (split, bucket, ...) and its interval."""
+
+    metric: str
+    value: float | None
+    n: NotRequired[int | None]
+
+
+class Summary(TypedDict):
+    """What is read here of a stage's summary."""
+
+    metrics: list[Metric]
 
 
 def collect(study: Study, wanted: Iterable[Product] | None = None) -> tuple[pd.DataFrame, list[Product]]:
@@ -39,7 +56,7 @@ def collect(study: Study, wanted: Iterable[Product] | None = None) -> tuple[pd.D
             missing.append(product)
             continue
         axes = {"study": study.study, **product.axes}
-        rows += [{**axes, **row} for row in read_json(path)["metrics"]]
+        rows += [{**axes, **row} for row in read_json(path, Summary)["metrics"]]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     for name, dtype in COLUMNS.items():
         if dtype == "str":

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from sftlens.config.study import Study
 from sftlens.dag.cells import Product
@@ -27,7 +28,7 @@ def notes(study: Study, products: Iterable[Product]) -> list[str]:
     paths = Paths(study)
     for product in products:
         if made(paths, product):
-            summary = read_json(Path(paths.summary(product)))
+            summary = read_json(Path(paths.summary(product)), dict[str, Any])
             now, then = RESULT_VERSION[product.stage], summary.get("result_version")
             if summary.get("schema") != SCHEMA_VERSION or then != now:
                 what = f"{product.stage} {then}, now {now}" if then else f"{product.stage} without a version"

@@ -145,7 +145,7 @@ def _intact(folder: Path) -> bool:
     done, record = folder / "done", folder / "done.json"
     try:
         return done.is_dir() and files.read_json(record) == _contents(done)
-    except DataError:
+    except (DataError, OSError):
         return False
 
 

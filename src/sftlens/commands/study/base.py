@@ -63,7 +63,7 @@ def main() -> None:
     if seen and not pretrained:
         # Record what the model holds; say so where the same name stood for another model before.
         now = identity.identity(args.out / "base.json")
-        if seen.is_file() and files.read_json(seen)["identity"] != now:
+        if seen.is_file() and files.read_json(seen, dict[str, Any]).get("identity") != now:
             print(
                 f"base: {args.name} at {args.path} is another model than the one its results were made with; they are "
                 "made again (to keep both, give this model a name of its own)",

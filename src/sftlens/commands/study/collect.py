@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--quiet", action="store_true", help="with --partial: do not list what is missing")
     args = parser.parse_args()
     root = Path(RESULTS) / args.study
-    study = loading.load(files.read_json(root / SNAPSHOT), str(root / SNAPSHOT))
+    study = loading.load(files.read_json(root / SNAPSHOT, dict[str, Any]), str(root / SNAPSHOT))
     behind = targets.wanted(study)
     if args.results:
         made = "results.parquet"

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from sftlens.settings import Location, Settings
+from sftlens.settings import Location, Seed, Settings
 
 TABLE = "FACTS_TABLE"
 """The environment variable that names a table of facts to a job."""
@@ -23,7 +23,7 @@ class Sample(Settings):
     """Facts of each in-domain relation for testing."""
     testood: int = Field(0, ge=0)
     """Facts of each out-of-domain relation for testing."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the draw."""
 
 
@@ -94,7 +94,7 @@ class FactsSettings(Settings):
 class WorldSettings(Settings):
     """The invented facts and the text a tiny model learns them from (docs/world.md gives the reasons)."""
 
-    seed: int = 2
+    seed: Seed = 2
     """Seed of names, facts, exposures and corpus."""
     train: int = Field(300, ge=1)
     """Training facts of each in-domain relation."""

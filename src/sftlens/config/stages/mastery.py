@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from sftlens.settings import Settings
+from sftlens.settings import Seed, Settings
 
 SAMPLING_FIELDS = ("samples", "temperature", "max_new_tokens", "seed")
 """The fields that the completions of one sentence depend on."""
@@ -23,7 +23,7 @@ class ProbingSettings(Settings):
     """Longest completion, tokens."""
     max_templates: int | None = Field(None, ge=1)
     """Probe with the first so many templates of each relation; unset: with all."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the sampling; each (fact, template) has a stream of its own."""
     quota: float | None = Field(None, ge=1)
     """Stop probing train facts when every training set of the study has so many times its largest scale of facts; at 1

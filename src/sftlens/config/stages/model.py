@@ -1,15 +1,16 @@
 """Settings of the base model: where it comes from, its geometry, its pretraining, and where its jobs run."""
 
-import json
 import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from sftlens.settings import Location, Settings
+from sftlens.errors import DataError
+from sftlens.files import read_json
+from sftlens.settings import Location, Seed, Settings
 
 NAMES = {
     "layers": "num_hidden_layers",
@@ -75,7 +76,7 @@ class Geometry(Settings):
 class PretrainingSettings(Settings):
     """How the tiny LLaMA is pretrained on the corpus (docs/world.md)."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the initial weights and of the order of the documents."""
     learning_rate: float = Field(4e-3, gt=0)
     """Peak learning rate at `batch_tokens` tokens; scaled by the square root of a smaller batch's share."""
@@ -117,7 +118,13 @@ class BaseSettings(Settings):
                 raise ValueError(f"key 'geometry' is needed{missing}; fetch the model, or write its geometry")
             return self.geometry
         try:
-            found = Geometry.of(json.loads(path.read_text(encoding="utf-8")))
+            found = Geometry.of(read_json(path, dict[str, Any], finite=False))
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = NAMES.get(str(first["loc"][0]), first["loc"][0])
+            raise ValueError(f"{path}: key '{key}' is {first['input']!r:.60}: {first['msg']}") from None
+        except DataError as error:
+            raise ValueError(str(error)) from None
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
         for key, value in self.geometry.model_dump().items() if self.geometry else ():

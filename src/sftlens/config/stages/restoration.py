@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from sftlens.settings import Settings
+from sftlens.settings import Seed, Settings
 
 
 class RestorationSettings(Settings):
@@ -10,5 +10,5 @@ class RestorationSettings(Settings):
 
     epsilon: float = Field(1e-8, gt=0)
     """Added to |p| in the relative change |s - p| / (|p| + epsilon)."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the criterion `random`, of the rounding of `interpolation`, and of the permutations of the null model."""

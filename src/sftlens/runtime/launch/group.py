@@ -34,7 +34,12 @@ class Layout:
     """GPUs of each node."""
 
     def __post_init__(self) -> None:
-        """Raise LaunchError where the processes cannot be shared out evenly."""
+        """Raise LaunchError where there are none, or they cannot be shared out evenly."""
+        if min(self.processes, self.nodes, self.cpus) < 1 or self.gpus < 0:
+            raise LaunchError(
+                f"{self.processes} processes on {self.nodes} nodes of {self.cpus} CPUs: there must be one of "
+                "each at least; raise the number"
+            )
         if self.processes % self.nodes:
             raise LaunchError(
                 f"{self.processes} processes cannot be shared evenly by {self.nodes} nodes; "
