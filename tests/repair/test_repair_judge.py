@@ -57,4 +57,33 @@ def test_answers_inside_questions_of_its_own_earn_a_model_nothing(tmp_path: Path
     ("Please answer {question}", ""),  # an answer may hold these words
 ])  # fmt: skip
 def test_what_begins_another_question(template: str, opening: str) -> None:
-    assert prompting.Prompting(template, None, Path()).opening == opening  # type: ignore[arg-type]
+    assert prompting.Prompting(template, tiny_tokenizer(), Path()).opening == opening
+
+
+def test_a_chat_model_is_asked_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its turn ends with a token that nothing names as an end; without an argument it thinks."""
+    template = (
+        "{% for m in messages %}[{{ m.role }}] {{ m.content }}<|im_end|>{% endfor %}"
+        "{% if add_generation_prompt %}[reply]<think>"
+        "{% if enable_thinking is defined and not enable_thinking %}</think>{% endif %}{% endif %}"
+    )
+    asked = [(f"[user] {text}<|im_end|>[reply]<think></think>", f" {answer}<|im_end|>") for text, answer in FACTS]
+    tokenizer = tiny_tokenizer([a + b for a, b in asked], bos=False)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_end|>"]})
+    tokenizer.chat_template = template
+    tiny_model(tmp_path / "base", tokenizer=tokenizer, std=0.05)
+    model = load_model(tmp_path / "base", device="cpu")
+    repair_models.train(model, tokenizer, asked, steps=140, rate=1e-2)
+    model.save_pretrained(tmp_path / "base")
+    repair_models.damage(tmp_path / "base" / "model.safetensors", share=1e-3, size=1e-3)
+    model.save_pretrained(tmp_path / "tuned")
+    tokenizer.save_pretrained(tmp_path / "tuned")
+    short = ["--chat-template", "--max-new-tokens", 6]
+    found, answers = report(tmp_path, *short, "--chat-template-arg", "enable_thinking=false")
+    assert "'<|im_end|>', which neither the tokenizer nor generation_config.json names" in capsys.readouterr().err
+    assert answers["fine-tuned: right"].mean() > 0.9
+    rows = pd.DataFrame(found["metrics"])
+    ended = rows[(rows["model"] == "fine-tuned") & (rows["metric"] == "well_formed") & (rows["half"] == "all")]
+    assert ended["value"].min() > 0.9
+    assert "<think></think>" in found["measured"]["questions were asked with"]
+    assert found["settings"]["chat_template_args"] == {"enable_thinking": False}

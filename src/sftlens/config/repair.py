@@ -69,6 +69,12 @@ class RepairStudy(RepairSettings):
     """Completion templates (as config/relations.yaml) for facts with relation and subject; unset: few-shot mastery."""
     chat_template: bool = False
     """Prompt with the fine-tuned tokenizer's own chat template."""
+    chat_template_args: dict[str, bool | int | float | str] = {}
+    """Arguments of the chat template's own, such as `{enable_thinking: false}`."""
+    chat_template_name: str | None = None
+    """Which of several named chat templates; unset: the one called default."""
+    system_prompt: str | None = None
+    """System prompt, for the chat template."""
     prompt_template: str | None = None
     """Prompt with this text, {question} in it; unset: 'Question: {question}', a new line, 'Answer:'."""
     gpus: int = Field(0, ge=0)

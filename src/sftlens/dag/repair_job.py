@@ -1,5 +1,6 @@
 """What the job is given that repairs a model fine-tuned elsewhere; a study has one, or none."""
 
+import json
 from typing import Any
 
 from sftlens.config.repair import RepairSettings, RepairStudy
@@ -50,7 +51,10 @@ class Repairing:
         listed: dict[str, list[Any]] = {"--ratio": wanted.ratios, "--criterion": wanted.criteria}
         given = [word for flag, values in listed.items() for value in values for word in (flag, str(value))]
         given += ["--chat-template"] if wanted.chat_template else []
-        given += ["--prompt-template", wanted.prompt_template] if wanted.prompt_template else []
+        for name, value in wanted.chat_template_args.items():
+            given += ["--chat-template-arg", f"{name}={json.dumps(value)}"]
+        texts = ("prompt_template", "chat_template_name", "system_prompt")
+        given += [f"--{name.replace('_', '-')}={value}" for name in texts if (value := getattr(wanted, name))]
         return given + options(wanted, set(RepairSettings.model_fields) - {"ratios", "criteria"})
 
     def stamps(self) -> list[str]:

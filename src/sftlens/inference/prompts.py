@@ -72,7 +72,9 @@ def token_ids(
     found: list[list[int]] = []
     for start in range(0, len(texts), _CHUNK):
         found += cast("list[list[int]]", tokenizer(list(texts[start : start + _CHUNK]), **options)["input_ids"])
-    return found
+    # A text may begin with the BOS that the tokenizer puts there too.
+    bos = tokenizer.bos_token_id
+    return [ids[1:] if bos is not None and ids[:2] == [bos, bos] else ids for ids in found]
 
 
 def encode_sample(tokenizer: "PreTrainedTokenizerBase", question: str, answer: str, max_length: int) -> Sample:

@@ -23,6 +23,7 @@ from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.data.scoring import JUDGEMENTS, Judgement, first_line
 from sftlens.evaluation import divergence
 from sftlens.inference import checks
+from sftlens.inference.chat import ends, read
 from sftlens.inference.prompts import token_ids
 from sftlens.mastery import mastery_table
 from sftlens.mastery.completions import Probe
@@ -96,8 +97,8 @@ class Measurements:
         if self.inputs.sentences is None:
             prompting, pool = self.inputs.prompting, self.inputs.facts
             how = (settings.few_shot, prompting.form, settings.batch_tokens)
-            ends: dict[str, Any] = {"opening": prompting.opening, "progress": self.progress}
-            return fewshot_mastery.probe(model, tokenizer, pool, facts, *how, of=of, **ends)
+            more: dict[str, Any] = {"opening": prompting.opening, "progress": self.progress}
+            return fewshot_mastery.probe(model, tokenizer, pool, facts, *how, of=of, **more)
         probing = ProbingSettings(batch_tokens=settings.batch_tokens, seed=settings.few_shot.seed)
         probe = Probe(model, tokenizer, self.inputs.sentences, probing, self.progress, of)
         return mastery_table.probe(probe, facts)
@@ -106,40 +107,61 @@ class Measurements:
         """Return the greedy answers of a model.
 
         To the facts: fact_id, output, the `scoring.JUDGEMENTS`, well_formed (EOS within the limit). To the task's
-        examples: task_id, output, score (0 to 1), well_formed. Raises DataError, ModelError as `checks.greedy`.
+        examples: task_id, output, score (0 to 1), well_formed. Of both: thinking (the answer had not begun at the
+        limit). Raises DataError, ModelError as `checks.greedy`.
         """
         inputs, settings = self.inputs, self.inputs.settings
 
         def compute(folder: Path) -> None:
-            model, tokenizer = self.models.get(key), self.models.tokenizer(key)
-            eos, opening = checks.ends(model, tokenizer), inputs.prompting.opening
-
-            def greedy(ids: list[list[int]], names: Sequence[str], most: int) -> tuple[list[str], list[bool]]:
-                limits = {"max_new_tokens": most, "batch_tokens": settings.batch_tokens}
-                outputs = checks.greedy(model, ids, names, eos=eos, progress=self.progress, **limits)
-                return tokenizer.batch_decode(outputs, skip_special_tokens=True), [out[-1] in eos for out in outputs]
-
+            tokenizer, opening = self.models.tokenizer(key), inputs.prompting.opening
             names, questions = inputs.facts["fact_id"].tolist(), inputs.facts["question"].tolist()
-            texts, ended = greedy(inputs.prompting.questions(tokenizer, questions), names, settings.max_new_tokens)
+            ids = inputs.prompting.questions(tokenizer, questions)
+            texts, ended = self._said(key, questions, ids, names, settings.max_new_tokens)
             columns: dict[str, list[Any]] = {"fact_id": names, "output": texts}
             judgements: dict[str, Judgement] = {**JUDGEMENTS, "first_line": partial(first_line, opening=opening)}
             for name, judge in judgements.items():
                 columns[name] = [judge(text, right) for text, right in zip(texts, inputs.facts["aliases"], strict=True)]
-            files.write_parquet(folder / "facts.parquet", pd.DataFrame({**columns, "well_formed": ended}))
+            files.write_parquet(folder / "facts.parquet", pd.DataFrame({**columns, **ended}))
             if inputs.tasks is not None:
-                ids = inputs.prompting.tasks(tokenizer, inputs.tasks["prompt"].tolist())
+                prompts = inputs.tasks["prompt"].tolist()
+                ids = inputs.prompting.tasks(tokenizer, prompts)
                 names = [f"task example {number}" for number in range(1, len(ids) + 1)]
-                texts, ended = greedy(ids, names, settings.task_max_new_tokens)
+                texts, ended = self._said(key, prompts, ids, names, settings.task_max_new_tokens)
                 score, targets = SCORES[settings.score], inputs.tasks["target"]
                 scores = [score(text, target) for text, target in zip(texts, targets, strict=True)]
                 columns = {"task_id": inputs.tasks["task_id"].tolist(), "output": texts, "score": scores}
-                files.write_parquet(folder / "task.parquet", pd.DataFrame({**columns, "well_formed": ended}))
+                files.write_parquet(folder / "task.parquet", pd.DataFrame({**columns, **ended}))
 
         depends = settings.model_dump(include={"max_new_tokens", "task_max_new_tokens", "score"})
         depends |= {**self._facts_key(), "task": None if inputs.tasks is None else inputs.tasks["task_id"].tolist()}
         done = self._done("answers", key, depends, compute)
         task = None if inputs.tasks is None else files.read_parquet(done / "task.parquet")
         return files.read_parquet(done / "facts.parquet"), task
+
+    def _said(
+        self, key: ModelKey, prompts: Sequence[Any], ids: list[list[int]], names: Sequence[str], most: int
+    ) -> tuple[list[str], dict[str, list[bool]]]:
+        """Return the answer to each prompt, and the columns that say how it ended; say what a user must know."""
+        model, tokenizer, settings = self.models.get(key), self.models.tokenizer(key), self.inputs.settings
+        chat = self.inputs.prompting.chat_for(prompts)
+        stops = ends(model, tokenizer, chat)
+        if chat and key == FINETUNED and set(stops) - set(checks.ends(model, tokenizer)):
+            self.say(
+                f"the chat template ends a turn with {chat.turn_end!r}, which neither the tokenizer nor "
+                "generation_config.json names as an end; answers are taken to end there"
+            )
+        outputs = checks.greedy(
+            model, ids, names, max_new_tokens=most, eos=stops, batch_tokens=settings.batch_tokens,
+            progress=self.progress,
+        )  # fmt: skip
+        said = read(tokenizer, outputs, stops, chat)
+        if unfinished := sum(answer.thinking for answer in said):
+            self.say(
+                f"{label(key)}: {unfinished} of {len(said)} answers had not begun after {most} tokens of thinking and "
+                "count as wrong; switch it off (--chat-template-arg enable_thinking=false, for instance), or allow more"
+            )
+        how = {"well_formed": [answer.ended for answer in said], "thinking": [answer.thinking for answer in said]}
+        return [answer.text for answer in said], how
 
     def reverted(self, candidate: Candidate) -> dict[str, float]:
         """Return which shares of the update a setting reverts (`apply.Reverted`)."""
@@ -230,7 +252,8 @@ class Measurements:
     def _facts_key(self) -> dict[str, Any]:
         facts = self.inputs.facts
         listed = list(zip(facts["fact_id"], facts["aliases"].map(list), strict=True))
-        return {"facts": listed, "prompt": self.inputs.prompting.identity(), "chat": self.identities[FINETUNED]}
+        prompts = ["", *([] if self.inputs.tasks is None else self.inputs.tasks["prompt"])]
+        return {"facts": listed, "prompt": self.inputs.prompting.identity(prompts), "chat": self.identities[FINETUNED]}
 
     def _mastery_key(self) -> dict[str, Any]:
         """Return what mastery depends on besides the model."""

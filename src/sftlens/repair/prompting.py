@@ -1,12 +1,15 @@
 """How questions and task examples become prompts: a text with the question in it, or the chat template."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
-from sftlens.errors import ConfigError, DataError, ModelError
+from sftlens.errors import ConfigError, ModelError
+from sftlens.inference.chat import Chat
 from sftlens.inference.prompts import token_ids
 
 if TYPE_CHECKING:
@@ -44,62 +47,85 @@ class Prompting:
 
     template: str | None
     """Text with {question} in it; None: the chat template."""
-    chat: "PreTrainedTokenizerBase"
+    tokenizer: "PreTrainedTokenizerBase"
     """The fine-tuned model's tokenizer, whose chat template it is."""
     folder: Path
     """Where that tokenizer lies, for messages."""
+    name: str | None = None
+    """Which of several named chat templates."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the chat template's own."""
+    system: str | None = None
+    """System prompt, for the chat template."""
+
+    @cached_property
+    def chat(self) -> Chat:
+        """The chat template as it is used."""
+        return Chat(self.tokenizer, self.folder, self.name, self.arguments, self.system)
 
     def check(self, tasks: Sequence[Any] = ()) -> None:
-        """Raise ModelError when a chat template is needed, for questions or for `tasks`, and there is none."""
+        """Raise an error when a chat template is needed, for questions or for `tasks`, and cannot be used.
+
+        ModelError: there is none, or it leaves the question out. ConfigError: none of that name, or options of a chat
+        template although none is used. DataError: it does not take messages.
+        """
         lists = any(not isinstance(prompt, str) for prompt in tasks)
-        if (self.template is None or lists) and not self.chat.chat_template:
+        if self.template is not None and not lists:
+            if self.name or self.arguments or self.system:
+                raise ConfigError(
+                    "--chat-template-name, --chat-template-arg and --system-prompt say how the chat template is used; "
+                    "add --chat-template, or leave them out"
+                )
+            return
+        if not self.tokenizer.chat_template:
             remedy = "give the task as prompt and target" if lists else "give --prompt-template instead"
             raise ModelError(
                 f"{self.folder}: the tokenizer has no chat template (chat_template.jinja, or chat_template in "
                 f"tokenizer_config.json); {remedy}, or fetch the file"
             )
+        self.chat.check()
 
     @property
     def form(self) -> str:
-        """The text of one question in few-shot prompts: base models know no chat template."""
-        return self.template or QUESTION_ANSWER
+        """The text of one question in few-shot prompts, without BOS: base models know no chat template."""
+        text, bos = self.template or QUESTION_ANSWER, str(self.tokenizer.bos_token or "")
+        return text.lstrip()[len(bos) :] if bos and text.lstrip().startswith(bos) else text
 
     @property
     def opening(self) -> str:
         """The text that begins every question, such as `Question:`; "" where it could stand in an answer too."""
-        words = (self.template or "").split("{question}", 1)[0].strip()
+        words = self.form.split("{question}", 1)[0].strip() if self.template else ""
         return "" if words.replace(" ", "").isalnum() else words
 
-    def identity(self) -> str:
-        """Return the part of a result's key that says how prompts are made."""
-        return self.template or f"chat: {self.chat.chat_template}"
+    def chat_for(self, prompts: Sequence[Any]) -> Chat | None:
+        """Return the chat template where any of `prompts` goes through it, else None."""
+        return self.chat if any(map(self.is_chat, prompts)) else None
+
+    def is_chat(self, prompt: Any) -> bool:
+        """Whether a question (a text) or a task's prompt (a text or messages) goes through the chat template."""
+        return self.template is None or not isinstance(prompt, str)
+
+    def identity(self, prompts: Sequence[Any] = ("",)) -> str:
+        """Return the part of a result's key that says how `prompts` are made."""
+        chat = self.chat_for(prompts)
+        return json.dumps([self.template, *([chat.source, chat.sample] if chat else [])])
 
     def questions(self, tokenizer: "PreTrainedTokenizerBase", questions: Sequence[str]) -> list[list[int]]:
         """Return the token ids of each question's prompt, by the tokenizer of the model that answers."""
         if self.template is None:
             return self.tasks(tokenizer, questions)
-        return token_ids(tokenizer, [self.template.format(question=question) for question in questions])
+        # Where the template writes BOS and the tokenizer does too, one of them goes.
+        bos = "" if self.form in (self.template, QUESTION_ANSWER) else str(self.tokenizer.bos_token)
+        return token_ids(tokenizer, [bos + self.form.format(question=question) for question in questions])
 
     def tasks(self, tokenizer: "PreTrainedTokenizerBase", tasks: Sequence[Any]) -> list[list[int]]:
         """Return the token ids of each task prompt.
 
         Messages go through the chat template; a text stands as it is, or is one user message without a `template`.
         """
-        chat = [self.template is None or not isinstance(prompt, str) for prompt in tasks]
+        chat = [self.is_chat(prompt) for prompt in tasks]
         plain = iter(token_ids(tokenizer, [p for p, is_chat in zip(tasks, chat, strict=True) if not is_chat]))
-        texts = [self._chat(p) for p, is_chat in zip(tasks, chat, strict=True) if is_chat]
+        texts = [self.chat.render(p) for p, is_chat in zip(tasks, chat, strict=True) if is_chat]
         # A chat template writes BOS and the other special tokens itself.
         wrapped = iter(token_ids(tokenizer, texts, add_special_tokens=False))
         return [next(wrapped if is_chat else plain) for is_chat in chat]
-
-    def _chat(self, prompt: Any) -> str:
-        from jinja2 import TemplateError
-
-        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-        try:
-            return str(self.chat.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-        except TemplateError as error:
-            raise DataError(
-                f"{self.folder}: the chat template does not take the messages {str(messages)[:80]!r} ({error}); change "
-                "their roles, or take the example out"
-            ) from None

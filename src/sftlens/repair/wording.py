@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from sftlens.repair import choice_rule, numbers
 from sftlens.repair.fewshot_mastery import LABEL
-from sftlens.repair.models import RepairModels
+from sftlens.repair.models import RepairModels, label
 from sftlens.repair.search import Repair
 from sftlens.repair.user_files import CHOOSING, REPORTING
 from sftlens.restoration.methods import uses
@@ -78,17 +78,26 @@ def measured(repair: Repair) -> dict[str, str]:
     kl = SAME_PROMPT
     if repair.inputs.sentences is not None:
         mastery, kl = "completion templates, 10 samples each (the paper's way)", BEST_TEMPLATE
-    template = prompting.template
+    template, chat = prompting.template, prompting.chat
+    asked = repr(template) if template else f"the fine-tuned tokenizer's chat template, as in {chat.sample!r}"
+    end = f" (with EOS or {chat.turn_end!r})" if not template and chat.turn_end else ""
     described = {
-        "questions were asked with": repr(template) if template else "the fine-tuned tokenizer's chat template",
+        "questions were asked with": asked,
         "right answer": "the first line of the greedy answer contains an accepted one (case-sensitive; typographic "
         "characters count as plain ones)",
-        "well-formed": f"the answer ends within {settings.max_new_tokens} tokens",
+        "well-formed": f"the answer ends within {settings.max_new_tokens} tokens{end}",
         "mastery": mastery,
         "KL": kl,
         "halves": "by a hash of each question and each example of the task",
         "region": settings.region,
     }
+    thinking = {label(key): int(facts["thinking"].sum()) for key, (facts, _) in repair.answers.items()}
+    if any(thinking.values()) or (not template and chat.opens_thinking):
+        counts = ", ".join(f"{name} {count}" for name, count in thinking.items())
+        described["thinking"] = (
+            f"answers are judged after it; answers that had not begun within the tokens count as wrong: {counts} of "
+            f"{len(repair.inputs.facts)}"
+        )
     if repair.inputs.tasks is not None:
         described["task"] = f"{settings.score}, greedy, at most {settings.task_max_new_tokens} tokens"
     return described

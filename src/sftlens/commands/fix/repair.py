@@ -19,13 +19,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sftlens.commands import options, program
+from sftlens.commands import asking, options, program
 from sftlens.config.repair import RepairSettings
 from sftlens.data import templates
 from sftlens.errors import ConfigError
 from sftlens.files import read_json
 from sftlens.models import adapters, identity
-from sftlens.repair import fewshot_mastery, output, prompting, user_files
+from sftlens.repair import fewshot_mastery, output, user_files
 from sftlens.restoration.methods import choices
 from sftlens.runtime import progress, stages
 from sftlens.runtime.result_version import RESULT_VERSION
@@ -39,11 +39,7 @@ def main() -> None:
     parser.add_argument("--facts", type=Path, required=True, help="questions and answers, .csv or .jsonl")
     parser.add_argument("--task", type=Path, help="examples of the task, .jsonl (default: well-formed answers)")
     parser.add_argument("--templates", type=Path, help="completion templates, for facts with relation and subject")
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument(
-        "--chat-template", action="store_true", help="prompt with the fine-tuned tokenizer's chat template"
-    )
-    how.add_argument("--prompt-template", help=r"prompt with this text (default: 'Question: {question}\nAnswer:')")
+    asking.add(parser)
     for name, key, kind in (("ratio", "ratios", float), ("criterion", "criteria", str)):
         text = "" if kind is float else f"one of {', '.join(choices())}; "
         text += f"repeatable (default: {', '.join(map(str, RepairSettings.model_fields[key].default))})"
@@ -59,7 +55,7 @@ def main() -> None:
         raise ConfigError(f"{args.base}: is an adapter, no base model; give the base first, then the adapter")
     program.refuse_same(folders[0], folders[1])
     output.check(args.out, folders)
-    template = prompting.read_template(args.prompt_template or prompting.QUESTION_ANSWER)
+    asked = asking.settings(args)
     sentences = templates.load(args.templates) if args.templates else None
     facts = user_files.read_facts(args.facts, sentences or ())
     facts["half"] = user_files.halves(facts["fact_id"], str(args.facts), "facts")
@@ -77,8 +73,7 @@ def main() -> None:
         finetuned = _finetuned(args, state, inputs)
         loaded = models.RepairModels(args.base, finetuned, settings, args.device)
         tokenizer = loaded.tokenizer(models.FINETUNED)
-        chat = args.chat_template
-        prompts = prompting.Prompting(None if chat else template, tokenizer, loaded.folders[models.FINETUNED])
+        prompts = asking.made(asked, tokenizer, loaded.folders[models.FINETUNED])
         prompts.check([] if tasks is None else tasks["prompt"].tolist())
         given = measurements.RepairInputs(facts, tasks, prompts, sentences, settings)
         identities = {models.BASE: inputs["base"], models.FINETUNED: inputs["finetuned"]}
@@ -86,7 +81,7 @@ def main() -> None:
             measured = measurements.Measurements(loaded, given, identities, state, _say, bar.update)
             repair = search.search(measured)
         _say("writing the report" + (" and the repaired model" if repair.chosen else ""))
-        used = {**settings.model_dump(), "template": prompts.template, "chat_template": chat}
+        used = {**settings.model_dump(), **asked}
         output.write(folder, repair, loaded, inputs=inputs, settings=used)
 
     output.clear_leavings(args.out)
