@@ -168,7 +168,7 @@ def test_a_strategy_is_one_file(tmp_path: Path) -> None:
     said = copy.run("scripts/finetune.py", "--help")
     assert "headonly: Only the output layer" in " ".join(said.split()) and "headonly: pull" in " ".join(said.split())
     schema = json.loads(copy.schema())["$defs"]
-    assert schema["Scaling"]["properties"]["strategies"]["items"]["enum"] == ["full", "headonly"]
+    assert "headonly" in schema["Scaling"]["properties"]["strategies"]["items"]["enum"]
     assert "pull" in schema["HeadSettings"]["properties"]
     demo = {
         "strategies": {"headonly": {"pull": 0.5}},

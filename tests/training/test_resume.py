@@ -190,7 +190,7 @@ def test_an_optimiser_of_deepspeed_that_is_not_known_is_refused():
             return 1
 
     with pytest.raises(TrainingError, match=r"keeps its fp32 weights where sftlens does not find them"):
-        resume._masters(Engine())
+        resume.masters(Engine())
 
 
 def test_a_state_that_takes_longer_to_save_than_the_notice_is_saved_more_often():

@@ -36,6 +36,8 @@ rule finetune:
         model=JOBS.base,
         train=JOBS.order,
         deepspeed=JOBS.deepspeed,
+        pilot=JOBS.pilot,
+        known=JOBS.known,
     output:
         checkpoint=CHECKPOINT,
         summary=f"{CELL}/finetune.json",

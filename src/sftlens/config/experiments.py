@@ -35,6 +35,7 @@ else:
 
 TrainSet = Literal["D0", "D1", "D2", "D3", "D4", "mixed"]
 Scale = int | Literal["all"]
+Rate = Annotated[float, Field(gt=0)]
 REGION = re.compile(r"transformer|attention|mlp|embedding|all|layers\d{1,4}-\d{1,4}|re:[^/\s{}]+")
 
 
@@ -85,7 +86,9 @@ class Axes(Settings):
     all_seeds: Seeds = [0]
     """Training sets of the scale `all` (the paper has one)."""
     strategies: Distinct[StrategyName] = [DEFAULT]
-    """Ways of fine-tuning; figures and tables show `full`."""
+    """Ways of fine-tuning (docs/strategies.md); figures and tables show `full`."""
+    learning_rates: Distinct[Rate] = []
+    """Peak learning rates at which each of them is trained besides that of `finetuning`: cells `STRATEGY@RATE`."""
 
 
 class Scaling(Axes):

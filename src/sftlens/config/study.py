@@ -15,7 +15,9 @@ from sftlens.config.stages.mastery import ProbingSettings, TemplateChoice
 from sftlens.config.stages.model import BaseSettings, Launch
 from sftlens.config.stages.restoration import RestorationSettings
 from sftlens.config.stages.training import FinetuneSettings
+from sftlens.errors import ConfigError
 from sftlens.settings import Location, Settings
+from sftlens.strategies import STRATEGIES
 
 RESERVED = {"models", "facts"}
 RESERVED_MODELS = {"figures", "tables", "logs", "partial", "repair"}
@@ -133,6 +135,14 @@ class Study(Settings):
                         f"experiments.{name}.regions: {region!r} is beyond {model!r}, whose last layer "
                         f"is {layers - 1}; lower it, or list other models for this experiment"
                     )
+            rates = [self.finetuning.learning_rate, *getattr(experiment, "learning_rates", [])]
+            sets = getattr(experiment, "train_sets", [])
+            for strategy, train_set, rate in product(getattr(experiment, "strategies", []), sets, rates):
+                recipe = self.finetuning.model_copy(update={"learning_rate": rate})
+                try:
+                    STRATEGIES.get(strategy)(getattr(self.strategies, strategy, Settings())).check(recipe, train_set)
+                except ConfigError as error:
+                    raise ValueError(f"experiments.{name}.strategies: {error}") from None
             for key, value in (("scales", "all"), ("train_sets", "mixed")):
                 if self.probing.quota and value in getattr(experiment, key, []):
                     raise ValueError(

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Container, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sftlens.config.experiments import Axes
@@ -25,12 +25,12 @@ class Cell:
     """Number of examples, `all`, or 0."""
     seed: int
     strategy: str = DEFAULT
-    """One of the registry `strategies`; BASE and FEWSHOT at n = 0."""
+    """One of the registry `strategies`, perhaps with a learning rate (`full@3e-05`); BASE or FEWSHOT at n = 0."""
 
     def __post_init__(self) -> None:
         """Raise ConfigError for an unknown strategy: it must not be taken for the base model."""
         if self.trained:
-            STRATEGIES.get(self.strategy)
+            STRATEGIES.get(way(self.strategy)[0])
         elif self.strategy not in ("", BASE, FEWSHOT):
             raise ConfigError(f"strategy {self.strategy!r}: a base model (n = 0) has none but {BASE} and {FEWSHOT}")
 
@@ -85,6 +85,24 @@ def is_trained(scale: str) -> bool:
     return scale not in ("", "0")
 
 
+def way(strategy: str) -> tuple[str, float | None]:
+    """Return the name of a cell's strategy, and the learning rate of its own, if it has one."""
+    name, _, rate = strategy.partition("@")
+    return name, float(rate) if rate else None
+
+
+def pilot(study: Study, cell: Cell) -> Cell | None:
+    """Return the cell whose model the strategy of a cell looks at, trained at the same learning rate, if it does."""
+    name, _ = way(cell.strategy)
+    asked = STRATEGIES.get(name).pilot
+    if not asked:
+        return None
+    own = getattr(study.strategies, name).model_dump()
+    axes: dict[str, Any] = {axis: value.format(**own) for axis, value in asked.items()}
+    axes["strategy"] += cell.strategy.removeprefix(name)
+    return replace(cell, **axes)
+
+
 def number(value: float) -> str:
     """Return a ratio as it stands in a path: no needless zeros."""
     return f"{value:g}"
@@ -128,6 +146,8 @@ def distinct(study: Study, experiments: Container[str] | None = None) -> list[Pr
     found = products(study)
     asked = [p for name, wanted in found.items() if experiments is None or name in experiments for p in wanted]
     cells = list(dict.fromkeys(product.cell for product in asked))
+    pilots = (pilot(study, cell) for cell in cells if cell.trained)
+    cells += [cell for cell in dict.fromkeys(pilots) if cell and cell not in cells]
     trained = [Product("finetune", cell) for cell in cells if cell.trained]
     models = dict.fromkeys(cell.model for cell in cells)
     return [
@@ -139,15 +159,18 @@ def quota_needs(study: Study, model: str) -> dict[str, int]:
     """Return the largest scale of each bucket that a model is trained on; nothing unless its probing has a quota."""
     needs: dict[str, int] = {}
     for _, axes in study.experiments if study.probing.quota else ():
-        if isinstance(axes, Axes) and axes.scales and model in (axes.models or study.models):
-            largest = max(map(int, axes.scales))
-            needs |= {train_set: max(largest, needs.get(train_set, 0)) for train_set in axes.train_sets}
+        for cell in _cells(study, axes) if isinstance(axes, Axes) else ():
+            for one in (cell, pilot(study, cell)):
+                if one and one.model == model:
+                    needs[one.train_set] = max(int(one.scale), needs.get(one.train_set, 0))
     return dict(sorted(needs.items()))
 
 
 def _cells(study: Study, axes: Axes) -> Iterator[Cell]:
+    rates = ["", *(f"@{rate:g}" for rate in axes.learning_rates if rate != study.finetuning.learning_rate)]
+    ways = [name + rate for name in axes.strategies for rate in rates]
     for model in axes.models or study.models:
         for train_set in axes.train_sets:
             for scale in axes.scales:
                 for seed in axes.all_seeds if scale == "all" else axes.seeds:
-                    yield from (Cell(model, train_set, str(scale), seed, name) for name in axes.strategies)
+                    yield from (Cell(model, train_set, str(scale), seed, name) for name in ways)

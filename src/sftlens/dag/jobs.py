@@ -10,7 +10,7 @@ from typing import Any, NoReturn, Protocol
 from sftlens.config.stages.evaluation import OF_BASE
 from sftlens.config.stages.mastery import MASTERY_FIELDS, ProbingSettings, QualitySettings
 from sftlens.config.study import Study
-from sftlens.dag.cells import FEWSHOT, Product, distinct, is_trained, number, quota_needs
+from sftlens.dag.cells import FEWSHOT, Cell, Product, distinct, is_trained, number, pilot, quota_needs, way
 from sftlens.dag.paths import Paths, options
 from sftlens.dag.recorded import BASE_FIELDS, RESULTS, short_hash
 from sftlens.dag.targets import TARGETS, of_kind, wanted, why_unknown
@@ -18,6 +18,7 @@ from sftlens.resources.memory import probers
 from sftlens.resources.requests import Resources, cpus
 from sftlens.restoration.methods import ranking, uses
 from sftlens.settings import Settings
+from sftlens.strategies import STRATEGIES
 
 BESIDE = {
     "evaluate": ("answers.parquet",),
@@ -206,9 +207,23 @@ class Jobs:
         """Options of sftlens finetune."""
         launch = self.study.models[wildcards.model].launch
         where = ["--processes", str(launch.world_size), "--gpus", str(launch.gpus_per_node)]
-        own = getattr(self.study.strategies, wildcards.strategy, Settings()).model_dump(mode="json")
-        strategy = ["--strategy", wildcards.strategy, *(["--strategy-settings", json.dumps(own)] if own else [])]
-        return [*where, *self.bos(wildcards), *options(self.study.finetuning), *strategy]
+        name, rate = way(wildcards.strategy)
+        recipe = self.study.finetuning.model_copy(update={"learning_rate": rate} if rate else {})
+        own = getattr(self.study.strategies, name, Settings()).model_dump(mode="json")
+        strategy = ["--strategy", name, *(["--strategy-settings", json.dumps(own)] if own else [])]
+        for option, paths in (("--pilot", self.pilot(wildcards)), ("--known", self.known(wildcards))):
+            strategy += [word for path in paths for word in (option, path)]
+        return [*where, *self.bos(wildcards), *options(recipe), *strategy]
+
+    def pilot(self, wildcards: Wildcards) -> list[str]:
+        """The fine-tuned model that the strategy of a cell looks at, if it does."""
+        w = wildcards
+        found = pilot(self.study, Cell(w.model, w.train_set, w.scale, int(w.seed), w.strategy))
+        return [f"{self.paths.root}/{found.path}/checkpoint"] if found else []
+
+    def known(self, wildcards: Wildcards) -> list[str]:
+        """The mastery table, where the strategy of a cell trains on facts of it."""
+        return [self.mastery(wildcards)] if "known" in STRATEGIES.get(way(wildcards.strategy)[0]).inputs else []
 
     def deepspeed(self, wildcards: Wildcards) -> list[str]:
         """The file of DeepSpeed options, if the study has one."""

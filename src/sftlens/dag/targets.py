@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from sftlens.config.study import Study
-from sftlens.dag.cells import Product, distinct, products
+from sftlens.dag.cells import Product, distinct, products, way
 from sftlens.dag.contrasts import ANSWERED
 from sftlens.registry import Registry, unknown
 from sftlens.strategies import DEFAULT, STRATEGIES
@@ -70,7 +70,7 @@ class Target:
             return self.build(source)
         # Rows of single relations are for readers of the tidy table; these targets show full fine-tuning.
         for strategy in set(source["strategy"]) - {"", "base", "fewshot"}:
-            STRATEGIES.get(strategy)  # an unknown one is an error, not something to leave out
+            STRATEGIES.get(way(strategy)[0])  # an unknown one is an error, not something to leave out
         rows = source[(source["relation"] == "") & source["strategy"].isin(["", "base", "fewshot", DEFAULT])]
         return self.build(rows.dropna(subset=["value"]))
 

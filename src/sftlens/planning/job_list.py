@@ -3,7 +3,7 @@
 from collections import Counter
 
 from sftlens.config.study import Study
-from sftlens.dag.cells import FEWSHOT, Product, products
+from sftlens.dag.cells import FEWSHOT, Product, pilot, products
 from sftlens.dag.only import Selection
 from sftlens.dag.paths import Paths
 from sftlens.dag.targets import TARGETS
@@ -43,6 +43,11 @@ def listed(selection: Selection) -> list[Job]:
         for product in asked:
             cell = product.cell
             axes = (cell.model, cell.train_set, cell.scale)
+            if cell.trained and (earlier := pilot(study, cell)):
+                place = ("training_order", cell.model, earlier.train_set, cell.seed)
+                measuring.setdefault(place, Job("training_order", cell.model, earlier.train_set, "", "", experiment))
+                job = Job("finetune", cell.model, earlier.train_set, earlier.scale, "", experiment)
+                measuring.setdefault(Product("finetune", earlier), job)
             if cell.trained:
                 order = ("training_order", cell.model, cell.train_set, cell.seed)
                 measuring.setdefault(order, Job("training_order", *axes, "", experiment))

@@ -59,8 +59,8 @@ def process_group() -> Iterator[Process]:
             torch.set_num_threads(threads)
 
 
-def initialize(model: "PreTrainedModel", optimizer: torch.optim.Optimizer, config: dict[str, Any]) -> Any:
-    """Return the DeepSpeed engine around a model, inside `process_group`."""
+def initialize(model: "PreTrainedModel", optimizer: torch.optim.Optimizer | None, config: dict[str, Any]) -> Any:
+    """Return the DeepSpeed engine around a model, inside `process_group`; without an optimiser it only computes."""
     engine, *_ = _deepspeed(torch.cuda.is_available()).initialize(
         model=model, optimizer=optimizer, config=config, dist_init_required=False
     )

@@ -3,7 +3,7 @@
 import copy
 import math
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ from sftlens.files import atomic_path
 from sftlens.models import checkpoints
 from sftlens.models.identity import make_readable
 from sftlens.models.safetensors_writer import SHARD_BYTES, TensorSpec, write_weights
+from sftlens.strategies import Strategy
+from sftlens.training.step import FULL
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -26,23 +28,24 @@ def write_model(
     tokenizer: "PreTrainedTokenizerBase | None",
     folder: Path,
     shard_bytes: int = SHARD_BYTES,
-    finished: Callable[[str, torch.Tensor], torch.Tensor] = lambda name, weight: weight,
+    strategy: Strategy = FULL,
 ) -> None:
     """Write weights of type `dtype`, configuration, generation settings and tokenizer, atomically.
 
-    Every process must call it; the first one writes what `finished` makes of each weight. Raises TrainingError when one
-    is NaN or Inf.
+    Every process must call it; the first one writes what the strategy makes of the model, and of each weight. Raises
+    TrainingError when one is NaN or Inf.
     """
     import deepspeed
 
     model = engine.module
+    strategy.trained(model)
     parameters = dict(sorted(model.named_parameters()))
 
     def whole_weights() -> Generator[torch.Tensor]:
         # Where processes hold parts of a tensor, all of them gather it and then let go of it again.
         for name, parameter in parameters.items():
             with deepspeed.zero.GatheredParameters(parameter):
-                tensor = finished(name, parameter.detach())
+                tensor = strategy.finished(name, parameter.detach())
                 if engine.global_rank == 0 and not bool(tensor.isfinite().all()):
                     # The last update is followed by no loss that could show it was bad.
                     raise TrainingError(
@@ -59,6 +62,7 @@ def write_model(
                 save_companions(model, dtype, tokenizer, partial)
                 shapes = {name: tuple(getattr(p, "ds_shape", p.shape)) for name, p in parameters.items()}
                 write_weights(partial, [TensorSpec(name, s, dtype) for name, s in shapes.items()], weights, shard_bytes)
+                strategy.save(partial)
                 make_readable(partial)
         for _ in weights:
             pass

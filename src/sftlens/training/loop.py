@@ -1,7 +1,8 @@
-"""Supervised fine-tuning of all parameters on a DeepSpeed engine (paper section 3), loss on the answers only.
+"""Supervised fine-tuning on a DeepSpeed engine (paper section 3), loss on the answers only.
 
-Every step minimises the sum of the negative log-likelihoods (nats) of the supervised tokens of its global
-batch, divided by their number. It is the same loss for any number of processes and of accumulation steps.
+Every step minimises the sum of the losses of the supervised tokens of its global batch (negative log-likelihoods, nats,
+unless a strategy says otherwise), divided by their number. It is the same loss for any number of processes and of
+accumulation steps.
 """
 
 import time
@@ -19,10 +20,10 @@ from sftlens.errors import TrainingError, TrainingPaused
 from sftlens.inference.prompts import Sample
 from sftlens.models import checkpoints
 from sftlens.strategies import Strategy
-from sftlens.training import deepspeed_engine, export
+from sftlens.training import deepspeed_engine, export, reference
 from sftlens.training.deepspeed_config import engine_config
 from sftlens.training.deepspeed_engine import Process
-from sftlens.training.resume import States
+from sftlens.training.resume import States, masters
 from sftlens.training.step import Step, batches, micro_batch_plan, take_step
 from sftlens.training.time_limit import Clock, termination_noted
 from sftlens.training.zero3_loading import load_partitioned
@@ -41,7 +42,7 @@ class Report:
     examples: int
     """Samples of the training set."""
     losses: list[float] = field(default_factory=list)
-    """Mean loss of the supervised tokens, nats, before the step."""
+    """Mean loss of the supervised tokens (the strategy's), nats, before the step."""
     learning_rates: list[float] = field(default_factory=list)
     """Learning rate of the step."""
     supervised_tokens: list[int] = field(default_factory=list)
@@ -133,14 +134,22 @@ def finetune(
             or a loss, gradient or weight becomes NaN or Inf.
         TrainingPaused: the deadline came near, or SIGTERM came; the state was saved.
         ModelError: the model cannot be loaded.
-        ConfigError: the file of DeepSpeed options cannot be used.
+        ConfigError: the file of DeepSpeed options cannot be used, or the strategy's settings contradict the recipe.
     """
     strategy = strategy or strategies.make(strategies.DEFAULT)
+    strategy.check(settings)
     _check_samples(samples, model_path)
+    plan = batches(len(samples), settings, seed)
     with deepspeed_engine.process_group() as process:
+        compared: dict[int, torch.Tensor] = {}
+        if strategy.compared == "pilot":
+            vocabulary = checkpoints.read_config(model_path).vocab_size
+            how = (samples, plan, settings, process)
+            compared = reference.logits_of_pilot(strategy.given["pilot"], *how, vocabulary)
         engine = _engine(model_path, settings, process, strategy, tokenizer)
+        if strategy.compared == "base":  # the model itself, before training; before its state is brought back, too
+            compared = reference.logits(engine, samples, plan, settings, process)
         saving = Saving(engine, settings, process, resume)
-        plan = batches(len(samples), settings, seed)
         with termination_noted(saving.clock) if resume else nullcontext():
             done, report = saving.restored(Report(examples=len(samples)))
             progress(done)
@@ -149,7 +158,8 @@ def finetune(
             for number, batch in enumerate(plan[done:], start=done + 1):
                 chosen = [samples[i] for i in batch]
                 wishes = saving.wishes()
-                step = take_step(engine, chosen, number, len(plan), settings, process, wishes, strategy.penalty)
+                mine = [compared[i] for i in batch[process.rank :: process.world_size]] if compared else []
+                step = take_step(engine, chosen, number, len(plan), settings, process, wishes, strategy, mine)
                 report.losses.append(step.loss)
                 report.learning_rates.append(step.learning_rate)
                 report.supervised_tokens.append(step.supervised_tokens)
@@ -159,8 +169,7 @@ def finetune(
                 if number < len(plan):  # the last step's result is the model itself
                     saving.act(number, step, replace(report, seconds=time.perf_counter() - start))
             report = replace(report, seconds=time.perf_counter() - start)
-        dtype = deepspeed_engine.DTYPES[settings.dtype]
-        export.write_model(engine, dtype, tokenizer, out_folder, finished=strategy.finished)
+        export.write_model(engine, deepspeed_engine.DTYPES[settings.dtype], tokenizer, out_folder, strategy=strategy)
         engine.destroy()
         torch.distributed.barrier()  # no process leaves before the checkpoint is there
     return report
@@ -190,7 +199,7 @@ def _engine(
     settings: FinetuneSettings,
     process: Process,
     strategy: Strategy,
-    tokenizer: "PreTrainedTokenizerBase | None",
+    tokenizer: "PreTrainedTokenizerBase | None" = None,
 ) -> Any:
     config = engine_config(settings, *micro_batch_plan(settings, process.world_size))
     dtype = deepspeed_engine.DTYPES[settings.dtype]
@@ -214,4 +223,6 @@ def _engine(
         weight_decay=settings.weight_decay,
         fused=True,
     )
-    return deepspeed_engine.initialize(model, optimizer, config)
+    engine = deepspeed_engine.initialize(model, optimizer, config)
+    strategy.started(optimizer, masters(engine))
+    return engine

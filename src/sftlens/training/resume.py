@@ -97,7 +97,7 @@ class States:
 
     def bytes_of(self, engine: Any) -> int:
         """Return about how many bytes a process' part of a state has: weights and AdamW's two moments."""
-        return sum(3 * master.nbytes for master in _masters(engine))
+        return sum(3 * master.nbytes for master in masters(engine))
 
     def _part(self) -> str:
         return f"rank-{self.process.rank}.safetensors"
@@ -126,7 +126,7 @@ class States:
         return 0
 
 
-def _masters(engine: Any) -> list[torch.Tensor]:
+def masters(engine: Any) -> list[torch.Tensor]:
     """Return this process' part of the fp32 weights: what the optimiser updates.
 
     Raises TrainingError where DeepSpeed keeps them where sftlens does not look: a state without them would make a
@@ -151,7 +151,7 @@ def _moments(engine: Any) -> Any:
 
 def _tensors(engine: Any) -> Iterator[tuple[str, torch.Tensor]]:
     moments = _moments(engine)
-    for number, master in enumerate(_masters(engine)):
+    for number, master in enumerate(masters(engine)):
         yield f"{number}.weights", master
         for key, value in sorted(moments[master].items()):
             yield f"{number}.optimizer.{key}", value
@@ -164,7 +164,7 @@ def _load(engine: Any, path: Path) -> None:
     saved = open_file(path)
     names = set(saved.keys())
     moments = _moments(engine)
-    for number, master in enumerate(_masters(engine)):
+    for number, master in enumerate(masters(engine)):
         weights = saved.get_tensor(f"{number}.weights")
         if weights.shape != master.shape:
             raise TrainingError(f"{path}: belongs to another model; remove its folder {path.parent}")
@@ -185,6 +185,6 @@ def _load(engine: Any, path: Path) -> None:
         zero.update_lp_params()
     if stage == 3:
         zero.checkpoint_event_prologue()
-        for group in range(len(_masters(engine))):
+        for group in range(len(masters(engine))):
             zero._reassign_or_swap_out_partitioned_parameters(group)
         zero.checkpoint_event_epilogue()

@@ -4,7 +4,7 @@ Any number of processes trains the same batches: each of them computes its share
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,13 @@ from sftlens.config.stages.training import FinetuneSettings
 from sftlens.data.training_sets import training_order
 from sftlens.errors import TrainingError
 from sftlens.inference.prompts import MASKED, Sample
+from sftlens.strategies import Strategy
+from sftlens.strategies.full import Full
 from sftlens.training.deepspeed_engine import Process
 
 PADDING = Sample([0], [MASKED])
 """What a rank computes where the batch has nothing for it: no supervised token, so no gradient."""
+FULL = Full(Full.settings_class())
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Step:
     """What one step did."""
 
     loss: float
-    """Mean loss of the supervised tokens of the global batch, nats, before the step."""
+    """Mean loss of the supervised tokens of the global batch (the strategy's), nats, before the step."""
     learning_rate: float
     """Its learning rate."""
     supervised_tokens: int
@@ -95,7 +98,8 @@ def take_step(
     settings: FinetuneSettings,
     process: Process,
     wishes: tuple[bool, bool] = (False, False),
-    penalty: Callable[[Any], torch.Tensor | None] = lambda model: None,
+    strategy: Strategy = FULL,
+    references: Sequence[torch.Tensor] = (),
 ) -> Step:
     """Train on one global batch; every process must call it.
 
@@ -107,7 +111,8 @@ def take_step(
         settings: the recipe.
         process: this process.
         wishes: whether this process wants (to save, to stop) after the step; the result says it for all.
-        penalty: of the model, added to the mean loss; the same in every process.
+        strategy: its `loss`, and its `penalty` of the model, the same in every process.
+        references: logits of the model that the strategy compares with, for each of this process' samples of the batch.
 
     Raises:
         TrainingError: the loss or the gradient becomes NaN or Inf.
@@ -116,14 +121,15 @@ def take_step(
     for group in engine.optimizer.param_groups:
         group["lr"] = rate
     tokens = sum(sample.supervised for sample in batch)
-    parts = micro_batches(batch, micro_batch_plan(settings, process.world_size), process)
+    size, accumulation = micro_batch_plan(settings, process.world_size)
+    parts = micro_batches(batch, (size, accumulation), process)
     # One small exchange carries the loss and the wishes, so that all processes decide alike.
     totals = torch.tensor([0.0, *map(float, wishes)], device=process.device)
     for i, (input_ids, labels) in enumerate(parts):
-        loss = answer_loss(engine, input_ids, labels)
+        loss = answer_loss(engine, input_ids, labels, strategy, references[i * size : (i + 1) * size])
         # DeepSpeed averages the gradients over the ranks; the world size undoes that.
         whole = loss * (process.world_size / tokens)
-        if i == len(parts) - 1 and (added := penalty(engine.module)) is not None:
+        if i == len(parts) - 1 and (added := strategy.penalty(engine.module)) is not None:
             whole = whole + added  # of every process: their average is the penalty
         engine.backward(whole, scale_wrt_gas=False)
         totals[0] += loss.detach()
@@ -138,8 +144,25 @@ def take_step(
     return Step(total / tokens, rate, tokens, None if norm is None else float(norm), save > 0, stop > 0)
 
 
-def answer_loss(model: Any, input_ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return the summed negative log-likelihood (nats, fp32 scalar) of the supervised tokens.
+def answer_loss(
+    model: Any,
+    input_ids: torch.Tensor,
+    labels: torch.Tensor,
+    strategy: Strategy = FULL,
+    references: Sequence[torch.Tensor] = (),
+) -> torch.Tensor:
+    """Return the strategy's summed loss of the supervised tokens (nats, fp32 scalar): their negative log-likelihood.
+
+    `references` holds the logits that it compares with, sample by sample.
+    """
+    logits, targets = answer_logits(model, input_ids, labels)
+    logits = logits.float()
+    reference = torch.cat(list(references)).to(logits.device).float() if references else logits[:0].detach()
+    return strategy.loss(logits, targets, reference)
+
+
+def answer_logits(model: Any, input_ids: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the logits [tokens, vocabulary] of the supervised tokens, sample by sample, and their ids [tokens].
 
     The output layer computes these and no others. Attention needs no mask: it is causal and the padding is on
     the right, where nothing supervised follows.
@@ -155,7 +178,7 @@ def answer_loss(model: Any, input_ids: torch.Tensor, labels: torch.Tensor) -> to
         logits = model(input_ids=input_ids, use_cache=False).logits
     finally:
         handle.remove()
-    return torch.nn.functional.cross_entropy(logits.float(), targets[supervised], reduction="sum")
+    return logits, targets[supervised]
 
 
 def _refuse_divergence(quantity: str, value: float, step: int) -> None:

@@ -9,6 +9,9 @@ and --cpus are those of each node. Any number trains the same batches. The train
 JSON lines file with the columns question and object (or answer); sftlens training-set makes one.
 With --keep deltas the folder holds the difference from the base model (see sftlens delta).
 
+--strategy says how it is trained (docs/strategies.md), full fine-tuning unless named; some read a model that was
+fine-tuned before (--pilot) or a table of facts (--known).
+
 With --state DIR a killed run continues where it last saved its state (--checkpoint-minutes), and ends with the bytes of
 a run that was never killed. Shortly before the end of --time-limit-minutes or of its Slurm job, and at SIGTERM, it
 saves its state and ends with exit status 75: run the same command again.
@@ -43,7 +46,7 @@ def main() -> None:
     # The time is over when that of the option or of the Slurm job is, whichever is first; seconds since the epoch.
     limits = [60 * args.time_limit_minutes if args.time_limit_minutes else None, launch.seconds_left()]
     args.deadline = min((time.time() + left for left in limits if left is not None), default=None)
-    inputs = program.contents(args, "model", train=_rows(args, settings))
+    inputs = program.contents(args, "model", "pilot", train=_rows(args, settings))
     if settings.deepspeed:
         inputs["deepspeed"] = program.content(Path(settings.deepspeed))
     key = settings.model_dump(exclude={*HOUSEKEEPING, "deepspeed"})
@@ -99,6 +102,10 @@ def _arguments() -> argparse.Namespace:
     listed = "; ".join(f"{s.name}: {', '.join(s.settings_class.model_fields) or 'none'}" for s in STRATEGIES)
     text = f"settings of the strategy ({listed})"
     parser.add_argument("--strategy-settings", nargs="+", default=[], metavar="KEY=VALUE", help=text)
+    for name, text in strategies.INPUTS.items():
+        needed = ", ".join(s.name for s in STRATEGIES if name in s.inputs)
+        kind = options.Model if name == "pilot" else Path
+        parser.add_argument(f"--{name}", type=kind, help=f"{text}; for strategies {needed}")
     parser.add_argument("--seed", type=int, default=0, help="seed of the training order")
     parser.add_argument("--processes", type=int, default=1, help="processes on all nodes together, one for each GPU")
     parser.workflow.add_argument("--nodes", type=int, default=1, help="nodes that share them, inside a Slurm job")
@@ -118,14 +125,17 @@ def _arguments() -> argparse.Namespace:
 
 def _rows(args: argparse.Namespace, settings: FinetuneSettings) -> Any:
     strategy = _strategy(args)
+    strategy.check(settings)
     table = tables.facts(args.train, optional=["relation", "bucket"], unique=False)
     return strategy.rows(used.by_training(table, args.scale, settings.allow_smaller))
 
 
 def _strategy(args: argparse.Namespace) -> Strategy:
-    """Return the strategy with the settings that the options gave. Raises ConfigError for an unknown one."""
-    chosen = STRATEGIES.get(args.strategy)
-    return chosen(options.nested("--strategy-settings", args.strategy_settings, chosen.settings_class))
+    """Return the strategy as the options gave it. Raises ConfigError as `strategies.make` does."""
+    group = STRATEGIES.get(args.strategy).settings_class
+    given = {name: getattr(args, name) for name in strategies.INPUTS if getattr(args, name)}
+    own = options.nested("--strategy-settings", args.strategy_settings, group)
+    return strategies.make(args.strategy, own, {"model": args.model, **given}, args.seed)
 
 
 def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) -> None:

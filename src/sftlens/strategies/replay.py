@@ -1,0 +1,61 @@
+"""Facts that the base model knows are mixed into the training set."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from sftlens.errors import TrainingError
+from sftlens.settings import Settings
+from sftlens.strategies import STRATEGIES, Strategy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class ReplaySettings(Settings):
+    """Settings of replay: how many known facts are mixed in."""
+
+    share: float = Field(0.2, ge=0, lt=1)
+    """Share of all rows that are replayed ones; there are as many steps more."""
+    bucket: Literal["D0", "D1", "D2", "D3", "D4"] = "D4"
+    """Bucket of the facts that are replayed."""
+
+
+class Replay(Strategy):
+    """All parameters are trained on the training set and known train facts, in one random order."""
+
+    name = "replay"
+    description = "All parameters, on the training set with facts mixed in that the base model knows"
+    reference = "Robins, Connection Science 7 (1995); arXiv 2604.15574"
+    settings_class = ReplaySettings
+    inputs = ("known",)
+
+    def rows(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows, then round(n share / (1 - share)) other train facts, relations in turns, by the run's seed.
+
+        Raises TrainingError where there are too few.
+        """
+        import pandas as pd
+
+        from sftlens.data import tables, training_sets
+
+        count = round(len(table) * self.settings.share / (1 - self.settings.share))
+        if not count:
+            return table
+        known = tables.facts(self.given["known"], ["split", "relation", "bucket"])
+        wanted = (known["split"] == "train") & (known["bucket"] == self.settings.bucket)
+        known = known[wanted & ~known["question"].isin(table["question"])]
+        if len(known) < count:
+            raise TrainingError(
+                f"{self.given['known']}: strategy {self.name} needs {count} train facts of bucket "
+                f"{self.settings.bucket} besides the training set, and there are {len(known)}; lower "
+                f"strategies.{self.name}.share, or replay another bucket"
+            )
+        replayed = training_sets.order(known, self.settings.bucket, self.seed, self.name).head(count)
+        columns = [name for name in ("question", "object", "relation", "bucket") if name in table]
+        return pd.concat([table, replayed[columns]], ignore_index=True)
+
+
+STRATEGIES.add(Replay)
