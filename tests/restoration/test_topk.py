@@ -95,7 +95,7 @@ def test_restored_model_equals_brute_force_bit_for_bit(tmp_path: Path, dtype: to
 @pytest.mark.parametrize("stored", [torch.float32, torch.float16])
 @pytest.mark.parametrize("criterion", ["relative", "random"])
 def test_a_base_of_another_type_is_restored_as_cast(tmp_path: Path, criterion: str, stored: torch.dtype) -> None:
-    """Training in bf16 starts from the cast base, so that is what an element is ranked by and set back to."""
+    """Training in bf16 starts from the cast base, so that is what an element is ranked by and restored to."""
     generator = torch.Generator().manual_seed(0)
     base = {name: torch.randn(shape, generator=generator).to(stored) for name, shape in SHAPES.items()}
     cast = {name: tensor.bfloat16() for name, tensor in base.items()}

@@ -83,7 +83,7 @@ class Method(ABC):
 
 
 class Restorer(Method):
-    """Sets the elements of a cut to p."""
+    """Restores the elements of a cut to p."""
 
     CARD = """\
 ---
@@ -91,7 +91,7 @@ library_name: transformers
 tags:
 - parameter-restoration
 ---
-# A fine-tuned model with {ratio:g} % of a region's parameters set back to their pre-trained values
+# A fine-tuned model with {ratio:g} % of a region's parameters restored to the base model's values
 
 Of the {elements:,} parameters of the region `{region}`, the first {restored:,} by the criterion `{criterion}` have the
 value of the base model, bit for bit (in the type of the fine-tuned model). Everything else is the fine-tuned model's.
@@ -136,7 +136,7 @@ Levels" (arXiv 2509.16596, section 6); the model was made with `sftlens restore`
         return super().changes(name) and self.cut.elements > 0
 
     def apply(self, piece: Piece) -> Tensor:
-        """Return the piece with its elements of the cut set to p."""
+        """Return the piece with its elements of the cut restored to p."""
         if self.cut.threshold == EVERYTHING:
             return piece.base
         mask = self.cut.mask(piece.name, keys_of(self.criterion, piece), piece.start)
