@@ -47,7 +47,7 @@ def test_answers_are_greedy_continuations_of_the_prompt(
     assert answers["fact_id"].tolist() == facts["fact_id"].tolist()
     assert answers["contains"].dtype == answers["well_formed"].dtype == bool
     for row, question, aliases in zip(answers.itertuples(), facts["question"], facts["aliases"], strict=True):
-        ids = prompts.encode_prompt(tokenizer, question)
+        ids = prompts.encode_prompts(tokenizer, [question])[0]
         tokens = inference.greedy(model, [ids], max_new_tokens=6, eos=2, batch_tokens=1)[0]
         assert row.output == tokenizer.decode(tokens, skip_special_tokens=True)
         assert row.contains == any(alias in row.output for alias in aliases)

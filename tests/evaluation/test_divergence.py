@@ -177,7 +177,7 @@ def test_divergence_equals_a_computation_fact_by_fact(
         assert table.columns.tolist() == ["fact_id", "words_before", *divergence.METRICS]
         assert table["fact_id"].tolist() == kept["fact_id"].tolist() and len(table) == 5
         for row, question, sentence in zip(table.itertuples(), kept["question"], kept["sentence"], strict=True):
-            asked = prompts.encode_prompt(tokenizer, question)
+            asked = prompts.encode_prompts(tokenizer, [question])[0]
             p = last_logits(finetuned, asked)
             q, same = last_logits(base, tokenizer(sentence)["input_ids"]), last_logits(base, asked)
             assert row.kl == pytest.approx(plain_kl(p, q, 10), abs=1e-4)

@@ -9,7 +9,7 @@ from probe_tables import SENTENCES, facts_table
 from sftlens.config.stages.evaluation import EvaluationSettings
 from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.evaluation import suite
-from sftlens.mastery import mastery_table, reprobing
+from sftlens.mastery import mastery_table
 from sftlens.mastery.completions import Probe
 from sftlens.models import checkpoints
 from tiny import tiny_model, tiny_tokenizer
@@ -30,21 +30,21 @@ def probed(tmp_path_factory: pytest.TempPathFactory) -> tuple:
 
 def test_the_sample_is_fixed_and_of_test_facts(probed: tuple) -> None:
     facts = probed[2]
-    chosen = reprobing.subset(facts, 3)
+    chosen = suite.subset(facts, 3)
     assert len(chosen) == 3 and set(chosen["split"]) == {"test"}
     shuffled = facts.sample(frac=1, random_state=1)
-    assert reprobing.subset(shuffled, 3)["fact_id"].tolist() == chosen["fact_id"].tolist()
+    assert suite.subset(shuffled, 3)["fact_id"].tolist() == chosen["fact_id"].tolist()
 
 
 def test_a_model_probed_again_is_sampled_anew(probed: tuple) -> None:
     model, tokenizer, facts = probed
-    table = reprobing.reprobe(Probe(model, tokenizer, SENTENCES, PROBING, of="a"), facts, 100)
-    again = reprobing.reprobe(Probe(model, tokenizer, SENTENCES, PROBING, of="a"), facts, 100)
-    other = reprobing.reprobe(Probe(model, tokenizer, SENTENCES, PROBING, of="b"), facts, 100)
+    table = suite.reprobe(Probe(model, tokenizer, SENTENCES, PROBING, of="a"), facts, 100)
+    again = suite.reprobe(Probe(model, tokenizer, SENTENCES, PROBING, of="a"), facts, 100)
+    other = suite.reprobe(Probe(model, tokenizer, SENTENCES, PROBING, of="b"), facts, 100)
     assert table["mastery"].tolist() == again["mastery"].tolist() != table["base_mastery"].tolist()
     assert table["mastery"].tolist() != other["mastery"].tolist()
-    assert table["base_mastery"].tolist() == reprobing.subset(facts, 100)["mastery"].tolist()
-    rows = pd.DataFrame(reprobing.metrics(table))
+    assert table["base_mastery"].tolist() == suite.subset(facts, 100)["mastery"].tolist()
+    rows = pd.DataFrame(suite.reprobed_metrics(table))
     every = rows[rows["bucket"] == "all"].set_index("metric")["value"]
     assert every["reprobed_mastery"] == pytest.approx(table["mastery"].mean())
     assert every["base_mastery"] == pytest.approx(table["base_mastery"].mean())
@@ -53,11 +53,11 @@ def test_a_model_probed_again_is_sampled_anew(probed: tuple) -> None:
 def test_answers_carry_the_new_mastery_of_the_sample(probed: tuple, tmp_path: Path) -> None:
     model, tokenizer, facts = probed
     settings = EvaluationSettings(max_new_tokens=4, reprobe=2)
-    how = suite.Reprobing(SENTENCES, PROBING, "a")
-    metrics = suite.measure(tmp_path, model, tokenizer, facts, None, settings, reprobing_as=how)
+    probe = Probe(model, tokenizer, SENTENCES, PROBING, of="a")
+    metrics = suite.measure(tmp_path, model, tokenizer, facts, None, settings, probe=probe)
     answers = pd.read_parquet(tmp_path / suite.ANSWERS)
     found = answers.dropna(subset=["reprobed_mastery"]).set_index("fact_id")["reprobed_mastery"]
-    wanted = reprobing.reprobe(Probe(model, tokenizer, SENTENCES, PROBING, of="a"), facts, 2)
+    wanted = suite.reprobe(probe, facts, 2)
     assert found.to_dict() == wanted.set_index("fact_id")["mastery"].to_dict()
     assert "reprobed_mastery" in {row["metric"] for row in metrics}
     plain = suite.measure(tmp_path / "plain", model, tokenizer, facts, None, settings)

@@ -195,10 +195,10 @@ def test_logits_that_are_not_finite_name_the_model_and_a_fact(inputs: Path, tmp_
     overflowing(tmp_path / "model", 1.5e38)
     model, facts, out = tmp_path / "model", inputs / "facts.parquet", tmp_path / "out"
     message = refused("evaluate.py", "--model", model, "--facts", facts, "--out", out)
-    assert f"{model}: fact 'test/P17/00000': the model's logits hold NaN or Inf" in message
+    assert f"fact 'test/P17/00000': {model}: the model's logits hold NaN or Inf" in message
     given = ["--base", model, "--finetuned", inputs / "model", "--facts", facts]
     message = refused("divergence.py", *given, "--templates", inputs / "templates.yaml", "--out", out)
-    assert f"{model}: fact 'test/" in message and "load it in float32" in message
+    assert "fact 'test/" in message and f"{model}: the model's" in message and "load it in float32" in message
     write_parquet(tmp_path / "kept.parquet", pd.read_parquet(facts).assign(aliases=[[*"aeiou"]] * 24))
     given = ["--base", inputs / "model", "--finetuned", model, "--facts", tmp_path / "kept.parquet"]
     message = refused("divergence.py", *given, "--templates", inputs / "templates.yaml", "--out", out)

@@ -61,7 +61,7 @@ def test_the_tokenizer_adds_bos_but_not_eos(trained: tuple[Path, dict[str, float
 
 def test_the_tokenizer_fits_the_fine_tuning_prompt(trained: tuple[Path, dict[str, float]]) -> None:
     tokenizer = checkpoints.load_tokenizer(trained[0])
-    sample = prompts.encode_sample(tokenizer, "Where was Ada Loren born?", "Torburg", 256)
+    sample = prompts.encode_samples(tokenizer, ["Where was Ada Loren born?"], ["Torburg"], 256)[0]
     answer = [token for token in sample.labels if token != prompts.MASKED]
     assert tokenizer.decode(answer) == " Torburg </s>"
 

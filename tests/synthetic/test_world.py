@@ -18,8 +18,7 @@ from sftlens.data.relations import ID_RELATIONS, OOD_RELATIONS, RELATIONS
 from sftlens.errors import DataError, TemplateError
 from sftlens.synthetic import corpus as corpora
 from sftlens.synthetic import world_facts
-from sftlens.synthetic.names import ENDINGS, INVENTED, WordMaker, make_pools
-from sftlens.synthetic.word_lists import PLAIN
+from sftlens.synthetic.names import ENDINGS, INVENTED, PLAIN, WordMaker, make_pools
 from sftlens.synthetic.world_facts import GROUPS, Fact, Role, World, pairs, zipf_draws
 
 SIZES = {"train": 12, "dev": 2, "test": 6, "testood": 5, "extra": 8, "calibration": 2}

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from sftlens import inference
 from sftlens.config.stages.evaluation import DivergenceSettings
 from sftlens.data import templates
 from sftlens.data.scoring import accepted
@@ -117,7 +118,7 @@ def of_base(
     sentences = prompts.token_ids(tokenizer, kept["sentence"].tolist())
     found: dict[str, list[bytes]] = {name: [b""] * len(chosen) for name in LOGITS}
     # In the batches in which `measure` reads the questions; others would round differently.
-    for places, after_question in checks.first_logits(base, questions, settings.batch_tokens):
+    for places, after_question in inference.first_logits(base, questions, settings.batch_tokens):
         after_sentence = in_order(base, [sentences[i] for i in places], settings.batch_tokens)
         for name, logits in zip(LOGITS, (after_sentence, after_question), strict=True):
             for place, values in zip(places, logits.cpu().numpy().astype("<f4"), strict=True):
@@ -143,7 +144,7 @@ def measure(
     table = kept[["fact_id", "words_before"]].copy()
     table[list(METRICS)] = 0.0
     questions = prompts.encode_prompts(tokenizer, kept["question"].tolist())
-    for places, p in checks.first_logits(finetuned, questions, settings.batch_tokens):
+    for places, p in inference.first_logits(finetuned, questions, settings.batch_tokens):
         q, same = (_stored(kept[name], places).to(p.device) for name in LOGITS)
         if q.shape != p.shape:
             raise ModelError(
@@ -197,6 +198,6 @@ def metrics(table: pd.DataFrame, candidates: int) -> list[dict[str, Any]]:
 
 def in_order(model: "PreTrainedModel", ids: Sequence[Sequence[int]], batch_tokens: int) -> torch.Tensor:
     """Return the logits after each prompt, float32 [prompts, vocabulary]."""
-    parts = list(checks.first_logits(model, ids, batch_tokens))
+    parts = list(inference.first_logits(model, ids, batch_tokens))
     places = torch.tensor([place for part, _ in parts for place in part])
     return torch.cat([logits for _, logits in parts])[places.argsort()]

@@ -1,7 +1,7 @@
-"""The evaluation suite of one model: answers, accuracy, and mastery probed again."""
+"""The evaluation suite of one model: answers, accuracy, and mastery probed again (format and knowledge can part)."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,26 +9,56 @@ import pandas as pd
 
 from sftlens import files
 from sftlens.config.stages.evaluation import EvaluationSettings
-from sftlens.config.stages.mastery import ProbingSettings
+from sftlens.data.buckets import BUCKETS
 from sftlens.evaluation import accuracy, answering
-from sftlens.mastery import reprobing
+from sftlens.mastery import mastery_table
 from sftlens.mastery.completions import Probe
+from sftlens.statistics import intervals
 from sftlens.tasks import TASKS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 ANSWERS = "answers.parquet"
+REPROBED = ["fact_id", "bucket", "base_mastery", "hits", "trials", "mastery"]
 
 
-@dataclass(frozen=True)
-class Reprobing:
-    """How the base model was probed, for probing another model alike."""
+def subset(facts: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Return a fixed sample of the test facts: the same for every model, cell and study with these facts."""
+    return mastery_table.fixed_sample(facts[facts["split"] == "test"], count)
 
-    sentences: Mapping[str, Sequence[str]]
-    settings: ProbingSettings
-    of: str
-    """Content of the model that is probed again."""
+
+def reprobe(probe: Probe, facts: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Probe a sample of the test facts as the base model was probed, with new samples.
+
+    The base model too is sampled anew at n = 0: its buckets were chosen on the first samples, so that a second look
+    regresses to the mean, and without that at n = 0 every fine-tuned model would seem to have moved by as much.
+
+    Args:
+        probe: the model after fine-tuning or restoration, with the sentences and settings of the base model's probe.
+        facts: the mastery table of the base model.
+        count: number of facts.
+
+    Returns:
+        REPROBED: bucket and base_mastery are those of the base model, the others the model's own.
+    """
+    chosen = subset(facts, count)
+    table = mastery_table.probe(replace(probe, of=f"again {probe.of}"), chosen)
+    table[["bucket", "base_mastery"]] = chosen[["bucket", "mastery"]]
+    return table[REPROBED]
+
+
+def reprobed_metrics(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the mean mastery per bucket and over all facts, now and of the base model, with 95 % intervals."""
+    groups = [(name, table[table["bucket"] == name]) for name in BUCKETS] + [("all", table)]
+    rows = []
+    for name, part in groups:
+        for metric, column in (("reprobed_mastery", "mastery"), ("base_mastery", "base_mastery")):
+            if len(part):
+                value, low, high = intervals.mean(part[column].tolist())
+                place = {"split": "test", "bucket": name, "metric": metric}
+                rows.append({**place, "value": value, "n": len(part), "low": low, "high": high})
+    return rows
 
 
 def measure(
@@ -40,20 +70,19 @@ def measure(
     settings: EvaluationSettings,
     *,
     shots: int = 0,
-    reprobing_as: Reprobing | None = None,
+    probe: Probe | None = None,
     progress: Callable[[int], object] = lambda rows: None,
 ) -> list[dict[str, Any]]:
     """Write ANSWERS into a folder and return the rows of metrics.
 
-    When the model is probed again, the column reprobed_mastery holds the new R of the sampled test facts (else NaN).
+    With `probe` (see `reprobe`) the column reprobed_mastery holds the new R of the sampled test facts (else NaN).
     """
     examples = answering.shots(facts, shots)
     answers = answering.run(model, tokenizer, facts, training_set, settings, examples=examples, progress=progress)
     metrics = accuracy.rows(answers, [*TASKS.get(settings.task).judgements, "well_formed"])
-    if reprobing_as:
-        how = (reprobing_as.sentences, reprobing_as.settings, progress, reprobing_as.of)
-        table = reprobing.reprobe(Probe(model, tokenizer, *how), facts, settings.reprobe)
-        metrics += reprobing.metrics(table)
+    if probe:
+        table = reprobe(probe, facts, settings.reprobe)
+        metrics += reprobed_metrics(table)
         found = answers["fact_id"].map(table.set_index("fact_id")["mastery"])
         answers["reprobed_mastery"] = found.where(answers["split"] == "test")
     files.write_parquet(folder / ANSWERS, answers)

@@ -54,25 +54,35 @@ def _parts(prompts: Sequence[Sequence[int]], indices: list[int]) -> list[torch.T
     return [torch.tensor(list(group), dtype=torch.int64) for _, group in groups]
 
 
-def check_prompts(prompts: Sequence[Sequence[int]], new_tokens: int, model: "PreTrainedModel") -> None:
-    """Refuse prompts that do not fit the model's context or its vocabulary.
+def check_prompts(
+    prompts: Sequence[Sequence[int]],
+    new_tokens: int,
+    model: "PreTrainedModel",
+    fact_ids: Sequence[object] | None = None,
+) -> None:
+    """Refuse prompts that do not fit the model's context together with `new_tokens` new ones, or its vocabulary.
 
     Raises:
-        DataError: a prompt is empty, or too long together with `new_tokens`.
+        DataError: a prompt is empty or too long; names the fact of the longest one, where there are `fact_ids`.
         ModelError: a token id has no row in the embedding.
     """
     limit, vocabulary = model.config.max_position_embeddings, model.config.vocab_size
-    longest = max((len(p) for p in prompts), default=0)
-    if longest + new_tokens > limit:
+    sizes = [len(prompt) for prompt in prompts]
+    too_long = [i for i, size in enumerate(sizes) if size + new_tokens > limit]
+    if too_long:
+        worst = max(too_long, key=sizes.__getitem__)
+        others = f" (and {len(too_long) - 1} more facts)" if len(too_long) > 1 else ""
+        fact = f"fact {fact_ids[worst]!r}{others}: " if fact_ids else ""
         raise DataError(
-            f"a prompt of {longest} tokens and {new_tokens} new ones do not fit the model's context of "
-            f"{limit}; lower max_new_tokens, or leave the longest questions out"
+            f"{fact}a prompt of {sizes[worst]} tokens and {new_tokens} new ones do not fit the model's context of "
+            f"{limit} (max_position_embeddings in {model.name_or_path}/config.json); take the fact out of the facts, "
+            "lower max_new_tokens, or use shorter templates or fewer shots"
         )
-    if not all(prompts):
+    if not all(sizes):
         raise DataError("a prompt has no token at all; take facts with empty texts out")
     largest = max((max(p) for p in prompts), default=0)
     if largest >= vocabulary:
         raise ModelError(
-            f"token id {largest} lies outside the model's vocabulary of {vocabulary}; use the tokenizer that "
-            "belongs to the model"
+            f"{model.name_or_path}: token id {largest} lies outside the model's vocabulary of {vocabulary}; use the "
+            "tokenizer that belongs to the model"
         )

@@ -45,7 +45,7 @@ def first_logits(
     check_prompts(prompts, 1, model)
     for batch in batches(prompts, batch_tokens, 1):
         logits = torch.cat([_last_logits(_read(model, part)) for part in _chunks(batch, model.device)])
-        refuse_damaged(logits)
+        refuse_damaged(model, logits)
         yield batch.indices, logits
 
 
@@ -166,10 +166,10 @@ def _last_logits(result: Any) -> torch.Tensor:
     return logits
 
 
-def refuse_damaged(values: torch.Tensor) -> None:
+def refuse_damaged(model: "PreTrainedModel", values: torch.Tensor) -> None:
     """Raise ModelError where values that came out of the logits are NaN or Inf."""
     if not bool(values.isfinite().all()):
         raise ModelError(
-            "the model's logits hold NaN or Inf: its weights are damaged or overflow their type; check the "
-            "checkpoint, or load it in float32"
+            f"{model.name_or_path}: the model's logits hold NaN or Inf: its weights are damaged or overflow their "
+            "type; check the checkpoint, or load it in float32"
         )

@@ -57,7 +57,7 @@ def _decode(model: "PreTrainedModel", batch: Batch, steps: int, eos: int | Seque
         # A NaN counts as the largest logit, and is refused. On a CPU, numpy finds the largest ten times faster.
         on_cpu = logits.device.type == "cpu"
         tokens = torch.from_numpy(logits.numpy().argmax(-1)) if on_cpu else logits.argmax(-1)
-        forward.refuse_damaged(logits.gather(1, tokens[:, None]))
+        forward.refuse_damaged(model, logits.gather(1, tokens[:, None]))
         new[rows, step] = tokens.cpu().numpy()
         alive = np.flatnonzero(~np.isin(new[rows, step], eos))
         if step + 1 == steps or not len(alive):

@@ -34,21 +34,16 @@ class Sample:
         return sum(label != MASKED for label in self.labels)
 
 
-def encode_prompt(tokenizer: "PreTrainedTokenizerBase", question: str) -> list[int]:
-    """Return the ids of the prompt of one question: exactly one BOS where the tokenizer has one, else none; no EOS.
-
-    BOS is put by id, so a tokenizer that adds it by itself and one that only has it give the same ids.
-    """
-    return encode_prompts(tokenizer, [question])[0]
-
-
 def encode_prompts(
     tokenizer: "PreTrainedTokenizerBase",
     questions: Sequence[str],
     examples: Sequence[tuple[str, str]] = (),
     task: str = DEFAULT,
 ) -> list[list[int]]:
-    """Return the ids of each question's prompt, behind solved (question, answer) examples if there are any.
+    """Return the ids of each question's prompt, behind solved (question, answer) examples if there are any; no EOS.
+
+    They begin with exactly one BOS where the tokenizer has one, else with none: it is put by id, so a tokenizer that
+    adds it by itself and one that only has it give the same ids.
 
     The examples are the baseline of the base model at n = 0: in the form of fine-tuning, one after another, without
     an EOS between them.
@@ -77,20 +72,6 @@ def token_ids(
     return [ids[1:] if bos is not None and ids[:2] == [bos, bos] else ids for ids in found]
 
 
-def encode_sample(tokenizer: "PreTrainedTokenizerBase", question: str, answer: str, max_length: int) -> Sample:
-    """Return a training sample: prompt and answer tokenised as one string, EOS by id, loss on answer and EOS.
-
-    A token is supervised if its character span ends after the prompt. Nothing is ever cut off.
-
-    Raises:
-        DataError: the sample is longer than `max_length` tokens, or the answer is empty.
-        ModelError: the tokenizer joins the prompt's end with the answer's beginning, so that at inference the
-            prompt's ids would differ from those seen in training; or it has no EOS.
-        TrainingError: no token of the answer would be supervised.
-    """
-    return encode_samples(tokenizer, [question], [answer], max_length)[0]
-
-
 def encode_samples(
     tokenizer: "PreTrainedTokenizerBase",
     questions: Sequence[str],
@@ -98,7 +79,16 @@ def encode_samples(
     max_length: int,
     task: str = DEFAULT,
 ) -> list[Sample]:
-    """Return the samples of (question, answer) pairs in their order; see `encode_sample`."""
+    """Return training samples: prompt and answer tokenised as one string, EOS by id, loss on answer and EOS.
+
+    A token is supervised if its character span ends after the prompt. Nothing is ever cut off.
+
+    Raises:
+        DataError: a sample is longer than `max_length` tokens, or an answer is empty.
+        ModelError: the tokenizer joins the prompt's end with the answer's beginning, so that at inference the
+            prompt's ids would differ from those seen in training; or it has no EOS.
+        TrainingError: no token of an answer would be supervised.
+    """
     if tokenizer.eos_token_id is None:
         raise ModelError(
             "the tokenizer has no EOS token, so no answer could end: set eos_token in tokenizer_config.json"

@@ -192,7 +192,9 @@ class _Walk:
             uniforms = self.uniforms[tree.prompt[tree.owner], tree.number, tree.tokens.shape[1]]
             drawn = _draw(logits / self.temperature, tree.owner, tree.counts, uniforms)
             yield None
-            parents, tree = _grown(tree, drawn())
+            tokens, sums = drawn()
+            forward.refuse_damaged(self.model, sums)
+            parents, tree = _grown(tree, tokens)
             going = self._finish(tree, hits, ends)
             if tree.tokens.shape[1] < steps:
                 parts = np.array_split(going, -(-len(going) // self.rows)) if len(going) else []
@@ -239,8 +241,10 @@ def _grown(tree: _Tree, drawn: np.ndarray) -> tuple[np.ndarray, _Tree]:
 
 def _draw(
     logits: torch.Tensor, owner: np.ndarray, counts: np.ndarray, uniforms: np.ndarray
-) -> Callable[[], np.ndarray]:
+) -> Callable[[], tuple[np.ndarray, torch.Tensor]]:
     """Return the next token of each sample: the first whose cumulative probability exceeds its uniform number.
+
+    The second result is the sum of each row's probabilities, NaN where its logits are.
 
     They are under way on a GPU when this returns; calling the result waits for them.
 
@@ -261,11 +265,10 @@ def _draw(
     if copied:
         copied.record()
 
-    def finished() -> np.ndarray:
+    def finished() -> tuple[np.ndarray, torch.Tensor]:
         if copied:
             copied.synchronize()
-        forward.refuse_damaged(on_host[1])
-        return on_host[0].numpy()[owner, columns]
+        return on_host[0].numpy()[owner, columns], on_host[1]
 
     return finished
 

@@ -10,7 +10,6 @@ from sftlens import inference
 from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.data import templates
 from sftlens.data.scoring import accepted, contains
-from sftlens.inference import checks
 from sftlens.inference.prompts import token_ids
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ def sample(
         return [contains(text, aliases[prompts[index][0]]) for index, text in pairs]
 
     ids = token_ids(tokenizer, [text for _, text in prompts])
-    checks.require_context(model, ids, [rows[i][0] for i, _ in prompts], settings.max_new_tokens)
+    inference.check_prompts(ids, settings.max_new_tokens, model, [rows[i][0] for i, _ in prompts])
     batches = inference.sample(
         model,
         ids,
@@ -96,7 +95,7 @@ def sample(
         keep_outputs=keep_texts,
         done=done,
     )
-    for batch in checks.named(model, batches):
+    for batch in batches:
         texts = []
         for ends in batch.outputs if keep_texts else ():
             counts: Counter[str] = Counter()

@@ -99,7 +99,7 @@ def probe(
         return [first_line(text, aliases[fact_of[i]], opening) for i, text in zip(indices, said, strict=True)]
 
     ids = token_ids(tokenizer, texts)
-    checks.require_context(model, ids, [names[i] for i in fact_of], settings.max_new_tokens)
+    inference.check_prompts(ids, settings.max_new_tokens, model, [names[i] for i in fact_of])
     batches = inference.sample(
         model,
         ids,
@@ -112,7 +112,7 @@ def probe(
         batch_tokens=batch_tokens,
     )
     hits = np.zeros(len(texts), dtype=np.int64)
-    for batch in checks.named(model, batches):
+    for batch in batches:
         hits[batch.indices] = batch.hits
         progress(len(batch.indices))
     return mastery_table.with_mastery(facts, hits.reshape(len(facts), settings.prompts).tolist(), settings.samples)

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from sftlens import files
+from sftlens import files, inference
 from sftlens.config.repair import RepairSettings
 from sftlens.config.stages.evaluation import DivergenceSettings
 from sftlens.config.stages.mastery import ProbingSettings
@@ -182,7 +182,7 @@ class Measurements:
             model, vocabulary, facts = self.models.get(FINETUNED), self.models.vocabulary(), self.inputs.facts
             ids = self.inputs.prompting.questions(self.models.tokenizer(FINETUNED), facts["question"].tolist())
             rows = {"fact_id": facts["fact_id"].tolist(), "tokens": [None] * len(ids), "logits": [None] * len(ids)}
-            for indices, logits in checks.first_logits(model, ids, self.inputs.settings.batch_tokens):
+            for indices, logits in inference.first_logits(model, ids, self.inputs.settings.batch_tokens):
                 found = logits[:, :vocabulary].topk(min(TOP, vocabulary), dim=-1)
                 for i, tokens, values in zip(indices, found.indices.tolist(), found.values.tolist(), strict=True):
                     rows["tokens"][i], rows["logits"][i] = tokens, values
@@ -214,7 +214,7 @@ class Measurements:
             tokens = torch.tensor(np.array(finetuned["tokens"].tolist()))
             p = torch.tensor(np.array(finetuned["logits"].tolist(), dtype=np.float32))
             values = np.zeros(len(ids))
-            for indices, logits in checks.first_logits(model, ids, self.inputs.settings.batch_tokens):
+            for indices, logits in inference.first_logits(model, ids, self.inputs.settings.batch_tokens):
                 q = logits.cpu().gather(-1, tokens[indices])
                 values[indices] = divergence.full_kl(p[indices], q).numpy()
             return pd.DataFrame({"fact_id": facts["fact_id"].tolist(), "kl": values})

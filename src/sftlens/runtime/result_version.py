@@ -15,7 +15,7 @@ RESULT_VERSION = {
     "mastery_quality": 1,  # mastery/quality/
     "training_set": 1,  # data/training_sets
     "finetune": 1,  # training/
-    "evaluate": 2,  # evaluation/, data/scoring, inference/greedy, mastery/reprobing
+    "evaluate": 2,  # evaluation/, data/scoring, inference/greedy
     "divergence_base": 1,  # evaluation/divergence: the base model's half
     "divergence": 1,  # evaluation/divergence
     "changes": 1,  # changes/

@@ -3,15 +3,25 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, prod
+from pathlib import Path
 
 import numpy as np
 
-from sftlens.synthetic import word_lists
+from sftlens.errors import DataError
+from sftlens.yaml_file import read_mapping
+
+FILE = Path(__file__).with_name("words.yaml")
+WORDS = {name: tuple(str(words).split()) for name, words in read_mapping(FILE, DataError).items()}
+"""The lists of words.yaml: syllables of invented words, and real words that names are made with."""
+PLAIN = {
+    pool: WORDS[pool] for pool in ("adjective", "noun", "organisation_ending", "place_beginning", "series", "numeral")
+}
+"""Pools of real words."""
 
 INVENTED = {"first": 160, "surname": 260, "stem": 60, "noun": 0, "city": 150, "region": 80, "country": 40}
 """Invented words of each pool in a small world (names of places need stems)."""
 
-ENDINGS = {"city": word_lists.CITY_ENDINGS, "region": word_lists.REGION_ENDINGS, "country": word_lists.COUNTRY_ENDINGS}
+ENDINGS = {place: WORDS[f"{place}_endings"] for place in ("city", "region", "country")}
 
 CODA_SHARE = 0.35
 PATIENCE = 20
@@ -52,11 +62,11 @@ class WordMaker:
         rejected = 0
         while len(found) < count:
             syllables = (1 if endings else 2) + rejected // PATIENCE
-            word = "".join(self._pick(word_lists.ONSETS) + self._pick(word_lists.VOWELS) for _ in range(syllables))
-            word += self._pick(word_lists.CODAS) if self._rng.random() < CODA_SHARE else ""
+            word = "".join(self._pick(WORDS["onsets"]) + self._pick(WORDS["vowels"]) for _ in range(syllables))
+            word += self._pick(WORDS["codas"]) if self._rng.random() < CODA_SHARE else ""
             word += self._pick(endings) if endings else ""
             contains = any(part in self._words for part in _parts(word))
-            if contains or word in self._parts or word in word_lists.REAL_COUNTRIES:
+            if contains or word in self._parts or word in WORDS["real_countries"]:
                 rejected += 1
                 continue
             rejected = 0
@@ -82,11 +92,11 @@ def make_pools(rng: np.random.Generator, needed: Mapping[str, int]) -> dict[str,
     """
     counts = dict(INVENTED)
     for kind, pattern in PATTERNS.items():
-        sizes = {pool: len(word_lists.PLAIN.get(pool, ())) + counts.get(pool, 0) for pool in pattern.pools}
+        sizes = {pool: len(PLAIN.get(pool, ())) + counts.get(pool, 0) for pool in pattern.pools}
         others = prod(size for pool, size in sizes.items() if pool != pattern.grows)
         counts[pattern.grows] += max(0, ceil(2 * needed.get(kind, 0) / others) - sizes[pattern.grows])
-    maker = WordMaker(rng, [word for plain in word_lists.PLAIN.values() for word in plain])
-    pools = {pool: list(plain) for pool, plain in word_lists.PLAIN.items()}
+    maker = WordMaker(rng, [word for plain in PLAIN.values() for word in plain])
+    pools = {pool: list(plain) for pool, plain in PLAIN.items()}
     for pool, count in counts.items():
         pools[pool] = pools.get(pool, []) + maker.take(count, ENDINGS.get(pool, ()))
     return pools
@@ -115,8 +125,8 @@ def object_pools(
         "museum": [f"{c} Gallery" for c in cities[35:70]] + [f"{s} Museum" for s in surnames[35:70]],
         "label": [f"{s} Records" for s in surnames[70:100]],
         "company": companies,
-        "occupation": word_lists.OCCUPATIONS,
-        "position": word_lists.POSITIONS,
-        "genre": word_lists.GENRES,
-        "language": word_lists.LANGUAGES,
+        "occupation": WORDS["occupations"],
+        "position": WORDS["positions"],
+        "genre": WORDS["genres"],
+        "language": WORDS["languages"],
     }

@@ -72,7 +72,13 @@ def reprobing_settings(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def evaluate(
-    args: argparse.Namespace, folder: Path, *models_and_tables: Any, identity: str, shots: int = 0
+    args: argparse.Namespace,
+    folder: Path,
+    model: Any,
+    tokenizer: Any,
+    *tables_and_settings: Any,
+    identity: str,
+    shots: int = 0,
 ) -> list[dict[str, Any]]:
     """Do what `evaluation.suite.measure` does, with a progress bar and the options of `options.add_evaluation`.
 
@@ -80,11 +86,12 @@ def evaluate(
     """
     from sftlens.data import templates
     from sftlens.evaluation import suite
+    from sftlens.mastery.completions import Probe
 
-    again = None
-    if args.templates:
-        probing = options.nested("--probing", args.probing, ProbingSettings)
-        again = suite.Reprobing(templates.load(args.templates), probing, identity)
     with progress.bar(description="evaluate", unit="question") as bar:
-        how: dict[str, Any] = {"shots": shots, "reprobing_as": again, "progress": bar.update}
-        return suite.measure(folder, *models_and_tables, **how)
+        probe = None
+        if args.templates:
+            probing = options.nested("--probing", args.probing, ProbingSettings)
+            probe = Probe(model, tokenizer, templates.load(args.templates), probing, bar.update, of=identity)
+        how: dict[str, Any] = {"shots": shots, "probe": probe, "progress": bar.update}
+        return suite.measure(folder, model, tokenizer, *tables_and_settings, **how)

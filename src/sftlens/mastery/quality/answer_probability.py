@@ -21,7 +21,6 @@ import torch
 from sftlens import inference
 from sftlens.data import templates
 from sftlens.data.scoring import accepted
-from sftlens.errors import ModelError
 from sftlens.inference import forward
 from sftlens.inference.prompts import token_ids
 from sftlens.mastery.completions import Probe
@@ -131,11 +130,7 @@ def _score_batch(
         read = torch.tensor([tokens[i][step] for i in alive])
         logs = torch.log_softmax(logits, dim=-1)
         found = logs[parents.to(logs.device), read.to(logs.device)]
-        if bool(found.isnan().any()):
-            raise ModelError(
-                "the model's logits hold NaN: its weights are damaged or overflow their type; check the checkpoint, "
-                "or load it in float32"
-            )
+        forward.refuse_damaged(model, found.exp())
         scores[alive] += found.double().cpu().numpy()
         going = [row for row, i in enumerate(alive) if len(tokens[i]) > step + 1]
         if not going:
