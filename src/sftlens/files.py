@@ -5,9 +5,13 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
+import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +23,10 @@ if TYPE_CHECKING:
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 """Of Linux' renameat2(2): paths as they stand, and what to do with them."""
+REMEMBERED_BYTES = 16 << 20
+"""Files from this size on are hashed once: their hash is remembered in the user's cache folder."""
+SETTLED_SECONDS = 2.0
+"""A file that changed so recently may change again within the resolution of its times: its hash is not remembered."""
 
 
 def remove(path: Path) -> None:
@@ -87,14 +95,48 @@ def new_folder(path: Path) -> Iterator[None]:
         raise
 
 
+def scratch(path: Path, what: str) -> Path:
+    """Return the hidden sibling of `path` for unfinished work of this process; it does not exist.
+
+    Those of processes of this machine that have died are deleted.
+    """
+    start, here = f".{path.name}.{what}-", _machine()
+    for entry in path.parent.iterdir():
+        machine, _, pid = entry.name.removeprefix(start).rpartition("-")
+        # An earlier version named the process alone.
+        if entry.name.startswith(start) and machine in ("", here) and pid.isdecimal() and not _lives(int(pid)):
+            with suppress(OSError):  # another process is at it, too
+                remove(entry)
+    return path.with_name(f"{start}{here}-{os.getpid()}")
+
+
+@cache
+def _machine() -> str:
+    """Return what stands for this machine, or this container, whose processes have numbers of their own."""
+    space = ""
+    with suppress(OSError):
+        space = os.readlink("/proc/self/ns/pid")
+    return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:8]
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process of this machine is alive and another one than this."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's, or no number of a process
+        return True
+    return pid != os.getpid()
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path` (to be made a file or a folder) that replaces it on success."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if _aside(path).exists():  # a process was killed while it replaced a folder
         remove(_aside(path)) if path.exists() else os.replace(_aside(path), path)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    remove(partial)
+    partial = scratch(path, "partial")
     try:
         with naming(path):
             yield partial
@@ -196,6 +238,28 @@ def sha256(path: Path) -> str:
         raise DataError(f"{path}: no such file; make it first or correct the path")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def known_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, of a large one from the user's cache if it was hashed since it last changed.
+
+    Its name there is device, inode, size and change time. Of these a program can set none, while `cp -p`, rsync and
+    tar give a file the size and the modification time of the one that it replaces.
+    """
+    before = path.stat()
+    if before.st_size < REMEMBERED_BYTES:
+        return sha256(path)
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    stamp = f"{before.st_dev:x}-{before.st_ino:x}-{before.st_size:x}-{before.st_ctime_ns:x}"
+    remembered = Path(home, "sftlens", "sha256", stamp)
+    with suppress(OSError, UnicodeDecodeError):
+        if re.fullmatch("[0-9a-f]{64}", known := remembered.read_text(encoding="utf-8")):
+            return known
+    found = sha256(path)
+    if path.stat().st_ctime_ns == before.st_ctime_ns and abs(time.time() - before.st_ctime) > SETTLED_SECONDS:
+        with suppress(OSError):  # a home that is full or read-only
+            write_text(remembered, found)
+    return found
 
 
 def table_sha256(table: "pd.DataFrame") -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sftlens import files
 from sftlens.files import write_json
 from sftlens.models import identity
 from tiny import tiny_model
@@ -18,8 +19,8 @@ WEIGHTS = "model.safetensors"
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The user's cache folder, in which the hash of every file is remembered as if it were large."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(identity, "REMEMBERED_BYTES", 0)
-    monkeypatch.setattr(identity, "SETTLED_SECONDS", -1.0)
+    monkeypatch.setattr(files, "REMEMBERED_BYTES", 0)
+    monkeypatch.setattr(files, "SETTLED_SECONDS", -1.0)
     return tmp_path / "cache"
 
 
@@ -69,7 +70,7 @@ def test_a_hash_is_remembered_until_the_file_changes(tmp_path: Path, cache: Path
 def test_a_file_that_has_just_changed_is_not_remembered(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(identity, "SETTLED_SECONDS", 60.0)
+    monkeypatch.setattr(files, "SETTLED_SECONDS", 60.0)
     tiny_model(tmp_path / "model")
     identity.identity(tmp_path / "model")
     assert not cache.exists()
@@ -78,6 +79,6 @@ def test_a_file_that_has_just_changed_is_not_remembered(
 def test_what_a_folder_says_of_its_files_is_not_believed(tmp_path: Path) -> None:
     tiny_model(tmp_path / "model")
     wanted = identity.identity(tmp_path / "model")
-    for files in ({WEIGHTS: {"bytes": 1, "sha256": "0" * 64}}, ["a"], {"../x": {}}):
-        write_json(tmp_path / "model" / "sftlens.json", {"files": files})
+    for listed in ({WEIGHTS: {"bytes": 1, "sha256": "0" * 64}}, ["a"], {"../x": {}}):
+        write_json(tmp_path / "model" / "sftlens.json", {"files": listed})
         assert identity.identity(tmp_path / "model") == wanted

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from owner_files import by, owned
-from sftlens.runtime import stages
+from sftlens.runtime import lock, stages
 from sftlens.runtime.stages import Stage
 
 DEPENDS = {"inputs": {"facts": "abc"}, "settings": {"epochs": 1}, "version": 1}
@@ -159,6 +159,11 @@ def flip(folder: Path) -> None:
     (folder / "done" / "table.txt").write_text("resulT")
 
 
+def flip_large(folder: Path) -> None:
+    path = folder / "done" / "checkpoint" / "inner" / "weights.bin"
+    path.write_text(path.read_text().swapcase())
+
+
 def lose(folder: Path) -> None:
     (folder / "done" / "table.txt").unlink()
 
@@ -171,8 +176,9 @@ def forget(folder: Path) -> None:
     (folder / "done.json").unlink()
 
 
-@pytest.mark.parametrize("damage", [truncate, flip, lose, garble, forget])
-def test_damaged_finished_work_is_computed_again(stage, outputs, damage):
+@pytest.mark.parametrize("damage", [truncate, flip, flip_large, lose, garble, forget])
+def test_damaged_finished_work_is_computed_again(stage, outputs, monkeypatch, damage):
+    monkeypatch.setattr(stages, "COPY_LIMIT_BYTES", 8)
     work = Work()
     stages.run(stage(), work)
     damage(folder_of(stage()))
@@ -243,7 +249,7 @@ def test_owner_that_was_taken_over_publishes_the_result_of_the_new_one(tmp_path,
     stalled, taken, ended = (threading.Event() for _ in range(3))
 
     def compute(work: Path) -> None:
-        os.utime(folder / "owner", (1, 1))
+        monkeypatch.setattr(lock, "STALE_SECONDS", 0.2)
         stalled.set()
         taken.wait(10)
         ended.set()
@@ -254,6 +260,7 @@ def test_owner_that_was_taken_over_publishes_the_result_of_the_new_one(tmp_path,
             raise RuntimeError("no")
 
     def take_over(work: Path) -> None:
+        monkeypatch.setattr(lock, "STALE_SECONDS", 120.0)
         owner = (folder / "owner").read_text()
         taken.set()
         ended.wait(10)

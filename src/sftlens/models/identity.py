@@ -3,11 +3,8 @@
 import hashlib
 import json
 import os
-import re
 import shutil
-import time
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +21,6 @@ TOKENIZER = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "voca
 CONFIGURATION = ("config.json", "generation_config.json")
 LFS_START, LFS_BYTES = b"version https://git-lfs", 1024
 """How a pointer of git-lfs begins, and what it is always shorter than."""
-REMEMBERED_BYTES = 16 << 20
-"""Files from this size on are hashed once: their hash is remembered in the user's cache folder."""
-SETTLED_SECONDS = 2.0
-"""A file that changed so recently may change again within the resolution of its times: its hash is not remembered."""
 
 
 class Pointer(TypedDict):
@@ -63,7 +56,7 @@ def describe(folder: Path) -> dict[str, dict[str, Any]]:
     """Return size (bytes) and SHA-256 of each file of a checkpoint, by name; of a delta, of the files it stands for."""
     paths = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
     left = {MANIFEST} | ({manifest.DATA, manifest.RECORD} if manifest.is_delta(folder) else set())
-    found = {p.name: {"bytes": p.stat().st_size, "sha256": _sha256(p)} for p in paths if p.name not in left}
+    found = {p.name: {"bytes": p.stat().st_size, "sha256": files.known_sha256(p)} for p in paths if p.name not in left}
     if manifest.RECORD in left:
         for name, file in manifest.read(folder)["files"].items():
             found[name] = {"bytes": file["bytes"], "sha256": file["sha256"]}
@@ -81,28 +74,6 @@ def identity(path: Path) -> str:
     """Return a content hash of the model behind a folder or pointer, wherever it lies, as weights or as a delta."""
     hashes = {name: entry["sha256"] for name, entry in describe(resolve(path)).items()}
     return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, of a large one from the user's cache if it was hashed since it last changed.
-
-    Its name there is device, inode, size and change time. Of these a program can set none, while `cp -p`, rsync and
-    tar give a file the size and the modification time of the one that it replaces.
-    """
-    before = path.stat()
-    if before.st_size < REMEMBERED_BYTES:
-        return files.sha256(path)
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    stamp = f"{before.st_dev:x}-{before.st_ino:x}-{before.st_size:x}-{before.st_ctime_ns:x}"
-    remembered = Path(home, "sftlens", "sha256", stamp)
-    with suppress(OSError, UnicodeDecodeError):
-        if re.fullmatch("[0-9a-f]{64}", known := remembered.read_text(encoding="utf-8")):
-            return known
-    found = files.sha256(path)
-    if path.stat().st_ctime_ns == before.st_ctime_ns and abs(time.time() - before.st_ctime) > SETTLED_SECONDS:
-        with suppress(OSError):  # a home that is full or read-only
-            files.write_text(remembered, found)
-    return found
 
 
 def copy_matching(source: Path, patterns: Iterable[str], target: Path) -> None:

@@ -1,6 +1,5 @@
 """The files that a repair leaves: page, numbers, figure, answers, and the repaired model."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,15 +34,6 @@ def check(out: Path, inputs: list[Path]) -> None:
     report = out / REPORT
     if there and not (report.is_file() and files.read_json(report, dict[str, Any]).get("stage") == STAGE):
         raise ConfigError(f"--out {out}: holds files that were not made here; choose a new or empty folder")
-
-
-def clear_leavings(out: Path) -> None:
-    """Delete the hidden work folders in `out` of runs on this machine that were killed."""
-    for folder in out.glob(f".{STAGE}.work-*"):
-        try:
-            os.kill(int(folder.name.rpartition("-")[2]), 0)
-        except ProcessLookupError:
-            files.remove(folder)
 
 
 def write(

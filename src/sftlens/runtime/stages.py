@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from sftlens.runtime import lock
 
 COPY_LIMIT_BYTES = 64 << 20
 POLL_SECONDS = 0.5
+TELL_SECONDS = 300.0
+"""Between two lines that say whom one waits for."""
 RESUME = "resume"
 
 
@@ -81,11 +84,10 @@ def run(stage: Stage, compute: Callable[[Path], None]) -> bool:
     folder = _folder(stage)
     if folder is None:  # in a folder beside the first output
         first = next(iter(stage.outputs.values()))
-        work = first.parent / f".{stage.name}.work-{os.getpid()}"
         with files.new_folder(first.parent), files.naming(first):
+            work = files.scratch(first.with_name(stage.name), "work")
             try:
-                files.remove(work)
-                work.mkdir(parents=True)
+                work.mkdir()
                 compute(work)
                 for name, target in stage.outputs.items():
                     target.parent.mkdir(parents=True, exist_ok=True)
@@ -93,15 +95,22 @@ def run(stage: Stage, compute: Callable[[Path], None]) -> bool:
             finally:
                 files.remove(work)
         return True
-    owner = folder / "owner"
-    computed = False
-    while not _intact(folder):
-        token = lock.claim(owner)
-        if token is None:
+    path, computed = folder / "owner", False
+    owner, told = lock.Owner(path), 0.0
+    while not computed and not _intact(folder):
+        if token := lock.claim(path, owner):
+            with lock.kept(path, token):
+                computed = not _intact(folder) and _compute_into(folder, token, compute)
+        else:
+            if time.monotonic() > told:
+                print(
+                    f"{stage.name}: waiting for {owner.name}, which computes the same; its last sign of life was "
+                    f"{owner.silent():.0f} s ago, after {lock.STALE_SECONDS:.0f} s without one this process takes over",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                told = time.monotonic() + TELL_SECONDS
             time.sleep(POLL_SECONDS)
-            continue
-        with lock.kept(owner, token):
-            computed = not _intact(folder) and _compute_into(folder, token, compute)
     shutil.rmtree(folder / RESUME, ignore_errors=True)
     for name, target in stage.outputs.items():
         _publish(folder / "done" / name, target)
@@ -132,19 +141,25 @@ def _compute_into(folder: Path, token: str, compute: Callable[[Path], None]) -> 
 
 
 def _contents(folder: Path) -> dict[str, str]:
-    """Size and content of each file; of weights, which take minutes to read, the size alone."""
+    """Size and content of each file."""
     found = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        size = path.stat().st_size
-        content = f" {files.sha256(path)}" if size <= COPY_LIMIT_BYTES else ""
-        found[path.relative_to(folder).as_posix()] = f"{size}{content}"
+        found[path.relative_to(folder).as_posix()] = f"{path.stat().st_size} {files.known_sha256(path)}"
     return found
 
 
 def _intact(folder: Path) -> bool:
+    """Whether finished work is there as it was recorded, to the last byte."""
     done, record = folder / "done", folder / "done.json"
     try:
-        return done.is_dir() and files.read_json(record) == _contents(done)
+        recorded = files.read_json(record, dict[str, str])
+        sizes = {p.relative_to(done).as_posix(): str(p.stat().st_size) for p in done.rglob("*") if p.is_file()}
+        if not done.is_dir() or {name: said.split(" ")[0] for name, said in recorded.items()} != sizes:
+            return False
+        # An earlier version recorded of large files the size alone.
+        return all(
+            " " not in said or said.endswith(f" {files.known_sha256(done / name)}") for name, said in recorded.items()
+        )
     except (DataError, OSError):
         return False
 

@@ -84,7 +84,6 @@ def main() -> None:
         used = {**settings.model_dump(), **asked}
         output.write(folder, repair, loaded, inputs=inputs, settings=used)
 
-    output.clear_leavings(args.out)
     outputs = {name: args.out / name for name in output.OUTPUTS}
     program.run_stage(args, Stage("repair", outputs), compute)
     outcome: dict[str, Any] = read_json(args.out / output.REPORT)["outcome"]
