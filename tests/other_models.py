@@ -11,6 +11,7 @@ from tiny import tiny_tokenizer
 _TEXT = {"vocab_size": 400, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
 _TEXT |= {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 256}
 _TEXT |= {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+_TEXT |= {"initializer_range": 0.2}  # wide, so that answers differ between prompts
 _SIGLIP = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 _SIGLIP |= {"image_size": 28, "patch_size": 14}
 _EXPERTS = {"num_experts_per_tok": 2}

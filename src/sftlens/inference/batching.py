@@ -66,7 +66,8 @@ def check_prompts(
         DataError: a prompt is empty or too long; names the fact of the longest one, where there are `fact_ids`.
         ModelError: a token id has no row in the embedding.
     """
-    limit, vocabulary = model.config.max_position_embeddings, model.config.vocab_size
+    config = model.config.get_text_config()
+    limit, vocabulary = config.max_position_embeddings, config.vocab_size
     sizes = [len(prompt) for prompt in prompts]
     too_long = [i for i, size in enumerate(sizes) if size + new_tokens > limit]
     if too_long:

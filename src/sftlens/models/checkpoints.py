@@ -2,7 +2,6 @@
 
 import re
 from math import prod
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -14,9 +13,10 @@ from sftlens.files import atomic_path
 from sftlens.models.configuration import read_config, said
 from sftlens.models.delta.reader import open_tensors
 from sftlens.models.generation import read_generation_config
-from sftlens.models.identity import make_readable, refuse_pointer, resolve
+from sftlens.models.identity import make_readable, resolve
 from sftlens.models.placement import STORED_TYPES, Outline, Pending, Slice, Transform, placement, refuse_type
 from sftlens.models.safetensors_reader import TensorFolder
+from sftlens.models.tokenizer import read_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -114,20 +114,24 @@ def own_type(config: Any, source: TensorFolder) -> torch.dtype:
 
 def architecture(folder: Path, config: Any) -> Any:
     """Return transformers' class of a causal language model for a configuration. Raises ModelError."""
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    )
 
     if getattr(config, "quantization_config", None):
         raise ModelError(
             f"{folder}/config.json: key 'quantization_config': quantised weights can be neither fine-tuned "
             "nor restored; point to the model in bfloat16 or float32"
         )
-    try:
-        return MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-    except KeyError:
-        raise ModelError(
-            f"{folder}/config.json: model_type {config.model_type!r} has no causal language model in "
-            "transformers; point the model to a decoder such as LLaMA, Qwen or Mistral"
-        ) from None
+    # A model that also reads images (Qwen-VL) answers a text without one by its text decoder.
+    for mapping in (MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING):
+        if type(config) in mapping:
+            return mapping[type(config)]
+    raise ModelError(
+        f"{folder}/config.json: model_type {config.model_type!r} has no causal language model in "
+        "transformers; point the model to a decoder such as LLaMA, Qwen or Mistral"
+    )
 
 
 def check_weights(folder: Path) -> None:
@@ -195,20 +199,13 @@ def load_tokenizer(path: Path, bos: str = "require") -> "PreTrainedTokenizerBase
             tokenizer as it is.
 
     Raises:
-        ModelError: no fast tokenizer, no EOS, EOS put behind every text, no BOS although one is required, or a token
-            whose id, added tokens included, lies outside the vocabulary of the model in the same folder.
+        ModelError: no fast tokenizer, no EOS, EOS put behind every text, no BOS although one is required, text that
+            does not come back, or a token whose id lies outside the vocabulary of the model in the same folder.
     """
-    from transformers.models.auto.tokenization_auto import AutoTokenizer
-
     folder = resolve(path)
-    for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model"):
-        refuse_pointer(folder / name)
-    if (folder / "config.json").is_file():
-        read_config(folder)  # transformers reads it, too, and what is wrong there is no fault of the tokenizer
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # the tokenizers library raises plain Exception on a damaged file
-        raise ModelError(f"{folder}: no usable tokenizer ({said(error)}); put tokenizer.json there") from None
+    # transformers reads config.json, too, and what is wrong there is no fault of the tokenizer.
+    rows = read_config(folder).get_text_config().vocab_size if (folder / "config.json").is_file() else None
+    tokenizer = read_tokenizer(folder, rows)
     if not tokenizer.is_fast:
         raise ModelError(f"{folder}: the tokenizer is not a fast one, offsets are needed; add tokenizer.json")
     if tokenizer.eos_token_id is None:
@@ -227,16 +224,6 @@ def load_tokenizer(path: Path, bos: str = "require") -> "PreTrainedTokenizerBase
             f"{folder}: the tokenizer has no BOS token; set `bos: none` for this model to do without one "
             "(by hand: --bos none), or bos_token in tokenizer_config.json"
         )
-    if (folder / "config.json").is_file():
-        # A token without a row of the embedding cannot be read; rows without a token are common and harmless.
-        rows = read_config(folder).get_text_config().vocab_size
-        token, largest = max(tokenizer.get_vocab().items(), key=itemgetter(1))
-        if largest >= rows:
-            raise ModelError(
-                f"{folder}: the tokenizer's token {token!r} has id {largest}, outside the model's vocabulary of {rows} "
-                "(vocab_size in config.json); use the tokenizer that belongs to the model, or take tokens that were "
-                "added to it out of tokenizer.json"
-            )
     return tokenizer
 
 

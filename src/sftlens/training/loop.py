@@ -185,7 +185,7 @@ def _check_samples(samples: Sequence[Sample], model_path: Path) -> None:
                 f"sample {number} of the training set has no supervised token left after masking, so it "
                 "teaches nothing; take it out, or look at its answer and at the tokenizer"
             )
-    positions = getattr(checkpoints.read_config(model_path), "max_position_embeddings", None)
+    positions = getattr(checkpoints.read_config(model_path).get_text_config(), "max_position_embeddings", None)
     longest = max(len(sample.input_ids) for sample in samples)
     if positions and longest > positions:
         raise TrainingError(
