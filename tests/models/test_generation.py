@@ -10,7 +10,7 @@ from transformers import GenerationConfig
 from sftlens.errors import DataError, ModelError
 from sftlens.inference.checks import ends
 from sftlens.models import checkpoints
-from sftlens.models.generation import FILE
+from sftlens.models.configuration import GENERATION
 from tiny import tiny_model
 
 REFUSED: list[dict[str, Any]] = [
@@ -28,11 +28,11 @@ def test_of_settings_that_transformers_refuses_the_token_ids_are_used(
     tmp_path: Path, settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiny_model(tmp_path)
-    (tmp_path / FILE).write_text(json.dumps(settings))
+    (tmp_path / GENERATION).write_text(json.dumps(settings))
     capsys.readouterr()
     model, tokenizer = checkpoints.load_model(tmp_path, device="cpu"), checkpoints.load_tokenizer(tmp_path)
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and f"{tmp_path / FILE}: transformers refuses these settings" in said
+    assert said.count("\n") == 1 and f"{tmp_path / GENERATION}: transformers refuses these settings" in said
     assert ends(model, tokenizer) == [2, 5]
     model.generation_config.save_pretrained(tmp_path / "saved")
     assert GenerationConfig.from_pretrained(tmp_path / "saved").eos_token_id == [2, 5]
@@ -43,7 +43,7 @@ def test_settings_that_are_fine_are_kept_and_nothing_is_said(
 ) -> None:
     tiny_model(tmp_path)
     # Of the first LLaMA 2: sampling settings without do_sample.
-    (tmp_path / FILE).write_text('{"eos_token_id": 2, "temperature": 0.9, "top_p": 0.6}')
+    (tmp_path / GENERATION).write_text('{"eos_token_id": 2, "temperature": 0.9, "top_p": 0.6}')
     capsys.readouterr()
     model = checkpoints.load_model(tmp_path, device="cpu")
     assert capsys.readouterr().err == "" and model.generation_config.temperature == 0.9
@@ -61,7 +61,7 @@ def test_settings_that_are_fine_are_kept_and_nothing_is_said(
 )
 def test_a_damaged_file_is_named(tmp_path: Path, text: str, words: str) -> None:
     tiny_model(tmp_path)
-    (tmp_path / FILE).write_text(text)
+    (tmp_path / GENERATION).write_text(text)
     with pytest.raises((DataError, ModelError)) as caught:
         checkpoints.load_model(tmp_path, device="cpu")
-    assert str(tmp_path / FILE) in str(caught.value) and words in str(caught.value)
+    assert str(tmp_path / GENERATION) in str(caught.value) and words in str(caught.value)

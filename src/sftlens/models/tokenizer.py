@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sftlens.errors import ModelError
-from sftlens.models.configuration import first_line
+from sftlens.models.configuration import said
 from sftlens.models.identity import refuse_pointer
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def read_tokenizer(folder: Path, rows: int | None) -> "PreTrainedTokenizerBase":
             )
             fault = _fault(tokenizer, rows)
         except Exception as error:  # the tokenizers library raises plain Exception on a damaged file
-            fault = f"no usable tokenizer ({first_line(error)}); put tokenizer.json there"
+            fault = f"no usable tokenizer ({said(error)}); put tokenizer.json there"
         if fault is None:
             if faults:
                 print(f"{folder}: tokenizer.json is read as it stands; by its class {faults[0]}", file=sys.stderr)

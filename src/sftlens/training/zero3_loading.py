@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sftlens.models import checkpoints
+from sftlens.models.configuration import read_generation_config
 from sftlens.models.delta.reader import open_tensors
-from sftlens.models.generation import read_generation_config
 from sftlens.models.identity import resolve
 from sftlens.models.placement import checked_tensor
 
