@@ -143,7 +143,7 @@ def finetune(
     with deepspeed_engine.process_group() as process:
         compared: dict[int, torch.Tensor] = {}
         if strategy.compared == "pilot":
-            vocabulary = checkpoints.read_config(model_path).vocab_size
+            vocabulary = checkpoints.read_config(model_path).get_text_config().vocab_size
             how = (samples, plan, settings, process)
             compared = reference.logits_of_pilot(strategy.given["pilot"], *how, vocabulary)
         engine = _engine(model_path, settings, process, strategy, tokenizer)

@@ -66,7 +66,7 @@ def logits_of_pilot(
 
     Raises ModelError where its vocabulary is another than that of the model that is trained.
     """
-    if (found := checkpoints.read_config(path).vocab_size) != vocabulary:
+    if (found := checkpoints.read_config(path).get_text_config().vocab_size) != vocabulary:
         raise ModelError(
             f"{path}: has {found} tokens in its vocabulary, the model that is trained {vocabulary}; give a model that "
             "was fine-tuned from the same base"
