@@ -119,3 +119,13 @@ def test_a_disk_that_is_full_is_named_in_one_line_and_leaves_nothing(command, tm
     last = full.stderr.splitlines()[-1]
     assert last.startswith("error: ") and "rank-" in last and "free space or choose another folder" in last
     assert not states(tmp_path) and not (tmp_path / "out").exists() and not (tmp_path / "out.json").exists()
+
+
+def test_variables_left_over_from_a_launcher_name_nobody(command, tmp_path):
+    """They would make one process wait for seven others that never come."""
+    stale = {"RANK": "3", "LOCAL_RANK": "3", "WORLD_SIZE": "8", "MASTER_ADDR": "127.0.0.9", "MASTER_PORT": "29511"}
+    alone = command("--processes", "1", "--batch-size", str(STEPS))
+    done = subprocess.run(alone, cwd=tmp_path, env={**os.environ, **stale}, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert "a launcher's variables are ignored (RANK=3, LOCAL_RANK=3, WORLD_SIZE=8," in done.stderr
+    assert json.loads((tmp_path / "out.json").read_text())["examples"] == STEPS

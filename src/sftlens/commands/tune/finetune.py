@@ -43,6 +43,7 @@ def main() -> None:
         with launch.worker():
             train(args, settings, args.worker)
         return
+    launch.be_alone()
     # The time is over when that of the option or of the Slurm job is, whichever is first; seconds since the epoch.
     limits = [60 * args.time_limit_minutes if args.time_limit_minutes else None, launch.seconds_left()]
     args.deadline = min((time.time() + left for left in limits if left is not None), default=None)

@@ -8,7 +8,10 @@ from sftlens.runtime.launch.devices import lease, refuse_unseen
 from sftlens.runtime.launch.group import Layout
 from sftlens.runtime.launch.helping import HELPER, helped, share_threads
 from sftlens.runtime.launch.slurm import seconds_left
-from sftlens.runtime.launch.starting import start
+from sftlens.runtime.launch.starting import be_alone, start
 from sftlens.runtime.launch.workers import worker
 
-__all__ = ["HELPER", "Layout", "helped", "lease", "refuse_unseen", "seconds_left", "share_threads", "start", "worker"]
+__all__ = [
+    "HELPER", "Layout", "be_alone", "helped", "lease", "refuse_unseen", "seconds_left", "share_threads", "start",
+    "worker",
+]  # fmt: skip

@@ -1,5 +1,7 @@
 """Starting a script in N processes, and raising the reason of the one that ended them."""
 
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +13,19 @@ from sftlens.runtime.launch.group import SILENT, Layout, Node, run
 
 ERROR = "error.json"
 """What torch's launcher calls the message of a process."""
+LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""The variables in which a launcher tells a process which of how many it is."""
+
+
+def be_alone() -> None:
+    """Take a launcher's variables out of the environment of a program that starts its processes itself, and say so.
+
+    Left over from another run they name processes that never come.
+    """
+    left = {name: value for name in LAUNCHER if (value := os.environ.pop(name, None)) is not None}
+    if left.get("WORLD_SIZE", "1") != "1":
+        shown = ", ".join(f"{name}={value}" for name, value in left.items())
+        print(f"notice: a launcher's variables are ignored ({shown}); --processes says how many train", file=sys.stderr)
 
 
 def start(script: Path, arguments: Sequence[str], layout: Layout, folder: Path) -> None:
