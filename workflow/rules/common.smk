@@ -15,12 +15,16 @@ from sftlens.dag import only, paths as grid_paths, recorded, repair_job
 from sftlens.dag.jobs import Jobs
 from sftlens.errors import ConfigError, SftlensError, explained
 from sftlens.planning import job_list, plan
+from sftlens.runtime import driver
 from sftlens.runtime.result_version import RESULT_VERSION
 from sftlens.results import unfinished
 from sftlens.training import deepspeed_config
 from sftlens.yaml_file import read_mapping
 
 SOURCES = ", ".join(map(str, workflow.configfiles)) or "--config"
+
+# Kept open as long as this process lives.
+DRIVER = driver.hold(Path.cwd()) if workflow.is_main_process else None
 
 # What one run asks for is no property of the study: it stands on the command line and in no job's settings.
 ONLY = config.pop("only", None)

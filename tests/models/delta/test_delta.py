@@ -217,6 +217,14 @@ def test_the_script_packs_and_unpacks(models: Path, tmp_path: Path) -> None:
     assert files_of(tmp_path / "delta").keys() == files_of(models / "delta").keys()
     ok("delta.py", "unpack", tmp_path / "delta", "--out", tmp_path / "out")
     assert files_of(tmp_path / "out") == files_of(models / "ft")
+    # The same command again finds its own result; another one does not.
+    pack, unpack = ["delta.py", "pack", models / "base"], ["delta.py", "unpack", tmp_path / "delta"]
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    ok(*pack, models / "ft", "--out", tmp_path / "delta")
+    ok(*unpack, "--out", tmp_path / "out")
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    tiny_model(tmp_path / "other", seed=9, dtype=torch.bfloat16)
+    assert "holds files that were not made here" in refused(*pack, tmp_path / "other", "--out", tmp_path / "delta")
 
 
 def test_a_delta_is_the_base_of_another_delta(models: Path, tmp_path: Path) -> None:

@@ -8,15 +8,19 @@
 
 All arguments are Snakemake's own (`snakemake --help`); without --cores, --jobs, --profile or --executor it uses all
 cores. A configuration, a profile or a file that a configuration names (config/relations.yaml) is looked for in the
-working folder first, then among those that come with sftlens. Results go to results/ in the working folder.
+working folder first, then among those that come with sftlens. Results go to results/ in the working folder. After a
+crash, even of Snakemake itself, the same command goes on: a lock that a dead Snakemake left here is taken away.
 """
 
+import argparse
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from sftlens.runtime import driver
 from sftlens.settings import SHIPPED, found
 
 NAMES_CONFIG = ("--configfile", "--configfiles")
@@ -30,8 +34,20 @@ def main() -> None:
     if {"-h", "--help"} & {*arguments}:
         print(__doc__.strip())
         return
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SHIPPED / "Snakefile"), *completed(arguments)]
+    given = completed(arguments)
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SHIPPED / "Snakefile"), *given]
+    if not {"-n", "--dry-run", "--unlock"} & {*given} and driver.was_killed(_folder(given)):
+        print("study: the Snakemake that ran here before was killed; its lock is taken away", file=sys.stderr)
+        subprocess.run([*command, "--unlock", "--quiet"], check=False)
     os.execv(sys.executable, command)
+
+
+def _folder(arguments: Sequence[str]) -> Path:
+    """Return the folder that Snakemake works in."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--directory", "-d", type=Path, default=Path())
+    found: Path = parser.parse_known_args(arguments)[0].directory
+    return found
 
 
 def completed(arguments: Sequence[str]) -> list[str]:
