@@ -1,6 +1,7 @@
 """Names of parameters: what training frameworks put around them, and what is left without the model's own wrapper."""
 
 import re
+from collections.abc import Sequence
 
 _WRAPPERS = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 """torch.compile, FSDP and activation checkpointing leave these parts in a name, also in its middle."""
@@ -24,7 +25,7 @@ def bare(name: str) -> str:
     return ".".join(parts)
 
 
-def same_by_bare_name(names: list[str], others: list[str]) -> dict[str, str]:
+def same_by_bare_name(names: Sequence[str], others: Sequence[str]) -> dict[str, str]:
     """Return, for each of `others`, the one of `names` that is the same parameter; exact names first.
 
     A parameter whose bare name stands for several of `names` is left out, as one that is not there.

@@ -1,13 +1,15 @@
 """A base model and a fine-tuned one side by side: checked, then read one piece of one tensor at a time."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import isfinite, prod
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sftlens.errors import ModelError
+from sftlens.models.names import same_by_bare_name
 from sftlens.models.safetensors_reader import TensorFolder
 from sftlens.restoration.regions import is_parameter, rule, select
 
@@ -70,6 +72,7 @@ class Pair:
                 numbers, or it is empty.
             ConfigError: there is no such region.
         """
+        base = aligned(base, finetuned.names)
         self.base = base
         self.finetuned = finetuned
         self.region = region
@@ -137,6 +140,47 @@ def thinned(tensor: Tensor) -> Tensor:
     return flat[: periods * PERIOD].view(periods, PERIOD)[:, :SAMPLE].reshape(-1) if periods > 1 else flat
 
 
+class Renamed(TensorFolder):
+    """A checkpoint whose tensors go by other names; nothing else of it changes."""
+
+    def __init__(self, source: TensorFolder, names: Mapping[str, str]) -> None:
+        """Take the tensors of `source`, `names` saying what each is called here -> there."""
+        self.folder = source.folder
+        self._source, self._names = source, names
+
+    @property
+    def names(self) -> list[str]:
+        """The names here, in checkpoint order."""
+        return list(self._names)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of one tensor."""
+        return self._source.shape(self._names[name])
+
+    def dtype(self, name: str) -> str:
+        """Stored type of one tensor in safetensors' words."""
+        return self._source.dtype(self._names[name])
+
+    def file(self, name: str) -> Path:
+        """The file that one tensor lies in."""
+        return self._source.file(self._names[name])
+
+    def get(self, name: str) -> Tensor:
+        """Return one tensor as stored."""
+        return self._source.get(self._names[name])
+
+
+def aligned(base: TensorFolder, names: Sequence[str]) -> TensorFolder:
+    """Return the base with the fine-tuned model's names, where its own differ by the wrapper around the decoder.
+
+    Versions of transformers, a bare model and one with its head, and multimodal wrappers name the same blocks
+    `model.layers.`, `layers.`, `language_model.model.layers.` or `model.language_model.layers.`.
+    """
+    found = {ours: theirs for theirs, ours in same_by_bare_name(base.names, names).items()}
+    renamed = {found.get(name, name): name for name in base.names}
+    return base if len(renamed) < len(base.names) or all(a == b for a, b in renamed.items()) else Renamed(base, renamed)
+
+
 def check_same(base: TensorFolder, finetuned: TensorFolder, region: str) -> None:
     """Raise ModelError unless both models have parameters of the same names and shapes in `region`."""
     inside = rule(region)
@@ -149,6 +193,11 @@ def check_same(base: TensorFolder, finetuned: TensorFolder, region: str) -> None
                 remedy = "one model ties its embeddings and the other does not: save both the same way"
             elif "lora_" in name:
                 remedy = "merge the adapter into its model first"
+            elif "expert" in name:
+                remedy = (
+                    "one model keeps each expert by itself and the other those of a block in one tensor: load the "
+                    "second in transformers and save it again (save_pretrained)"
+                )
             raise ModelError(f"{absent.folder}: tensor {name!r} is missing, {there.folder} has it; {remedy}")
     for name in sorted(theirs):
         if base.shape(name) != finetuned.shape(name):
