@@ -18,6 +18,8 @@ from sftlens.models.delta import codec, manifest
 from sftlens.models.delta.reader import LENGTH_BYTES, TYPES, DeltaTensors, base_pieces, comparable, open_tensors
 from sftlens.models.safetensors_reader import TensorFolder, raw_bytes
 
+ADAPTER = "adapter"
+"""Folder inside of a checkpoint's, of the adapter that was merged into it."""
 Progress = Callable[[int], object]
 
 
@@ -118,6 +120,8 @@ def unpack(delta: Path, folder: Path, base: Path | None = None, progress: Progre
 
 
 def _copy_companions(model: TensorFolder, contents: dict[str, Any], target: Path) -> None:
-    """Copy every file of a model but its weights."""
+    """Copy every file of a model but its weights, and the adapter that it was merged from, if it lies inside."""
+    if (model.folder / ADAPTER).is_dir():
+        shutil.copytree(model.folder / ADAPTER, target / ADAPTER)
     for name in sorted(set(contents) - set(model.weights)):
         shutil.copyfile(model.folder / name, target / name)
