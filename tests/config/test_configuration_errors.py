@@ -151,6 +151,9 @@ def test_names_of_an_earlier_version_are_accepted_and_named_anew(capsys: pytest.
         "notice: old.yaml: key 'experiments.concentration.orders' is now called 'criteria'; rename it",
         "notice: old.yaml: 'experiments.restoration.criteria': 'shrink' is now called 'interpolation'; rename it",
     ]
+    study = loading.load({**DEMO, "repair": {"region": "mlp", "orders": ["shrink"]}})
+    assert study.repair and (study.repair.regions, study.repair.criteria) == (["mlp"], ["interpolation"])
+    assert "key 'repair.region' is now called 'regions'; rename it" in capsys.readouterr().err
     assert old["concentration"] == {"orders": ["absolute"]}
     with pytest.raises(ConfigError, match="both are there; take 'orders' out"):
         loading.load({**DEMO, "experiments": {"restoration": {"orders": [], "criteria": []}}})

@@ -140,7 +140,7 @@ def test_a_new_ratio_measures_nothing_again(
     loaded: list[Any] = []
     monkeypatch.setattr(checkpoints, "load_model", lambda *a, **k: (loaded.append(a), load_model(*a, **k))[1])
     call(models, tmp_path / "out", *SWEEP, "--ratio", 5, "--state", tmp_path / "state")
-    assert len(loaded) == 2
+    assert len(loaded) == 1  # the fine-tuned model, for both new settings
     again = re.findall(r"repair: ([\w-]+ \d+ %|base|fine-tuned)", capsys.readouterr().err)
     assert set(again) == {"absolute 5 %", "interpolation 5 %"}
 
@@ -197,6 +197,7 @@ def test_an_adapter_is_merged_and_repaired(models: Path, tmp_path: Path) -> None
     assert set(report["inputs"]) == {"facts", "base", "adapter", "finetuned"}
     cost = next(row for row in report["metrics"] if row["metric"] == "cost")
     assert cost["value"] < -0.5  # the adapter is random
+    assert f"an adapter trained on {models}/base, merged here into" in (tmp_path / "out" / "report.html").read_text()
     if report["outcome"]["written"]:
         load_model(tmp_path / "out" / "model")
 

@@ -140,3 +140,43 @@ def test_facts_are_read(tmp_path: Path, name: str, text: str) -> None:
 def test_one_answer_may_hold_a_bar(tmp_path: Path) -> None:
     (tmp_path / "f.csv").write_text("question,answer\nWhich sign?,a|b\n")
     assert user_files.read_facts(tmp_path / "f.csv")["aliases"].tolist() == [["a|b"]]
+
+
+def test_the_more_settings_the_more_certain_a_gain_must_be() -> None:
+    generator = np.random.default_rng(5)
+    before = (generator.random(200) < 0.5).astype(float)
+    after = np.where(generator.random(200) < 0.06, 1 - before, before) + 0.0
+    after[before == 0] = np.maximum(after[before == 0], (generator.random(int((before == 0).sum())) < 0.05))
+    scores = choice_rule.Scores(before, before), choice_rule.Scores(np.maximum(before, after), before)
+    everywhere = np.ones(200, dtype=bool)
+    lows = []
+    for settings in (1, 15, 10_000):
+        seen = choice_rule.compare(scores[1], scores[0], everywhere, everywhere, choice_rule.level_of(settings))
+        lows.append(seen.facts.low)
+    assert lows[0] > lows[1] > lows[2]
+
+
+def test_among_many_useless_settings_one_is_taken_at_most_once_in_forty_times() -> None:
+    generator, taken, settings = np.random.default_rng(1), 0, 15
+    everywhere = np.ones(100, dtype=bool)
+    for _ in range(300):
+        before = (generator.random(100) < 0.5).astype(float)
+        finetuned = choice_rule.Scores(before, before)
+        found = {}
+        for ratio in range(1, settings + 1):
+            flipped = np.where(generator.random(100) < 0.2, generator.random(100) < 0.5, before).astype(float)
+            level = choice_rule.level_of(settings)
+            made = choice_rule.compare(choice_rule.Scores(flipped, before), finetuned, everywhere, everywhere, level)
+            found[Candidate("relative", ratio)] = made
+        taken += choice_rule.choose(found, TOLERANCE) is not None
+    assert taken / 300 < 0.05  # 0.025 and the noise of 300 draws; without the correction it is about 0.25
+
+
+def test_a_base_that_does_as_well_is_as_good() -> None:
+    def against(facts: float, task: float, high: float) -> Comparison:
+        return Comparison(
+            Difference(0.9, facts, facts - 0.1, facts + 0.1, 50), Difference(0.5, task, task - 0.1, high, 50)
+        )
+
+    assert choice_rule.as_good(against(0.1, 0.0, 0.1)) and choice_rule.as_good(against(0.0, -0.05, 0.02))
+    assert not choice_rule.as_good(against(-0.02, 0.0, 0.1)) and not choice_rule.as_good(against(0.1, -0.3, -0.1))

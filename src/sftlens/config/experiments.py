@@ -36,7 +36,7 @@ else:
 TrainSet = Literal["D0", "D1", "D2", "D3", "D4", "mixed"]
 Scale = int | Literal["all"]
 Rate = Annotated[float, Field(gt=0)]
-REGION = re.compile(r"transformer|attention|mlp|embedding|all|layers\d{1,4}-\d{1,4}|re:[^/\s{}]+")
+REGION = re.compile(r"transformer|attention|query_key|mlp|embedding|all|layers\d{1,4}-\d{1,4}|re:[^/\s{}]+")
 
 
 def layers_of(region: str) -> range:
@@ -116,7 +116,7 @@ class Restoration(Axes):
     """How parameters are ranked; `relative` is the paper's. `interpolation` moves all of them towards the base instead,
     so that as much of the sum of squared changes is reverted as by `relative`."""
     regions: list[str] = ["transformer"]
-    """Which parameters are ranked and restored: transformer, attention, mlp, embedding, all or layersA-B."""
+    """Which parameters are ranked and restored: transformer, attention, mlp, embedding, all, layersA-B or query_key."""
 
     @field_validator("regions")
     @classmethod
@@ -125,7 +125,7 @@ class Restoration(Axes):
             if not REGION.fullmatch(value):
                 raise ValueError(
                     f"unknown region {value!r}; choose one of transformer, attention, mlp, embedding, all, "
-                    "layersA-B (blocks of layers, such as layers0-3)"
+                    "layersA-B (blocks of layers, such as layers0-3), query_key"
                 )
             if value.startswith("layers") and len(layers_of(value)) == 0:
                 raise ValueError(f"region {value!r} is empty; name the lower layer first")

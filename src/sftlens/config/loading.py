@@ -21,6 +21,7 @@ RENAMED_KEYS = {
     "experiments.restoration.orders": "criteria",
     "experiments.concentration.orders": "criteria",
     "repair.orders": "criteria",
+    "repair.region": "regions",
 }
 """Keys of an earlier version -> the key that has taken their place; accepted for one version."""
 RENAMED_VALUES = {

@@ -1,10 +1,12 @@
 """Settings of repairing a model that was fine-tuned elsewhere (docs/repair.md)."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sftlens.config.experiments import Distinct, Ratios, Reverting
+from sftlens.errors import ConfigError
+from sftlens.restoration.regions import rule
 from sftlens.settings import Location, Seed, Settings
 
 
@@ -32,8 +34,14 @@ class RepairSettings(Settings):
     """Percent of the region's parameters that are restored, each with every criterion."""
     criteria: Distinct[Reverting] = Field(["relative", "absolute", "interpolation"], min_length=1)
     """How parameters are ranked; `interpolation` moves all of them towards the base, the control of `relative`."""
-    region: str = "transformer"
-    """Which parameters are ranked and restored: transformer, attention, mlp, embedding, all or layersA-B."""
+    regions: Distinct[str] = Field(["transformer"], min_length=1)
+    """Which parameters are ranked and restored, each with every criterion and ratio: transformer, attention, mlp,
+    embedding, all, layersA-B, query_key, or `blocks` for four ranges of layers."""
+    save_as: Literal["model", "delta", "adapter"] = "model"
+    """How the repaired model is written: whole; as its exact difference from the base (`sftlens delta unpack` rebuilds
+    it); or as a LoRA adapter of the base, an approximation whose error is measured and stated."""
+    rank: int = Field(64, ge=1)
+    """Rank of that adapter."""
     score: Literal["exact", "contains", "rouge_l"] = "exact"
     """Score of the task: the output is the target, contains it, or the ROUGE-L F-measure of the two."""
     tolerance: float = Field(0.05, ge=0, le=1)
@@ -52,6 +60,21 @@ class RepairSettings(Settings):
     """Seed of the rounding of `interpolation`."""
     batch_tokens: int = Field(16384, ge=1)
     """Tokens of prompts and answers in one batch; speed and memory only."""
+
+    @field_validator("regions", mode="before")
+    @classmethod
+    def _listed(cls, values: Any) -> Any:
+        return [values] if isinstance(values, str) else values  # until version 0.2 it was one name, `region`
+
+    @field_validator("regions")
+    @classmethod
+    def _known(cls, values: list[str]) -> list[str]:
+        for value in values:
+            try:
+                _ = value == "blocks" or rule(value)
+            except ConfigError as error:
+                raise ValueError(f"{error}; or `blocks`: four ranges of them") from None
+        return values
 
 
 class RepairStudy(RepairSettings):

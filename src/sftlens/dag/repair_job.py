@@ -48,14 +48,18 @@ class Repairing:
     def options(self, wildcards: object) -> list[str]:
         """All other options; a function, so that braces in a prompt are no wildcards."""
         wanted = self.settings
-        listed: dict[str, list[Any]] = {"--ratio": wanted.ratios, "--criterion": wanted.criteria}
+        listed: dict[str, list[Any]] = {
+            "--ratio": wanted.ratios,
+            "--criterion": wanted.criteria,
+            "--region": wanted.regions,
+        }
         given = [word for flag, values in listed.items() for value in values for word in (flag, str(value))]
-        given += ["--chat-template"] if wanted.chat_template else []
+        given += ["--as", wanted.save_as, *(["--chat-template"] if wanted.chat_template else [])]
         for name, value in wanted.chat_template_args.items():
             given += ["--chat-template-arg", f"{name}={json.dumps(value)}"]
         texts = ("prompt_template", "chat_template_name", "system_prompt")
         given += [f"--{name.replace('_', '-')}={value}" for name in texts if (value := getattr(wanted, name))]
-        return given + options(wanted, set(RepairSettings.model_fields) - {"ratios", "criteria"})
+        return given + options(wanted, set(RepairSettings.model_fields) - {"ratios", "criteria", "regions", "save_as"})
 
     def stamps(self) -> list[str]:
         """What shows that a model's files have changed."""

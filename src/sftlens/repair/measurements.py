@@ -77,6 +77,8 @@ class Measurements:
     """Called with what begins."""
     progress: Callable[[int], object] = lambda rows: None
     """Called with the number of finished prompts."""
+    expect: Callable[[int], object] = lambda rows: None
+    """Called with the number of prompts that are to be finished next."""
 
     def mastery(self) -> pd.DataFrame:
         """Return the facts as the base masters them: columns of `mastery_table.probe`."""
@@ -132,9 +134,7 @@ class Measurements:
                 columns = {"task_id": inputs.tasks["task_id"].tolist(), "output": texts, "score": scores}
                 files.write_parquet(folder / "task.parquet", pd.DataFrame({**columns, **ended}))
 
-        depends = settings.model_dump(include={"max_new_tokens", "task_max_new_tokens", "score"})
-        depends |= {**self._facts_key(), "task": None if inputs.tasks is None else inputs.tasks["task_id"].tolist()}
-        done = self._done("answers", key, depends, compute)
+        done = self._done("answers", key, self._answers_key(), compute)
         task = None if inputs.tasks is None else files.read_parquet(done / "task.parquet")
         return files.read_parquet(done / "facts.parquet"), task
 
@@ -163,6 +163,14 @@ class Measurements:
         how = {"well_formed": [answer.ended for answer in said], "thinking": [answer.thinking for answer in said]}
         return [answer.text for answer in said], how
 
+    def answered(self, key: ModelKey) -> bool:
+        """Whether the answers of a model are there already."""
+        return stages.finished(self._stage("answers", key, self._answers_key())) is not None
+
+    def prompts(self) -> int:
+        """Return how many prompts the answers of one model are."""
+        return len(self.inputs.facts) + (0 if self.inputs.tasks is None else len(self.inputs.tasks))
+
     def reverted(self, candidate: Candidate) -> dict[str, float]:
         """Return which shares of the update a setting reverts (`apply.Reverted`)."""
 
@@ -172,15 +180,15 @@ class Measurements:
         shares: dict[str, float] = files.read_json(self._done("reverted", candidate, {}, compute) / "reverted.json")
         return shares
 
-    def first_tokens(self) -> pd.DataFrame:
-        """Return the TOP largest logits of the first token of each of the fine-tuned model's answers.
+    def first_tokens(self, key: ModelKey = FINETUNED) -> pd.DataFrame:
+        """Return the TOP largest logits of the first token of each of a model's answers.
 
         Columns fact_id, tokens (ids), logits (float32). Only tokens that the base has too count.
         """
 
         def compute() -> pd.DataFrame:
-            model, vocabulary, facts = self.models.get(FINETUNED), self.models.vocabulary(), self.inputs.facts
-            ids = self.inputs.prompting.questions(self.models.tokenizer(FINETUNED), facts["question"].tolist())
+            model, vocabulary, facts = self.models.get(key), self.models.vocabulary(), self.inputs.facts
+            ids = self.inputs.prompting.questions(self.models.tokenizer(key), facts["question"].tolist())
             rows = {"fact_id": facts["fact_id"].tolist(), "tokens": [None] * len(ids), "logits": [None] * len(ids)}
             for indices, logits in inference.first_logits(model, ids, self.inputs.settings.batch_tokens):
                 found = logits[:, :vocabulary].topk(min(TOP, vocabulary), dim=-1)
@@ -188,16 +196,17 @@ class Measurements:
                     rows["tokens"][i], rows["logits"][i] = tokens, values
             return pd.DataFrame(rows)
 
-        return self._table("first", FINETUNED, "first", self._facts_key(), compute)
+        return self._table("first", key, "first", self._facts_key(), compute)
 
-    def divergence(self, mastery: pd.DataFrame) -> pd.DataFrame:
+    def divergence(self, mastery: pd.DataFrame, key: ModelKey = FINETUNED) -> pd.DataFrame:
         """Return KL(fine-tuned || base) of the first answer token of facts, nats: fact_id, kl.
 
         Args:
+            key: the model in the place of the fine-tuned one.
             mastery: the table of `mastery`. With templates: the D4 facts of the reporting half whose answer comes near
                 the beginning of the base's completion of the best template, chosen on the other half; else all facts.
         """
-        first = self.first_tokens()
+        first = self.first_tokens(key)
 
         def compute() -> pd.DataFrame:
             model, tokenizer, facts = self.models.get(BASE), self.models.tokenizer(BASE), mastery
@@ -219,7 +228,8 @@ class Measurements:
                 values[indices] = divergence.full_kl(p[indices], q).numpy()
             return pd.DataFrame({"fact_id": facts["fact_id"].tolist(), "kl": values})
 
-        return self._table("kl", BASE, "kl", {**self._facts_key(), **self._mastery_key()}, compute)
+        depends = {**self._facts_key(), **self._mastery_key(), "base": self.identities[BASE]}
+        return self._table("kl", key, "kl", depends, compute)
 
     def _table(
         self, name: str, key: ModelKey, file: str, depends: Mapping[str, Any], compute: Callable[[], pd.DataFrame]
@@ -231,8 +241,7 @@ class Measurements:
 
     def _done(self, name: str, key: ModelKey, depends: Mapping[str, Any], compute: Callable[[Path], None]) -> Path:
         """Return the folder of a finished measurement."""
-        whole = {"model": self._content(key), "version": RESULT_VERSION["repair"], **depends}
-        stage = Stage(name, {}, whole, self.state)
+        stage = self._stage(name, key, depends)
         if stages.finished(stage) is None:
             self.say(f"{label(key)}: {STAGES[name]}")
         stages.run(stage, compute)
@@ -240,13 +249,18 @@ class Measurements:
         assert done
         return done
 
+    def _stage(self, name: str, key: ModelKey, depends: Mapping[str, Any]) -> Stage:
+        whole = {"model": self._content(key), "version": RESULT_VERSION["repair"], **depends}
+        return Stage(name, {}, whole, self.state)
+
     def _content(self, key: ModelKey) -> str:
         """Return the hash of a model's content, or what a restored model is made of."""
         if not isinstance(key, Candidate):
             return self.identities[key]
         settings = self.inputs.settings
         named = methods.chosen(key.criterion)[0].stream or key.criterion
-        how = f"{named} {settings.region} {key.ratio:g} {settings.epsilon} {settings.seed}"
+        how = f"{named} {key.region} {key.ratio:g} {settings.epsilon} {settings.seed}"
+        how += f" rank {key.rank}" if key.rank else ""
         return f"{self.identities[BASE]} {self.identities[FINETUNED]} {how}"
 
     def _facts_key(self) -> dict[str, Any]:
@@ -254,6 +268,11 @@ class Measurements:
         listed = list(zip(facts["fact_id"], facts["aliases"].map(list), strict=True))
         prompts = ["", *([] if self.inputs.tasks is None else self.inputs.tasks["prompt"])]
         return {"facts": listed, "prompt": self.inputs.prompting.identity(prompts), "chat": self.identities[FINETUNED]}
+
+    def _answers_key(self) -> dict[str, Any]:
+        settings, tasks = self.inputs.settings, self.inputs.tasks
+        depends = settings.model_dump(include={"max_new_tokens", "task_max_new_tokens", "score"})
+        return depends | {**self._facts_key(), "task": None if tasks is None else tasks["task_id"].tolist()}
 
     def _mastery_key(self) -> dict[str, Any]:
         """Return what mastery depends on besides the model."""

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from sftlens.data.buckets import BUCKETS
+from sftlens.diagnosis import effects
 from sftlens.evaluation import accuracy
-from sftlens.repair.choice_rule import Comparison
 from sftlens.repair.models import BASE, FINETUNED, Candidate, ModelKey, label
 from sftlens.repair.search import Repair
 from sftlens.repair.user_files import CHOOSING, REPORTING
@@ -20,18 +20,20 @@ HALVES = {ALL: (CHOOSING, REPORTING), REPORTING: (REPORTING,)}
 def trade_off(repair: Repair) -> pd.DataFrame:
     """Return one row for each setting and half: means, paired differences from the fine-tuned model, the verdict.
 
-    `facts`, `task` are shares; `gain` and `change` their differences with 95 % intervals; `reverted_d2` the share of
-    the sum of squared changes reverted. The base is there too, as `criterion` base.
+    `facts`, `task` are shares; `gain` and `change` their differences with intervals, on the reporting half of 95 %, on
+    the choosing half at the level at which those of all settings hold together; `reverted_d2` the share of the sum of
+    squared changes reverted. The base is there too, as `criterion` base.
     """
     rows = []
     for half in repair.compared:
         for key, seen in repair.compared[half].items():
-            criterion, ratio, reverted = key, np.nan, 1.0
+            criterion, ratio, region, reverted = key, np.nan, "", 1.0
             if isinstance(key, Candidate):
-                criterion, ratio, reverted = key.criterion, key.ratio, repair.reverted[key]["sum_d2"]
+                criterion, ratio, region = key.criterion, key.ratio, key.region
+                reverted = repair.reverted[key]["sum_d2"]
             facts, task = seen.facts, seen.task
             rows.append({
-                "criterion": criterion, "ratio": ratio, "half": half,
+                "criterion": criterion, "ratio": ratio, "region": region, "half": half,
                 "facts": facts.mean, "gain": facts.value, "gain_low": facts.low, "gain_high": facts.high,
                 "facts_n": facts.n,
                 "task": task.mean, "change": task.value, "change_low": task.low, "change_high": task.high,
@@ -115,21 +117,94 @@ def metrics(repair: Repair) -> list[dict[str, Any]]:
                 add_mean(key, half, "reprobed_mastery", ALL, part["mastery"].to_numpy())
 
     # With templates the divergence is measured on facts of D4 in the reporting half alone.
-    kl = repair.divergence.merge(mastery[["fact_id", "bucket"]], on="fact_id")
     templates = repair.inputs.sentences is not None
-    for bucket, part in {"D4": kl[kl["bucket"] == "D4"], **({} if templates else {ALL: kl})}.items():
-        if len(part):
-            add_mean(FINETUNED, REPORTING if templates else ALL, "kl", bucket, part["kl"].to_numpy())
+    for key, measured in repair.divergence.items():
+        for half in [REPORTING] if templates or isinstance(key, Candidate) else [ALL, REPORTING]:
+            kl = measured.merge(mastery.loc[inside[half], ["fact_id", "bucket"]], on="fact_id")
+            for bucket, part in {"D4": kl[kl["bucket"] == "D4"], **({} if templates else {ALL: kl})}.items():
+                if len(part):
+                    add_mean(key, half, "kl", bucket, part["kl"].to_numpy())
     return rows
 
 
-def points(comparison: Comparison) -> dict[str, str]:
-    """Return the differences of a comparison in percentage points, with their intervals, as text."""
-    parts = {"facts": comparison.facts, "task": comparison.task}
-    return {
-        name: f"{100 * d.value:+.1f} points (95 % interval {100 * d.low:+.1f} to {100 * d.high:+.1f})"
-        for name, d in parts.items()
-    }
+def side_by_side(repair: Repair) -> list[dict[str, Any]]:
+    """Return what base, fine-tuned and repaired model have on the reporting half, one row a measure.
+
+    Keys metric, unit (`%` or `nats`), n; under each reported model's label value, low and high (shares as percent); and
+    `cost` (fine-tuned minus base) and `gain` (repaired minus fine-tuned), paired, with the same three. What was not
+    measured is None. Mastery is that of the facts measured again; KL is the distance to the base, which has none.
+    """
+    mastery, tasks, chosen = repair.mastery, repair.inputs.tasks, repair.chosen
+    inside = (mastery["half"] == REPORTING).to_numpy()
+    ids = mastery.loc[inside, "fact_id"]
+    values: dict[str, dict[ModelKey, pd.Series]] = {"facts answered": {}, "mastery": {}, "well-formed answers": {}}
+    values |= {} if tasks is None else {"score of the task": {}}
+    values["KL to the base"] = {}
+    for key in reported(repair):
+        facts, task = repair.answers[key]
+        facts = facts.set_index("fact_id").loc[ids]
+        values["facts answered"][key] = 100 * facts["first_line"].astype(float)
+        values["well-formed answers"][key] = 100 * facts["well_formed"].astype(float)
+        for name, tables, column in (
+            ("mastery", repair.mastery_again, "mastery"),
+            ("KL to the base", repair.divergence, "kl"),
+        ):
+            if key in tables:
+                found = tables[key].set_index("fact_id")[column]
+                values[name][key] = found[found.index.isin(set(ids))] * (100 if name == "mastery" else 1)
+        if task is not None and tasks is not None:
+            values["score of the task"][key] = 100 * task.loc[(tasks["half"] == REPORTING).to_numpy(), "score"]
+
+    def mean(found: pd.Series, unit: str) -> dict[str, float | None]:
+        """The mean with its interval, that of a share of right answers being Wilson's; within 0 to 100 %."""
+        value, low, high = intervals.mean(found.tolist())
+        if unit == "%" and found.isin((0, 100)).all():
+            low, high = (100 * bound for bound in intervals.wilson(round(found.sum() / 100), len(found)))
+        elif unit == "%" and low is not None and high is not None:
+            low, high = max(0.0, low), min(100.0, high)
+        return {"value": value, "low": low, "high": high}
+
+    def difference(first: pd.Series, second: pd.Series, unit: str) -> dict[str, float | None]:
+        """The paired difference of two models, second minus first."""
+        if unit == "nats":
+            return mean(second - first, unit)
+        found = effects.paired(first / 100, second / 100)
+        return {"value": 100 * found.value, "low": 100 * found.low, "high": 100 * found.high}
+
+    rows: list[dict[str, Any]] = []
+    for metric, models in values.items():
+        unit = "nats" if metric == "KL to the base" else "%"
+        sides = {label(key): mean(models[key], unit) if len(models.get(key, ())) else None for key in reported(repair)}
+        pairs: dict[str, tuple[ModelKey | None, ModelKey]] = {"cost": (FINETUNED, BASE), "gain": (chosen, FINETUNED)}
+        differences: dict[str, Any] = dict.fromkeys(pairs)
+        for name, (second, first) in pairs.items():
+            if second is not None and len(models.get(second, ())) and len(models.get(first, ())):
+                differences[name] = difference(models[first], models[second], unit)
+        if n := len(next(iter(models.values()), ())):
+            rows.append({"metric": metric, "unit": unit, "n": n, **sides, **differences})
+    return rows
+
+
+def flips(repair: Repair) -> pd.DataFrame:
+    """Return the facts of the reporting half on which base, fine-tuned and repaired model differ, best known first.
+
+    Columns kind (`lost`: the base is right, the fine-tuned model wrong; `regained`: lost, and right again in the
+    repaired model; `lost by the repair`: right in the fine-tuned model, wrong in the repaired one), question, answers,
+    and the output of each reported model by its label.
+    """
+    table = repair.mastery[["question", "half", "mastery"]].assign(answers=repair.mastery["aliases"].map(" | ".join))
+    right = {}
+    for key in reported(repair):
+        facts = repair.answers[key][0]
+        table[label(key)], right[key] = facts["output"].to_numpy(), facts["first_line"].to_numpy(dtype=bool)
+    lost = right[BASE] & ~right[FINETUNED]
+    table["kind"] = np.where(lost, "lost", "")
+    if repair.chosen:
+        table.loc[lost & right[repair.chosen], "kind"] = "regained"
+        table.loc[right[FINETUNED] & ~right[repair.chosen], "kind"] = "lost by the repair"
+    found = table[(table["half"] == REPORTING) & (table["kind"] != "")]
+    found = found.sort_values("mastery", ascending=False, kind="stable")
+    return found[["kind", "question", "answers", *map(label, reported(repair))]]
 
 
 def sizes(repair: Repair) -> dict[str, dict[str, int]]:

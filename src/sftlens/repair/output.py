@@ -1,6 +1,7 @@
 """The files that a repair leaves: page, numbers, figure, answers, and the repaired model."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ from matplotlib.figure import Figure
 
 from sftlens import files
 from sftlens.errors import ConfigError
+from sftlens.models.delta import manifest, packing
 from sftlens.repair import numbers, page, wording
-from sftlens.repair.models import RepairModels, label
+from sftlens.repair.models import BASE, RepairModels, label
 from sftlens.repair.search import Repair
 from sftlens.repair.user_files import REPORTING
 from sftlens.reporting import style
+from sftlens.restoration import cards
 from sftlens.restoration.export import check_out, save_restored
 from sftlens.runtime import provenance
 
@@ -37,19 +40,35 @@ def check(out: Path, inputs: list[Path]) -> None:
 
 
 def write(
-    folder: Path, repair: Repair, models: RepairModels, *, inputs: Mapping[str, str], settings: Mapping[str, Any]
+    folder: Path,
+    repair: Repair,
+    models: RepairModels,
+    *,
+    inputs: Mapping[str, str],
+    settings: Mapping[str, Any],
+    names: Mapping[str, str],
+    final: Path,
 ) -> None:
     """Write OUTPUTS into an existing folder.
 
-    MODEL is a Hugging Face folder with its card; where no setting was chosen it holds nothing but a README.md that says
-    so.
+    MODEL is the repaired model with its card, in the form that the settings ask for; where no setting is recommended it
+    holds nothing but a README.md that says so.
+
+    Args:
+        folder: where they are made.
+        repair: what was measured and chosen.
+        models: its models.
+        inputs: content hash of each input.
+        settings: all that the result depends on.
+        names: what the page and the card say of the models and of this run, what -> words.
+        final: where the files will lie.
     """
-    rows, table, chosen = numbers.metrics(repair), numbers.trade_off(repair), repair.chosen
+    rows, table, written = numbers.metrics(repair), numbers.trade_off(repair), repair.written
     table.to_csv(folder / TABLE, index=False, float_format="%.6g")
     drawn = draw(table, REPORTING, repair.inputs.settings.tolerance, wording.task_name(repair))
     style.save(drawn, (folder / FIGURE).with_suffix(""), formats=["png"])
-    measured = wording.measured(repair)
-    page.write(folder / PAGE, repair, rows, folder / FIGURE, measured)
+    measured, stored = wording.measured(repair), wording.stored(repair, models)
+    page.write(folder / PAGE, repair, rows, folder / FIGURE, {**measured, **names}, stored)
 
     # Every question with what the reported models answer.
     answers = repair.mastery[["question", "half", "bucket", "mastery"]].copy()
@@ -61,23 +80,41 @@ def write(
         answers[f"{label(key)}: right anywhere"] = facts["contains"].tolist()
     answers.to_csv(folder / ANSWERS, index=False)
 
-    card = wording.model_card(repair, models, inputs)
-    if chosen:
-        save_restored(models.restored(chosen), folder / MODEL, card)
-    else:
-        files.write_text(folder / MODEL / "README.md", card)
+    _write_model(folder / MODEL, repair, models, wording.model_card(repair, models, inputs, names), final / MODEL)
     outcome = {
-        "written": chosen is not None,
-        "criterion": chosen.criterion if chosen else None,
-        "ratio": chosen.ratio if chosen else None,
+        "written": written is not None,
+        "criterion": written.criterion if written else None,
+        "ratio": written.ratio if written else None,
+        "region": written.region if written else None,
+        "as": repair.inputs.settings.save_as if written else None,
+        "stored": stored or None,
         "confirmed": repair.confirmed,
+        "base_as_good": repair.base_as_good,
         "sentence": wording.outcome(repair),
     }
-    details = {"outcome": outcome, "rule": wording.rule(repair), "measured": measured}
-    details |= {"examples": numbers.sizes(repair)}
+    details: dict[str, Any] = {"outcome": outcome, "rule": wording.rule(repair), "measured": measured}
+    details |= {"examples": numbers.sizes(repair), "side_by_side": numbers.side_by_side(repair)}
     details |= {"trade_off": table.astype(object).where(table.notna(), None).to_dict(orient="records")}
     summary = provenance.summary(STAGE, settings=settings, inputs=inputs, metrics=rows, **details)
     files.write_json(folder / REPORT, summary)
+
+
+def _write_model(folder: Path, repair: Repair, models: RepairModels, card: str, final: Path) -> None:
+    """Write the repaired model into the new folder; `final` is where it will lie."""
+    written, settings = repair.written, repair.inputs.settings
+    if not written:
+        files.write_text(folder / "README.md", card)
+    elif settings.save_as == "model":
+        save_restored(models.restored(written), folder, card)
+    elif settings.save_as == "delta":
+        whole = folder.with_name(".whole")
+        save_restored(models.restored(written), whole, card)
+        packing.pack(models.given[BASE], whole, folder)
+        manifest.point(folder, models.given[BASE], final)
+        files.remove(whole)
+    else:
+        base = cards.name_of(models.given[BASE])
+        models.adapter(replace(written, rank=settings.rank)).save(folder, base, card)
 
 
 def draw(trade_off: pd.DataFrame, half: str, tolerance: float, task: str) -> Figure:
@@ -97,8 +134,10 @@ def draw(trade_off: pd.DataFrame, half: str, tolerance: float, task: str) -> Fig
         axes.axhline(0, color="#bbbbbb", linewidth=0.8)
         axes.axvline(0, color="#bbbbbb", linewidth=0.8)
         axes.plot(0, 0, "*", color="black", markersize=13, zorder=6, label="fine-tuned model, left alone")
-        for criterion, part in table.groupby("criterion", sort=False):
-            _line(axes, str(criterion), part.sort_values("ratio"))
+        several = table["region"].nunique() > 1
+        for (criterion, region), part in table.groupby(["criterion", "region"], sort=False):
+            name = f"{criterion}, {region}" if several else str(criterion)
+            _line(axes, str(criterion), name, part.sort_values("ratio"))
         for _, row in table[table["chosen"]].iterrows():
             axes.plot(100 * row["change"], 100 * row["gain"], "o", markersize=17, markerfacecolor="none",
                       markeredgecolor=style.CHOSEN, markeredgewidth=1.6, zorder=7, label="chosen")  # fmt: skip
@@ -116,7 +155,7 @@ def draw(trade_off: pd.DataFrame, half: str, tolerance: float, task: str) -> Fig
     return figure
 
 
-def _line(axes: Axes, criterion: str, part: pd.DataFrame) -> None:
+def _line(axes: Axes, criterion: str, name: str, part: pd.DataFrame) -> None:
     colour, marker = style.look(criterion)
     x, y = 100 * part["change"], 100 * part["gain"]
     axes.plot([0, *x], [0, *y], color=colour, linewidth=1, alpha=0.45, zorder=2)
@@ -125,7 +164,7 @@ def _line(axes: Axes, criterion: str, part: pd.DataFrame) -> None:
         for name, value in (("xerr", "change"), ("yerr", "gain"))
     }
     axes.errorbar(x, y, **errors, fmt="none", ecolor=colour, elinewidth=0.9, alpha=0.3, zorder=3)
-    axes.plot(x, y, marker, color=colour, markeredgecolor="white", markersize=7, zorder=5, label=criterion)
+    axes.plot(x, y, marker, color=colour, markeredgecolor="white", markersize=7, zorder=5, label=name)
     for _, row in part.iterrows():
         place = (100 * row["change"], 100 * row["gain"])
         axes.annotate(

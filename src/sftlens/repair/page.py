@@ -15,6 +15,8 @@ from sftlens.reporting import html
 from sftlens.reporting.html import Cell, Table, minus
 
 COLUMNS = {"all": "all facts", "macro": "macro", **{name: name for name in BUCKETS}}
+MOST = 10
+"""Examples of each kind of flip."""
 NAMES = {
     "first_line": "facts answered",
     "contains": "answer anywhere in the output",
@@ -23,7 +25,12 @@ NAMES = {
 
 
 def write(
-    path: Path, repair: Repair, metrics: Sequence[Mapping[str, Any]], image: Path, described: Mapping[str, str]
+    path: Path,
+    repair: Repair,
+    metrics: Sequence[Mapping[str, Any]],
+    image: Path,
+    described: Mapping[str, str],
+    stored: str,
 ) -> None:
     """Write the page atomically.
 
@@ -33,27 +40,68 @@ def write(
         metrics: its rows of `numbers.metrics`.
         image: PNG file of the figure.
         described: how it was measured: what -> words.
+        stored: how the repaired model is written, and how exact that is.
     """
     rows = pd.DataFrame(metrics)
     html.write(
         path,
         "repair/page.html",
-        title="Repair of a fine-tuned model" if repair.chosen else "No repair of a fine-tuned model",
-        kind="" if not repair.chosen else "good" if repair.confirmed else "notice",
+        title="Repair of a fine-tuned model" if repair.written else "No repair of a fine-tuned model",
+        kind="" if not repair.written else "good" if repair.confirmed else "notice",
         outcome=minus(wording.outcome(repair)),
+        stored=minus(stored),
+        beside=_beside(repair),
+        flips=_flips(repair),
         examples=_examples(repair),
         cost=_shares(rows, numbers.ALL, [BASE, FINETUNED]),
         cost_note=_cost(rows, described),
         image=html.embedded(image),
         trade_off=_trade_off(repair),
-        trade_off_note=f"Points against the fine-tuned model with paired 95 % intervals; task: "
-        f"{wording.task_name(repair)}. sum d²: share of the sum of squared changes reverted. The base stands last, for "
-        "comparison.",
+        trade_off_note="Points against the fine-tuned model with paired intervals: on the choosing half those of all "
+        "settings hold together, on the reporting half each has 95 %. Task: "
+        f"{wording.task_name(repair)}. sum d²: share of the sum of squared changes reverted. The base stands last.",
         rule=wording.rule(repair),
         repaired=_shares(rows, REPORTING, [BASE, FINETUNED, label(repair.chosen)]) if repair.chosen else None,
         repaired_note=_again(rows, [BASE, FINETUNED, label(repair.chosen)]) if repair.chosen else "",
         how=Table([], [("", [Cell(name), Cell(text, "", "any")]) for name, text in described.items()]),
     )
+
+
+def _beside(repair: Repair) -> Table:
+    """Return what base, fine-tuned and repaired model have, and the paired differences."""
+    labels = [label(key) for key in numbers.reported(repair)]
+    heads = ["base", "fine-tuned", "fine-tuned − base"]
+    heads += [f"repaired ({labels[2]})", "repaired − fine-tuned"] if repair.chosen else []
+    body = []
+    for row in numbers.side_by_side(repair):
+        names = [*labels[:2], "cost", *labels[2:], *(["gain"] if repair.chosen else [])]
+        cells = []
+        for name in names:
+            text = minus(wording.number(row[name], row["unit"], "+" if name in ("cost", "gain") else ""))
+            value, _, interval = text.partition(" (")
+            cells.append(Cell(value.replace("-", "–"), interval.rstrip(")"), "number"))
+        body.append(("", [Cell(f"{row['metric']}, {row['unit']}", f"n = {row['n']:,}"), *cells]))
+    return Table([Cell(""), *(Cell(name, "", "number") for name in heads)], body)
+
+
+def _flips(repair: Repair) -> list[tuple[str, Table]]:
+    """Return titled tables of facts that were lost and regained, MOST of each."""
+    flips, labels = numbers.flips(repair), [label(key) for key in numbers.reported(repair)]
+    titles = {"regained": "lost by fine-tuning, regained by the repair", "lost": "lost by fine-tuning"}
+    titles |= {"lost": "lost by fine-tuning, and not regained"} if repair.chosen else {}
+    titles["lost by the repair"] = "answered by the fine-tuned model, lost by the repair"
+    found = []
+    for kind, title in titles.items():
+        part = flips[flips["kind"] == kind]
+        shown = part.head(MOST)
+        rows = [("", [Cell(str(row[name]).strip(), "", "any") for name in ("question", "answers", *labels)])
+                for _, row in shown.iterrows()]  # fmt: skip
+        if rows:
+            heads = [Cell(name) for name in ("question", "accepted", *labels)]
+            found.append(
+                (f"{title}: {len(part):,}" + (f", {MOST} of them" if len(part) > MOST else ""), Table(heads, rows))
+            )
+    return found
 
 
 def _examples(repair: Repair) -> str:
@@ -115,15 +163,14 @@ def _points(row: pd.Series) -> str:
 
 def _trade_off(repair: Repair) -> Table:
     table = numbers.trade_off(repair)
-    halves = [table[table["half"] == half].set_index(["criterion", "ratio"]) for half in (CHOOSING, REPORTING)]
-    places = [key for key in halves[0].index if key[0] != BASE] + [key for key in halves[0].index if key[0] == BASE]
+    names = [label(key) for key in repair.compared[CHOOSING]]
+    halves = [table[table["half"] == half].set_axis(names) for half in (CHOOSING, REPORTING)]
     body = []
-    for name, ratio in places:
-        sides = [half.loc[[(name, ratio)]].iloc[0] for half in halves]
-        label = name if pd.isna(ratio) else f"{name} {ratio:g} %"
+    for name in [name for name in names if name != BASE] + [BASE]:
+        sides = [half.loc[name] for half in halves]
         cells = [_signed(row, what) for row in sides for what in ("gain", "change")]
         reverted = Cell(f"{100 * sides[0]['reverted_d2']:.1f}", "", "number")
-        body.append(("chosen" if sides[0]["chosen"] else "", [Cell(label), reverted, *cells]))
+        body.append(("chosen" if sides[0]["chosen"] else "", [Cell(name), reverted, *cells]))
     heads = ("sum d² %", "facts, choosing", "task, choosing", "facts, reporting", "task, reporting")
     return Table([Cell("setting"), *(Cell(name, "", "number") for name in heads)], body)
 

@@ -1,6 +1,7 @@
 """One repair from the first measurement to the choice."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 from sftlens.repair import choice_rule
 from sftlens.repair.choice_rule import Comparison, Scores
 from sftlens.repair.measurements import Answers, Measurements, RepairInputs
-from sftlens.repair.models import BASE, FINETUNED, Candidate, ModelKey, candidates
+from sftlens.repair.models import BASE, FINETUNED, Candidate, ModelKey
 from sftlens.repair.user_files import CHOOSING, REPORTING
 
 
@@ -26,9 +27,14 @@ class Repair:
     """Half -> each model but FINETUNED against it."""
     mastery_again: Mapping[ModelKey, pd.DataFrame]
     """Mastery measured again, of BASE, FINETUNED and the chosen setting; empty with `reprobe` 0."""
-    divergence: pd.DataFrame
+    divergence: Mapping[ModelKey, pd.DataFrame]
+    """KL to the base of the first answer token, of FINETUNED and of the chosen setting."""
     reverted: Mapping[Candidate, Mapping[str, float]]
     chosen: Candidate | None
+    base_against_chosen: Comparison | None
+    """The base against the chosen setting, on the reporting half."""
+    adapter: Comparison | None = None
+    """The adapter that is written of the chosen setting, against that setting itself, on the reporting half."""
 
     @property
     def has_task(self) -> bool:
@@ -40,45 +46,84 @@ class Repair:
         return {key: seen for key, seen in self.compared[half].items() if isinstance(key, Candidate)}
 
     @property
+    def base_as_good(self) -> bool:
+        """Whether the base does as well as the chosen setting, so that the examples cannot tell the two apart."""
+        return self.base_against_chosen is not None and choice_rule.as_good(self.base_against_chosen)
+
+    @property
+    def written(self) -> Candidate | None:
+        """The setting that a model is written of: the chosen one, unless the task's examples do not recommend it."""
+        return None if self.has_task and self.base_as_good else self.chosen
+
+    @property
     def confirmed(self) -> bool:
-        """Whether the chosen setting keeps both conditions of the rule on the reporting half."""
+        """Whether the chosen setting keeps both conditions of the rule on the reporting half, and the base does not."""
         seen = self.compared[REPORTING][self.chosen] if self.chosen else None
-        return seen is not None and seen.gains() and seen.keeps_task(self.inputs.settings.tolerance)
+        holds = seen is not None and seen.gains() and seen.keeps_task(self.inputs.settings.tolerance)
+        return holds and not self.base_as_good
 
 
 def search(measurements: Measurements) -> Repair:
     """Measure base, fine-tuned model and all settings, and choose. Raises DataError, ModelError."""
     inputs = measurements.inputs
     tolerance, reprobe = inputs.settings.tolerance, inputs.settings.reprobe
-    # Model by model, as each is loaded once: the fine-tuned one, the base, each setting.
+    # Model by model, as each is loaded once: the fine-tuned one, the base, the fine-tuned one again for all settings.
     finetuned = measurements.answers(FINETUNED)
     measurements.first_tokens()
     again: dict[ModelKey, pd.DataFrame] = {FINETUNED: measurements.mastery_again(FINETUNED)} if reprobe else {}
     mastery = measurements.mastery()
     answers: dict[ModelKey, Answers] = {BASE: measurements.answers(BASE), FINETUNED: finetuned}
-    divergence = measurements.divergence(mastery)
+    divergence: dict[ModelKey, pd.DataFrame] = {FINETUNED: measurements.divergence(mastery)}
     if reprobe:
         again[BASE] = measurements.mastery_again(BASE)
-    reverted = {}
-    for candidate in candidates(inputs.settings):
-        reverted[candidate] = measurements.reverted(candidate)
-        answers[candidate] = measurements.answers(candidate)
+    candidates = measurements.models.candidates
+    answers |= _tried(measurements, candidates)
+    reverted = {candidate: measurements.reverted(candidate) for candidate in candidates}
 
-    scores = {}
-    for key, (facts, task) in answers.items():
-        values = facts["well_formed"] if task is None else task["score"]
-        scores[key] = Scores(facts["first_line"].to_numpy(dtype=np.float64), values.to_numpy(dtype=np.float64))
+    scores = {key: scored(found) for key, found in answers.items()}
     compared: dict[str, dict[ModelKey, Comparison]] = {}
-    for half in (CHOOSING, REPORTING):
+    parts = {}
+    for half, level in ((CHOOSING, choice_rule.level_of(len(candidates))), (REPORTING, 0.95)):
         facts_of_half = (inputs.facts["half"] == half).to_numpy()
         task_of_half = facts_of_half if inputs.tasks is None else (inputs.tasks["half"] == half).to_numpy()
+        parts[half] = facts_of_half, task_of_half
         compared[half] = {
-            key: choice_rule.compare(found, scores[FINETUNED], facts_of_half, task_of_half)
+            key: choice_rule.compare(found, scores[FINETUNED], *parts[half], level)
             for key, found in scores.items()
             if key != FINETUNED
         }
-    repair = Repair(inputs, mastery, answers, compared, again, divergence, reverted, None)
-    chosen = choice_rule.choose(repair.settings_on(CHOOSING), tolerance)
-    if chosen and reprobe:
-        again[chosen] = measurements.mastery_again(chosen)
-    return replace(repair, chosen=chosen)
+    settings = {key: seen for key, seen in compared[CHOOSING].items() if isinstance(key, Candidate)}
+    base = None
+    if chosen := choice_rule.choose(settings, tolerance):
+        base = choice_rule.compare(scores[BASE], scores[chosen], *parts[REPORTING])
+        if reprobe:
+            again[chosen] = measurements.mastery_again(chosen)
+        measurements.first_tokens(chosen)
+        divergence[chosen] = measurements.divergence(mastery, chosen)
+    repair = Repair(inputs, mastery, answers, compared, again, divergence, reverted, chosen, base)
+    if repair.written and inputs.settings.save_as == "adapter":
+        made = scored(measurements.answers(replace(repair.written, rank=inputs.settings.rank)))
+        repair = replace(repair, adapter=choice_rule.compare(made, scores[repair.written], *parts[REPORTING]))
+    return repair
+
+
+def scored(answers: Answers) -> Scores:
+    """Return what a model scores on each example."""
+    facts, task = answers
+    values = facts["well_formed"] if task is None else task["score"]
+    return Scores(facts["first_line"].to_numpy(dtype=np.float64), values.to_numpy(dtype=np.float64))
+
+
+def _tried(measurements: Measurements, candidates: Sequence[Candidate]) -> dict[ModelKey, Answers]:
+    """Return the answers of every setting, saying how many are left and how long they will take."""
+    missing = [candidate for candidate in candidates if not measurements.answered(candidate)]
+    measurements.expect(len(missing) * measurements.prompts())
+    started = time.monotonic()
+    for number, candidate in enumerate(missing):
+        left = (time.monotonic() - started) / number * (len(missing) - number) if number else 0.0
+        about = (
+            f", about {left / 60:,.0f} min left" if left >= 60 else f", about {left:.0f} s left" if left >= 1 else ""
+        )
+        measurements.say(f"setting {number + 1} of {len(missing)}{about}")
+        measurements.answers(candidate)
+    return {candidate: measurements.answers(candidate) for candidate in candidates}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sftlens.errors import ModelError
+from sftlens.restoration.cards import cell, head, name_of
 from sftlens.restoration.criteria import Criterion
 from sftlens.restoration.cuts import EVERYTHING, Cut, merged
 from sftlens.restoration.pairs import Pair, Piece
@@ -29,7 +30,8 @@ class Method(ABC):
         self._inside = frozenset(pair.names)
 
     CARD = ""
-    """The model card: a format of `facts`, of region, description, base, finetuned and `settings`, lines of a table."""
+    """The model card without its head: a format of `facts`, and of region (region_cell in a table), description, base,
+    finetuned and `settings`, lines of a table."""
     description = ""
     """Of what it was made by, one sentence."""
 
@@ -38,16 +40,23 @@ class Method(ABC):
     def facts(self) -> dict[str, object]:
         """What was done, for summaries and the model card; JSON values."""
 
-    def card(self, inputs: Mapping[str, str], settings: Mapping[str, object]) -> str:
+    def card(self, inputs: Mapping[str, str], settings: Mapping[str, object], library: str = "transformers") -> str:
         """Return README.md of the changed model.
 
         Args:
             inputs: content hash of `base` and of `finetuned`.
             settings: what else the method depends on.
+            library: what loads it.
         """
-        listed = "".join(f"| {name} | {value} |\n" for name, value in settings.items())
+        listed = "".join(f"| {cell(name)} | {cell(value)} |\n" for name, value in settings.items())
         given = {"base": inputs["base"], "finetuned": inputs["finetuned"], "settings": listed}
-        return self.CARD.format(**self.facts, **given, region=self.pair.region, description=self.description)
+        names = {
+            "base_name": cell(name_of(self.pair.base.folder)),
+            "region": self.pair.region,
+            "region_cell": cell(self.pair.region),
+        }
+        text = self.CARD.format(**self.facts, **given, **names, description=cell(self.description))
+        return head(self.pair.base.folder, library) + text
 
     @abstractmethod
     def apply(self, piece: Piece) -> Tensor:
@@ -86,11 +95,6 @@ class Restorer(Method):
     """Restores the elements of a cut to p."""
 
     CARD = """\
----
-library_name: transformers
-tags:
-- parameter-restoration
----
 # A fine-tuned model with {ratio:g} % of a region's parameters restored to the base model's values
 
 Of the {elements:,} parameters of the region `{region}`, the first {restored:,} by the criterion `{criterion}` have the
@@ -99,10 +103,10 @@ Nothing was trained afterwards.
 
 | | |
 |---|---|
-| base model | `{base}` |
+| base model | {base_name}, `{base}` |
 | fine-tuned model | `{finetuned}` |
 | criterion | `{criterion}`: {description} |
-| region | `{region}` |
+| region | `{region_cell}` |
 | ratio | {ratio:g} % |
 | parameters of the region | {elements:,} |
 | restored | {restored:,} |

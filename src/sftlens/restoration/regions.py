@@ -40,12 +40,17 @@ REGIONS: dict[str, Callable[[str], bool]] = {
     "all": lambda name: True,  # norms included
 }
 """The regions with a name of their own, as tests of a parameter's name."""
+PARTS: dict[str, Callable[[str], bool]] = {
+    # Of attention what decides where to look, not what is read there.
+    "query_key": lambda name: transformer(name) and (".q_proj." in name or ".k_proj." in name),
+}
+"""Parts of these that have a name, too."""
 
 
 def rule(region: str) -> Callable[[str], bool]:
     """Return the test for names of parameters in `region`. Raises ConfigError if there is no such region."""
-    if region in REGIONS:
-        return REGIONS[region]
+    if found := (REGIONS | PARTS).get(region):
+        return found
     if region.startswith("re:"):
         pattern = region.removeprefix("re:")
         try:
@@ -53,12 +58,12 @@ def rule(region: str) -> Callable[[str], bool]:
         except ValueError as error:
             raise ConfigError(f"region {region!r}: not a valid regular expression of RE2 ({error})") from None
         return lambda name: gate.matching(pattern, [name])[0]
-    if not (found := re.fullmatch(r"layers(\d{1,4})-(\d{1,4})", region)):
+    if not (blocks := re.fullmatch(r"layers(\d{1,4})-(\d{1,4})", region)):
         raise ConfigError(
             f"region {region!r} is unknown; choose one of: {', '.join(REGIONS)}, layersA-B (blocks A to B, both "
-            "included), re:EXPRESSION (names in which the regular expression is found)"
+            f"included), {', '.join(PARTS)}, re:EXPRESSION (names in which the regular expression is found)"
         )
-    first, last = int(found[1]), int(found[2])
+    first, last = int(blocks[1]), int(blocks[2])
     if first > last:
         raise ConfigError(f"region {region!r}: first block after the last; write layers{last}-{first}")
     return lambda name: transformer(name) and (layer := layer_of(name)) is not None and first <= layer <= last

@@ -29,11 +29,6 @@ class Interpolation(Method):
     """Moves every element towards p. How much was reverted is to be measured (`apply.reverted`)."""
 
     CARD = """\
----
-library_name: transformers
-tags:
-- parameter-restoration
----
 # A fine-tuned model moved uniformly towards its base
 
 All {elements:,} parameters of the region `{region}` are p + alpha (s - p), p of the base model and s fine-tuned,
@@ -42,9 +37,9 @@ was trained afterwards.
 
 | | |
 |---|---|
-| base model | `{base}` |
+| base model | {base_name}, `{base}` |
 | fine-tuned model | `{finetuned}` |
-| region | `{region}` |
+| region | `{region_cell}` |
 | alpha | {alpha:.6f} |
 | chosen so that | as much of sum (s - p)^2 is reverted as by restoring {ratio:g} % by `relative` |
 {settings}

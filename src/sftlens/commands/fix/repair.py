@@ -15,17 +15,20 @@ kept in --state (default: .DIR.state beside DIR): run the same command again aft
 
 import argparse
 import sys
+from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from sftlens import __version__
 from sftlens.commands import asking, options, program
 from sftlens.config.repair import RepairSettings
 from sftlens.data import templates
 from sftlens.errors import ConfigError
 from sftlens.files import read_json
-from sftlens.models import adapters, identity
+from sftlens.models import adapter_config, adapters, identity
 from sftlens.repair import fewshot_mastery, output, user_files
+from sftlens.restoration import cards
 from sftlens.restoration.methods import choices
 from sftlens.runtime import progress, stages
 from sftlens.runtime.result_version import RESULT_VERSION
@@ -33,17 +36,22 @@ from sftlens.runtime.stages import Stage
 
 
 def main() -> None:
-    parser = options.parser(__doc__, RepairSettings, without={"ratios", "criteria"})
+    parser = options.parser(__doc__, RepairSettings, without={"ratios", "criteria", "regions", "save_as"})
     parser.add_argument("base", type=options.Model, help="pre-trained model: folder or hub id")
     parser.add_argument("finetuned", type=options.Model, help="model fine-tuned from it, or a LoRA adapter of it")
     parser.add_argument("--facts", type=Path, required=True, help="questions and answers, .csv or .jsonl")
     parser.add_argument("--task", type=Path, help="examples of the task, .jsonl (default: well-formed answers)")
     parser.add_argument("--templates", type=Path, help="completion templates, for facts with relation and subject")
     asking.add(parser)
-    for name, key, kind in (("ratio", "ratios", float), ("criterion", "criteria", str)):
-        text = "" if kind is float else f"one of {', '.join(choices())}; "
+    of_region = "transformer, attention, mlp, query_key, embedding, all, layersA-B, or blocks: four ranges of layers; "
+    listed = (("ratio", "ratios", float), ("criterion", "criteria", str), ("region", "regions", str))
+    for name, key, kind in listed:
+        text = {"ratio": "", "criterion": f"one of {', '.join(choices())}; ", "region": of_region}[name]
         text += f"repeatable (default: {', '.join(map(str, RepairSettings.model_fields[key].default))})"
         parser.add_argument(f"--{name}", dest=key, type=kind, action="append", metavar=name.upper(), help=text)
+    text = "how the repaired model is written: whole, as its exact difference from the base, or as a LoRA adapter"
+    parser.add_argument("--as", dest="save_as", choices=get_args(RepairSettings.model_fields["save_as"].annotation),
+                        help=f"{text} (default: model)")  # fmt: skip
     options.add_device(parser)
     parser.add_argument("--out", type=Path, required=True, help="new or empty folder")
     args = parser.parse_args()
@@ -67,8 +75,10 @@ def main() -> None:
     inputs = {**program.contents(args, "facts", "task", "templates"), "base": identity.identity(folders[0])}
     state = args.state or args.out.resolve().with_name(f".{args.out.resolve().name}.state")
 
+    shown: list[str] = []
+
     def compute(folder: Path) -> None:
-        from sftlens.repair import measurements, models, search
+        from sftlens.repair import measurements, models, search, wording
 
         finetuned = _finetuned(args, state, inputs)
         loaded = models.RepairModels(args.base, finetuned, settings, args.device)
@@ -78,17 +88,24 @@ def main() -> None:
         given = measurements.RepairInputs(facts, tasks, prompts, sentences, settings)
         identities = {models.BASE: inputs["base"], models.FINETUNED: inputs["finetuned"]}
         with progress.bar(description="repair", unit="prompt") as bar:
-            measured = measurements.Measurements(loaded, given, identities, state, _say, bar.update)
+            kept: dict[str, Any] = {"progress": bar.update, "expect": lambda prompts: bar.reset(total=prompts)}
+            measured = measurements.Measurements(loaded, given, identities, state, _say, **kept)
             repair = search.search(measured)
-        _say("writing the report" + (" and the repaired model" if repair.chosen else ""))
+        _say("writing the report" + (" and the repaired model" if repair.written else ""))
         used = {**settings.model_dump(), **asked}
-        output.write(folder, repair, loaded, inputs=inputs, settings=used)
+        tuned, base = identity.resolve(args.finetuned), cards.name_of(args.base)
+        adapted = adapter_config.origin(tuned, base) if adapters.is_adapter(tuned) else ""
+        names = {"base": base, "fine-tuned model": adapted or cards.name_of(args.finetuned)}
+        names["made"] = f"{date.today()}, sftlens {__version__}"
+        output.write(folder, repair, loaded, inputs=inputs, settings=used, names=names, final=args.out)
+        shown.extend(wording.table(repair))
 
     outputs = {name: args.out / name for name in output.OUTPUTS}
     program.run_stage(args, Stage("repair", outputs), compute)
     outcome: dict[str, Any] = read_json(args.out / output.REPORT)["outcome"]
     model = f"; model: {args.out / output.MODEL}" if outcome["written"] else ""
-    print(f"{outcome['sentence']}\nreport: {args.out / output.PAGE}{model}")
+    said = [*shown, "", outcome["sentence"], *([outcome["stored"]] if outcome["stored"] else [])]
+    print("\n".join(said) + f"\nreport: {args.out / output.PAGE}{model}")
 
 
 def _finetuned(args: argparse.Namespace, state: Path, inputs: dict[str, str]) -> Path:

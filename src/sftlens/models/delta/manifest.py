@@ -103,8 +103,8 @@ def relative(base: Path, folder: Path) -> str:
     return os.path.relpath(os.path.realpath(base), os.path.realpath(folder))
 
 
-def point(folder: Path, base: Path) -> None:
-    """Record where the base model of a delta lies, as seen from where the delta lies now."""
+def point(folder: Path, base: Path, at: Path | None = None) -> None:
+    """Record where the base model of a delta lies, as seen from where the delta lies now, or will lie: `at`."""
     record = read(folder)
-    record["base"]["path"] = relative(base, folder)
+    record["base"]["path"] = relative(base, at or folder)
     write_json(folder / RECORD, record)

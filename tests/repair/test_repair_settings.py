@@ -1,0 +1,142 @@
+"""The settings that a repair tries: regions, one loaded model for all; the gate against the base; what is written."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+
+import repair_models
+from script_calls import ok
+from sftlens.config.repair import RepairSettings
+from sftlens.files import read_json
+from sftlens.models import checkpoints
+from sftlens.models.checkpoints import load_model
+from sftlens.repair.models import BASE, FINETUNED, Candidate, RepairModels, candidates
+
+QUICK = ["--max-new-tokens", 6, "--task-max-new-tokens", 6, "--reprobe", 20, "--few-shot", "prompts=2", "shots=2"]
+QUICK += ["samples=2", "max_new_tokens=6"]
+ONE = ["--ratio", 1, "--criterion", "absolute"]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return repair_models.make(tmp_path_factory.mktemp("settings") / "models")
+
+
+def call(models: Path, out: Path, *options: object, task: Path | None = None) -> dict[str, Any]:
+    given = [
+        "--facts",
+        models / "facts.csv",
+        "--task",
+        task or models / "task.jsonl",
+        "--state",
+        models.parent / "state",
+    ]
+    ok("repair.py", models / "base", models / "tuned", *given, *QUICK, "--out", out, *options)
+    return read_json(out / "report.json")
+
+
+def test_all_settings_are_put_into_one_loaded_model_bit_for_bit(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    regions = ["transformer", "query_key", "blocks", "all"]
+    settings = RepairSettings(ratios=[1, 40], criteria=["absolute", "interpolation"], regions=regions)
+    made = RepairModels(models / "base", models / "tuned", settings, "cpu")
+    listed = list(dict.fromkeys(candidate.region for candidate in made.candidates))
+    assert listed == ["transformer", "query_key", "layers0-0", "layers1-1", "all"]
+    assert len(made.candidates) == 2 * 2 * len(listed)
+    loaded: list[object] = []
+    monkeypatch.setattr(checkpoints, "load_model", lambda *a, **k: (loaded.append(a), load_model(*a, **k))[1])
+    for key in (FINETUNED, *made.candidates, FINETUNED, Candidate("absolute", 40, "query_key")):
+        found = made.get(key).state_dict()
+        transform = made.restored(key) if isinstance(key, Candidate) else None
+        wanted = load_model(models / "tuned", device="cpu", transform=transform).state_dict()
+        assert all(torch.equal(found[name], wanted[name]) for name in wanted), key
+    assert len(loaded) == 1
+    made.get(BASE), made.get(FINETUNED)
+    assert len(loaded) == 3
+
+
+def test_blocks_are_four_ranges_that_hold_every_layer() -> None:
+    for layers, wanted in ((1, ["0-0"]), (6, ["0-1", "2-3", "4-5"]), (30, ["0-7", "8-15", "16-23", "24-29"])):
+        made = candidates(RepairSettings(ratios=[5], criteria=["relative"], regions=["blocks"]), layers)
+        assert [candidate.region for candidate in made] == [f"layers{part}" for part in wanted]
+        assert made[0].name == f"relative 5 % of layers{wanted[0]}"
+
+
+def test_regions_are_compared_and_their_number_is_corrected_for(models: Path, tmp_path: Path) -> None:
+    report = call(models, tmp_path / "out", *ONE, "--region", "transformer", "--region", "blocks")
+    assert "among the 3 settings" in report["rule"] and "Bonferroni: 98.33 % each" in report["rule"]
+    curve = pd.read_csv(tmp_path / "out" / "tradeoff.csv")
+    assert set(curve["region"].dropna()) == {"transformer", "layers0-0", "layers1-1"}
+    # The damage lies in both blocks: restoring one alone gives less.
+    chosen = curve[curve["chosen"]].iloc[0]
+    assert (report["outcome"]["region"], chosen["region"], chosen["criterion"]) == (
+        "transformer",
+        "transformer",
+        "absolute",
+    )
+    base = curve[(curve["criterion"] == "base") & (curve["half"] == "choosing")].iloc[0]
+    alone = call(models, tmp_path / "alone", *ONE)
+    plain = pd.DataFrame(alone["trade_off"])
+    plain = plain[(plain["criterion"] == "base") & (plain["half"] == "choosing")].iloc[0]
+    assert base["gain"] == pytest.approx(plain["gain"], rel=1e-5) and base["gain_low"] < plain["gain_low"]
+
+
+def test_base_finetuned_and_repaired_stand_side_by_side_with_the_facts_that_came_back(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = call(models, tmp_path / "out", *ONE)
+    rows = {row["metric"]: row for row in report["side_by_side"]}
+    assert list(rows) == ["facts answered", "mastery", "well-formed answers", "score of the task", "KL to the base"]
+    facts, kl = rows["facts answered"], rows["KL to the base"]
+    assert facts["n"] == report["examples"]["facts"]["reporting"]
+    assert facts["gain"]["value"] == pytest.approx(facts["absolute 1 %"]["value"] - facts["fine-tuned"]["value"])
+    assert facts["gain"]["low"] > 0 and facts["absolute 1 %"]["high"] <= 100
+    assert kl["base"] is None and kl["absolute 1 %"]["value"] < kl["fine-tuned"]["value"]
+    said = capsys.readouterr()
+    assert "base" in said.out and f"facts answered, % (n = {facts['n']})" in said.out
+    page = (tmp_path / "out" / "report.html").read_text()
+    answers = pd.read_csv(tmp_path / "out" / "answers.csv")
+    back = answers["base: right"] & ~answers["fine-tuned: right"] & answers["absolute 1 %: right"]
+    back &= answers["half"] == "reporting"
+    assert f"regained by the repair: {back.sum()}" in page
+    assert sum(question in page for question in answers.loc[back, "question"]) == min(10, back.sum())
+
+
+def test_where_the_base_does_the_task_as_well_nothing_is_recommended(models: Path, tmp_path: Path) -> None:
+    call(models, tmp_path / "first", *ONE)
+    answers = pd.read_csv(tmp_path / "first" / "answers.csv")
+    known = answers[answers["base: right"]]  # the task is to answer what the base knows
+    known.to_csv(tmp_path / "facts.csv", columns=["question", "answers"], index=False)
+    asked = dict(zip(answers["question"], repair_models.ASKED, strict=True))
+    lines = [json.dumps(dict(zip(("prompt", "target"), asked[name], strict=True))) for name in known["question"]]
+    (tmp_path / "task.jsonl").write_text("\n".join(lines))
+    given = ["--facts", tmp_path / "facts.csv", "--task", tmp_path / "task.jsonl"]
+    outcome = call(models, tmp_path / "out", *ONE, *given)["outcome"]
+    assert outcome["base_as_good"] and not outcome["written"] and not outcome["confirmed"]
+    assert outcome["criterion"] is None
+    assert "cannot tell the two apart" in outcome["sentence"] and "absolute 1 % meets the rule" in outcome["sentence"]
+    assert [path.name for path in (tmp_path / "out" / "model").iterdir()] == ["README.md"]
+    assert "No repair" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_delta_is_exact_and_an_adapter_says_its_error(models: Path, tmp_path: Path) -> None:
+    call(models, tmp_path / "whole", *ONE)
+    whole = load_file(tmp_path / "whole" / "model" / "model.safetensors")
+    report = call(models, tmp_path / "delta", *ONE, "--as", "delta")
+    assert "exact" in report["outcome"]["stored"] and report["outcome"]["as"] == "delta"
+    ok("delta.py", "unpack", tmp_path / "delta" / "model", "--out", tmp_path / "unpacked")
+    unpacked = load_file(tmp_path / "unpacked" / "model.safetensors")
+    assert all(torch.equal(unpacked[name], tensor) for name, tensor in whole.items())
+
+    report = call(models, tmp_path / "adapter", *ONE, "--as", "adapter", "--rank", 32)
+    card = (tmp_path / "adapter" / "model" / "README.md").read_text()
+    assert "adapter of rank 32" in report["outcome"]["stored"] and report["outcome"]["stored"] in card
+    assert card.startswith(f"---\nlibrary_name: peft\nbase_model: {models}/base\nlicense: unknown\n")
+    model = load_model(models / "base", device="cpu")
+    merged = PeftModel.from_pretrained(model, str(tmp_path / "adapter" / "model")).merge_and_unload().state_dict()
+    assert all(torch.allclose(merged[name], tensor, atol=1e-5) for name, tensor in whole.items())
