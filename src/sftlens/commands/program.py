@@ -87,13 +87,16 @@ def content(path: Path | None) -> str:
     """Return a content hash of an input: of a file's bytes, or of a model behind a folder or pointer."""
     if path is None:
         return ""
-    return identity.identity(path) if path.is_dir() or path.name == "base.json" else files.sha256(path)
+    model = path.is_dir() or path.name == "base.json" or path.suffix == ".gguf"
+    return identity.identity(path) if model else files.sha256(path)
 
 
 def contents(args: argparse.Namespace, *names: str, **tables: Any) -> dict[str, str]:
     """Return the content hash of each named input that was given, and of the parts of `tables` that are used."""
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     hashes = {name: templates.identity(p) if name == "templates" else content(p) for name, p in given.items()}
+    origins = {name: identity.origin(path) for name, path in given.items() if name in ("model", "base", "finetuned")}
+    hashes |= {f"{name}: origin": text for name, text in origins.items() if text}
     return hashes | {name: files.table_sha256(table) for name, table in tables.items() if table is not None}
 
 

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from sftlens.errors import ModelError
-from sftlens.files import read_json, write_json
+from sftlens.files import make_readable, read_json, write_json
 from sftlens.models import configuration
 from sftlens.models.adapter_config import CONFIG, REMEDY, alphas, read_config
 from sftlens.models.delta.reader import open_tensors
-from sftlens.models.identity import CONFIGURATION, TOKENIZER, copy_matching, make_readable, resolve
+from sftlens.models.identity import CONFIGURATION, TOKENIZER, copy_matching, resolve
 from sftlens.models.names import bare, same_by_bare_name, unwrapped
 from sftlens.models.placement import STORED_TYPES, checked_tensor
 from sftlens.models.safetensors_reader import TensorFolder, open_file

@@ -9,10 +9,10 @@ import torch
 
 from sftlens.config.stages.model import Geometry
 from sftlens.errors import ModelError, SftlensError
-from sftlens.files import atomic_path
+from sftlens.files import atomic_path, make_readable
 from sftlens.models.configuration import read_config, read_generation_config, said
 from sftlens.models.delta.reader import open_tensors
-from sftlens.models.identity import make_readable, resolve
+from sftlens.models.identity import resolve
 from sftlens.models.placement import STORED_TYPES, Outline, Pending, Slice, Transform, placement, refuse_type
 from sftlens.models.safetensors_reader import TensorFolder
 from sftlens.models.tokenizer import read_tokenizer

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,12 +12,15 @@ from typing_extensions import TypedDict
 from sftlens import files, gate
 from sftlens.errors import ModelError
 from sftlens.models.delta import manifest
+from sftlens.models.sources import gguf
 
 MANIFEST = "sftlens.json"
 """List of a checkpoint's files, for whoever copies it; no part of the model, and never believed."""
 TOKENIZER = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "chat_template*")
 """Patterns of a tokenizer's files."""
 CONFIGURATION = ("config.json", "generation_config.json")
+ORIGIN = "origin.json"
+"""Says what a model folder was made from, where that is not to be seen in it: `{"origin": sentence}`."""
 LFS_START, LFS_BYTES = b"version https://git-lfs", 1024
 """How a pointer of git-lfs begins, and what it is always shorter than."""
 
@@ -29,10 +31,18 @@ class Pointer(TypedDict):
     path: str
 
 
+class Origin(TypedDict):
+    """What ORIGIN holds."""
+
+    origin: str
+
+
 def resolve(path: Path) -> Path:
-    """Return the Hugging Face folder behind `path`: the folder itself, or what a base.json pointer names."""
+    """Return the Hugging Face folder behind `path`: itself, what a base.json pointer names, or a GGUF file's model."""
     if path.is_dir():
         return path
+    if path.suffix == ".gguf" and path.is_file():
+        return gguf.folder(path)
     if path.suffix == ".json" and path.is_file():
         remedy = "this is no pointer to a model: give one, or rerun the base stage"
         pointer = gate.shaped(files.read_json(path), Pointer, path, ModelError, remedy)
@@ -40,7 +50,9 @@ def resolve(path: Path) -> Path:
         if target.is_dir():
             return target
         raise ModelError(f"{path}: key 'path' names {target}, which does not exist; restore it or rerun the base stage")
-    raise ModelError(f"{path}: no such model folder; give a Hugging Face folder with config.json and *.safetensors")
+    raise ModelError(
+        f"{path}: no such model folder; give a Hugging Face folder with config.json and *.safetensors, or a .gguf file"
+    )
 
 
 def refuse_pointer(path: Path) -> None:
@@ -70,6 +82,12 @@ def write_manifest(folder: Path) -> dict[str, Any]:
     return described
 
 
+def origin(path: Path) -> str | None:
+    """Return the sentence in ORIGIN of the model behind a folder, pointer or GGUF file; None where it has none."""
+    record = resolve(path) / ORIGIN
+    return str(files.read_json(record, Origin, ModelError)["origin"]) if record.is_file() else None
+
+
 def identity(path: Path) -> str:
     """Return a content hash of the model behind a folder or pointer, wherever it lies, as weights or as a delta."""
     hashes = {name: entry["sha256"] for name, entry in describe(resolve(path)).items()}
@@ -80,12 +98,3 @@ def copy_matching(source: Path, patterns: Iterable[str], target: Path) -> None:
     """Copy the files of the folder `source` whose names match one of some glob patterns into the folder `target`."""
     for path in {path for pattern in patterns for path in source.glob(pattern) if path.is_file()}:
         shutil.copyfile(path, target / path.name)
-
-
-def make_readable(folder: Path) -> None:
-    """Give every file of a folder the ordinary mode; safetensors writes 0600."""
-    mask = os.umask(0)
-    os.umask(mask)
-    for path in folder.rglob("*"):
-        if path.is_file():
-            path.chmod(0o666 & ~mask)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sftlens.errors import ModelError
+from sftlens.models import identity
 from sftlens.restoration.cards import cell, head, name_of
 from sftlens.restoration.criteria import Criterion
 from sftlens.restoration.cuts import EVERYTHING, Cut, merged
@@ -48,6 +49,8 @@ class Method(ABC):
             settings: what else the method depends on.
             library: what loads it.
         """
+        if origin := identity.origin(self.pair.base.folder):
+            settings = {**settings, "origin of the base": origin}
         listed = "".join(f"| {cell(name)} | {cell(value)} |\n" for name, value in settings.items())
         given = {"base": inputs["base"], "finetuned": inputs["finetuned"], "settings": listed}
         names = {

@@ -9,7 +9,7 @@ import torch
 
 from sftlens import files
 from sftlens.errors import ConfigError
-from sftlens.models.identity import CONFIGURATION, TOKENIZER, copy_matching, make_readable
+from sftlens.models.identity import CONFIGURATION, ORIGIN, TOKENIZER, copy_matching
 from sftlens.models.names import unwrapped
 from sftlens.models.safetensors_reader import INDEX, SINGLE, raw_bytes
 from sftlens.models.safetensors_writer import TensorSpec, header
@@ -36,7 +36,7 @@ def save_restored(restorer: Method, folder: Path, card: str) -> None:
     finetuned = restorer.pair.finetuned
     folder.mkdir(parents=True)
     sharded = finetuned.weights != [SINGLE]
-    copy_matching(finetuned.folder, (*CONFIGURATION, *TOKENIZER, *([INDEX] if sharded else [])), folder)
+    copy_matching(finetuned.folder, (*CONFIGURATION, *TOKENIZER, ORIGIN, *([INDEX] if sharded else [])), folder)
     if sharded and finetuned.wrapped:
         index = files.read_json(folder / INDEX)
         named = {unwrapped(name): file for name, file in index["weight_map"].items()}
@@ -49,7 +49,7 @@ def save_restored(restorer: Method, folder: Path, card: str) -> None:
             for name in stored.names:
                 tensor = finetuned.get(name)
                 out.writelines(map(raw_bytes, restorer.pieces(name, tensor) if restorer.changes(name) else [tensor]))
-    make_readable(folder)
+    files.make_readable(folder)
 
 
 def save_levels(

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sftlens.errors import ModelError, TrainingError
-from sftlens.files import atomic_path
+from sftlens.files import atomic_path, make_readable
 from sftlens.models import checkpoints
-from sftlens.models.identity import make_readable
 from sftlens.models.safetensors_writer import SHARD_BYTES, TensorSpec, write_weights
 from sftlens.strategies import Strategy
 from sftlens.training.step import FULL

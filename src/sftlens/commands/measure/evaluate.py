@@ -23,7 +23,7 @@ from sftlens.runtime import progress, provenance
 
 def main() -> None:
     parser = options.parser(__doc__, EvaluationSettings)
-    parser.add_argument("--model", type=options.Model, required=True, help="Hugging Face folder, base.json or hub id")
+    parser.add_argument("--model", type=options.Model, required=True, help="model folder, .gguf file or hub id")
     parser.add_argument("--facts", type=Path, required=True, help="facts, with mastery buckets or without")
     parser.add_argument("--shots", type=int, default=0, help="solved train examples before each question (default: 0)")
     options.add_evaluation(parser)

@@ -31,7 +31,7 @@ TABLE, SUMMARY, TEXTS = "mastery.parquet", "mastery.json", "mastery-texts.parque
 
 def main() -> None:
     parser = options.parser(__doc__, ProbingSettings)
-    parser.add_argument("--model", type=options.Model, help="Hugging Face folder, base.json or hub id")
+    parser.add_argument("--model", type=options.Model, help="model folder, .gguf file or hub id")
     parser.add_argument("--facts", type=Path, required=True, help="table of sftlens facts")
     parser.add_argument("--templates", type=Path, help="completion templates (YAML)")
     parser.add_argument("--import", dest="table", type=Path, help="a finished mastery table to use")

@@ -79,7 +79,8 @@ def _compute(args: Any, settings: BaseSettings, folder: Path) -> None:
         target, shown = folder / "checkpoint", "checkpoint"
         report = _pretrain(target, args, settings)
     else:
-        from sftlens.models import checkpoints, hub
+        from sftlens.models import checkpoints
+        from sftlens.models.sources import hub
 
         if settings.source == "path":
             target = identity.resolve(Path(settings.path or ""))

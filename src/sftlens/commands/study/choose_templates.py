@@ -20,7 +20,7 @@ def main() -> None:
     # Every template is judged, and nothing is kept but the choice.
     unused = ("max_templates", "quota", "keep_texts")
     parser = options.parser(__doc__, TemplateChoice, ProbingSettings, without=unused)
-    parser.add_argument("--model", type=options.Model, required=True, help="Hugging Face folder, base.json or hub id")
+    parser.add_argument("--model", type=options.Model, required=True, help="model folder, .gguf file or hub id")
     parser.add_argument("--templates", type=Path, required=True, help="all completion templates (YAML)")
     parser.add_argument("--calibration", type=Path, required=True, help="calibration facts (JSON)")
     parser.add_argument("--seen-templates", type=int, required=True, help="templates the corpus was written with")

@@ -96,7 +96,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = options.parser(__doc__, FinetuneSettings)
-    parser.add_argument("--model", type=options.Model, required=True, help="Hugging Face folder, base.json or hub id")
+    parser.add_argument("--model", type=options.Model, required=True, help="model folder, .gguf file or hub id")
     parser.add_argument("--train", type=Path, required=True, help="ordered training set (sftlens training-set)")
     parser.add_argument("--scale", default="all", help="train on its first N rows, or on all (default: all)")
     options.add_choice(parser, "--strategy", strategies.DEFAULT, {s.name: s.description for s in STRATEGIES})

@@ -96,7 +96,7 @@ class BaseSettings(Settings):
     source: Literal["pretrain", "path", "hub"] = "pretrain"
     """`pretrain` makes a tiny LLaMA here; `path` a Hugging Face folder, `hub` a model id and revision."""
     path: Location | None = None
-    """Folder (`source: path`) or model id (`source: hub`)."""
+    """Folder or .gguf file (`source: path`), or model id (`source: hub`)."""
     revision: str | None = None
     """Of the hub id: a commit (40 hexadecimal digits), so that a study never changes under your feet; or a branch or
     tag, whose commit is printed and recorded when the model is fetched."""
@@ -115,6 +115,7 @@ class BaseSettings(Settings):
         if not path or not path.is_file():
             if self.geometry is None:
                 missing = f": {path} is not there" if path else f" for `source: {self.source}`"
+                missing = ": a GGUF file has no config.json" if self._gguf else missing
                 raise ValueError(f"key 'geometry' is needed{missing}; fetch the model, or write its geometry")
             return self.geometry
         try:
@@ -134,12 +135,16 @@ class BaseSettings(Settings):
                 )
         return found
 
+    @property
+    def _gguf(self) -> bool:
+        return self.source == "path" and (self.path or "").endswith(".gguf")
+
     def _config_file(self) -> Path | None:
         """Where the model's config.json is, or will be once it is fetched; None for a model that is made here."""
+        if self.source == "pretrain" or self._gguf:
+            return None
         if self.source == "path":
             return Path(self.path or "") / "config.json"
-        if self.source == "pretrain":
-            return None
         home = os.environ.get("HF_HOME") or Path(
             os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "huggingface"
         )

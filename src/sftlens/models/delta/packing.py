@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sftlens.errors import ModelError
-from sftlens.files import atomic_path, write_json
+from sftlens.files import atomic_path, make_readable, write_json
 from sftlens.models import identity
 from sftlens.models.delta import codec, manifest
 from sftlens.models.delta.reader import LENGTH_BYTES, TYPES, DeltaTensors, base_pieces, comparable, open_tensors
@@ -87,7 +87,7 @@ def pack(base: Path, finetuned: Path, folder: Path, progress: Progress = lambda 
         made_from = {"path": manifest.relative(base, folder), "identity": identity.identity(base)}
         record = {"schema": manifest.SCHEMA, "base": made_from, "bytes": size, "files": files, "tensors": tensors}
         write_json(partial / manifest.RECORD, record)
-        identity.make_readable(partial)
+        make_readable(partial)
 
 
 def unpack(delta: Path, folder: Path, base: Path | None = None, progress: Progress = lambda elements: None) -> None:
@@ -114,7 +114,7 @@ def unpack(delta: Path, folder: Path, base: Path | None = None, progress: Progre
                 for name in header.names:
                     out.write(raw_bytes(stored.get(name)))
                     progress(prod(stored.shape(name)))
-        identity.make_readable(partial)
+        make_readable(partial)
         if identity.write_manifest(partial) != contents:
             raise ModelError(f"{delta}: holds another checkpoint than it says; copy it again, or make the delta again")
 

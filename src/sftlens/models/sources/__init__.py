@@ -1,0 +1,1 @@
+"""Where models come from that are no folder on this machine: the hub, and GGUF files."""
