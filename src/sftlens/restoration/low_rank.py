@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from sftlens.errors import ModelError
-from sftlens.files import write_json
+from sftlens.files import make_readable, write_json
 from sftlens.models.adapter_config import CONFIG
 from sftlens.models.adapters import WEIGHTS
 from sftlens.models.checkpoints import read_config
-from sftlens.models.identity import TOKENIZER, copy_matching, make_readable
+from sftlens.models.identity import TOKENIZER, copy_matching
 from sftlens.models.safetensors_reader import TensorFolder
 from sftlens.models.safetensors_writer import TensorSpec, write_file
 from sftlens.restoration import regions
