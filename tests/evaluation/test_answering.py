@@ -29,7 +29,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tokenizer: PreTrainedTokenizerFast) -
     """Answer every question with ` Port Vale` and EOS; return the list that the prompts are put into."""
     seen: list[str] = []
 
-    def fake(model: object, ids: list[list[int]], **options: object) -> list[list[int]]:
+    def fake(model: object, ids: list[list[int]], fact_ids: object, **options: object) -> list[list[int]]:
         seen.extend(str(tokenizer.decode(prompt)) for prompt in ids)
         ended = tokenizer(" Port Vale ", add_special_tokens=False)["input_ids"] + [2]
         return [ended if i % 2 == 0 else ended[:-1] for i in range(len(ids))]

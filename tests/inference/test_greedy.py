@@ -12,7 +12,6 @@ from transformers import PreTrainedModel
 from probe_tables import prompts_of
 from sftlens import inference
 from sftlens.errors import DataError, ModelError
-from sftlens.inference import checks
 from tiny import CLASSES, Architecture, tiny_model, tiny_tokenizer
 
 EOS = 2
@@ -108,9 +107,9 @@ def test_any_of_several_tokens_ends_an_answer(model: PreTrainedModel) -> None:
 
 def test_a_model_ends_where_its_generation_settings_say_so(model: PreTrainedModel) -> None:
     model.generation_config.eos_token_id = [EOS, 7]
-    assert checks.ends(model, tiny_tokenizer()) == [EOS, 7]
+    assert inference.ends(model, tiny_tokenizer()) == [EOS, 7]
     model.generation_config.eos_token_id = None
-    assert checks.ends(model, tiny_tokenizer()) == [EOS]
+    assert inference.ends(model, tiny_tokenizer()) == [EOS]
 
 
 def test_progress_counts_the_prompts(model: PreTrainedModel) -> None:

@@ -18,7 +18,6 @@ from script_calls import ok, process, refused
 from sftlens import inference
 from sftlens.errors import ModelError
 from sftlens.files import write_parquet
-from sftlens.inference import checks
 from sftlens.models import checkpoints
 from tiny import tiny_model, tiny_tokenizer
 
@@ -215,7 +214,7 @@ def test_of_many_facts_one_that_overflows_is_named(inputs: Path, tmp_path: Path)
     failing = [i for i, prompt in enumerate(prompts) if not _answers(model, prompt, options)]
     assert 0 < len(failing) < len(prompts)
     with pytest.raises(ModelError) as error:
-        checks.greedy(model, prompts, [f"fact {i}" for i in range(60)], **options)
+        inference.greedy(model, prompts, [f"fact {i}" for i in range(60)], **options)
     named = str(error.value).split("fact 'fact ")[1].split("'")[0]
     assert int(named) in failing
 

@@ -11,11 +11,7 @@ from sftlens.restoration.pairs import Pair
 def products(pairs: Sequence[Pair]) -> np.ndarray:
     """Return the inner products of the changes d = s - p of some models, float64 [len(pairs), len(pairs)]: one pass.
 
-    Args:
-        pairs: the same region and pieces of the same base beside each model.
-
-    Raises:
-        ModelError: NaN or Inf in the weights.
+    The pairs are of one region, one base and equal pieces. Raises ModelError for NaN or Inf in the weights.
     """
     found = torch.zeros(len(pairs), len(pairs), dtype=torch.float64, device=pairs[0].device)
     for pieces in zip(*(pair.pieces() for pair in pairs), strict=True):

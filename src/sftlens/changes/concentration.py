@@ -37,16 +37,9 @@ class Concentration:
 
 
 def measure(pair: Pair, criterion: Criterion, cuts: Sequence[Cut], epsilon: float) -> Concentration:
-    """Return how the change in `pair` is spread (one pass).
+    """Return how the change in `pair` is spread (one pass); `cuts` are the criterion's, by increasing ratio.
 
-    Args:
-        pair: the parameters of the region.
-        criterion: the one that made `cuts`.
-        cuts: by increasing ratio.
-        epsilon: of the relative change.
-
-    Raises:
-        ModelError: NaN or Inf in the weights, or a sum too large for a number.
+    Raises ModelError for NaN or Inf in the weights, or a sum too large for a number.
     """
     ratios, number = [cut.ratio for cut in cuts], len(cuts) + 1
     rows, total = [], np.zeros((number, len(SUMS)))
@@ -93,9 +86,7 @@ def by_layer(tensors: pd.DataFrame) -> Iterator[dict[str, object]]:
     """Yield rows of metrics: for each layer and module its share (0..1) of the region's parameters, of the elements
     restored at LAYER_RATIO, of the same under the null model, and of each of SUMS; and the share of its own elements
     that are unchanged. What is zero all over has no shares.
-
-    Args:
-        tensors: one row per tensor (see `Concentration`), with the null model's columns after NULL.
+    `tensors`: one row per tensor (see `Concentration`), with the null model's columns after NULL.
     """
     modules = tensors.groupby(["layer", "module"], dropna=False, sort=True)
     for (layer, module), own in modules:

@@ -34,15 +34,8 @@ def measure(pair: Pair, criterion: Criterion, ratios: Sequence[float], epsilon: 
     Cuts lie within a range of 2^14 keys, in which r differs by 0.2 %; of the elements in it each counts as taken in
     the same part. So the shares are exact to far below that, and numbers of elements have fractions.
 
-    Args:
-        pair: the parameters of the region; 12 bytes of memory for each element of its largest tensor.
-        criterion: how elements are ranked, once their changes are dealt out.
-        ratios: ascending percentages.
-        epsilon: of the relative change.
-        seed: of the permutations; every tensor has its own.
-
-    Returns:
-        `tensors` with the columns `name` and `top(ratio)`, and `shares` (see Concentration).
+    It takes 12 bytes of memory for each element of the largest tensor. Every tensor has a permutation of its own.
+    Returns `tensors` with the columns `name` and `top(ratio)`, and `shares` (see Concentration); `ratios` ascend.
     """
     numbers, sums = np.zeros(BINS), np.zeros((len(SUMS), BINS))
     tensors: list[Sparse] = []

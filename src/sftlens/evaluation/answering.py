@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from sftlens import inference
 from sftlens.config.stages.evaluation import EvaluationSettings
 from sftlens.data.scoring import accepted, contains
 from sftlens.errors import DataError
-from sftlens.inference import checks, prompts
+from sftlens.inference import prompts
 from sftlens.tasks import DEFAULT, TASKS
 
 if TYPE_CHECKING:
@@ -44,8 +45,7 @@ def answer(
     """Answer each question greedily and judge the answer.
 
     Args:
-        model: causal language model.
-        tokenizer: its tokenizer.
+        model, tokenizer: causal language model, and what belongs to it.
         facts: columns fact_id, split, question, aliases (or object) and, if known, relation and bucket.
         settings: length of an answer.
         examples: solved examples to put before each question.
@@ -63,7 +63,7 @@ def answer(
     aliases = accepted(facts)
     ids = prompts.encode_prompts(tokenizer, facts["question"].tolist(), examples, settings.task)
     eos = int(tokenizer.eos_token_id)
-    outputs = checks.greedy(
+    outputs = inference.greedy(
         model,
         ids,
         facts["fact_id"].tolist(),

@@ -12,7 +12,7 @@ from sftlens.config.stages.evaluation import DivergenceSettings
 from sftlens.data import templates
 from sftlens.data.scoring import accepted
 from sftlens.errors import DataError, ModelError
-from sftlens.inference import checks, prompts
+from sftlens.inference import prompts
 from sftlens.mastery import mastery_table
 from sftlens.statistics import intervals
 
@@ -36,8 +36,7 @@ def select(
     """Return the D4 test facts whose answer comes near the beginning of the base model's greedy completion.
 
     Args:
-        base: pre-trained model.
-        tokenizer: its tokenizer.
+        base, tokenizer: pre-trained model.
         facts: the mastery table (all splits; the best template is chosen on train facts, ties by order).
         sentences: completion templates of each relation.
         settings: number of words before the answer, length of the completion.
@@ -69,7 +68,7 @@ def select(
         )
     asked = zip(chosen["relation"], chosen["subject"], strict=True)
     chosen["sentence"] = [templates.fill(sentences[name][best[name]], subject) for name, subject in asked]
-    outputs = checks.greedy(
+    outputs = inference.greedy(
         base,
         prompts.token_ids(tokenizer, chosen["sentence"].tolist()),
         chosen["fact_id"].tolist(),
@@ -100,16 +99,8 @@ def of_base(
 ) -> pd.DataFrame:
     """Return the base model's half of the divergence, which every model fine-tuned from it is compared with.
 
-    Args:
-        base: pre-trained model.
-        tokenizer: its tokenizer.
-        chosen: the candidates (`select`).
-        settings: tokens computed side by side.
-
-    Returns:
-        COLUMNS of each candidate; a kept one has the base's logits of the token after its sentence and after its
-        question's prompt, fp32 [vocabulary], as little-endian bytes; the others have none.
-
+    COLUMNS of each of the candidates `chosen` by `select`. A kept one has the base's logits of the token after its
+    sentence and after its question's prompt, fp32 [vocabulary], as little-endian bytes; the others have none.
     Raises ModelError when logits are not finite.
     """
     rows = np.flatnonzero(chosen["kept"])
@@ -165,14 +156,9 @@ def _stored(column: pd.Series, places: Sequence[int]) -> torch.Tensor:
 
 
 def top_kl(p: torch.Tensor, q: torch.Tensor, top: int) -> torch.Tensor:
-    """Return KL(p || q) over p's `top` largest logits, each set renormalised by itself.
+    """Return KL(p || q), nats, float64 [rows], over p's `top` largest logits, each set renormalised by itself.
 
-    Args:
-        p, q: logits, float32 [rows, vocabulary].
-        top: number of tokens compared.
-
-    Returns:
-        float64 [rows], nats.
+    p and q are logits, float32 [rows, vocabulary].
     """
     values, places = p.topk(min(top, p.shape[-1]), dim=-1)
     return full_kl(values, q.gather(-1, places))

@@ -34,13 +34,9 @@ def reprobe(probe: Probe, facts: pd.DataFrame, count: int) -> pd.DataFrame:
     The base model too is sampled anew at n = 0: its buckets were chosen on the first samples, so that a second look
     regresses to the mean, and without that at n = 0 every fine-tuned model would seem to have moved by as much.
 
-    Args:
-        probe: the model after fine-tuning or restoration, with the sentences and settings of the base model's probe.
-        facts: the mastery table of the base model.
-        count: number of facts.
-
-    Returns:
-        REPROBED: bucket and base_mastery are those of the base model, the others the model's own.
+    `probe` is of the model after fine-tuning or restoration, with the sentences and settings of the base model's probe;
+    `facts` is the base model's mastery table. Returns REPROBED: bucket and base_mastery are those of the base model,
+    the others the model's own.
     """
     chosen = subset(facts, count)
     table = mastery_table.probe(replace(probe, of=f"again {probe.of}"), chosen)

@@ -7,7 +7,7 @@ prompts of all lengths at once and decodes in slots (`slots`): for it a launch c
 
 from sftlens.inference.batching import Batch, batches, check_prompts
 from sftlens.inference.forward import first_logits
-from sftlens.inference.greedy import greedy
+from sftlens.inference.greedy import ends, greedy
 from sftlens.inference.sampling import Sampled, sample
 
-__all__ = ["Batch", "Sampled", "batches", "check_prompts", "first_logits", "greedy", "sample"]
+__all__ = ["Batch", "Sampled", "batches", "check_prompts", "ends", "first_logits", "greedy", "sample"]

@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sftlens import inference
 from sftlens.errors import ConfigError, DataError, ModelError
-from sftlens.inference import checks
 from sftlens.inference.prompts import token_ids
 
 if TYPE_CHECKING:
@@ -162,8 +162,8 @@ def parts(content: Any) -> Any:
 
 
 def ends(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", chat: Chat | None) -> list[int]:
-    """Return the tokens at which a model stops in use (`checks.ends`), and the one that ends a turn of its template."""
-    found = set(checks.ends(model, tokenizer))
+    """Return the tokens at which a model stops in use (`inference.ends`), and what ends a turn of its template."""
+    found = set(inference.ends(model, tokenizer))
     if chat and chat.turn_end:
         ids = token_ids(tokenizer, [chat.turn_end], add_special_tokens=False)[0]
         found |= set(ids) if len(ids) == 1 else set()

@@ -1,7 +1,7 @@
 """The model's steps: a batch of prompts, one more token, the rows that go on."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -166,10 +166,14 @@ def _last_logits(result: Any) -> torch.Tensor:
     return logits
 
 
-def refuse_damaged(model: "PreTrainedModel", values: torch.Tensor) -> None:
-    """Raise ModelError where values that came out of the logits are NaN or Inf."""
-    if not bool(values.isfinite().all()):
+def refuse_damaged(
+    model: "PreTrainedModel", values: torch.Tensor, fact_of: Callable[[list[int]], str] = lambda rows: ""
+) -> None:
+    """Raise ModelError where values, [rows, ...], that came out of the logits are NaN or Inf; `fact_of` names rows."""
+    finite = values.isfinite()
+    if not bool(finite.all()):
+        fact = fact_of((~finite).nonzero()[:, 0].tolist())
         raise ModelError(
-            f"{model.name_or_path}: the model's logits hold NaN or Inf: its weights are damaged or overflow their "
-            "type; check the checkpoint, or load it in float32"
+            f"{fact}{model.name_or_path}: the model's logits hold NaN or Inf: its weights are damaged or overflow "
+            "their type; check the checkpoint, or load it in float32"
         )

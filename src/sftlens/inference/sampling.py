@@ -82,8 +82,7 @@ def sample(
     """Sample continuations of each prompt, and yield batch by batch how many hold what is looked for.
 
     Args:
-        model: causal language model.
-        prompts: token ids.
+        model, prompts: causal language model, token ids.
         streams: sixteen bytes for each prompt that seed its uniform numbers.
         found: called for every distinct prefix after each new token; a prefix that holds it is followed no further.
         samples, temperature, max_new_tokens: how many continuations, how random, how long.

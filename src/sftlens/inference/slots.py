@@ -92,7 +92,7 @@ class Slots:
         """Read one more token of each row; return the fp32 logits, [rows, vocabulary], of the next.
 
         Args:
-            model: the model that these slots were made for.
+            model: the one that these slots were made for.
             state: what the rows continue: these slots, or a state of its own, which stays as it is.
             parents: the row of `state` that each row continues, int [rows], equal ones side by side.
             tokens: int64 [rows].

@@ -61,8 +61,7 @@ def sample(
     Args:
         probe: the model; all its sentences are used, and its progress is not called.
         facts: columns fact_id, relation, subject and aliases (or object, where there are no aliases).
-        keep_texts: also return what was sampled.
-        done: numbers of batches to leave out.
+        keep_texts, done: also return what was sampled; numbers of batches to leave out.
 
     Raises:
         DataError: a fact has no accepted answer, or its prompt does not fit the model's context.

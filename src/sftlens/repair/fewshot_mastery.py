@@ -15,7 +15,6 @@ from sftlens import inference
 from sftlens.config.repair import FewShotSettings
 from sftlens.data.scoring import first_line
 from sftlens.errors import DataError
-from sftlens.inference import checks
 from sftlens.inference.prompts import token_ids
 from sftlens.mastery import mastery_table
 from sftlens.mastery.completions import stream
@@ -108,7 +107,7 @@ def probe(
         samples=settings.samples,
         temperature=settings.temperature,
         max_new_tokens=settings.max_new_tokens,
-        eos=checks.ends(model, tokenizer),
+        eos=inference.ends(model, tokenizer),
         batch_tokens=batch_tokens,
     )
     hits = np.zeros(len(texts), dtype=np.int64)

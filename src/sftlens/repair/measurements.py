@@ -22,7 +22,6 @@ from sftlens.config.stages.evaluation import DivergenceSettings
 from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.data.scoring import JUDGEMENTS, Judgement, first_line
 from sftlens.evaluation import divergence
-from sftlens.inference import checks
 from sftlens.inference.chat import ends, read
 from sftlens.inference.prompts import token_ids
 from sftlens.mastery import mastery_table
@@ -110,7 +109,7 @@ class Measurements:
 
         To the facts: fact_id, output, the `scoring.JUDGEMENTS`, well_formed (EOS within the limit). To the task's
         examples: task_id, output, score (0 to 1), well_formed. Of both: thinking (the answer had not begun at the
-        limit). Raises DataError, ModelError as `checks.greedy`.
+        limit). Raises DataError, ModelError as `inference.greedy`.
         """
         inputs, settings = self.inputs, self.inputs.settings
 
@@ -145,12 +144,12 @@ class Measurements:
         model, tokenizer, settings = self.models.get(key), self.models.tokenizer(key), self.inputs.settings
         chat = self.inputs.prompting.chat_for(prompts)
         stops = ends(model, tokenizer, chat)
-        if chat and key == FINETUNED and set(stops) - set(checks.ends(model, tokenizer)):
+        if chat and key == FINETUNED and set(stops) - set(inference.ends(model, tokenizer)):
             self.say(
                 f"the chat template ends a turn with {chat.turn_end!r}, which neither the tokenizer nor "
                 "generation_config.json names as an end; answers are taken to end there"
             )
-        outputs = checks.greedy(
+        outputs = inference.greedy(
             model, ids, names, max_new_tokens=most, eos=stops, batch_tokens=settings.batch_tokens,
             progress=self.progress,
         )  # fmt: skip

@@ -41,13 +41,7 @@ class Cut:
     """Ties of that tensor are selected if their flat index is below."""
 
     def mask(self, name: str, keys: Tensor, start: int) -> Tensor:
-        """Return which elements of a piece are selected, bool.
-
-        Args:
-            name: tensor that the piece belongs to.
-            keys: int32 keys of consecutive elements, 1-D.
-            start: flat index of the first of them.
-        """
+        """Return which elements of the tensor `name` from `start` on are selected, bool, by their int32 `keys`, 1-D."""
         mask = above(keys, self.threshold - (name < self.last))
         if name == self.last and start < self.end:
             tied = slice(0, self.end - start)

@@ -26,12 +26,9 @@ NOT_RESTORED = 255
 
 
 def save_restored(restorer: Method, folder: Path, card: str) -> None:
-    """Write the restored model into `folder`: files, names, types and order of tensors of the fine-tuned one.
+    """Write the restored model into a new folder, `card` as its README.md.
 
-    Args:
-        restorer: the restored model as a stream; its models are only read.
-        folder: new folder, made here.
-        card: text of README.md.
+    Files, names, types and order of tensors are those of the fine-tuned one.
     """
     finetuned = restorer.pair.finetuned
     folder.mkdir(parents=True)
@@ -58,14 +55,8 @@ def save_levels(
     """Write the level of each element of the region: the index of the smallest ratio that restores it.
 
     The safetensors file holds one uint8 tensor per tensor of the region, of its shape; NOT_RESTORED where no ratio
-    restores the element. Its metadata has the list `ratios` (JSON, ascending) besides `metadata`.
-
-    Args:
-        pair: the parameters of the region.
-        criterion: the one that made `cuts`.
-        cuts: at most MOST_LEVELS, by increasing ratio.
-        metadata: what else the file says about itself.
-        target: file to write.
+    restores the element. Its metadata has the list `ratios` (JSON, ascending) besides `metadata`. `cuts` are at most
+    MOST_LEVELS, by increasing ratio.
     """
     ratios = json.dumps([cut.ratio for cut in cuts])
     specs = [TensorSpec(name, pair.finetuned.shape(name), torch.uint8) for name in pair.names]
@@ -83,12 +74,9 @@ def check_levels(ratios: Sequence[float]) -> None:
 
 
 def check_out(out: Path, inputs: Sequence[Path], whole: bool = False) -> None:
-    """Raise ConfigError if writing to the folder `out` would touch an input, or files that are not ours.
+    """Raise ConfigError if writing to the folder `out` would touch a folder of `inputs`, or files that are not ours.
 
-    Args:
-        out: folder to write to.
-        inputs: folders that are only read.
-        whole: whether the folder `out` is replaced as a whole rather than single files in it.
+    `whole`: the folder `out` is replaced as a whole rather than single files in it.
     """
     target = out.resolve()
     for source in (path.resolve() for path in inputs):

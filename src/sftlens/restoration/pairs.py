@@ -57,15 +57,10 @@ class Pair:
         progress: Callable[[int], object] = lambda elements: None,
         device: str = "cpu",
     ) -> None:
-        """Check that the models fit together.
+        """Check that the models fit together in a region (`regions.select`).
 
-        Args:
-            base: the pre-trained model.
-            finetuned: the model that was fine-tuned from it.
-            region: name of a region (`regions.select`).
-            piece: elements read at a time; None: PIECE on a CPU, else GPU_PIECE; changes no result.
-            progress: called with the number of elements after each piece.
-            device: torch device on which elements are ranked; changes no result.
+        Elements are ranked on `device`, `piece` at a time (None: PIECE on a CPU, else GPU_PIECE), which changes no
+        result; `progress` is called with their number after each piece.
 
         Raises:
             ModelError: names or shapes differ in the region, it holds something else than floating point

@@ -101,13 +101,7 @@ def select(pair: Pair, criterion: Criterion, ratios: Sequence[float]) -> list[Cu
 
 
 def cuts(pair: Pair, criterion: Criterion, counts: Counts, ratios: Sequence[float]) -> list[Cut]:
-    """Return the exact cut of each ratio: one pass.
-
-    Args:
-        pair: the parameters of the region.
-        criterion: the one that made `counts`.
-        counts: `histogram(pair, criterion)`, perhaps read from a file.
-        ratios: percentages, any sequence.
+    """Return the exact cut of each ratio, percent: one pass. `counts` is the `histogram`, perhaps read from a file.
 
     Raises:
         ConfigError: a ratio outside [0, 100].
@@ -140,16 +134,10 @@ def cuts(pair: Pair, criterion: Criterion, counts: Counts, ratios: Sequence[floa
 
 
 def keys_in(pair: Pair, criterion: Criterion, bins: Sequence[int]) -> tuple[list[Begin], Counts, int]:
-    """Return what the second pass counts.
+    """Return what the second pass counts for some `bins`, ascending, at most MOST_BINS.
 
-    Args:
-        pair: the parameters of the region.
-        criterion: how they are ranked.
-        bins: some bins, ascending, at most MOST_BINS.
-
-    Returns:
-        The first element of each segment; how many elements of each segment have each key of each bin, int64
-        [SEGMENTS, len(bins), 2^LOW_BITS]; and how many elements are in the first of the bins or a larger one.
+    The first element of each segment; how many elements of each segment have each key of each bin, int64
+    [SEGMENTS, len(bins), 2^LOW_BITS]; and how many elements are in the first of the bins or a larger one.
     """
     table = np.zeros((SEGMENTS, len(bins), 1 << LOW_BITS), dtype=np.int64)
     begins, tally = list[Begin](), Tally(table[0].size)
@@ -174,15 +162,9 @@ def keys_in(pair: Pair, criterion: Criterion, bins: Sequence[int]) -> tuple[list
 def end_of(
     pair: Pair, criterion: Criterion, begins: Sequence[Begin], table: Counts, in_bin: int, wanted: int
 ) -> tuple[int, int, str, int]:
-    """Return the threshold, ties, last tensor and end (see `Cut`) of the `wanted` largest keys in a bin.
+    """Return the threshold, ties, last tensor and end (see `Cut`) of the `wanted` > 0 largest keys in a bin.
 
-    Args:
-        pair: the parameters of the region.
-        criterion: how they are ranked.
-        begins: the first element of each segment.
-        table: how many elements of each segment have each key of the bin, int64 [SEGMENTS, 2^LOW_BITS].
-        in_bin: the bin.
-        wanted: 1 to the number of its elements.
+    `begins` and `table`, int64 [SEGMENTS, 2^LOW_BITS], are what `keys_in` returns of this bin.
     """
     numbers = table.sum(axis=0)
     reached = np.cumsum(numbers[::-1])[::-1]

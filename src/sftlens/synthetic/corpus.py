@@ -35,12 +35,8 @@ def seen_indices(total: int, seen: int) -> list[int]:
 def documents(world: World, templates: Mapping[str, Sequence[str]]) -> list[str]:
     """Return the corpus, one document a string without line breaks, shuffled.
 
-    Args:
-        world: the facts.
-        templates: completion templates of each relation, with `{subject}`; only the seen ones are used.
-
-    Raises:
-        TemplateError: a relation has no template.
+    Of the completion templates of each relation, with `{subject}`, only the seen ones are used. Raises TemplateError
+    for a relation without any.
     """
     missing = sorted({fact.relation for fact in world.facts if not templates.get(fact.relation)})
     if missing:

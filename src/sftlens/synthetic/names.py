@@ -84,12 +84,7 @@ def _parts(word: str) -> Iterator[str]:
 
 
 def make_pools(rng: np.random.Generator, needed: Mapping[str, int]) -> dict[str, list[str]]:
-    """Return the word pools, so large that the names needed use at most half of the combinations.
-
-    Args:
-        rng: source of randomness.
-        needed: number of names needed of each kind in PATTERNS.
-    """
+    """Return the word pools, so large that the names `needed` of each kind use at most half of the combinations."""
     counts = dict(INVENTED)
     for kind, pattern in PATTERNS.items():
         sizes = {pool: len(PLAIN.get(pool, ())) + counts.get(pool, 0) for pool in pattern.pools}

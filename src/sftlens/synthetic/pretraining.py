@@ -56,8 +56,7 @@ def pretrain(
 
     Args:
         corpus: UTF-8 text, one document a line; a space at a line's end belongs to the document.
-        geometry: shape of the model; its vocabulary is that of the tokenizer, too.
-        settings: learning rate, batch size, seed, processes.
+        geometry, settings: of the model, and of its training; the vocabulary is that of the tokenizer, too.
         out: folder to write (config, fp32 safetensors, fast tokenizer that adds BOS but no EOS).
         progress: wraps the iterable of steps, such as `sftlens.runtime.progress.bar`.
         group: the processes that train together, and which of them this is; None: it is alone.

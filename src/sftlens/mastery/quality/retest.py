@@ -24,16 +24,10 @@ RESAMPLES = 2000
 def probe_again(probe: Probe, table: pd.DataFrame, count: int) -> pd.DataFrame:
     """Probe a sample of facts again, as they were probed but with the next seed.
 
-    Args:
-        probe: that of the first time, without `of`: the seed after that of its settings gives new samples.
-        table: the mastery table, all facts.
-        count: how many facts are probed again.
-
-    Returns:
-        COLUMNS, one row a fact; the last two are what the first probe let one expect (see `expected`).
-
-    Raises:
-        DataError: the second probe has another number of trials than the first, so they measure different things.
+    `probe` is that of the first time, without `of`: the seed after that of its settings gives new samples; `table` is
+    the mastery table, all facts. Returns COLUMNS, one row a fact; the last two are what the first probe let one expect
+    (see `expected`). Raises DataError where the second probe has another number of trials than the first, so that they
+    measure different things.
     """
     chosen = mastery_table.fixed_sample(table, count, "retest\0")
     other = probe.settings.model_copy(update={"seed": probe.settings.seed + 1})

@@ -42,11 +42,7 @@ def components(table: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def contributions(relation: Mapping[str, Any], templates: float, samples: float) -> dict[str, float]:
-    """Return what each component adds to the variance of R over the facts of a relation.
-
-    Args:
-        relation: its components, such as a row of `components`.
-        templates, samples: how many templates, and completions of each.
+    """Return what each component (a row of `components`) adds to the variance of R over the facts of a relation.
 
     `fact` is what mastery is about; `template` moves all facts of the relation alike; `interaction` and `sample` are
     the error by which facts change places. None but `fact` is left with ever more templates.
