@@ -172,13 +172,12 @@ def full_kl(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
 
 def metrics(table: pd.DataFrame, candidates: int) -> list[dict[str, Any]]:
     """Return the mean of each divergence with its 95 % interval over facts, and the number of facts kept."""
-    place = {"split": "test", "bucket": "D4"}
+    place: dict[str, Any] = {"split": "test", "bucket": "D4"}
     rows: list[dict[str, Any]] = [{**place, "metric": "facts_kept", "value": float(len(table)), "n": candidates}]
     at_start = table[table["words_before"] == 0]
     for metric, name, part in [*((name, name, table) for name in METRICS), ("kl_at_start", "kl", at_start)]:
         if len(part):
-            value, low, high = intervals.mean(part[name].tolist())
-            rows.append({**place, "metric": metric, "value": value, "n": len(part), "low": low, "high": high})
+            rows.append(intervals.mean_row(part[name].tolist(), **place, metric=metric))
     return rows
 
 

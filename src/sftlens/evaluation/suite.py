@@ -51,9 +51,7 @@ def reprobed_metrics(table: pd.DataFrame) -> list[dict[str, Any]]:
     for name, part in groups:
         for metric, column in (("reprobed_mastery", "mastery"), ("base_mastery", "base_mastery")):
             if len(part):
-                value, low, high = intervals.mean(part[column].tolist())
-                place = {"split": "test", "bucket": name, "metric": metric}
-                rows.append({**place, "value": value, "n": len(part), "low": low, "high": high})
+                rows.append(intervals.mean_row(part[column].tolist(), split="test", bucket=name, metric=metric))
     return rows
 
 

@@ -5,7 +5,7 @@ What stands here speaks of one model: only its questions vary, "this model only"
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 Z95 = 1.959963984540054
 
@@ -84,3 +84,10 @@ def mean(values: Sequence[float], level: float = 0.95) -> tuple[float, float | N
     variance = math.fsum((v - centre) ** 2 for v in values) / (count - 1)
     found = satterthwaite(centre, [(variance / count, count - 1)], level)
     return centre, found.low, found.high
+
+
+def mean_row(values: Sequence[float], *, share: bool = False, **place: Any) -> dict[str, Any]:
+    """Return a mean and its 95 % t interval as a row of metrics; that of a `share` is cut to [0, 1]."""
+    value, *bounds = mean(values)
+    low, high = within_unit(bounds) if share else bounds
+    return {**place, "value": value, "n": len(values), "low": low, "high": high}

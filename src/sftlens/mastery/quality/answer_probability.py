@@ -96,20 +96,16 @@ def calibration(probability: np.ndarray, mastery: np.ndarray) -> list[dict[str, 
     error = 0.0
     for number in sorted(set(place.tolist())):
         inside = place == number
-        where = {"bucket": f"probability {number / BINS:g}-{(number + 1) / BINS:g}", "n": int(inside.sum())}
-        value, *bounds = intervals.mean(mastery[inside].tolist())
+        where = {"bucket": f"probability {number / BINS:g}-{(number + 1) / BINS:g}"}
+        row = intervals.mean_row(mastery[inside].tolist(), share=True, metric="mastery_by_probability", **where)
         mean = float(probability[inside].mean())
-        error += abs(mean - value) * inside.sum() / len(mastery)
-        ends = dict(zip(("low", "high"), intervals.within_unit(bounds), strict=True))
-        rows.append({"metric": "mastery_by_probability", "value": value, **ends, **where})
-        rows.append({"metric": "probability_in_bin", "value": mean, **where})
-    value, *bounds = intervals.mean(((probability - mastery) ** 2).tolist())
-    low, high = intervals.within_unit(bounds)
-    count = len(mastery)
+        error += abs(mean - row["value"]) * row["n"] / len(mastery)
+        rows += [row, {"metric": "probability_in_bin", "value": mean, "n": row["n"], **where}]
+    squares, count = ((probability - mastery) ** 2).tolist(), len(mastery)
     return [
         *rows,
         *correlations.row("probability_spearman", correlations.spearman(probability, mastery), count),
-        {"metric": "probability_brier", "value": value, "n": count, "low": low, "high": high},
+        intervals.mean_row(squares, share=True, metric="probability_brier"),
         {"metric": "probability_ece", "value": float(error), "n": count},
     ]
 

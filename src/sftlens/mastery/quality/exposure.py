@@ -54,10 +54,8 @@ def metrics(table: pd.DataFrame) -> list[dict[str, Any]]:
         names = np.array(bins(ordered["exposure"].tolist()))
         for name in dict.fromkeys(names.tolist()):
             rates = ordered["mastery"][names == name].tolist()
-            value, *bounds = intervals.mean(rates)
             place = {"split": str(split), "bucket": f"exposure {name}", "metric": "mastery_by_exposure"}
-            low, high = intervals.within_unit(bounds)
-            rows.append({**place, "value": value, "n": len(rates), "low": low, "high": high})
+            rows.append(intervals.mean_row(rates, share=True, **place))
         found = correlations.spearman(part["exposure"], part["mastery"])
         rows += correlations.row("exposure_spearman", found, len(part), split=str(split))
     return rows
