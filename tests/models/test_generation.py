@@ -8,7 +8,7 @@ import pytest
 from transformers import GenerationConfig
 
 from sftlens.errors import DataError, ModelError
-from sftlens.inference.checks import ends
+from sftlens.inference import ends
 from sftlens.models import checkpoints
 from sftlens.models.configuration import GENERATION
 from tiny import tiny_model
