@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from other_models import KINDS, other_model
-from sftlens.inference import checks
+from sftlens import inference
 from sftlens.models import checkpoints
 
 
@@ -16,7 +16,7 @@ def test_greedy_answers_are_those_of_generate(tmp_path: Path, kind: str) -> None
     model = checkpoints.load_model(tmp_path, device="cpu")
     generator = torch.Generator().manual_seed(0)
     prompts = [[1, *torch.randint(3, 390, (n,), generator=generator).tolist()] for n in (4, 9, 9, 20, 3)]
-    found = checks.greedy(model, prompts, range(5), max_new_tokens=8, eos=[2], batch_tokens=4096)
+    found = inference.greedy(model, prompts, range(5), max_new_tokens=8, eos=[2], batch_tokens=4096)
     answers = set()
     for prompt, answer in zip(prompts, found, strict=True):
         ids = torch.tensor([prompt])
