@@ -1,5 +1,6 @@
 """The parts of a repair that need no model: the rule, the halves, scores, few-shot prompts, what users bring."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,26 @@ def test_facts_are_read(tmp_path: Path, name: str, text: str) -> None:
     assert table["question"].tolist() == ["Where, then?", "Who?"]
     assert table["aliases"].tolist() == [["Oslo", "Christiania"], ["Ada"]]
     assert table["object"].tolist() == ["Oslo", "Ada"]
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".parquet", ".csv"])
+def test_tasks_are_read(tmp_path: Path, ending: str) -> None:
+    chat = [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}]
+    parts = [{**message, "content": [{"type": "text", "text": message["content"]}]} for message in chat]
+    for messages in (chat, parts):
+        table = pd.DataFrame({"messages": [json.dumps(messages) if ending == ".csv" else messages]})
+        write = {".jsonl": table.to_json, ".parquet": table.to_parquet, ".csv": table.to_csv}[ending]
+        write(tmp_path / f"t{ending}", **({"orient": "records", "lines": True} if ending == ".jsonl" else {}))
+        task = user_files.read_task(tmp_path / f"t{ending}")
+        assert task["prompt"].tolist() == [chat[:1]] and task["target"].tolist() == ["4"]
+    row = {"prompt": "2 + 2?", "target": 4}
+    (tmp_path / "t.jsonl").write_text("\n".join([json.dumps(row), json.dumps({**row, "target": '{"sum": 4}'})]))
+    assert user_files.read_task(tmp_path / "t.jsonl")["target"].tolist() == ["4", '{"sum": 4}']
+
+
+def test_answers_count_in_plain_characters_too(tmp_path: Path) -> None:
+    (tmp_path / "f.jsonl").write_text('{"question": "Where?", "answers": ["N\u2019Djamena"]}\n', encoding="utf-8")
+    assert user_files.read_facts(tmp_path / "f.jsonl")["aliases"].tolist() == [["N\u2019Djamena", "N'Djamena"]]
 
 
 def test_one_answer_may_hold_a_bar(tmp_path: Path) -> None:

@@ -40,14 +40,14 @@ def text(value: Any) -> str:
 
 def answers(value: Any, separator: str = SEPARATOR) -> list[str]:
     """Return the accepted answers in a cell, each once, the first being the object. Raises ValueError."""
-    found = [_answer(entry) for entry in _entries(value, separator)]
+    found = [literal(entry) for entry in _entries(value, separator)]
     if not found:
         raise ValueError(f"no answer; write at least one text (several: a list, or with {SEPARATOR} between them)")
     return list(dict.fromkeys(found))
 
 
-def _answer(value: Any) -> str:
-    """Return an answer as text: a whole number without a point, white space around it dropped."""
+def literal(value: Any) -> str:
+    """Return a text or a number as text, whole numbers without a point, no white space around. Raises ValueError."""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         return str(int(value)) if value == int(value) and abs(value) < 1e15 else str(value)
     if isinstance(value, str) and value.strip():

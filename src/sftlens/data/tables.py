@@ -5,13 +5,14 @@ CSV file with the columns question and answers and the row `Where was Ada born?,
 fact_id is the question, whose object is Oslo and whose aliases are both names.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sftlens import files
 from sftlens.data import cells
 from sftlens.data.rows import Row, kind, rows
+from sftlens.data.scoring import plain
 from sftlens.errors import DataError
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def facts(
 
     Returns:
         Besides `columns` and `optional`: fact_id (without such a column the question, after its split if there is
-        one), question, object (the first answer) and aliases (list of all accepted answers, the object first).
+        one), question, object (the first answer) and aliases (list of all accepted answers, the object first; in a file
+        that is not Parquet also as a reader sees them, `scoring.plain`).
 
     Raises:
         DataError: a column is missing, a value is of another type or blank, or two facts that are to be `unique` have
@@ -96,6 +98,10 @@ def facts(
     others = table["aliases"] if "aliases" in table else [()] * len(table)
     table["aliases"] = [list(dict.fromkeys([*first, *names])) for first, names in zip(found, others, strict=True)]
     table["object"] = pd.Series([values[0] for values in found], index=table.index, dtype="str")
+    if kind(path) != "parquet":
+        # A stage's own table is taken as it is. The paper's reading compares texts as they stand, so an answer of
+        # somebody else's table, in characters that models do not write, counts in plain ones too.
+        table["aliases"] = [list(dict.fromkeys([*names, *map(plain, names)])) for names in table["aliases"]]
     if "fact_id" not in table:
         splits = [f"{split}/" for split in table["split"]] if "split" in table else [""] * len(table)
         table.insert(0, "fact_id", [split + name for split, name in zip(splits, table["question"], strict=True)])
@@ -117,10 +123,10 @@ def refuse_twice(path: Path, ids: Iterable[str], questions: Iterable[str], words
             )
 
 
-def text(path: Path, place: str, row: Row, column: str) -> str:
-    """Return the non-blank text in a column of one of `rows`. Raises DataError."""
+def text(path: Path, place: str, row: Row, column: str, parse: Callable[[Any], str] = cells.text) -> str:
+    """Return the non-blank text in a column of one of `rows`; `parse` as in `cells`. Raises DataError."""
     try:
-        return cells.text(row.get(column))
+        return parse(row.get(column))
     except ValueError as error:
         raise _fault(path, column, [(place, row.get(column), error)]) from None
 

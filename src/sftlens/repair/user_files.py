@@ -3,15 +3,17 @@
 import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sftlens.data import tables, templates
+from sftlens.data import cells, tables, templates
 from sftlens.data.scoring import plain
 from sftlens.errors import DataError
+from sftlens.gate import parse_json
 
 CHOOSING, REPORTING = "choosing", "reporting"
 """The halves: a setting is chosen on one and reported on the other."""
@@ -89,19 +91,16 @@ def read_task(path: Path) -> pd.DataFrame:
     for place, row in tables.rows(path):
         prompt: Any
         if "messages" in row:
-            messages = row["messages"]
-            fits = isinstance(messages, list) and len(messages) > 1
-            fits = fits and all(
-                isinstance(m, dict) and isinstance(m.get("content"), str) and m.get("role") for m in messages
-            )
-            if not fits or messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
+            messages = _messages(row["messages"])
+            if len(messages) < 2 or messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
                 raise DataError(
                     f"{path}, {place}: 'messages' is no list of {{role, content}} that ends with the assistant's; "
                     f"write {EXAMPLE}"
                 )
             prompt, target = messages[:-1], messages[-1]["content"]
         elif {"prompt", "target"} <= set(row):
-            prompt, target = (tables.text(path, place, row, name) for name in ("prompt", "target"))
+            prompt = tables.text(path, place, row, "prompt")
+            target = tables.text(path, place, row, "target", cells.literal)
         else:
             raise DataError(
                 f"{path}: no column 'prompt' and 'target', or 'messages' (there are: {', '.join(row)}); write {EXAMPLE}"
@@ -113,6 +112,21 @@ def read_task(path: Path) -> pd.DataFrame:
             )
         examples[task_id] = {"task_id": task_id, "prompt": prompt, "target": target.strip()}
     return pd.DataFrame(list(examples.values()))
+
+
+def _messages(value: Any) -> list[dict[str, Any]]:
+    """Return messages as roles and texts: a list or its JSON, contents as texts or as parts; [] for anything else."""
+    with suppress(ValueError):
+        value = parse_json(value) if isinstance(value, str) else value
+    found = []
+    for message in value if isinstance(value, list) else []:
+        role, content = (message.get(key) if isinstance(message, dict) else None for key in ("role", "content"))
+        if isinstance(content, list) and all(isinstance(part, dict) and "text" in part for part in content):
+            content = "".join(str(part["text"]) for part in content)
+        if not isinstance(content, str) or not isinstance(role, str):
+            return []
+        found.append({**message, "content": content})
+    return found
 
 
 def rouge_l(output: str, target: str) -> float:
