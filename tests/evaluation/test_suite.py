@@ -4,16 +4,18 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from probe_tables import SENTENCES, facts_table
 from sftlens.config.stages.evaluation import EvaluationSettings
 from sftlens.config.stages.mastery import ProbingSettings
-from sftlens.evaluation import suite
+from sftlens.evaluation import answering, suite
 from sftlens.mastery import mastery_table
 from sftlens.mastery.completions import Probe
 from sftlens.models import checkpoints
 from tiny import tiny_model, tiny_tokenizer
 
+WORDS = ("red", "river", "north", "mine", "deep", "old", "silver", "creek", "hill")
 PROBING = ProbingSettings(samples=5, max_new_tokens=4)
 
 
@@ -48,6 +50,28 @@ def test_a_model_probed_again_is_sampled_anew(probed: tuple) -> None:
     every = rows[rows["bucket"] == "all"].set_index("metric")["value"]
     assert every["reprobed_mastery"] == pytest.approx(table["mastery"].mean())
     assert every["base_mastery"] == pytest.approx(table["base_mastery"].mean())
+
+
+def test_answers_that_depend_on_what_is_computed_beside_them_are_counted(tmp_path: Path) -> None:
+    """In half precision near-ties go either way: the floor below which a difference says nothing."""
+    questions = [" ".join(["Who owns", *(WORDS[(i * j + j) % 9] for j in range(1, 2 + i % 14))]) for i in range(120)]
+    facts = pd.DataFrame({"question": sorted(set(questions)), "split": "test", "object": "x"})
+    facts["fact_id"] = facts["question"]
+    tokenizer = tiny_tokenizer(questions)
+    tiny_model(tmp_path / "m", tokenizer=tokenizer, std=0.2, dtype=torch.bfloat16)
+    model, settings = checkpoints.load_model(tmp_path / "m"), EvaluationSettings(rebatched=1000)
+    rows = {row["metric"]: row for row in suite.measure(tmp_path, model, tokenizer, facts, None, settings)}
+    together, alone = (
+        answering.answer(model, tokenizer, facts, EvaluationSettings(batch_tokens=size))["output"]
+        for size in (16384, 1)
+    )
+    differ = (together != alone).sum()
+    assert differ > 0 and rows["rebatched_output"]["value"] == differ / len(facts)
+    assert rows["rebatched_output"]["n"] == len(facts) and rows["rebatched_contains"]["high"] > 0
+    for other, wanted in ((model, EvaluationSettings(rebatched=0)), (model.float(), settings)):
+        assert not any(
+            "rebatched" in r["metric"] for r in suite.measure(tmp_path, other, tokenizer, facts, None, wanted)
+        )
 
 
 def test_answers_carry_the_new_mastery_of_the_sample(probed: tuple, tmp_path: Path) -> None:

@@ -54,7 +54,9 @@ def of(stage: str, outputs: Mapping[str, Path]) -> str:
     shares = [f"{place[1]} {100 * value:.1f} %" for place, value in found.items() if place[::2] == ("contains", bucket)]
     accuracy = f"accuracy {', '.join(shares)} ({meaning})"
     if stage == "evaluate":
-        return accuracy
+        floor = found.get(("rebatched_contains", "test", "all"))
+        noise = f"; {100 * floor:.1f} % of judgements change with the batch (half precision)" if floor else ""
+        return accuracy + noise
     done = "all parameters interpolated towards the base"
     if "restored" in (method := made["method"]):
         done = f"{method['restored']:,} of {method['elements']:,} parameters restored"

@@ -59,7 +59,7 @@ class RepairSettings(Settings):
     seed: Seed = 0
     """Seed of the rounding of `interpolation`."""
     batch_tokens: int = Field(16384, ge=1)
-    """Tokens of prompts and answers in one batch; speed and memory only."""
+    """Tokens of prompts and answers in one batch: speed, memory, and in half precision the rounding."""
 
     @field_validator("regions", mode="before")
     @classmethod

@@ -1,6 +1,6 @@
 """The evaluation suite of one model: answers, accuracy, and mastery probed again (format and knowledge can part)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +55,34 @@ def reprobed_metrics(table: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
+def batching_floor(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    facts: pd.DataFrame,
+    answers: pd.DataFrame,
+    settings: EvaluationSettings,
+    examples: Sequence[tuple[str, str]] = (),
+) -> list[dict[str, Any]]:
+    """Return the shares of answers and of judgements that change when a question is answered alone, with intervals.
+
+    In half precision a sum depends on what is computed beside it, and near-ties between two tokens go either way: a
+    difference between two models below this floor is one of the instrument. In single precision there is none.
+    """
+    if not settings.rebatched or model.dtype.itemsize > 2:
+        return []
+    before = mastery_table.fixed_sample(answers[answers["split"] == "test"], settings.rebatched).set_index("fact_id")
+    chosen = facts[facts["fact_id"].isin(before.index)].drop_duplicates("fact_id").assign(split="test")
+    alone = settings.model_copy(update={"batch_tokens": 1})
+    again = answering.answer(model, tokenizer, chosen, alone, examples=examples).set_index("fact_id")
+    rows = []
+    for column in [name for name in ("output", "contains") if name in again]:
+        differ = again[column] != before[column].loc[again.index]
+        low, high = intervals.wilson(int(differ.sum()), len(differ))
+        place = {"split": "test", "bucket": "all", "metric": f"rebatched_{column}"}
+        rows.append({**place, "value": float(differ.mean()), "n": len(differ), "low": low, "high": high})
+    return rows
+
+
 def measure(
     folder: Path,
     model: "PreTrainedModel",
@@ -74,6 +102,7 @@ def measure(
     examples = answering.shots(facts, shots)
     answers = answering.run(model, tokenizer, facts, training_set, settings, examples=examples, progress=progress)
     metrics = accuracy.rows(answers, [*TASKS.get(settings.task).judgements, "well_formed"])
+    metrics += batching_floor(model, tokenizer, facts, answers, settings, examples)
     if probe:
         table = reprobe(probe, facts, settings.reprobe)
         metrics += reprobed_metrics(table)

@@ -80,7 +80,7 @@ def probe(
         facts: the facts to measure, with aliases.
         settings: number of prompts, shots and samples; temperature, length, seed.
         form: the text of one question, {question} in it.
-        batch_tokens: speed and memory only.
+        batch_tokens: speed, memory, and in half precision the rounding.
         of: content of the model, part of the seeds of its samples.
         opening: the text that begins every question; a sample that begins another one ends there.
         progress: called with the number of finished prompts.

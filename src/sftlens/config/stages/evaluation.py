@@ -17,7 +17,10 @@ class EvaluationSettings(Settings):
     reprobe: int = Field(100, ge=0)
     """Test facts (a fixed sample) whose mastery is measured again on the model; 0 leaves this out."""
     batch_tokens: int = Field(16384, ge=1)
-    """Tokens of prompts and answers held side by side; speed and memory only."""
+    """Tokens of prompts and answers held side by side: speed, memory, and in half precision the rounding."""
+    rebatched: int = Field(100, ge=0)
+    """Test facts (a fixed sample) that a model in half precision answers again, one by one: how many answers depend on
+    what is computed beside them; 0 leaves this out."""
 
 
 OF_BASE = ("answer_within_words", "max_new_tokens")
@@ -34,4 +37,4 @@ class DivergenceSettings(Settings):
     max_new_tokens: int = Field(32, ge=1)
     """Length of that greedy completion, tokens."""
     batch_tokens: int = Field(8192, ge=1)
-    """Prompt tokens computed side by side; speed and memory only."""
+    """Prompt tokens computed side by side: speed, memory, and in half precision the rounding."""

@@ -31,7 +31,7 @@ class ProbingSettings(Settings):
     keep_texts: bool = False
     """Keep the distinct completions with their counts, each up to where the answer appeared (mastery-texts.parquet)."""
     batch_tokens: int = Field(32768, ge=1)
-    """Tokens of prompts and completions held side by side; speed and memory only."""
+    """Tokens of prompts and completions held side by side: speed, memory, and in half precision the rounding."""
     processes: int = Field(1, ge=1)
     """Processes that draw side by side, on CPUs or each on GPUs of its own; speed and memory only."""
 
