@@ -30,10 +30,10 @@ class Unfinished:
 
 def made(paths: Paths, product: Product) -> bool:
     """Whether a product has a summary, and one of the model and the mastery table that there are now."""
-    return Path(paths.summary(product)).is_file() and not _outdated(paths, product)
+    return Path(paths.summary(product)).is_file() and not outdated(paths, product)
 
 
-def _outdated(paths: Paths, product: Product) -> bool:
+def outdated(paths: Paths, product: Product) -> bool:
     """Whether a summary describes a model or a mastery table that was to be made anew and was not."""
     cell = product.cell
     rests_on = [Product("mastery", cell)] if product.stage != "mastery" else []
@@ -55,7 +55,7 @@ def unfinished(asked: Selection) -> list[Unfinished]:
         measure = f" {product.criterion} {product.region}" if product.criterion else ""
         ratio = f" k={product.ratio:g}" if product.ratio is not None else ""
         # Of a product that is to be made anew, the log, if there is one, tells of an earlier model.
-        log = Path() if _outdated(paths, product) else Path(paths.log(product))
+        log = Path() if outdated(paths, product) else Path(paths.log(product))
         found.append(_entry(cell, product.stage + measure + ratio, log))
     drawn = [(f"figures/{name}.csv", f"figures/{name}") for name in asked.targets]
     drawn += [(f"tables/{name}.csv", f"tables/{name}") for name in asked.targets]

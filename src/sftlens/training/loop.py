@@ -108,7 +108,7 @@ def finetune(
     tokenizer: "PreTrainedTokenizerBase | None",
     out_folder: Path,
     seed: int,
-    progress: Callable[[int], object] = lambda steps: None,
+    progress: Callable[..., object] = lambda steps, **values: None,
     resume: Resume | None = None,
     strategy: Strategy | None = None,
 ) -> Report:
@@ -125,7 +125,7 @@ def finetune(
         tokenizer: saved beside the weights.
         out_folder: written by rank 0, atomically, only when training succeeded.
         seed: seed of the training order.
-        progress: called with the number of finished steps.
+        progress: called with the number of finished steps, and with the loss and the learning rate by name.
         resume: where to keep a state; None: keep none.
         strategy: what is trained and how; None: all parameters. Its `rows` are the caller's business.
 
@@ -165,7 +165,7 @@ def finetune(
                 report.supervised_tokens.append(step.supervised_tokens)
                 if step.gradient_norm is not None:
                     report.gradient_norms.append(step.gradient_norm)
-                progress(1)
+                progress(1, loss=step.loss, lr=step.learning_rate)
                 if number < len(plan):  # the last step's result is the model itself
                     saving.act(number, step, replace(report, seconds=time.perf_counter() - start))
             report = replace(report, seconds=time.perf_counter() - start)

@@ -153,7 +153,7 @@ def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) ->
     first = os.environ.get("RANK", "0") == "0"
     steps = step.steps_of(len(samples), settings)
     with progress.bar(description="fine-tune", total=steps if first else 0, unit="step") as bar:
-        update = bar.update if first else (lambda steps: None)
+        update = bar.tell if first else (lambda steps, **values: None)
         resume = loop.Resume(args.resume, args.deadline) if args.resume else None
         how = (args.seed, update, resume, _strategy(args))
         report = loop.finetune(args.model, samples, settings, tokenizer, folder / "checkpoint", *how)

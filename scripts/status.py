@@ -1,0 +1,5 @@
+"""`sftlens status` from a clone that is not installed."""
+
+from _clone import main
+
+main("status")
