@@ -27,8 +27,11 @@ def module_of(name: str) -> str:
 
 
 def transformer(name: str) -> bool:
-    """Projections of all blocks: `layers` and not `norm` in the name (the authors' rule)."""
-    return "layers" in name and "norm" not in name
+    """Projections of all blocks: `layers` and not `norm` in the name (the authors' rule); not those that see or hear.
+
+    A multimodal model's image and audio parts have layers of their own, in which no text is processed.
+    """
+    return "layers" in name and "norm" not in name and not re.match(r"(model\.)?(vision|visual|audio)", name)
 
 
 REGIONS: dict[str, Callable[[str], bool]] = {

@@ -51,7 +51,7 @@ def write_model(
                         f"weight {name} became {math.nan}; nothing was written. Lower learning_rate, or look for NaN "
                         "in the base model and for damaged answers in the training set"
                     )
-                yield tensor.to(dtype)
+                yield from as_stored(model, {name: tensor.to(dtype)}).values()
 
     # Closed while the processes still know one another, also where the disk is full.
     with closing(whole_weights()) as weights:
@@ -59,12 +59,31 @@ def write_model(
             with atomic_path(folder) as partial:
                 partial.mkdir()
                 save_companions(model, dtype, tokenizer, partial)
-                shapes = {name: tuple(getattr(p, "ds_shape", p.shape)) for name, p in parameters.items()}
-                write_weights(partial, [TensorSpec(name, s, dtype) for name, s in shapes.items()], weights, shard_bytes)
+                stored = [item for part in outlines(model) for item in part.items()]
+                specs = [TensorSpec(name, tuple(tensor.shape), dtype) for name, tensor in stored]
+                write_weights(partial, specs, weights, shard_bytes)
                 strategy.save(partial)
                 make_readable(partial)
         for _ in weights:
             pass
+
+
+def as_stored(model: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return parameters under the names, and cut into the tensors, that checkpoints of this architecture have.
+
+    transformers keeps some otherwise in memory: all experts of a block in one tensor, or a decoder in a wrapper.
+    Written as they were read, base and fine-tuned model can be compared, and other programs load both.
+    """
+    from transformers.core_model_loading import revert_weight_conversion
+
+    stored: dict[str, torch.Tensor] = revert_weight_conversion(model, tensors)
+    return stored
+
+
+def outlines(model: Any) -> list[dict[str, torch.Tensor]]:
+    """Return what is stored of each parameter, by name, as tensors without data."""
+    shapes = {name: getattr(p, "ds_shape", p.shape) for name, p in sorted(model.named_parameters())}
+    return [as_stored(model, {name: torch.empty(shape, device="meta")}) for name, shape in shapes.items()]
 
 
 def save_companions(model: Any, dtype: torch.dtype, tokenizer: "PreTrainedTokenizerBase | None", folder: Path) -> None:
@@ -86,6 +105,7 @@ def check_companions(model: Any, dtype: torch.dtype, tokenizer: "PreTrainedToken
     with tempfile.TemporaryDirectory(prefix="sftlens-") as folder:
         try:
             save_companions(model, dtype, tokenizer, Path(folder))
+            outlines(model)
         except Exception as error:  # of any kind: better now than after the last step
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ModelError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from sftlens.errors import ModelError
 from sftlens.models import checkpoints
 from sftlens.models.configuration import read_generation_config
 from sftlens.models.delta.reader import open_tensors
@@ -45,7 +46,14 @@ def load_partitioned(path: Path, dtype: torch.dtype, config: dict[str, Any], ran
     with no_init_weights(), prevent_arange_dtype_change(), deepspeed.zero.Init(config_dict_or_path=config):
         model: PreTrainedModel = checkpoints.architecture(folder, wanted)(wanted)
     model.tie_weights()
-    checkpoints.compare_weights(source, model)
+    try:
+        checkpoints.compare_weights(source, model)
+    except ModelError:
+        checkpoints.check_weights(folder)  # names what is wrong
+        raise ModelError(
+            f"{folder}: transformers keeps its weights otherwise in memory than they are stored (experts, or a decoder "
+            "in a multimodal wrapper), and ZeRO stage 3 loads them one by one; set zero_stage to 2"
+        ) from None
     first = {id(parameter): name for name, parameter in model.named_parameters()}
     for name, parameter in model.named_parameters():
         with deepspeed.zero.GatheredParameters(parameter, modifier_rank=0):
