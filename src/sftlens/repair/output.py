@@ -26,6 +26,10 @@ REPORT, PAGE, TABLE, FIGURE, ANSWERS, MODEL = (
 )  # fmt: skip
 OUTPUTS = (REPORT, PAGE, TABLE, FIGURE, ANSWERS, MODEL)
 STAGE = "repair"
+DASHES = ("-", "--", ":", "-.")
+"""Of the lines, by region."""
+LABELS = ((6, 5), (6, -10), (-6, 5), (-6, -10))
+"""Where a point's ratio stands, by criterion and region, so that those of points that coincide do not."""
 NARROWEST = 2.0
 """Points that the figure's horizontal axis reaches to either side at least."""
 
@@ -134,10 +138,12 @@ def draw(trade_off: pd.DataFrame, half: str, tolerance: float, task: str) -> Fig
         axes.axhline(0, color="#bbbbbb", linewidth=0.8)
         axes.axvline(0, color="#bbbbbb", linewidth=0.8)
         axes.plot(0, 0, "*", color="black", markersize=13, zorder=6, label="fine-tuned model, left alone")
-        several = table["region"].nunique() > 1
+        criteria, regions = (list(dict.fromkeys(table[name])) for name in ("criterion", "region"))
         for (criterion, region), part in table.groupby(["criterion", "region"], sort=False):
-            name = f"{criterion}, {region}" if several else str(criterion)
-            _line(axes, str(criterion), name, part.sort_values("ratio"))
+            name = f"{criterion}, {region}" if len(regions) > 1 else str(criterion)
+            dash = DASHES[regions.index(region) % len(DASHES)]
+            label_at = LABELS[(criteria.index(criterion) + regions.index(region)) % len(LABELS)]
+            _line(axes, str(criterion), name, part.sort_values("ratio"), dash, label_at)
         for _, row in table[table["chosen"]].iterrows():
             axes.plot(100 * row["change"], 100 * row["gain"], "o", markersize=17, markerfacecolor="none",
                       markeredgecolor=style.CHOSEN, markeredgewidth=1.6, zorder=7, label="chosen")  # fmt: skip
@@ -155,18 +161,17 @@ def draw(trade_off: pd.DataFrame, half: str, tolerance: float, task: str) -> Fig
     return figure
 
 
-def _line(axes: Axes, criterion: str, name: str, part: pd.DataFrame) -> None:
+def _line(axes: Axes, criterion: str, name: str, part: pd.DataFrame, dash: str, label_at: tuple[int, int]) -> None:
     colour, marker = style.look(criterion)
     x, y = 100 * part["change"], 100 * part["gain"]
-    axes.plot([0, *x], [0, *y], color=colour, linewidth=1, alpha=0.45, zorder=2)
     errors: dict[str, Any] = {
         name: [100 * (part[value] - part[f"{value}_low"]), 100 * (part[f"{value}_high"] - part[value])]
         for name, value in (("xerr", "change"), ("yerr", "gain"))
     }
     axes.errorbar(x, y, **errors, fmt="none", ecolor=colour, elinewidth=0.9, alpha=0.3, zorder=3)
-    axes.plot(x, y, marker, color=colour, markeredgecolor="white", markersize=7, zorder=5, label=name)
+    axes.plot([0, *x], [0, *y], marker=marker, linestyle=dash, color=colour, linewidth=1, markeredgecolor="white",
+              markersize=7, markevery=range(1, len(part) + 1), zorder=5, label=name)  # fmt: skip
     for _, row in part.iterrows():
-        place = (100 * row["change"], 100 * row["gain"])
-        axes.annotate(
-            f"{row['ratio']:g} %", place, (6, 5), textcoords="offset points", fontsize=7, color=style.ink(colour)
-        )
+        place, text = (100 * row["change"], 100 * row["gain"]), f"{row['ratio']:g} %"
+        look: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7, "color": style.ink(colour)}
+        axes.annotate(text, place, label_at, ha="left" if label_at[0] > 0 else "right", **look)

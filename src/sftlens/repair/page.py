@@ -59,7 +59,8 @@ def write(
         trade_off=_trade_off(repair),
         trade_off_note="Points against the fine-tuned model with paired intervals: on the choosing half those of all "
         "settings hold together, on the reporting half each has 95 %. Task: "
-        f"{wording.task_name(repair)}. sum d²: share of the sum of squared changes reverted. The base stands last.",
+        f"{wording.task_name(repair)}. sum d²: share of the region's sum of squared changes that is reverted. The base "
+        "stands last.",
         rule=wording.rule(repair),
         repaired=_shares(rows, REPORTING, [BASE, FINETUNED, label(repair.chosen)]) if repair.chosen else None,
         repaired_note=_again(rows, [BASE, FINETUNED, label(repair.chosen)]) if repair.chosen else "",
