@@ -97,9 +97,15 @@ def test_base_finetuned_and_repaired_stand_side_by_side_with_the_facts_that_came
     assert facts["gain"]["value"] == pytest.approx(facts["absolute 1 %"]["value"] - facts["fine-tuned"]["value"])
     assert facts["gain"]["low"] > 0 and facts["absolute 1 %"]["high"] <= 100
     assert kl["base"] is None and kl["absolute 1 %"]["value"] < kl["fine-tuned"]["value"]
-    said = capsys.readouterr()
-    assert "base" in said.out and f"facts answered, % (n = {facts['n']})" in said.out
+    # The diagnosis comes first, on the terminal and on the page.
+    said, diagnosis = capsys.readouterr().out, report["diagnosis"]
+    assert said.startswith("What fine-tuning did, base -> fine-tuned: mastery ")
+    assert said.index("What fine-tuning did") < said.index(f"facts answered, % (n = {facts['n']})")
+    assert said.index(f"facts answered, % (n = {facts['n']})") < said.index(report["outcome"]["sentence"])
+    cost = next(row for row in report["metrics"] if (row["metric"], row["bucket"]) == ("cost", "all"))
+    assert diagnosis["answered"]["value"] == pytest.approx(cost["value"]) and diagnosis["answered"]["n"] == cost["n"]
     page = (tmp_path / "out" / "report.html").read_text()
+    assert page.index("What fine-tuning did") < page.index("Repaired with absolute 1 %")
     answers = pd.read_csv(tmp_path / "out" / "answers.csv")
     back = answers["base: right"] & ~answers["fine-tuned: right"] & answers["absolute 1 %: right"]
     back &= answers["half"] == "reporting"

@@ -170,6 +170,13 @@ class Measurements:
         """Return how many prompts the answers of one model are."""
         return len(self.inputs.facts) + (0 if self.inputs.tasks is None else len(self.inputs.tasks))
 
+    def mastery_prompts(self, facts: int) -> int:
+        """Return about how many prompts the mastery of so many facts is."""
+        sentences, relations = self.inputs.sentences, self.inputs.facts["relation"]
+        if sentences is None:
+            return facts * self.inputs.settings.few_shot.prompts
+        return round(facts * sum(len(sentences[name]) for name in relations) / len(relations))
+
     def reverted(self, candidate: Candidate) -> dict[str, float]:
         """Return which shares of the update a setting reverts (`apply.Reverted`)."""
 

@@ -98,6 +98,7 @@ def write(
     }
     details: dict[str, Any] = {"outcome": outcome, "rule": wording.rule(repair), "measured": measured}
     details |= {"examples": numbers.sizes(repair), "side_by_side": numbers.side_by_side(repair)}
+    details["diagnosis"] = {"sentence": wording.cost(repair.diagnosis), **repair.diagnosis.metrics()}
     details |= {"trade_off": table.astype(object).where(table.notna(), None).to_dict(orient="records")}
     summary = provenance.summary(STAGE, settings=settings, inputs=inputs, metrics=rows, **details)
     files.write_json(folder / REPORT, summary)

@@ -1,17 +1,22 @@
 """One repair from the first measurement to the choice."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
+from sftlens.diagnosis import diagnosis
+from sftlens.diagnosis.diagnosis import Asked, Diagnosis
 from sftlens.repair import choice_rule
 from sftlens.repair.choice_rule import Comparison, Scores
 from sftlens.repair.measurements import Answers, Measurements, RepairInputs
 from sftlens.repair.models import BASE, FINETUNED, Candidate, ModelKey
 from sftlens.repair.user_files import CHOOSING, REPORTING
+
+LOST = 0.02
+"""How much knowledge may be lost and still counts as kept, a share, as in a check."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class Repair:
     divergence: Mapping[ModelKey, pd.DataFrame]
     """KL to the base of the first answer token, of FINETUNED and of the chosen setting."""
     reverted: Mapping[Candidate, Mapping[str, float]]
+    diagnosis: Diagnosis
+    """The fine-tuned model against the base, before anything was tried: mastery is that of the facts measured again."""
     chosen: Candidate | None
     base_against_chosen: Comparison | None
     """The base against the chosen setting, on the reporting half."""
@@ -63,10 +70,16 @@ class Repair:
         return holds and not self.base_as_good
 
 
-def search(measurements: Measurements) -> Repair:
-    """Measure base, fine-tuned model and all settings, and choose. Raises DataError, ModelError."""
+def search(measurements: Measurements, diagnosed: Callable[[Diagnosis], object] = lambda found: None) -> Repair:
+    """Measure base, fine-tuned model and all settings, and choose. Raises DataError, ModelError.
+
+    `diagnosed` is called with what fine-tuning cost and gave, before any setting is tried.
+    """
     inputs = measurements.inputs
     tolerance, reprobe = inputs.settings.tolerance, inputs.settings.reprobe
+    if missing := [key for key in (BASE, FINETUNED) if not measurements.answered(key)]:
+        sampled = len(inputs.facts) + 2 * min(reprobe, len(inputs.facts))
+        measurements.expect(len(missing) * measurements.prompts() + measurements.mastery_prompts(sampled))
     # Model by model, as each is loaded once: the fine-tuned one, the base, the fine-tuned one again for all settings.
     finetuned = measurements.answers(FINETUNED)
     measurements.first_tokens()
@@ -76,6 +89,8 @@ def search(measurements: Measurements) -> Repair:
     divergence: dict[ModelKey, pd.DataFrame] = {FINETUNED: measurements.divergence(mastery)}
     if reprobe:
         again[BASE] = measurements.mastery_again(BASE)
+    found = _diagnosis(inputs, mastery, answers, again, divergence[FINETUNED])
+    diagnosed(found)
     candidates = measurements.models.candidates
     answers |= _tried(measurements, candidates)
     reverted = {candidate: measurements.reverted(candidate) for candidate in candidates}
@@ -100,11 +115,30 @@ def search(measurements: Measurements) -> Repair:
             again[chosen] = measurements.mastery_again(chosen)
         measurements.first_tokens(chosen)
         divergence[chosen] = measurements.divergence(mastery, chosen)
-    repair = Repair(inputs, mastery, answers, compared, again, divergence, reverted, chosen, base)
+    repair = Repair(inputs, mastery, answers, compared, again, divergence, reverted, found, chosen, base)
     if repair.written and inputs.settings.save_as == "adapter":
         made = scored(measurements.answers(replace(repair.written, rank=inputs.settings.rank)))
         repair = replace(repair, adapter=choice_rule.compare(made, scores[repair.written], *parts[REPORTING]))
     return repair
+
+
+def _diagnosis(
+    inputs: RepairInputs,
+    mastery: pd.DataFrame,
+    answers: Mapping[ModelKey, Answers],
+    again: Mapping[ModelKey, pd.DataFrame],
+    kl: pd.DataFrame,
+) -> Diagnosis:
+    """Return what fine-tuning cost and gave, as a check does, from what was measured."""
+    before, after = (
+        Asked(facts.assign(**{diagnosis.JUDGEMENT: facts["first_line"]}), again.get(key), task)
+        for key, (facts, task) in answers.items()
+    )
+    tasks, tolerance = inputs.tasks, inputs.settings.tolerance
+    named = None if tasks is None else pd.Series(inputs.settings.score, index=tasks["task_id"])
+    buckets = mastery.set_index("fact_id")["bucket"]
+    how = {"tolerance": LOST, "task_tolerances": {inputs.settings.score: tolerance}, "buckets": buckets}
+    return diagnosis.diagnose(inputs.facts, before, after, **how, tasks=named, kl=kl)
 
 
 def scored(answers: Answers) -> Scores:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from sftlens.diagnosis.diagnosis import Diagnosis
 from sftlens.repair import choice_rule, numbers
 from sftlens.repair.choice_rule import Comparison
 from sftlens.repair.fewshot_mastery import LABEL
@@ -47,6 +48,23 @@ EMPTY = """# No model was written
 
 `report.html` beside this folder has the numbers. Found with `sftlens repair`.
 """
+
+
+def cost(seen: Diagnosis) -> str:
+    """Return what fine-tuning did to knowledge, answers, format and task, and the verdict on knowledge."""
+    effects = {"mastery": seen.knowledge, "facts answered": seen.answered, "well-formed answers": seen.well_formed}
+    effects |= {f"the task's score ({name})": effect for name, effect in seen.tasks.items()}
+    changes = [
+        f"{name} {100 * effect.before:.1f} -> {100 * effect.after:.1f} % ({100 * effect.value:+.1f} points, "
+        f"95 % interval {100 * effect.low:+.1f} to {100 * effect.high:+.1f})"
+        for name, effect in effects.items()
+        if effect
+    ]
+    text = f"What fine-tuning did, base -> fine-tuned: {'; '.join(changes)}."
+    if seen.kl:
+        text += f" KL(fine-tuned || base) of the first answer token: {seen.kl[0]:.3f} nats."
+    judged = "mastery" if seen.knowledge else "the facts answered"
+    return f"{text} Knowledge, by {judged}: {seen.verdict.outcome}."
 
 
 def outcome(repair: Repair) -> str:

@@ -23,5 +23,5 @@ RESULT_VERSION = {
     "levels": 1,  # restoration/export: the level map
     "collect": 2,  # results/, reporting/: the tidy table, figures, tables and the page
     "merge": 2,  # models/adapters
-    "repair": 3,  # repair/
+    "repair": 4,  # repair/
 }

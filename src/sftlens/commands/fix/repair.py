@@ -15,6 +15,7 @@ kept in --state (default: .DIR.state beside DIR): run the same command again aft
 
 import argparse
 import sys
+import textwrap
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -90,7 +91,7 @@ def main() -> None:
         with progress.bar(description="repair", unit="prompt") as bar:
             kept: dict[str, Any] = {"progress": bar.update, "expect": lambda prompts: bar.reset(total=prompts)}
             measured = measurements.Measurements(loaded, given, identities, state, _say, **kept)
-            repair = search.search(measured)
+            repair = search.search(measured, _show)
         _say("writing the report" + (" and the repaired model" if repair.written else ""))
         used = {**settings.model_dump(), **asked}
         tuned, base = identity.resolve(args.finetuned), cards.name_of(args.base)
@@ -125,6 +126,12 @@ def _finetuned(args: argparse.Namespace, state: Path, inputs: dict[str, str]) ->
     assert done
     inputs["finetuned"] = identity.identity(done / "model")
     return done / "model"
+
+
+def _show(diagnosis: Any) -> None:
+    from sftlens.repair import wording
+
+    print(textwrap.fill(wording.cost(diagnosis), 100), flush=True)
 
 
 def _merge(base: Path, adapter: Path, folder: Path) -> None:
