@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import GPT2Config, OPTConfig, PreTrainedConfig
+from transformers import GPT2Config, MixtralConfig, OPTConfig, PreTrainedConfig, Qwen3MoeConfig
 
 from sftlens.errors import DataError, ModelError
 from sftlens.files import write_json
@@ -236,6 +236,15 @@ def test_geometry_is_compared_with_the_declared_one(plain: Path) -> None:
     checkpoints.check_geometry(plain, declared, "toy")
     with pytest.raises(ModelError, match=r"config\.json: kv_heads is 2, but models\.toy\.geometry\.kv_heads"):
         checkpoints.check_geometry(plain, declared | {"kv_heads": 4}, "toy")
+
+
+@pytest.mark.parametrize("config", [MixtralConfig(), Qwen3MoeConfig()], ids=["mixtral", "qwen3_moe"])
+def test_a_mixture_of_experts_has_no_geometry_that_is_known(tmp_path: Path, config: PreTrainedConfig) -> None:
+    config.save_pretrained(tmp_path)
+    with pytest.raises(
+        ModelError, match=rf"config\.json: key 'num_(local_)?experts': '{config.model_type}' is a mixture"
+    ):
+        checkpoints.check_geometry(tmp_path, {"layers": 2}, "toy")
 
 
 @pytest.mark.parametrize("config", [GPT2Config(), OPTConfig()], ids=["gpt2", "opt"])

@@ -20,6 +20,8 @@ NAMES = {
     "vocab_size": "vocab_size",
 }
 """What config.json calls the fields of a geometry that every model has."""
+EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
+"""Keys of config.json by which a mixture of experts is known."""
 
 
 class Geometry(Settings):
@@ -60,6 +62,12 @@ class Geometry(Settings):
                 raise ValueError(
                     f"model_type {kind!r} has no key {key!r}, so its geometry is not known; point to a decoder whose "
                     "configuration has LLaMA's names: LLaMA, Qwen2, Qwen3 or Mistral"
+                )
+        for key in EXPERTS:
+            if config.get(key):
+                raise ValueError(
+                    f"key {key!r}: {kind!r} is a mixture of experts, and what its jobs need is not known, so that it "
+                    "can be no part of a study; the programs take it by hand (sftlens check, repair, finetune)"
                 )
         values: dict[str, Any] = {field: config[key] for field, key in NAMES.items()}
         width = config.get("head_dim")
