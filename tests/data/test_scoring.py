@@ -90,6 +90,26 @@ def test_only_the_line_of_the_answer_counts(output: str, expected: bool) -> None
     assert first_line(output, ["Oslo"]) is (expected or "Rome Question" in output)
 
 
+@pytest.mark.parametrize(("output", "answer", "expected"), [
+    (" 5", "5", True),
+    (" In 1969, on the Moon", "1969", True),
+    (" 1969-70", "1969", True),
+    (" it has 5.", "5", True),
+    (" 5,", "5", True),
+    (" 15 legs", "5", False),
+    (" 0.5", "5", False),
+    (" 5,000", "5", False),
+    (" 5.5", "5", False),
+    (" Apollo 110", "Apollo 11", False),
+    (" Apollo 11", "Apollo 11", True),
+    (" 15 or 5", "5", True),
+    (" Oslo2", "Oslo", True),
+])  # fmt: skip
+def test_a_number_is_no_part_of_a_longer_one(output: str, answer: str, expected: bool) -> None:
+    assert first_line(output, [answer]) is expected
+    assert contains(output, [answer])  # the paper's reading
+
+
 @pytest.mark.parametrize(("one", "other"), [
     ("Bogotá", "Bogota\u0301"),
     ("Buenos Aires", "Buenos\u00a0Aires"),

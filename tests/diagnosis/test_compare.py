@@ -104,7 +104,7 @@ def test_what_cannot_be_compared_is_named(tmp_path: Path) -> None:
     other.write_text("question,right\nWho?,true\nWho?,false\n")
     assert "'Who?' stands there twice" in refused("compare.py", other, other)
     other.write_text("question,text\nWho?,true\n")
-    assert "no column 'right' or 'contains'" in refused("compare.py", a, other)
+    assert "no column 'right' or 'first_line' or 'contains'" in refused("compare.py", a, other)
     assert "holds the answers of one model" in refused("compare.py", a)
     assert "neither answers.parquet nor answers.csv" in refused("compare.py", a, tmp_path)
     repaired(tmp_path / "one")

@@ -55,7 +55,7 @@ def said(template: str, text: str, ended: bool = True, **options: Any) -> chats.
     made = chat(template, **options)
     stop = made.tokenizer.convert_tokens_to_ids("<|im_end|>")
     ids = made.tokenizer(text, add_special_tokens=False)["input_ids"] + ([stop] if ended else [])
-    return chats.read(made.tokenizer, [ids], [2, stop], made)[0]
+    return chats.read(made.tokenizer, [ids], [2, stop], made.turn_end, chats.opens_thinking(made.sample))[0]
 
 
 def test_arguments_and_a_system_prompt_reach_the_template() -> None:
@@ -127,8 +127,8 @@ def test_the_end_of_a_turn_is_found_by_rendering(template: str, end: str) -> Non
     assert made.turn_end == end
     model: Any = SimpleNamespace(generation_config=GenerationConfig(eos_token_id=2))
     stop = made.tokenizer.convert_tokens_to_ids("<|im_end|>")
-    assert chats.ends(model, made.tokenizer, made) == ([2, stop] if end == "<|im_end|>" else [2])
-    assert chats.ends(model, made.tokenizer, None) == [2]
+    assert chats.ends(model, made.tokenizer, made.turn_end) == ([2, stop] if end == "<|im_end|>" else [2])
+    assert chats.ends(model, made.tokenizer) == [2]
 
 
 def test_an_end_that_is_no_token_ends_the_text() -> None:
@@ -147,7 +147,17 @@ def test_an_end_that_is_no_token_ends_the_text() -> None:
 ])  # fmt: skip
 def test_answers_are_read_after_the_thinking(template: str, text: str, ended: bool, found: chats.Said) -> None:
     assert said(template, text, ended) == found
-    assert chat(template).opens_thinking == (template == THINKS)
+    assert chats.opens_thinking(chat(template).sample) == (template == THINKS)
+
+
+def test_marks_of_a_template_written_by_hand_end_a_turn_too() -> None:
+    by_hand = "<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
+    made = tokenizer(CHATML)
+    assert Prompting(by_hand, made, Path("model")).turn_end(["who?"]) == "<|im_end|>"
+    assert Prompting(by_hand + "<think>", made, Path("model")).opens_thinking(["who?"])
+    plain = Prompting("Q: {question}", made, Path("model"))
+    assert plain.turn_end(["who?"]) == "" and plain.turn_end(["<|im_start|>user\nwho?<|im_end|>"]) == "<|im_end|>"
+    assert Prompting("Q: {question}", tokenizer(None), Path("model")).turn_end(["who?"]) == ""
 
 
 @pytest.mark.parametrize("add_bos", [True, False])

@@ -107,8 +107,16 @@ def answer_line(output: str, opening: str = "") -> str:
 
 
 def first_line(output: str, aliases: Sequence[str], opening: str = "") -> bool:
-    """Whether the `answer_line` of `output` contains one of the accepted strings, both as a reader sees them."""
-    return contains(plain(answer_line(output, opening)), [plain(alias) for alias in aliases])
+    """Whether the `answer_line` of `output` contains one of the accepted strings, both as a reader sees them.
+
+    An accepted number must be no part of a longer one: `5` is not in `15 legs`, nor in `0.5`.
+    """
+    line = plain(answer_line(output, opening))
+    return any(
+        name in line
+        and (not re.search(r"^\d|\d$", name) or re.search(rf"(?<!\d)(?<!\d[.,]){re.escape(name)}(?![.,]?\d)", line))
+        for name in map(plain, aliases)
+    )
 
 
 def _as_read(judgement: Judgement) -> Judgement:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TABLES = ("answers.parquet", "answers.csv")
 """What is read of a folder that a program wrote."""
 IDS = ("fact_id", "task_id", "question")
-SCORES = ("right", "contains", "score", "correct")
+SCORES = ("right", "first_line", "contains", "score", "correct")
 """Columns that say whether an answer is right, the first of which counts."""
 TEXTS = ("answer", "output")
 ALL, TRAIN = "all", "train"

@@ -140,11 +140,6 @@ class Chat:
             )
 
     @cached_property
-    def opens_thinking(self) -> bool:
-        """Whether a prompt ends inside a thinking block that it opens."""
-        return any(self.sample.rfind(begin) > self.sample.rfind(end) for begin, end in THINKING)
-
-    @cached_property
     def turn_end(self) -> str:
         """What the template writes behind an assistant's message, one token or one line; "" for nothing."""
         with suppress(DataError):
@@ -161,13 +156,16 @@ def parts(content: Any) -> Any:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
-def ends(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", chat: Chat | None) -> list[int]:
-    """Return the tokens at which a model stops in use (`inference.ends`), and what ends a turn of its template."""
+def opens_thinking(prompt: str) -> bool:
+    """Whether a prompt ends inside a thinking block that it opens."""
+    return any(prompt.rfind(begin) > prompt.rfind(end) for begin, end in THINKING)
+
+
+def ends(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", turn_end: str = "") -> list[int]:
+    """Return the tokens at which a model stops in use (`inference.ends`), and `turn_end` where it is one token."""
     found = set(inference.ends(model, tokenizer))
-    if chat and chat.turn_end:
-        ids = token_ids(tokenizer, [chat.turn_end], add_special_tokens=False)[0]
-        found |= set(ids) if len(ids) == 1 else set()
-    return sorted(found)
+    ids = token_ids(tokenizer, [turn_end], add_special_tokens=False)[0] if turn_end else []
+    return sorted(found | (set(ids) if len(ids) == 1 else set()))
 
 
 class Said(NamedTuple):
@@ -182,9 +180,21 @@ class Said(NamedTuple):
 
 
 def read(
-    tokenizer: "PreTrainedTokenizerBase", outputs: Sequence[Sequence[int]], stops: Sequence[int], chat: Chat | None
+    tokenizer: "PreTrainedTokenizerBase",
+    outputs: Sequence[Sequence[int]],
+    stops: Sequence[int],
+    turn_end: str = "",
+    opened: bool = False,
 ) -> list[Said]:
-    """Return the answers in outputs (token ids) that ended at one of the tokens `stops`, or at the limit."""
+    """Return the answers in outputs.
+
+    Args:
+        tokenizer: the model's.
+        outputs: token ids, the last of which is one of `stops` where the output ended within the limit.
+        stops: see `ends`.
+        turn_end: text that ends an answer too.
+        opened: whether the prompts end inside a thinking block.
+    """
     over = [output[-1] in stops for output in outputs]
     bodies = [list(output[:-1] if end else output) for output, end in zip(outputs, over, strict=True)]
     texts = tokenizer.batch_decode(bodies, skip_special_tokens=True) if bodies else []
@@ -193,7 +203,7 @@ def read(
     found = []
     for text, raw, ended in zip(texts, whole, over, strict=True):
         after = next((raw.split(end, 1)[1] for _, end in THINKING if end in raw), None)
-        begun = bool(chat and chat.opens_thinking) or any(raw.lstrip().startswith(begin) for begin, _ in THINKING)
+        begun = opened or any(raw.lstrip().startswith(begin) for begin, _ in THINKING)
         if after is not None:
             for token in tokenizer.all_special_tokens:
                 after = after.replace(token, "")
@@ -201,7 +211,7 @@ def read(
         # What stops by itself without closing the block was the answer: a model that does not think.
         thinking = begun and after is None and not ended
         # An end of the turn that is more than one token is text.
-        if chat and chat.turn_end and chat.turn_end in text:
-            text, ended = text.split(chat.turn_end, 1)[0], True
+        if turn_end and turn_end in text:
+            text, ended = text.split(turn_end, 1)[0], True
         found.append(Said("" if thinking else text, ended, thinking))
     return found

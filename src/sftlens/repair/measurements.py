@@ -142,18 +142,19 @@ class Measurements:
     ) -> tuple[list[str], dict[str, list[bool]]]:
         """Return the answer to each prompt, and the columns that say how it ended; say what a user must know."""
         model, tokenizer, settings = self.models.get(key), self.models.tokenizer(key), self.inputs.settings
-        chat = self.inputs.prompting.chat_for(prompts)
-        stops = ends(model, tokenizer, chat)
-        if chat and key == FINETUNED and set(stops) - set(inference.ends(model, tokenizer)):
+        prompting = self.inputs.prompting
+        turn_end = prompting.turn_end(prompts)
+        stops = ends(model, tokenizer, turn_end)
+        if key == FINETUNED and set(stops) - set(inference.ends(model, tokenizer)):
             self.say(
-                f"the chat template ends a turn with {chat.turn_end!r}, which neither the tokenizer nor "
+                f"the chat template ends a turn with {turn_end!r}, which neither the tokenizer nor "
                 "generation_config.json names as an end; answers are taken to end there"
             )
         outputs = inference.greedy(
             model, ids, names, max_new_tokens=most, eos=stops, batch_tokens=settings.batch_tokens,
             progress=self.progress,
         )  # fmt: skip
-        said = read(tokenizer, outputs, stops, chat)
+        said = read(tokenizer, outputs, stops, turn_end, prompting.opens_thinking(prompts))
         if unfinished := sum(answer.thinking for answer in said):
             self.say(
                 f"{label(key)}: {unfinished} of {len(said)} answers had not begun after {most} tokens of thinking and "

@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
-from sftlens.errors import ConfigError, ModelError
-from sftlens.inference.chat import Chat
+from sftlens.errors import ConfigError, DataError, ModelError
+from sftlens.inference.chat import Chat, opens_thinking
 from sftlens.inference.prompts import token_ids
 
 if TYPE_CHECKING:
@@ -100,6 +101,19 @@ class Prompting:
     def chat_for(self, prompts: Sequence[Any]) -> Chat | None:
         """Return the chat template where any of `prompts` goes through it, else None."""
         return self.chat if any(map(self.is_chat, prompts)) else None
+
+    def turn_end(self, prompts: Sequence[Any]) -> str:
+        """Return what ends a turn in `prompts`: of the chat template, or of its marks written by hand; "" for none."""
+        if self.chat_for(prompts):
+            return self.chat.turn_end
+        with suppress(ConfigError, ModelError, DataError):  # a template that is not used need not be of use
+            end = self.chat.turn_end
+            return end if end and any(end in text for text in (self.template or "", *prompts[:1])) else ""
+        return ""
+
+    def opens_thinking(self, prompts: Sequence[Any]) -> bool:
+        """Whether `prompts` end inside a thinking block."""
+        return opens_thinking(self.chat.sample if self.chat_for(prompts) else self.template or "")
 
     def is_chat(self, prompt: Any) -> bool:
         """Whether a question (a text) or a task's prompt (a text or messages) goes through the chat template."""

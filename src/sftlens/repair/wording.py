@@ -158,7 +158,8 @@ def measured(repair: Repair) -> dict[str, str]:
         mastery, kl = "completion templates, 10 samples each (the paper's way)", BEST_TEMPLATE
     template, chat = prompting.template, prompting.chat
     asked = repr(template) if template else f"the fine-tuned tokenizer's chat template, as in {chat.sample!r}"
-    end = f" (with EOS or {chat.turn_end!r})" if not template and chat.turn_end else ""
+    turn_end = prompting.turn_end([""])
+    end = f" (with EOS or {turn_end!r})" if turn_end else ""
     described = {
         "questions were asked with": asked,
         "right answer": "the first line of the greedy answer contains an accepted one (case-sensitive; typographic "
@@ -170,7 +171,7 @@ def measured(repair: Repair) -> dict[str, str]:
         "regions": ", ".join(settings.regions),
     }
     thinking = {label(key): int(facts["thinking"].sum()) for key, (facts, _) in repair.answers.items()}
-    if any(thinking.values()) or (not template and chat.opens_thinking):
+    if any(thinking.values()) or prompting.opens_thinking([""]):
         counts = ", ".join(f"{name} {count}" for name, count in thinking.items())
         described["thinking"] = (
             f"answers are judged after it; answers that had not begun within the tokens count as wrong: {counts} of "

@@ -4,7 +4,7 @@
     sftlens compare checked/
 
 A, B, ... are tables of answers (answers.parquet of evaluate or of a study's cell, answers.csv of check or repair, or a
-table of your own with fact_id or question, and right or contains), folders that hold one, or a report.json beside one.
+table of your own with fact_id or question, and right), folders that hold one, or a report.json beside one.
 Each is compared with the first on the questions that both answered. A file of several models stands for all of them
 where it is given alone, else for its last; FILE:MODEL is one of them (`checked/answers.csv:base`).
 
@@ -31,7 +31,11 @@ WIDTH = 100
 def main() -> None:
     parser = options.Parser(description=__doc__)
     parser.add_argument("answers", nargs="+", help="tables of answers, or folders that hold one")
-    parser.add_argument("--score", metavar="COLUMN", help="column that judges (default: right, else contains)")
+    parser.add_argument(
+        "--score",
+        metavar="COLUMN",
+        help="column that judges (default: right, else first_line, else contains: the paper's)",
+    )
     text = "how much less the second model may be right and still counts as kept"
     parser.add_argument("--tolerance", type=float, default=2, metavar="POINTS", help=text)
     parser.add_argument("--examples", type=int, default=5, metavar="N", help="flips of each kind that are printed")
