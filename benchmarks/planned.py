@@ -14,14 +14,14 @@ import _common
 from demo_time import Run, measured
 
 from sftlens.config import loading
-from sftlens.dag import only
+from sftlens.dag import targets
 from sftlens.planning import plan
 
 
 def main() -> None:
     study = loading.load_file(Path(sys.argv[1] if len(sys.argv) > 1 else "config/config.yaml"))
     planned: dict[str, float] = defaultdict(float)
-    for job, cost in plan.Plan(only.select(study)).priced:
+    for job, cost in plan.Plan(targets.select(study)).priced:
         planned[job.rule] += cost.cpu_seconds
     found = measured(Path("results") / study.study / "logs")
     print(f"{study.study}; {_common.machine()}")

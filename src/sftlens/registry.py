@@ -43,7 +43,6 @@ class Registry(Generic[E]):
         return iter(sorted(entries, key=self._key) if self._key else entries)
 
     def names(self) -> list[str]:
-        """Return the names of all entries, in their order."""
         return [entry.name for entry in self]
 
     def get(self, name: str) -> E:

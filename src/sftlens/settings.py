@@ -1,6 +1,7 @@
 """The base of all settings, and how a path that a user gives is understood."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -10,11 +11,22 @@ SHIPPED = (Path(__file__).parent / "shipped" / "Snakefile").resolve().parent
 """The folder of Snakefile, config/, profiles/, scripts/: in a clone its root, else inside of the installed package."""
 
 
+def shipped(path: str) -> Path | None:
+    """Return the place of a file that exists only among those that come with sftlens; None for any other path."""
+    ours = path.startswith(("config/", "profiles/")) and not os.path.exists(path) and (SHIPPED / path).exists()
+    return SHIPPED / path if ours else None
+
+
 def found(path: str) -> str:
-    """Return a path with `~` expanded; one that exists only among the files that come with sftlens, with its place."""
-    path = os.path.expanduser(path)
-    shipped = path.startswith(("config/", "profiles/")) and not os.path.exists(path) and (SHIPPED / path).exists()
-    return str(SHIPPED / path) if shipped else path
+    """Return a path with `~` expanded, or the place of one that comes with sftlens."""
+    return str(shipped(path) or os.path.expanduser(path))
+
+
+def tell_shipped(what: str, value: object) -> None:
+    """Say on stderr where what was given is a file that comes with sftlens, for want of one in the working folder."""
+    if isinstance(value, str) and (place := shipped(value)):
+        print(f"notice: {what}: {value} is not in the working folder; {place}, which comes with sftlens, is taken",
+              file=sys.stderr)  # fmt: skip
 
 
 Seed = Annotated[int, Field(ge=0, le=10**18)]

@@ -11,6 +11,7 @@ import yaml
 
 from dry_runs import planned
 from repository import ROOT
+from sftlens.commands import options
 from sftlens.config import documentation, loading
 from sftlens.config.study import OWN_TABLE, SAMPLED, SYNTHETIC
 
@@ -119,3 +120,33 @@ def test_a_key_of_a_studys_own_file_that_stands_twice_is_refused(tmp_path: Path)
     run = planned(tmp_path, tmp_path / "twice.yaml")
     assert run.returncode == 1
     assert f"error: {tmp_path}/twice.yaml: not valid YAML (repeated key 'study'" in run.stdout + run.stderr
+
+
+def test_a_shipped_file_is_never_taken_without_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A relative path of a study means the working folder; only what is not there comes from sftlens."""
+    monkeypatch.chdir(tmp_path)
+    given = DEMO.model_dump(mode="json") | {"templates": "config/relations.yaml"}
+    given["models"]["tiny"]["templates"] = "config/own-facts-templates.yaml"
+    study = loading.load(given, "my.yaml")
+    assert study.templates == str(ROOT / "config/relations.yaml")
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[2].strip("'") for line in told] == ["templates", "models.tiny.templates"]
+    assert all(line.startswith("notice: my.yaml: ") and str(ROOT / "config") in line for line in told)
+
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/relations.yaml").write_text("P17: {templates: ['{subject} is in']}\n", encoding="utf-8")
+    del given["models"]["tiny"]["templates"]
+    assert loading.load(given, "my.yaml").templates == "config/relations.yaml"
+    del given["templates"]
+    assert loading.load(given, "my.yaml").templates == "config/relations.yaml"
+    assert capsys.readouterr().err == ""
+    (tmp_path / "config/relations.yaml").unlink()
+    assert loading.load(given, "my.yaml").templates == str(ROOT / "config/relations.yaml")  # nothing was asked for
+    assert capsys.readouterr().err == ""
+
+    parser = options.Parser()
+    parser.add_argument("--templates", type=Path)
+    assert parser.parse_args(["--templates", "config/relations.yaml"]).templates == ROOT / "config/relations.yaml"
+    assert capsys.readouterr().err.startswith("notice: --templates: config/relations.yaml is not in the working folder")

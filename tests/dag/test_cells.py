@@ -11,8 +11,8 @@ from dry_runs import planned, stats
 from sftlens.config import loading
 from sftlens.dag import cells, contrasts, jobs, recorded, targets
 from sftlens.dag.cells import Cell, Product
-from sftlens.dag.only import select
 from sftlens.dag.paths import Paths, options
+from sftlens.dag.targets import select
 from sftlens.planning import job_list
 
 

@@ -10,7 +10,7 @@ from demo_study import DEMO, changed, demo
 from dry_runs import planned, stats
 from sftlens.dag.cells import Cell, distinct, quota_needs
 from sftlens.dag.jobs import Jobs
-from sftlens.dag.only import select
+from sftlens.dag.targets import select
 from sftlens.planning import job_list
 
 AXES = {"train_sets": ["D2"], "scales": [60], "seeds": [0], "strategies": ["masked", "self-distil", "replay"]}

@@ -24,6 +24,7 @@ from lora_models import trained
 from probe_tables import SENTENCES, facts_table
 from script_calls import ok
 from sftlens import files
+from sftlens.config.study import Study
 from sftlens.dag import recorded
 from sftlens.dag.cells import distinct
 from sftlens.dag.paths import Paths
@@ -136,6 +137,16 @@ def _templates(i: Path, out: Path) -> None:
     ok("choose_templates.py", "--model", i / "base", *given, *PROBING, "--out", out / "templates.yaml")
 
 
+def write_summaries(study: Study, rows: pd.DataFrame) -> None:
+    """Write what a study's stages would have left in this folder, had they measured the rows of a tidy table."""
+    recorded.record(study)
+    for product in distinct(study):
+        part = collect.part(rows, [product])
+        part = part.drop(columns=["study", "stage", *(name for name in product.axes if name in ("model", *CELL))])
+        listed = [{k: v for k, v in row.items() if v != "" and v == v} for row in part.to_dict("records")]
+        files.write_json(Path(Paths(study).summary(product)), {"metrics": listed})
+
+
 def _collect(i: Path, out: Path) -> None:
     """Everything that is made of a study's summaries; those of an invented study."""
     rows, axes = fake_results(), {"train_sets": list(BUCKETS), "scales": list(map(int, SCALES)), "seeds": list(SEEDS)}
@@ -146,12 +157,7 @@ def _collect(i: Path, out: Path) -> None:
     }  # fmt: skip
     with contextlib.chdir(out):
         study = demo(study="layout", models={MODEL: DEMO["models"]["tiny"]}, experiments=experiments)
-        recorded.record(study)
-        for product in distinct(study):
-            part = collect.part(rows, [product])
-            part = part.drop(columns=["study", "stage", *(name for name in product.axes if name in ("model", *CELL))])
-            listed = [{k: v for k, v in row.items() if v != "" and v == v} for row in part.to_dict("records")]
-            files.write_json(Path(Paths(study).summary(product)), {"metrics": listed})
+        write_summaries(study, rows)
         ok("collect.py", "layout", "--partial")
         for path in [*Path("results/layout/partial").rglob("*")]:
             if path.suffix in (".csv", ".parquet"):

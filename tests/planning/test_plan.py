@@ -12,7 +12,7 @@ from dry_runs import planned, stats
 from script_calls import ok, refused
 from sftlens.config import loading
 from sftlens.config.study import Study
-from sftlens.dag.only import select
+from sftlens.dag.targets import select
 from sftlens.errors import ConfigError
 from sftlens.planning import job_list
 from sftlens.planning.plan import Plan

@@ -18,7 +18,7 @@ from entity_questions_files import data_set
 from repository import ROOT
 from sftlens.config import loading
 from sftlens.config.stages.data import FactsSettings
-from sftlens.dag.only import select
+from sftlens.dag.targets import select
 from sftlens.data import facts
 from sftlens.models import checkpoints
 from sftlens.planning import job_list

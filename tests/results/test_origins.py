@@ -8,7 +8,7 @@ from demo_study import demo
 from sftlens import files
 from sftlens.dag.cells import distinct
 from sftlens.dag.paths import Paths
-from sftlens.results import origins
+from sftlens.results import collect
 from sftlens.runtime import provenance
 from sftlens.runtime.result_version import RESULT_VERSION
 
@@ -26,20 +26,20 @@ def test_mixed_versions_are_counted_and_older_results_named(tmp_path: Path, monk
 
     for stage in ("mastery", "finetune", "evaluate"):
         write(stage)
-    assert origins.notes(study, products) == []
+    assert collect.notes(study, products) == []
     count, evaluated = len(products), sum(product.stage == "evaluate" for product in products)
 
     now = provenance.circumstances()
     write("finetune", run={**now, "packages": {**now["packages"], "torch": "9.9"}})
     torch = now["packages"]["torch"]
-    assert origins.notes(study, products) == [
+    assert collect.notes(study, products) == [
         f"Results were made with different versions of torch {torch} ({count - 1} results), 9.9 (1 results)."
     ]
 
     before = RESULT_VERSION["evaluate"]
-    monkeypatch.setitem(RESULT_VERSION, "evaluate", 7)
-    older, _ = origins.notes(study, products)
+    monkeypatch.setitem(RESULT_VERSION, "evaluate", 70)
+    older, _ = collect.notes(study, products)
     assert older.startswith(f"{evaluated} result(s) were made by an older version")
-    assert f"tiny/D0/n60/seed0/full (evaluate {before}, now 7)" in older
+    assert f"tiny/D0/n60/seed0/full (evaluate {before}, now 70)" in older
     write("evaluate", schema=1)
-    assert "evaluate" in origins.notes(study, products)[0]
+    assert "evaluate" in collect.notes(study, products)[0]

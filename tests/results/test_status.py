@@ -11,8 +11,8 @@ from script_calls import ok
 from sftlens.config import loading
 from sftlens.dag import cells, recorded
 from sftlens.dag.cells import Product
-from sftlens.dag.only import select
 from sftlens.dag.paths import Paths
+from sftlens.dag.targets import select
 from sftlens.files import write_json
 from sftlens.results import status
 

@@ -1,67 +1,20 @@
-"""The scripts that read a model, called by hand on a tiny Hugging Face folder."""
+"""The scripts that measure a model, called by hand on a tiny Hugging Face folder: what they write."""
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
-import yaml
-from safetensors.torch import load_file, save_file
 
-from probe_tables import SENTENCES, facts_table
+from model_inputs import GEOMETRY, divergence_options, mastery_options
+from probe_tables import facts_table
 from repository import ROOT
 from script_calls import ok, process, refused
-from sftlens.data.buckets import BUCKETS, bucket
+from sftlens.data.buckets import BUCKETS
 from sftlens.files import read_json, sha256, write_parquet
-from tiny import tiny_model, tiny_tokenizer
-
-SOURCE = str(ROOT / "src")
-PROBING = ["--samples", "4", "--max-new-tokens", "6"]
-GEOMETRY = {"layers": 2, "hidden_size": 32, "intermediate_size": 48, "heads": 4, "kv_heads": 2, "vocab_size": 400}
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the models `base` and `ft`, facts, templates, a mastery table and a training set."""
-    folder = tmp_path_factory.mktemp("inputs")
-    tiny_model(folder / "base", std=0.1)
-    tiny_model(folder / "ft", std=0.1, seed=1)
-    facts = facts_table()
-    write_parquet(folder / "facts.parquet", facts)
-    entries = {relation: {"templates": sentences} for relation, sentences in SENTENCES.items()}
-    (folder / "templates.yaml").write_text(yaml.safe_dump(entries))
-    write_parquet(folder / "mastery.parquet", mastery_table(facts))
-    write_parquet(folder / "train.parquet", facts[facts["split"] == "train"].iloc[::-1])
-    return folder
-
-
-def mastery_table(facts: pd.DataFrame) -> pd.DataFrame:
-    """Return the facts with all buckets among the test facts; those of D4 accept any vowel."""
-    hits = [[4 * (i % 5), 0, 0] for i in range(len(facts))]
-    table = facts.assign(hits=[row[0] for row in hits], trials=16)
-    table["mastery"] = table["hits"] / table["trials"]
-    table["bucket"] = [bucket(r) for r in table["mastery"]]
-    table["template_hits"] = [
-        row[: len(SENTENCES[relation])] for row, relation in zip(hits, facts["relation"], strict=True)
-    ]
-    table["aliases"] = [[*"aeiou"] if name == "D4" else ["a"] for name in table["bucket"]]
-    return table
-
-
-def mastery_options(inputs: Path, model: str = "base") -> list[object]:
-    given = ["--model", inputs / model, "--facts", inputs / "facts.parquet"]
-    return [*given, "--templates", inputs / "templates.yaml", *PROBING]
-
-
-def divergence_options(inputs: Path, finetuned: str = "ft") -> list[object]:
-    models = ["--base", inputs / "base", "--finetuned", inputs / finetuned]
-    return [*models, "--facts", inputs / "mastery.parquet", "--templates", inputs / "templates.yaml"]
 
 
 def test_mastery_adds_its_columns_and_says_what_it_wrote(inputs: Path, tmp_path: Path) -> None:
@@ -168,151 +121,8 @@ def test_what_asks_no_model_imports_no_transformers(inputs: Path, tmp_path: Path
     """Its import takes longer than comparing two small models."""
     command = [sys.executable, "-X", "importtime", "-m", "sftlens", *program]
     command += [str(inputs / "base"), str(inputs / "ft"), "--out", str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": SOURCE})
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    )
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert "sftlens.restoration.topk" in imported and "transformers" not in imported
-
-
-def test_damaged_weights_end_in_one_line(inputs: Path, tmp_path: Path) -> None:
-    shutil.copytree(inputs / "base", tmp_path / "bad")
-    tensors = load_file(tmp_path / "bad" / "model.safetensors")
-    del tensors["model.norm.weight"]
-    save_file(tensors, tmp_path / "bad" / "model.safetensors", {"format": "pt"})
-    given = ["--model", "bad", "--facts", inputs / "facts.parquet", "--out", "out"]
-    done = process("evaluate.py", *given, cwd=tmp_path)
-    assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr.startswith("error: bad: tensor 'model.norm.weight' is in none") and done.stderr.count("\n") == 1
-    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
-
-
-def poisoned(folder: Path) -> None:
-    tensors = load_file(folder / "model.safetensors")
-    tensors["model.layers.1.mlp.up_proj.weight"][3, 3] = float("nan")
-    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-
-
-def truncated(folder: Path) -> None:
-    weights = folder / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:9000])
-
-
-def without_bos(folder: Path) -> None:
-    tiny_tokenizer(bos=False).save_pretrained(folder)
-
-
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [
-        (poisoned, "'model.layers.1.mlp.up_proj.weight' holds NaN or Inf"),
-        (truncated, "model.safetensors: not a readable safetensors file"),
-        (without_bos, "no BOS token; set `bos: none`"),
-        (lambda folder: (folder / "config.json").unlink(), "config.json is missing"),
-    ],
-)
-def test_a_bad_model_leaves_nothing_behind(
-    inputs: Path, tmp_path: Path, damage: Callable[[Path], None], words: str
-) -> None:
-    shutil.copytree(inputs / "base", tmp_path / "bad")
-    damage(tmp_path / "bad")
-    given = ["--model", tmp_path / "bad", *mastery_options(inputs)[2:]]
-    assert words in refused("mastery.py", *given, "--out", tmp_path / "out" / "m.parquet")
-    assert words in refused("evaluate.py", *given[:4], "--out", tmp_path / "out")
-    options = divergence_options(inputs)
-    options[1] = options[3] = tmp_path / "bad"
-    assert words in refused("divergence.py", *options, "--out", tmp_path / "out")
-    assert list((tmp_path / "out").rglob("*")) == []
-
-
-def test_a_model_without_bos_runs_when_told_to(inputs: Path, tmp_path: Path) -> None:
-    shutil.copytree(inputs / "base", tmp_path / "model")
-    without_bos(tmp_path / "model")
-    given = ["--model", tmp_path / "model", "--facts", inputs / "mastery.parquet", "--bos", "none"]
-    ok("evaluate.py", *given, "--out", tmp_path / "out")
-    assert (tmp_path / "out" / "answers.parquet").is_file()
-
-
-def test_bad_tables_templates_and_options_leave_nothing_behind(inputs: Path, tmp_path: Path) -> None:
-    bad, out = tmp_path / "in", tmp_path / "out"
-    bad.mkdir()
-    facts = pd.read_parquet(inputs / "facts.parquet")
-    write_parquet(bad / "columns.parquet", facts.drop(columns="subject"))
-    write_parquet(bad / "relation.parquet", facts.assign(relation="P36"))
-    write_parquet(bad / "aliases.parquet", facts.assign(aliases=5))
-    write_parquet(bad / "train.parquet", facts[facts["split"] == "train"])
-    (bad / "cut.parquet").write_bytes((inputs / "facts.parquet").read_bytes()[:500])
-    (bad / "open.yaml").write_text("P17: {templates: [no place for it]}\n")
-
-    def mastery(*options: object) -> str:
-        return refused("mastery.py", *mastery_options(inputs), *options, "--out", out / "m.parquet")
-
-    def evaluate(facts: Path, *options: object) -> str:
-        return refused("evaluate.py", "--model", inputs / "ft", "--facts", facts, *options, "--out", out)
-
-    assert "columns.parquet: column 'subject' is missing" in mastery("--facts", bad / "columns.parquet")
-    assert "cut.parquet: not a readable Parquet file" in mastery("--facts", bad / "cut.parquet")
-    assert "none.parquet: no such file" in mastery("--facts", bad / "none.parquet")
-    assert "templates.yaml: no templates for relation P36" in mastery("--facts", bad / "relation.parquet")
-    assert "column 'aliases' holds 5, no answer or a blank one" in mastery("--facts", bad / "aliases.parquet")
-    assert "write {subject} exactly once" in mastery("--templates", bad / "open.yaml")
-    assert "option --temperature" in mastery("--temperature", "0")
-    assert "option --samples" in mastery("--samples", "none")
-    assert "context of 256" in mastery("--max-new-tokens", "300")
-    assert "in/model: no such file" in mastery("--model", bad / "model")
-    assert "no fact is of split test" in evaluate(bad / "train.parquet")
-    assert "scale 'many'" in evaluate(inputs / "facts.parquet", "--train", inputs / "train.parquet", "--scale", "many")
-    assert "column 'question' is missing" in evaluate(
-        inputs / "facts.parquet", "--train", write_questionless(bad / "q.parquet", facts)
-    )
-    message = refused("divergence.py", *divergence_options(inputs), "--templates", bad / "open.yaml", "--out", out)
-    assert "write {subject} exactly once" in message
-    message = refused("divergence.py", *divergence_options(inputs), "--facts", inputs / "facts.parquet", "--out", out)
-    assert "column 'bucket' is missing" in message
-    assert list(out.rglob("*")) == []
-
-
-def write_questionless(path: Path, facts: pd.DataFrame) -> Path:
-    write_parquet(path, facts[facts["split"] == "train"].drop(columns="question"))
-    return path
-
-
-def test_a_pointer_names_an_existing_model_of_the_declared_shape(inputs: Path, tmp_path: Path) -> None:
-    def base(*options: object, geometry: dict[str, int] = GEOMETRY) -> str:
-        return refused("base.py", *options, "--geometry", json.dumps(geometry), "--out", tmp_path / "out")
-
-    assert "option --path" in base("--source", "path")
-    assert "no such model folder" in base("--source", "path", "--path", tmp_path / "gone")
-    assert "option --revision: give a commit" in base("--source", "hub", "--path", "a/b")
-    wrong = base("--source", "path", "--path", inputs / "base", geometry=GEOMETRY | {"layers": 3})
-    assert "config.json: layers is 2, but models.base.geometry.layers says 3" in wrong
-    assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
-
-
-def test_a_changed_model_is_named_recorded_and_probed_anew(
-    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shutil.copytree(inputs / "base", tmp_path / "model")
-    pointer = ["--source", "path", "--path", tmp_path / "model", "--geometry", json.dumps(GEOMETRY)]
-
-    def probe() -> tuple[dict[str, object], float]:
-        ok("base.py", *pointer, "--state", tmp_path / "state", "--out", tmp_path / "base")
-        options = ["--model", tmp_path / "base" / "base.json", *mastery_options(inputs)[2:]]
-        ok("mastery.py", *options, "--state", tmp_path / "state", "--out", tmp_path / "m.parquet")
-        return read_json(tmp_path / "m.json")["inputs"], pd.read_parquet(tmp_path / "m.parquet")["hits"].sum()
-
-    first = probe()
-    (tmp_path / "model").rename(tmp_path / "moved")
-    pointer[3] = tmp_path / "moved"
-    assert probe() == first
-    assert len(list((tmp_path / "state").glob("mastery-*"))) == 1
-    assert "another model" not in capsys.readouterr().err
-    weights = tmp_path / "moved" / "model.safetensors"
-    tensors = load_file(weights)
-    tensors["lm_head.weight"] = torch.zeros_like(tensors["lm_head.weight"])
-    save_file(tensors, weights, {"format": "pt"})
-    later = weights.stat().st_mtime + 60
-    os.utime(weights, (later, later))
-    assert probe()[0] != first[0]
-    assert f"base at {tmp_path / 'moved'} is another model" in capsys.readouterr().err
-    assert len(list((tmp_path / "state").glob("mastery-*"))) == 2
-    recorded = read_json(tmp_path / "base" / "base.json")["files"]
-    assert recorded["model.safetensors"]["sha256"] == sha256(weights)

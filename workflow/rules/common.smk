@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT / "src"))
 from sftlens.config import loading
 from sftlens.config.stages import mastery as probing
 from sftlens.config.stages.data import TABLE
-from sftlens.dag import only, paths as grid_paths, recorded, repair_job
+from sftlens.dag import paths as grid_paths, recorded, targets
 from sftlens.dag.jobs import Jobs
 from sftlens.errors import ConfigError, SftlensError, explained
 from sftlens.planning import job_list, plan
@@ -35,7 +35,7 @@ try:
     for path in workflow.configfiles:
         read_mapping(Path(path), ConfigError)
     STUDY = loading.load(config, SOURCES)
-    ASKED = only.select(STUDY, ONLY)
+    ASKED = targets.select(STUDY, ONLY)
     deepspeed_config.check(STUDY.finetuning)
     JOBS = Jobs(STUDY)
     RECORDED = recorded.read_snapshot(Path(grid_paths.Paths(STUDY).root))

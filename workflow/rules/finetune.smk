@@ -35,7 +35,7 @@ rule finetune:
     input:
         model=JOBS.base,
         train=JOBS.order,
-        deepspeed=JOBS.deepspeed,
+        deepspeed=STUDY.finetuning.deepspeed or [],
         pilot=JOBS.pilot,
         known=JOBS.known,
     output:

@@ -1,16 +1,14 @@
 """Repairing a model that was fine-tuned elsewhere: one job, which keeps every finished measurement."""
 
-REPAIR = repair_job.Repairing(JOBS)
-
 if STUDY.repair:
 
     rule repair:
         input:
-            **REPAIR.inputs(),
+            **JOBS.repair_files(),
         output:
-            **REPAIR.outputs(),
+            **JOBS.repair_outputs(),
             # The repaired model; or only a README.md that says that nothing beats leaving it alone.
-            model=directory(f"{REPAIR.folder}/model"),
+            model=directory(f"{PATHS.root}/repair/model"),
         log:
             f"{LOGS}/repair.log",
         benchmark:
@@ -20,9 +18,9 @@ if STUDY.repair:
         resources:
             **JOBS.resources.of("repair"),
         params:
-            arguments=REPAIR.arguments,
-            options=REPAIR.options,
-            stamps=REPAIR.stamps(),
+            arguments=JOBS.repair_arguments,
+            options=JOBS.repair_options,
+            stamps=[JOBS.stamp(path) for path in (STUDY.repair.base, STUDY.repair.finetuned)],
             version=RESULT_VERSION["repair"],
             state=PATHS.state,
         shell:

@@ -20,7 +20,7 @@ rule changes:
     resources:
         **JOBS.resources.of("changes"),
     params:
-        options=JOBS.changes_options(),
+        options=grid_paths.options(STUDY.restoration),
         version=RESULT_VERSION["changes"],
         state=PATHS.state,
     shell:

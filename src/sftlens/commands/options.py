@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import math
+import os
 import re
 import sys
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -12,9 +13,10 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 
+from sftlens.config.stages.data import TABLE
 from sftlens.errors import ConfigError
 from sftlens.gate import parse_json
-from sftlens.settings import Location, Settings, found
+from sftlens.settings import Location, Settings, found, tell_shipped
 
 S = TypeVar("S", bound=Settings)
 
@@ -80,7 +82,6 @@ class Parser(argparse.ArgumentParser):
         self.register("type", float, _amount)
 
     def error(self, message: str) -> Any:
-        """Raise ConfigError."""
         raise ConfigError(f"{message}; see {self.prog} --help")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -90,6 +91,7 @@ class Parser(argparse.ArgumentParser):
             self.error(f"argument {extra[0]!r} is one too many")
         for name, value in vars(parsed).items():
             if name in ("templates", "study") and isinstance(value, Path):
+                tell_shipped(f"--{name}" if name == "templates" else name, str(value))
                 setattr(parsed, name, Path(found(str(value))))
             elif isinstance(value, Model):
                 setattr(parsed, name, _folder(value))
@@ -221,6 +223,16 @@ def add_choice(made: argparse.ArgumentParser, flag: str, default: str, known: Ma
     made.add_argument(flag, default=default, metavar="NAME", help=f"{listed} (default: {default})".replace("%", "%%"))
 
 
+def add_source(made: argparse.ArgumentParser) -> Any:
+    """Add the options of where real facts come from; return their group, of which only one may be given."""
+    source = made.add_mutually_exclusive_group()
+    text = "folder or zip of EntityQuestions (no value: from ENTITY_QUESTIONS_DIR)"
+    source.add_argument("--entity-questions", nargs="?", const="", metavar="DATA", help=text)
+    text = f"your own facts: Parquet, CSV, TSV or JSON lines (no value: from {TABLE})"
+    source.add_argument("--table", nargs="?", const=os.environ.get(TABLE, ""), metavar="FILE", help=text)
+    return source
+
+
 def add_evaluation(made: argparse.ArgumentParser) -> None:
     """Add the options of an evaluation: the training set, the BOS token, probing again, the device."""
     made.add_argument("--train", type=Path, help="ordered training set (sftlens training-set), scored as split train")
@@ -233,18 +245,15 @@ def add_evaluation(made: argparse.ArgumentParser) -> None:
 
 
 def add_bos(made: argparse.ArgumentParser) -> None:
-    """Add the option of whether a tokenizer must have a BOS token."""
     made.add_argument("--bos", choices=["require", "none"], default="require", help="whether a BOS token is needed")
 
 
 def add_device(made: argparse.ArgumentParser) -> None:
-    """Add the options of where a model runs."""
     made.add_argument("--device", help="torch device, or auto: all GPUs (default: what there is)")
     add_gpus(made)
 
 
 def add_gpus(made: argparse.ArgumentParser) -> None:
-    """Add the option of how many GPUs of this machine a stage takes for itself."""
     text = "GPUs of this machine that no other job has; 0: none (default: all)"
     made.add_argument("--gpus", type=int, metavar="N", help=text)
 

@@ -10,12 +10,12 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
-import argparse
 import atexit
 import gc
 import re
 import socket
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -30,37 +30,27 @@ from sftlens.runtime import launch, stages
 from sftlens.runtime.result_version import RESULT_VERSION
 
 NO_MEMORY = re.compile("OutOfMemoryError|can't allocate memory|not enough memory")
+Paths = Mapping[str, Path]
+Values = Mapping[str, Any]
+Compute = Callable[[Path], None]
 
 # Importing torch and transformers makes half a million objects that last. Looking through them for garbage again and
 # again took half of a small job's start; one look at every million new objects is enough.
 gc.set_threshold(1_000_000, 20, 50)
 
 
-def described(
-    args: argparse.Namespace,
-    name: str,
-    outputs: Mapping[str, Path],
-    inputs: Mapping[str, str],
-    settings: Mapping[str, Any],
-) -> stages.Stage:
+def described(args: Namespace, name: str, outputs: Paths, inputs: Values, settings: Values) -> stages.Stage:
     """Return a stage: what it writes and what its result depends on; `inputs` holds a content hash for each input."""
     depends = {"inputs": dict(inputs), "settings": dict(settings), "version": RESULT_VERSION[name]}
     return stages.Stage(name, outputs, depends, args.state)
 
 
-def stage(
-    args: argparse.Namespace,
-    name: str,
-    outputs: Mapping[str, Path],
-    inputs: Mapping[str, str],
-    settings: Mapping[str, Any],
-    compute: Callable[[Path], None],
-) -> None:
+def stage(args: Namespace, name: str, outputs: Paths, inputs: Values, settings: Values, compute: Compute) -> None:
     """Run the stage that `described` returns."""
     run_stage(args, described(args, name, outputs, inputs, settings), compute)
 
 
-def run_stage(args: argparse.Namespace, made: stages.Stage, compute: Callable[[Path], None]) -> None:
+def run_stage(args: Namespace, made: stages.Stage, compute: Compute) -> None:
     """Run a stage, on GPUs of its own where --gpus says so, and say what was written."""
 
     def compute_on_gpus(folder: Path) -> None:
@@ -91,7 +81,7 @@ def content(path: Path | None) -> str:
     return identity.identity(path) if model else files.sha256(path)
 
 
-def contents(args: argparse.Namespace, *names: str, **tables: Any) -> dict[str, str]:
+def contents(args: Namespace, *names: str, **tables: Any) -> dict[str, str]:
     """Return the content hash of each named input that was given, and of the parts of `tables` that are used."""
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     hashes = {name: templates.identity(p) if name == "templates" else content(p) for name, p in given.items()}

@@ -20,31 +20,27 @@ MADE = "made by sftlens config-docs from src/sftlens/config; do not edit"
 
 
 class Key(NamedTuple):
-    """One key of the configuration."""
+    """One key: dotted name (`<name>` is one of the user's), what it may be, its default as YAML, and its docstring."""
 
     name: str
-    """Dotted name; `<name>` stands for a name of the user's."""
     kind: str
-    """What it may be, for people."""
     default: str
-    """Its default as YAML; `required` or `unset` where it has none."""
     meaning: str
-    """Its docstring."""
 
 
 class Section(NamedTuple):
-    """The keys of one settings class at one place of the configuration."""
+    """The keys of one settings class at one place, whose dotted name is empty at the top, and the class' docstring."""
 
     name: str
-    """Dotted name of the place; empty at the top."""
     meaning: str
-    """Docstring of the class."""
     keys: list[Key]
 
 
 def documents(demo: Study) -> dict[str, str]:
     """Return the text of each generated file of config/ by its name; `demo` is the study of config.yaml."""
-    return {"schema.json": schema(), "README.md": readme(), "all-keys.yaml": all_keys(demo)}
+    head = f"# {MADE[0].upper()}{MADE[1:]}.\n# Every key of the demo (config.yaml) at its value."
+    keys = [head, "# yaml-language-server: $schema=schema.json", *_lines(demo, top=True)]
+    return {"schema.json": schema(), "README.md": readme(), "all-keys.yaml": "\n".join(keys) + "\n"}
 
 
 def schema() -> str:
@@ -65,12 +61,6 @@ def readme() -> str:
         lines.insert(1, f"| {' | '.join('-' * (width or 3) for width in widths)} |")
         parts += [f"## `{section.name}`" if section.name else "## At the top", section.meaning, "\n".join(lines)]
     return "\n\n".join(parts) + "\n"
-
-
-def all_keys(study: Study) -> str:
-    """Return a study as YAML with every key at its value and its docstring above it."""
-    head = [f"# {MADE[0].upper()}{MADE[1:]}.", "# Every key of the demo (config.yaml) at its value."]
-    return "\n".join([*head, "# yaml-language-server: $schema=schema.json", *_lines(study, top=True)]) + "\n"
 
 
 def sections(group: type[BaseModel] = Study, name: str = "") -> Iterator[Section]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from sftlens.config.experiments import Experiments
 from sftlens.config.study import Study
 from sftlens.errors import ConfigError
+from sftlens.settings import tell_shipped
 
 SHARED = ("scales", "seeds")
 """Keys that can stand once, for every experiment that lists none of its own."""
@@ -91,7 +92,15 @@ def _modern(values: Mapping[str, Any], source: str) -> dict[str, Any]:
         if isinstance(axes, dict) and name in Experiments.model_fields:
             known = _fields_at(("experiments", name))
             experiments[name] = {key: found[key] for key in SHARED if key in found and key in known} | axes
+    _tell_shipped(found, f"{source}: '")
     return found
+
+
+def _tell_shipped(values: Mapping[str, Any], above: str) -> None:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            _tell_shipped(value, f"{above}{key}.")
+        tell_shipped(f"{above}{key}'", value)
 
 
 def _place(fault: Mapping[str, Any]) -> tuple[str | int, ...]:

@@ -9,6 +9,15 @@ from sftlens.errors import ConfigError
 from sftlens.restoration.regions import rule
 from sftlens.settings import Location, Seed, Settings
 
+OUTPUTS = {
+    "report": "report.json",
+    "page": "report.html",
+    "table": "tradeoff.csv",
+    "figure": "tradeoff.png",
+    "answers": "answers.csv",
+}
+"""Files of a repair; the folder of the model stands beside them."""
+
 
 class FewShotSettings(Settings):
     """Mastery without templates: sampled answers to a question after solved ones."""

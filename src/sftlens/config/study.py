@@ -48,15 +48,7 @@ class Model(BaseSettings):
     """Nodes, GPUs and processes of its jobs."""
 
     @model_validator(mode="after")
-    def _source(self) -> Self:
-        if self.source == "pretrain" and self.path:
-            raise ValueError("`source: pretrain` makes the model here and takes no `path`; set source: path or hub")
-        if self.source != "pretrain" and not self.path:
-            raise ValueError(f"`source: {self.source}` needs `path`: a folder, or a model id on the hub")
-        if self.source == "hub" and not self.revision:
-            raise ValueError("`source: hub` needs `revision`: a commit (40 hexadecimal digits), a branch or a tag")
-        if self.source == "pretrain" and self.geometry is None:
-            raise ValueError("`source: pretrain` makes the model here and needs its `geometry`; add it")
+    def _planned(self) -> Self:
         _ = self.shape  # raises what is wrong with it
         return self
 

@@ -36,8 +36,9 @@ class Cell:
 
     @property
     def path(self) -> str:
-        """Folder of the cell below the study's."""
-        return f"{self.model}/{self.train_set}/n{self.scale}/seed{self.seed}/{self.strategy}"
+        """Folder of the cell below the study's; that of its model for what has no training set."""
+        own = f"/{self.train_set}/n{self.scale}/seed{self.seed}/{self.strategy}"
+        return self.model + (own if self.train_set else "")
 
     @property
     def trained(self) -> bool:
@@ -57,27 +58,21 @@ class Product:
     ratio: float | None = None
 
     @property
+    def place(self) -> str:
+        """Where its results lie in the cell's folder; with `-` for `/` it is also the name of its log."""
+        measure = f"{self.criterion}-{self.region}"
+        deep = {"changes": f"changes/{measure}", "restore": f"restore/{measure}/k{number(self.ratio or 0)}"}
+        return deep.get(self.stage, self.stage)
+
+    @property
     def path(self) -> str:
         """Summary below the study's folder (mastery and its quality lie elsewhere: see paths)."""
-        measure = f"{self.criterion}-{self.region}"
-        part = {
-            "finetune": "finetune.json",
-            "evaluate": "evaluate/summary.json",
-            "divergence": "divergence/summary.json",
-            "changes": f"changes/{measure}/summary.json",
-            "restore": f"restore/{measure}/k{number(self.ratio or 0)}/summary.json",
-        }[self.stage]
-        return f"{self.cell.path}/{part}"
+        return f"{self.cell.path}/{self.place}{'.json' if self.stage == 'finetune' else '/summary.json'}"
 
     @property
     def axes(self) -> dict[str, Any]:
-        """Columns of results.parquet that name this product."""
-        cell = self.cell
-        return {
-            "model": cell.model, "train_set": cell.train_set, "scale": cell.scale, "seed": cell.seed,
-            "strategy": cell.strategy, "stage": self.stage, "criterion": self.criterion, "region": self.region,
-            "ratio": self.ratio,
-        }  # fmt: skip
+        """Columns of results.parquet that name this product, in their order."""
+        return {**vars(self.cell), **{name: value for name, value in vars(self).items() if name != "cell"}}
 
 
 def is_trained(scale: str) -> bool:

@@ -50,9 +50,8 @@ def conditions(products: Iterable[Product]) -> dict[Condition, dict[int, Product
     found: dict[Condition, dict[int, Product]] = {}
     for product in products:
         if product.stage in ANSWERED:
-            cell = product.cell
-            place = (cell.model, cell.train_set, cell.scale, cell.strategy, product.criterion, product.region)
-            found.setdefault(Condition(*place, product.ratio), {})[cell.seed] = product
+            axes = {name: value for name, value in product.axes.items() if name not in ("seed", "stage")}
+            found.setdefault(Condition(**axes), {})[product.cell.seed] = product
     return found
 
 

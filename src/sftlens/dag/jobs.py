@@ -3,10 +3,11 @@
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
+from sftlens.config.repair import OUTPUTS, RepairSettings, RepairStudy
 from sftlens.config.stages.evaluation import OF_BASE
 from sftlens.config.stages.mastery import MASTERY_FIELDS, ProbingSettings, QualitySettings
 from sftlens.config.study import Study
@@ -15,38 +16,21 @@ from sftlens.dag.paths import Paths, options
 from sftlens.dag.recorded import BASE_FIELDS, RESULTS, short_hash
 from sftlens.dag.targets import TARGETS, of_kind, wanted, why_unknown
 from sftlens.resources.memory import probers
-from sftlens.resources.requests import Resources, cpus
+from sftlens.resources.requests import Resources
 from sftlens.restoration.methods import ranking, uses
 from sftlens.settings import Settings
 from sftlens.strategies import STRATEGIES
 
-BESIDE = {
-    "evaluate": ("answers.parquet",),
-    "restore": ("answers.parquet",),
-    "divergence": ("kl.parquet",),
-    "changes": ("tensors.parquet",),
-    "mastery": ("mastery.parquet",),
-}
-"""Tables that stand beside the summary of a stage."""
+BESIDE = {"evaluate": "answers", "restore": "answers", "divergence": "kl", "changes": "tensors", "mastery": "mastery"}
+"""The table that stands beside the summary of a stage."""
 TEXTS = "mastery-texts.parquet"
-"""The same for the mastery of a study that keeps the sampled texts."""
-
-
-class Wildcards(Protocol):
-    """The wildcards of a job; which of these there are depends on its rule."""
-
-    model: str
-    train_set: str
-    scale: str
-    seed: str
-    strategy: str
-    criterion: str
-    region: str
-    ratio: str
+"""Another one beside the mastery of a study that keeps the sampled texts."""
+Wildcards = Any
+"""The wildcards of a job; which of model, train_set, scale ... there are depends on its rule."""
 
 
 class Jobs:
-    """Input functions and option functions of the rules; each takes the job's wildcards."""
+    """Functions of the rules: inputs, and options (`x_options` of `sftlens x`); most take the job's wildcards."""
 
     def __init__(self, study: Study) -> None:
         self.study = study
@@ -54,6 +38,9 @@ class Jobs:
         self.products = distinct(study)
         self.targets = wanted(study)
         self.resources = Resources(study)
+        # What a cell's base model has.
+        self.base, self.mastery = _of_model(self.paths.base), _of_model(self.paths.mastery)
+        self.templates, self.divergence_base = _of_model(self.paths.templates), _of_model(self.paths.divergence_base)
 
     def constraints(self) -> dict[str, str]:
         """Wildcard constraints that admit exactly the values of this configuration."""
@@ -73,7 +60,7 @@ class Jobs:
 
     def summaries(self, products: Iterable[Product] | None = None) -> list[str]:
         """Summary files of products; None: of the whole study."""
-        return [self.paths.summary(product) for product in (self.products if products is None else products)]
+        return list(map(self.paths.summary, self.products if products is None else products))
 
     def summaries_of(self, wildcards: Any) -> list[str]:
         """Summary files that one figure or table is drawn from; for intervals also the answers beside them."""
@@ -117,18 +104,6 @@ class Jobs:
         entry = self.study.models[wildcards.model]
         return self.stamp(entry.path) if entry.source == "path" else ""
 
-    def base(self, wildcards: Wildcards) -> str:
-        """Pointer to the base model of a cell."""
-        return self.paths.base(wildcards.model)
-
-    def mastery(self, wildcards: Wildcards) -> str:
-        """Mastery table of a cell's base model."""
-        return self.paths.mastery(wildcards.model)
-
-    def templates(self, wildcards: Wildcards) -> str:
-        """Templates that a cell's base model was probed with."""
-        return self.paths.templates(wildcards.model)
-
     def order(self, wildcards: Wildcards) -> str:
         """Ordered training set of a cell."""
         return f"{self.paths.root}/{wildcards.model}/{wildcards.train_set}/order-seed{wildcards.seed}.parquet"
@@ -145,7 +120,6 @@ class Jobs:
         return self.paths.world if self._pretrained(wildcards) else []
 
     def base_options(self, wildcards: Wildcards) -> list[str]:
-        """Options of sftlens base."""
         entry, own = self.study.models[wildcards.model], ["--name", wildcards.model]
         if not self._pretrained(wildcards):
             return own + options(entry, set(BASE_FIELDS) - {"pretraining"})
@@ -163,7 +137,6 @@ class Jobs:
         return {"model": self.base(wildcards), "templates": self.templates(wildcards)}
 
     def mastery_options(self, wildcards: Wildcards) -> list[str]:
-        """Options of sftlens mastery."""
         table = self.study.models[wildcards.model].mastery
         if table:
             return ["--import", table, *options(self.study.probing, ["keep_texts"])]
@@ -193,7 +166,6 @@ class Jobs:
         return inputs | ({"world": self.paths.world} if self._pretrained(wildcards) else {})
 
     def quality_options(self, wildcards: Wildcards) -> list[str]:
-        """Options of sftlens mastery-quality."""
         wanted = self.study.experiments.mastery
         given = options(wanted, set(QualitySettings.model_fields)) if wanted else []
         if self._pretrained(wildcards):
@@ -204,7 +176,6 @@ class Jobs:
         return given
 
     def finetune_options(self, wildcards: Wildcards) -> list[str]:
-        """Options of sftlens finetune."""
         launch = self.study.models[wildcards.model].launch
         where = ["--processes", str(launch.world_size), "--gpus", str(launch.gpus_per_node)]
         name, rate = way(wildcards.strategy)
@@ -225,13 +196,9 @@ class Jobs:
         """The mastery table, where the strategy of a cell trains on facts of it."""
         return [self.mastery(wildcards)] if "known" in STRATEGIES.get(way(wildcards.strategy)[0]).inputs else []
 
-    def deepspeed(self, wildcards: Wildcards) -> list[str]:
-        """The file of DeepSpeed options, if the study has one."""
-        return [self.study.finetuning.deepspeed] if self.study.finetuning.deepspeed else []
-
     def cpus(self, wildcards: Wildcards) -> int:
         """CPUs of a training run, of one node."""
-        return cpus(self.study.models[wildcards.model].launch)
+        return self.study.models[wildcards.model].launch.cpus
 
     def evaluate_inputs(self, wildcards: Wildcards) -> dict[str, str]:
         """Inputs of an evaluation; the training set is asked too where there is one."""
@@ -240,29 +207,18 @@ class Jobs:
         return inputs | ({"templates": self.templates(wildcards)} if self._reprobed(wildcards) else {})
 
     def evaluate_options(self, wildcards: Wildcards) -> list[str]:
-        """Options of sftlens evaluate."""
         scaling = self.study.experiments.scaling
         shots = ["--shots", str(scaling.shots)] if wildcards.strategy == FEWSHOT and scaling else []
         return [*self.training_set(wildcards), *shots, *self._answering(wildcards)]
 
-    def divergence_base(self, wildcards: Wildcards) -> str:
-        """The base model's half of the divergence."""
-        return self.paths.divergence_base(wildcards.model)
-
     def divergence_base_options(self, wildcards: Wildcards) -> list[str]:
-        """Options of sftlens divergence-base."""
         return [*self.bos(wildcards), *options(self.study.divergence, (*OF_BASE, "batch_tokens"))]
 
     def divergence_options(self, wildcards: Wildcards) -> list[str]:
         """Options of sftlens divergence; the other settings are of the base's half alone."""
         return [*self.bos(wildcards), *options(self.study.divergence, ["top", "batch_tokens"])]
 
-    def changes_options(self) -> list[str]:
-        """Options of sftlens changes."""
-        return options(self.study.restoration)
-
     def restore_options(self, wildcards: Wildcards) -> list[str]:
-        """Options of sftlens restore."""
         given = ["--changes", self._changes(wildcards)] if float(wildcards.ratio) < 100 else []
         given += options(self.study.restoration, ["epsilon", *uses(wildcards.criterion)])
         return [*given, *self.training_set(wildcards), *self._answering(wildcards)]
@@ -276,20 +232,48 @@ class Jobs:
 
     def training_set(self, wildcards: Wildcards) -> list[str]:
         """Options that name a cell's training set; none at n = 0."""
-        if not is_trained(wildcards.scale):
-            return []
-        return ["--train", self.order(wildcards), "--scale", wildcards.scale]
+        return ["--train", self.order(wildcards), "--scale", wildcards.scale] if is_trained(wildcards.scale) else []
 
     def bos(self, wildcards: Wildcards) -> list[str]:
         """Whether the model's tokenizer needs a BOS token."""
         return ["--bos", self.study.models[wildcards.model].bos]
 
+    def repair_files(self) -> dict[str, str]:
+        """Files that the repair reads, by the names of their options; its models have stamps."""
+        paths = {name: getattr(self.study.repair, name) for name in ("facts", "task", "templates")}
+        return {name: path for name, path in paths.items() if path}
+
+    def repair_outputs(self) -> dict[str, str]:
+        """Files that the repair writes, by name; none for a study without one."""
+        return {name: f"{self.paths.root}/repair/{file}" for name, file in OUTPUTS.items()} if self.study.repair else {}
+
+    def repair_arguments(self, wildcards: Wildcards) -> list[str]:
+        """The models of the repair and its files; a function, so that braces in a name or a prompt are no wildcards."""
+        wanted = self.study.repair or RepairStudy()
+        files = [word for name, path in self.repair_files().items() for word in (f"--{name}", path)]
+        return [wanted.base, wanted.finetuned, *files]
+
+    def repair_options(self, wildcards: Wildcards) -> list[str]:
+        wanted = self.study.repair or RepairStudy()
+        lists: dict[str, list[Any]] = {
+            "--ratio": wanted.ratios,
+            "--criterion": wanted.criteria,
+            "--region": wanted.regions,
+        }
+        given = [word for flag, values in lists.items() for value in values for word in (flag, str(value))]
+        given += ["--as", wanted.save_as, *(["--chat-template"] if wanted.chat_template else [])]
+        for name, value in wanted.chat_template_args.items():
+            given += ["--chat-template-arg", f"{name}={json.dumps(value)}"]
+        texts = ("prompt_template", "chat_template_name", "system_prompt")
+        given += [f"--{name.replace('_', '-')}={value}" for name in texts if (value := getattr(wanted, name))]
+        own = set(RepairSettings.model_fields) - {"ratios", "criteria", "regions", "save_as"}
+        return [*given, *options(wanted, own)]
+
     def _beside(self, stage: str) -> list[str]:
-        quality = self.study.experiments.mastery
-        if stage == "mastery_quality" and quality:
+        if stage == "mastery_quality" and (quality := self.study.experiments.mastery):
             return quality.tables
         texts = [TEXTS] if stage == "mastery" and self.study.probing.keep_texts else []
-        return [*BESIDE.get(stage, ()), *texts]
+        return [*([f"{BESIDE[stage]}.parquet"] if stage in BESIDE else []), *texts]
 
     def _changes(self, wildcards: Wildcards) -> str:
         measure = f"{ranking(wildcards.criterion)}-{wildcards.region}"
@@ -308,3 +292,7 @@ class Jobs:
 
     def _pretrained(self, wildcards: Wildcards) -> bool:
         return self.study.models[wildcards.model].source == "pretrain"
+
+
+def _of_model(path: Callable[[str], str]) -> Callable[[Any], str]:
+    return lambda wildcards: path(wildcards.model)

@@ -10,7 +10,7 @@ from sftlens.config.stages.data import FactsSettings
 from sftlens.config.stages.evaluation import OF_BASE
 from sftlens.config.stages.mastery import SAMPLING_FIELDS, SPEED_FIELDS
 from sftlens.config.study import Study
-from sftlens.dag.cells import Product, number, quota_needs
+from sftlens.dag.cells import Product, quota_needs
 from sftlens.dag.recorded import LOCATIONS, RESULTS, content, data, identifying, sentences, short_hash
 from sftlens.settings import Settings
 
@@ -126,15 +126,12 @@ class Paths:
 
     def log(self, product: Product) -> str:
         """Log of the job that makes one product."""
-        cell, measure = product.cell, f"{product.criterion}-{product.region}"
+        cell, name = product.cell, product.place.replace("/", "-")
         if product.stage == "mastery":
-            return f"{self.root}/logs/{cell.model}/{Path(self.mastery_folder(cell.model)).name}.log"
+            name = Path(self.mastery_folder(cell.model)).name
         if product.stage == "mastery_quality":
             folder = Path(self.quality_folder(cell.model))
-            return f"{self.root}/logs/{cell.model}/{folder.parent.name}-{folder.name}.log"
-        name = {
-            "restore": f"restore-{measure}-k{number(product.ratio or 0)}", "changes": f"changes-{measure}"
-        }.get(product.stage, product.stage)  # fmt: skip
+            name = f"{folder.parent.name}-{folder.name}"
         return f"{self.root}/logs/{cell.path}/{name}.log"
 
 

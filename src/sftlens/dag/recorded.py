@@ -123,26 +123,18 @@ def content(path: str | None) -> str | None:
     if not path or not top.exists():
         return None
     if top.is_dir():
-        sums = [(file.name, file.stat().st_size, _crc(file)) for file in _files(top)]
+        sums = [(file.name, file.stat().st_size, zlib.crc32(file.read_bytes())) for file in _files(top)]
     elif zipfile.is_zipfile(top):
         with zipfile.ZipFile(top) as archive:
             sums = [(Path(entry.filename).name, entry.file_size, entry.CRC) for entry in archive.infolist()]
     else:
-        return short_hash([top.stat().st_size, _crc(top)])
+        return short_hash([top.stat().st_size, zlib.crc32(top.read_bytes())])
     return short_hash(sorted(entry for entry in sums if entry[0].endswith(".json") and not entry[0].startswith(".")))
 
 
 def sentences(path: str) -> str | None:
     """Return what stands for the sentences of a templates file, whatever its comments and layout; None without it."""
     return templates.identity(Path(path)) if Path(path).is_file() else None
-
-
-def _crc(path: Path) -> int:
-    found = 0
-    with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            found = zlib.crc32(part, found)
-    return found
 
 
 def _files(folder: Path) -> Iterable[Path]:

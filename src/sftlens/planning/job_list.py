@@ -4,9 +4,8 @@ from collections import Counter
 
 from sftlens.config.study import Study
 from sftlens.dag.cells import FEWSHOT, Product, pilot, products
-from sftlens.dag.only import Selection
 from sftlens.dag.paths import Paths
-from sftlens.dag.targets import TARGETS
+from sftlens.dag.targets import TARGETS, Selection
 from sftlens.resources.costs import Job
 from sftlens.restoration.methods import ranking
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
-from sftlens.dag.only import Selection
+from sftlens.dag.targets import Selection
 from sftlens.planning.job_list import DRAWING, ORDER, PREPARATION, listed, models_of
 from sftlens.resources.costs import STATE, Cost, Costs, Job
 from sftlens.resources.memory import parameters
@@ -52,7 +52,6 @@ class Plan:
         return "\n".join(lines)
 
     def total(self) -> Cost:
-        """Return what everything takes together."""
         return sum((cost for _, cost in self.priced), Cost())
 
     def disk(self) -> dict[str, float]:

@@ -29,7 +29,7 @@ SPLITS = {"train": "Train", "dev": "Dev", "test": "ID test", "testood": "OOD tes
 TESTS = ("test", "testood")
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """In the order in which a block uses them."""
-_CELL = ["model", "train_set", "scale", "seed", "strategy"]
+CELL = ["model", "train_set", "scale", "seed", "strategy"]
 _READING_ORDER = (BASE, FEWSHOT, *BUCKETS, "mixed", *SPLITS.values(), *MODULES, "r", "|d|", "d^2", "none")
 _AS_FOUND = ("Model", "Criterion", "Region")
 _TEXT = ("Model", "Strategy", "Trained on", "n", "Criterion", "Region", RATIO, "Test set", "Against", "Scope")
@@ -42,10 +42,7 @@ def scales(values: Iterable[str]) -> list[str]:
 
 
 def _size(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("inf")
+    return float("inf") if text == "all" else float(text)
 
 
 def selected(results: pd.DataFrame, stage: str, metric: str) -> pd.DataFrame:
@@ -124,7 +121,7 @@ def restored(results: pd.DataFrame) -> pd.DataFrame:
 
     rows = results[(results["metric"] == "contains") & (results["bucket"] == "macro")]
     rows = rows[rows["split"].isin(TESTS)]
-    cell = [*_CELL, "split"]
+    cell = [*CELL, "split"]
     plain = rows[rows["stage"] == "evaluate"][[*cell, "value"]]
     restored = rows[(rows["stage"] == "restore") & (rows["ratio"] > 0)]
     start = restored[[*cell, "criterion", "region"]].drop_duplicates().merge(plain, on=cell).assign(ratio=0.0)

@@ -17,15 +17,12 @@ _KINDS = {".png": "image/png", ".svg": "image/svg+xml"}
 
 
 class Cell(NamedTuple):
-    """One cell of a table."""
+    """One cell of a table: text, what is in small print behind it, classes of page.css, and their shade, 0 to 1."""
 
     text: str
     small: str = ""
-    """In small print behind it."""
     kind: str = ""
-    """Its classes in page.css."""
     shade: str = ""
-    """How deep the shade of its class is, 0 to 1."""
 
 
 class Table(NamedTuple):

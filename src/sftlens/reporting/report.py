@@ -24,24 +24,15 @@ def write(
     missing: Sequence[Mapping[str, str]],
     settings: Mapping[str, Any],
 ) -> None:
-    """Write the page atomically; equal arguments give equal bytes.
+    """Write the page of the study of this name atomically; equal arguments give equal bytes.
 
-    Args:
-        path: the HTML file.
-        study: name of the study, for the title.
-        results: the study's tidy table, which may be incomplete.
-        numbers: target -> its frame; only these targets are shown, in the order of the registry.
-        figures: target -> PNG or SVG file to embed; one that is absent shows a placeholder.
-        notice: a sentence shown in a box at the top; "" for none.
-        missing: cells that did not finish, each with keys `cell`, `stage`, `log` and, if known, `reason`.
-        settings: the study's configuration, nested as it is in its file.
-
-    Raises:
-        DataError: a figure is neither PNG nor SVG.
+    `results` is its tidy table, which may be incomplete; of `numbers` (target -> frame) and `figures` (target -> PNG or
+    SVG file, which may be absent) it shows the targets in the order of the registry; `missing` are the cells that did
+    not finish: `cell`, `stage`, `log` and, if known, `reason`. Raises DataError for a figure of another format.
     """
     title = f"Study {study}: what fine-tuning does to a model's knowledge"
     trained = results[(results["stage"] == "evaluate") & (results["scale"] != "0")]
-    cells = trained[["model", "train_set", "scale", "seed", "strategy"]].drop_duplicates()
+    cells = trained[frames.CELL].drop_duplicates()
     models, sets = (", ".join(dict.fromkeys(cells[name])) for name in ("model", "train_set"))
     summary = "No fine-tuned model has been evaluated yet." if trained.empty else (
         f"Models: {models}. Training sets: {sets}. Training examples n: {', '.join(frames.scales(cells['scale']))}. "

@@ -122,21 +122,16 @@ def page(
 ) -> tuple[Figure, Any]:
     """Return a figure with its legend above and its foot below, and its panels, an array [rows, columns] of axes.
 
-    The page grows with each part, so nothing overlaps.
-
-    Args:
-        rows, columns: panels.
-        size: width and height of a panel, inches.
-        legend: lines of entries.
-        foot: paragraphs in small print.
-        sharex, sharey: as in `Figure.subplots`.
+    A panel is `size` inches wide and high; the legend has lines of entries, the foot paragraphs in small print. The
+    page grows with each part, so nothing overlaps; one without rows says that there are no results.
+    `sharex` and `sharey` are those of `Figure.subplots`.
     """
     from matplotlib.figure import Figure
 
     width = max(4.6, columns * size[0] + 0.4)
     lines = [line for text in foot for line in textwrap.wrap(text, int(width * _PER_INCH))]
     above, below = 0.1 + _LEGEND * len(legend), 0.14 + _FOOT * len(lines)
-    total = above + rows * size[1] + below
+    total = above + max(1, rows) * size[1] + below
     figure = Figure(figsize=(width, total))
     room = (0, below / total, 1, 1 - (above + below) / total)
     figure.set_layout_engine("constrained", rect=room, w_pad=0.08, h_pad=0.06)
@@ -150,7 +145,10 @@ def page(
         ))  # fmt: skip
     for word in words:
         word.set_in_layout(False)
-    return figure, figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
+    grid = figure.subplots(max(1, rows), columns, squeeze=False, sharex=sharex, sharey=sharey)
+    for axes in grid.flat if not rows else ():
+        nothing(axes)
+    return figure, grid
 
 
 def nothing(axes: Axes, text: str = "No results yet") -> None:

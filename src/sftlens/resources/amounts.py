@@ -44,17 +44,13 @@ def _by_split(chosen: Mapping[str, data_relations.Relation]) -> dict[str, int]:
 
 def templates(study: Study, model: Model) -> int:
     """Return how many completion templates probe a relation, at most. Raises TemplateError."""
-    most = _longest(model.templates or study.templates)
+    most = most_templates(model.templates or study.templates)
     return min(most, study.probing.max_templates or most)
 
 
-def all_templates(study: Study) -> int:
-    """Return how many completion templates the study's file has for a relation, at most. Raises TemplateError."""
-    return _longest(study.templates)
-
-
 @cache
-def _longest(path: str) -> int:
+def most_templates(path: str) -> int:
+    """Return how many completion templates a file has for a relation, at most. Raises TemplateError."""
     return max(map(len, data_templates.load(Path(path)).values()))
 
 

@@ -57,7 +57,6 @@ class Cost:
     """Bytes."""
 
     def __add__(self, other: "Cost") -> "Cost":
-        """Return both together."""
         return Cost(*map(add, astuple(self), astuple(other)))
 
 
@@ -153,7 +152,6 @@ class Costs:
         return there if job.scale == "all" else min(int(job.scale), there)
 
     def answers(self, job: Job) -> int:
-        """Return how many questions an evaluation asks."""
         trained = self.examples(job) if job.trained else 0
         return self._questions["test"] + self._questions["testood"] + trained
 
@@ -176,9 +174,11 @@ class Costs:
             downloads = model.source == "hub"
             return Work(downloads * base / rates.download, base, downloads * base)
         if job.rule == "choose_templates":
-            facts, templates = study.world.calibration * self._relations, amounts.all_templates(study)
+            facts, templates = study.world.calibration * self._relations, amounts.most_templates(study.templates)
             return Work(self._sampling(model, facts, templates), base)
-        facts, templates = sum(self._questions.values()), self._templates(model)
+        facts, templates = sum(self._questions.values()), amounts.templates(study, model)
+        if model.source == "pretrain" and not model.templates:
+            templates = min(templates, study.template_choice.seen + study.template_choice.held_out)
         if job.rule == "mastery":
             seconds = 0.0 if model.mastery else self._sampling(model, facts, templates)
             return Work(seconds / probers(study, model), base)
@@ -231,11 +231,6 @@ class Costs:
         rates, of = self._device(model), _computing(model)
         reading = STORED * of / rates.memory + model.shape.layers * rates.layer_seconds
         return 2 * of * tokens / rates.operations + passes * reading
-
-    def _templates(self, model: Model) -> int:
-        chosen, choice = amounts.templates(self._study, model), self._study.template_choice
-        own = model.source == "pretrain" and not model.templates
-        return min(chosen, choice.seen + choice.held_out) if own else chosen
 
     def _device(self, model: Model) -> GpuRates | CpuRates:
         return self._rates.gpu if model.launch.gpus_per_node else self._rates.cpu

@@ -171,16 +171,6 @@ def generating(geometry: Geometry, tokens: int) -> float:
     return float(STORED * tokens * (cache + 10 * geometry.hidden_size + 4 * geometry.intermediate_size))
 
 
-def reading(geometry: Geometry) -> float:
-    """Return the main memory of a job that reads a model tensor by tensor, bytes."""
-    return PROCESS + 2.0 * STORED * largest_tensor(geometry)
-
-
-def comparing(geometry: Geometry) -> float:
-    """Return the main memory of a job that reads two models tensor by tensor, bytes."""
-    return PROCESS + 32.0 * largest_tensor(geometry)
-
-
 def request_mb(need: float, attempt: int) -> int:
     """Return what to ask Slurm for at the given attempt (from 1), MB."""
     factor = min(1 + GROWTH * (attempt - 1), LARGEST)

@@ -68,7 +68,7 @@ class Resources:
 
         return {
             "nodes": lambda wildcards: launch(wildcards).nodes,
-            "cpus_per_task": lambda wildcards: cpus(launch(wildcards)),
+            "cpus_per_task": lambda wildcards: launch(wildcards).cpus,
             # In all, and capped by --resources gpu=N. Over several nodes they are asked for by node.
             "gpu": lambda wildcards: launch(wildcards).gpus_per_node * (launch(wildcards).nodes == 1),
             "tasks": several(lambda launch: launch.nodes),
@@ -80,10 +80,9 @@ class Resources:
 
     def _memory(self, rule: str, model: Model) -> float:
         """Main memory of a job of a model, bytes on one node."""
-        if rule == "base":
-            return memory.reading(model.shape)
-        if rule == "changes":
-            return memory.comparing(model.shape)
+        if rule in ("base", "changes"):  # read tensor by tensor: one model, or two that are compared
+            held = {"base": 2.0 * memory.STORED, "changes": 32.0}[rule]
+            return memory.PROCESS + held * memory.largest_tensor(model.shape)
         if rule == "finetune":
             return memory.training_node(model.shape, self._study.finetuning, model.launch)
         each = memory.measuring(model.shape, memory.side_by_side(self._study), memory.gpus(self._study, model))
@@ -91,8 +90,3 @@ class Resources:
 
     def _model(self, wildcards: Any) -> Model:
         return self._study.models[wildcards.model]
-
-
-def cpus(launch: Launch) -> int:
-    """Return the CPUs of one node of a training run."""
-    return launch.processes_per_node * launch.cpus_per_process

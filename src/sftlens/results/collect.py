@@ -1,5 +1,6 @@
-"""Collecting the summaries of a study into one tidy table, results.parquet."""
+"""Collecting the summaries of a study into one tidy table, results.parquet; which of them do not belong together."""
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NotRequired
@@ -13,6 +14,8 @@ from sftlens.dag.cells import Cell, Product, distinct
 from sftlens.dag.paths import Paths
 from sftlens.files import read_json
 from sftlens.results.unfinished import made
+from sftlens.runtime.provenance import SCHEMA_VERSION
+from sftlens.runtime.result_version import RESULT_VERSION
 
 COLUMNS = {
     "study": "str", "model": "str", "train_set": "str", "scale": "str", "seed": "int64", "strategy": "str",
@@ -20,6 +23,9 @@ COLUMNS = {
     "relation": "str", "layer": "str", "module": "str",
     "metric": "str", "value": "float64", "n": "int64", "low": "float64", "high": "float64",
 }  # fmt: skip
+PACKAGES = ("torch", "transformers", "deepspeed")
+"""Those whose versions may change a result."""
+NAMED = 3
 
 
 @with_config(ConfigDict(extra="allow"))
@@ -38,14 +44,9 @@ class Summary(TypedDict):
 
 
 def collect(study: Study, wanted: Iterable[Product] | None = None) -> tuple[pd.DataFrame, list[Product]]:
-    """Return the rows of all summaries that exist, and the products that have none.
+    """Return the rows of all summaries that exist, and the products that have none; `wanted` None: of the whole study.
 
-    Args:
-        study: the study.
-        wanted: its products; None: all of them.
-
-    Returns:
-        A table with COLUMNS, one row a number, in the order of the grid; and the missing products.
+    The table has COLUMNS, one row a number, in the order of the grid.
     """
     paths = Paths(study)
     rows: list[dict[str, Any]] = []
@@ -75,3 +76,38 @@ def part(table: pd.DataFrame, wanted: Iterable[Product]) -> pd.DataFrame:
     rows = zip(table[names].itertuples(index=False, name=None), table["stage"], table["ratio"], strict=True)
     found = [(*row, ratio if stage == "restore" else None) in keys for row, stage, ratio in rows]
     return table[pd.Series(found, index=table.index, dtype=bool)].reset_index(drop=True)
+
+
+def notes(study: Study, products: Iterable[Product]) -> list[str]:
+    """Return a sentence on older results among those that exist, and one on versions of packages; none where all agree.
+
+    Older results come about where the workflow was told not to make them again (`--touch`, `--rerun-triggers mtime`).
+    """
+    older: list[str] = []
+    versions: dict[str, Counter[str]] = {package: Counter() for package in PACKAGES}
+    paths = Paths(study)
+    for product in products:
+        if made(paths, product):
+            summary = read_json(Path(paths.summary(product)), dict[str, Any])
+            now, then = RESULT_VERSION[product.stage], summary.get("result_version")
+            if summary.get("schema") != SCHEMA_VERSION or then != now:
+                what = f"{product.stage} {then}, now {now}" if then else f"{product.stage} without a version"
+                older.append(f"{product.cell.path} ({what})")
+            for package, version in summary.get("run", {}).get("packages", {}).items():
+                if package in versions:
+                    versions[package][version] += 1
+    found = []
+    if older:
+        more = f" and {len(older) - NAMED} more" if len(older) > NAMED else ""
+        found.append(
+            f"{len(older)} result(s) were made by an older version and stand beside newer ones: "
+            f"{', '.join(older[:NAMED])}{more}. Run the workflow to make them again."
+        )
+    mixed = {package: counts for package, counts in versions.items() if len(counts) > 1}
+    if mixed:
+        listed = (
+            f"{package} {', '.join(f'{version} ({count} results)' for version, count in sorted(counts.items()))}"
+            for package, counts in mixed.items()
+        )
+        found.append(f"Results were made with different versions of {'; '.join(listed)}.")
+    return found

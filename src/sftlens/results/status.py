@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sftlens.dag.cells import Product
-from sftlens.dag.only import Selection
 from sftlens.dag.paths import Paths
+from sftlens.dag.targets import Selection
 from sftlens.results.unfinished import made, outdated
 from sftlens.runtime import progress
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sftlens.dag.cells import Product
-from sftlens.dag.only import Selection
 from sftlens.dag.paths import Paths
+from sftlens.dag.targets import Selection
 
 WAITS = "waits for another job"
 
@@ -51,12 +51,11 @@ def unfinished(asked: Selection) -> list[Unfinished]:
         if not Path(output).exists() and Path(log).is_file()
     ]
     for product in missing:
-        cell = product.cell.path if product.cell.train_set else product.cell.model
         measure = f" {product.criterion} {product.region}" if product.criterion else ""
         ratio = f" k={product.ratio:g}" if product.ratio is not None else ""
         # Of a product that is to be made anew, the log, if there is one, tells of an earlier model.
         log = Path() if outdated(paths, product) else Path(paths.log(product))
-        found.append(_entry(cell, product.stage + measure + ratio, log))
+        found.append(_entry(product.cell.path, product.stage + measure + ratio, log))
     drawn = [(f"figures/{name}.csv", f"figures/{name}") for name in asked.targets]
     drawn += [(f"tables/{name}.csv", f"tables/{name}") for name in asked.targets]
     drawn += [("results.parquet", "results"), ("report.html", "report")] if asked.whole else []
@@ -74,12 +73,10 @@ def tell(asked: Selection) -> None:
     failed = [entry for entry in missing if entry.log]
     for entry in failed:
         print(f"unfinished: {entry.cell} {entry.stage}: {entry.reason} (log: {entry.log})", file=sys.stderr)
-    waiting = len(missing) - len(failed)
-    print(
-        f"{len(failed)} job{'s' * (len(failed) != 1)} did not finish, {waiting} more wait for them",
-        file=sys.stderr,
-        flush=True,
+    text = (
+        f"{len(failed)} job{'s' * (len(failed) != 1)} did not finish, {len(missing) - len(failed)} more wait for them"
     )
+    print(text, file=sys.stderr, flush=True)
 
 
 def _entry(cell: str, stage: str, log: Path) -> Unfinished:

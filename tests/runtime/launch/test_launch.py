@@ -82,6 +82,7 @@ def test_a_training_that_loses_a_process_or_its_starter_ends_and_goes_on(command
     until(lambda: len(workers(orphaning.pid)) == 2)
     members = workers(orphaning.pid)
     orphaning.kill()
+    orphaning.wait()  # until then its process is there, and what it owned is waited for
     until(lambda: alive(members) == [])
     assert states(tmp_path) and not (tmp_path / "out").exists()
 

@@ -9,27 +9,20 @@ aliases (a list, or names with | between them), domain (id or ood, of the relati
 Columns written: fact_id, split (train, dev, test, testood), relation, subject, object, question, aliases.
 """
 
-import os
 from pathlib import Path
 
 from sftlens import files
 from sftlens.commands import options, program
-from sftlens.config.stages.data import TABLE, FactsSettings
+from sftlens.config.stages.data import FactsSettings
 
 
 def main() -> None:
     parser = options.parser(__doc__, FactsSettings, without=("source", "path"))
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--entity-questions", metavar="DATA", help="folder or zip (default: ENTITY_QUESTIONS_DIR)")
-    source.add_argument("--world", type=Path, help="folder of sftlens world")
-    source.add_argument(
-        "--table", nargs="?", const=os.environ.get(TABLE, ""), metavar="FILE",
-        help=f"your own facts: Parquet, CSV, TSV or JSON lines (no value: from {TABLE})",
-    )  # fmt: skip
+    options.add_source(parser).add_argument("--world", type=Path, help="folder of sftlens world")
     parser.add_argument("--out", type=Path, required=True, help="table to write (Parquet)")
     args = parser.parse_args()
     args.source = "entity_questions" if args.table is None else "table"
-    args.path = args.entity_questions if args.table is None else args.table
+    args.path = (args.entity_questions or None) if args.table is None else args.table
     settings = options.settings(args, FactsSettings)
 
     from sftlens.data import facts

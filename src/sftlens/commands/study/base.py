@@ -18,7 +18,7 @@ from sftlens import files
 from sftlens.cli import ENTRY
 from sftlens.commands import options, program
 from sftlens.config.stages.model import BaseSettings
-from sftlens.errors import ConfigError, ModelError
+from sftlens.errors import ModelError
 from sftlens.models import identity
 from sftlens.runtime import launch, progress, provenance
 
@@ -36,12 +36,6 @@ def main() -> None:
     args = parser.parse_args()
     settings = options.settings(args, BaseSettings)
     pretrained = settings.source == "pretrain"
-    if pretrained and not settings.geometry:
-        raise ConfigError("option --geometry: missing; --source pretrain needs the shape of the model to make")
-    if not pretrained and not settings.path:
-        raise ConfigError(f"option --path: missing; --source {settings.source} needs a folder or a hub id")
-    if settings.source == "hub" and not settings.revision:
-        raise ConfigError("option --revision: give a commit of the hub id (40 hexadecimal digits), a branch or a tag")
     if args.worker:
         with launch.worker():
             _pretrain_as_worker(args, settings)

@@ -18,7 +18,7 @@ from sftlens import files
 from sftlens.commands import headline, options
 from sftlens.config import loading
 from sftlens.config.study import Study
-from sftlens.dag import only, targets
+from sftlens.dag import targets
 from sftlens.dag.cells import Product
 from sftlens.dag.paths import Paths
 from sftlens.dag.recorded import RESULTS, SNAPSHOT
@@ -60,7 +60,7 @@ def main() -> None:
         _report(root, study, behind, files.read_parquet(root / "results.parquet"), [])
         files.remove(root / PARTIAL)
     else:
-        asked, root = only.select(study, args.only), root / PARTIAL
+        asked, root = targets.select(study, args.only), root / PARTIAL
         results, _ = collect.collect(asked.study, asked.products)
         files.write_parquet(root / "results.parquet", results)
         for name, wanted in asked.targets.items():
@@ -105,7 +105,6 @@ def _report(
     root: Path, study: Study, behind: dict[str, list[Product]], results: Any, missing: list[dict[str, str]]
 ) -> None:
     from sftlens.reporting import frames, report
-    from sftlens.results import origins
 
     wanted = {TARGETS.get(name): asked for name, asked in behind.items()}
     numbers = {
@@ -114,7 +113,7 @@ def _report(
         else target.numbers(collect.part(results, asked))
         for target, asked in wanted.items()
     }
-    notes = origins.notes(study, dict.fromkeys(product for asked in behind.values() for product in asked))
+    notes = collect.notes(study, dict.fromkeys(product for asked in behind.values() for product in asked))
     for note in notes:
         print(f"collect: {note}", file=sys.stderr)
     report.write(

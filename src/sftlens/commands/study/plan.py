@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sftlens.commands import options
 from sftlens.config import loading
-from sftlens.dag import only
+from sftlens.dag import targets
 from sftlens.planning import plan
 
 
@@ -19,5 +19,5 @@ def main() -> None:
     parser.add_argument("study", type=Path, help="configuration (YAML)")
     parser.add_argument("--only", help="experiments, separated by commas (default: all of the study)")
     args = parser.parse_args()
-    chosen = only.select(loading.load_file(args.study), args.only)
+    chosen = targets.select(loading.load_file(args.study), args.only)
     print(plan.Plan(chosen).described())

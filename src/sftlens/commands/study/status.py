@@ -13,7 +13,7 @@ from pathlib import Path
 from sftlens import files
 from sftlens.commands import headline, options
 from sftlens.config import loading
-from sftlens.dag import only
+from sftlens.dag import targets
 from sftlens.dag.recorded import RESULTS, SNAPSHOT
 from sftlens.results import status
 
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page instead")
     args = parser.parse_args()
     snapshot = Path(RESULTS) / args.study / SNAPSHOT
-    asked = only.select(loading.load(files.read_json(snapshot), str(snapshot)), args.only)
+    asked = targets.select(loading.load(files.read_json(snapshot), str(snapshot)), args.only)
     if args.html:
         _write_page(args.html, asked.study.study, status.jobs(asked))
         headline.say("status", [args.html])

@@ -8,12 +8,11 @@ DIR gets the layout of EntityQuestions (train, dev, test), corpus.txt, exposures
 With --entity-questions or --table the facts are a sample of those given; extra and calibration facts are dev facts.
 """
 
-import os
 from pathlib import Path
 
 from sftlens import files
 from sftlens.commands import options, program
-from sftlens.config.stages.data import TABLE, FactsSettings, WorldSettings
+from sftlens.config.stages.data import FactsSettings, WorldSettings
 from sftlens.data import facts as real
 from sftlens.data import templates
 from sftlens.data.relations import RELATIONS
@@ -23,15 +22,7 @@ from sftlens.synthetic import corpus, world_facts
 
 def main() -> None:
     parser = options.parser(__doc__, WorldSettings, FactsSettings, without=("source", "path"))
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument(
-        "--entity-questions", nargs="?", const="", metavar="DATA",
-        help="folder or zip of EntityQuestions for real facts (no value: from ENTITY_QUESTIONS_DIR)",
-    )  # fmt: skip
-    source.add_argument(
-        "--table", nargs="?", const=os.environ.get(TABLE, ""), metavar="FILE",
-        help=f"table of your own facts, see sftlens facts (no value: from {TABLE})",
-    )  # fmt: skip
+    options.add_source(parser)
     parser.add_argument("--templates", type=Path, required=True, help="completion templates (YAML)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; an older world there is replaced")
     args = parser.parse_args()

@@ -29,6 +29,5 @@ def main() -> None:
         files.write_parquet(folder / "order.parquet", order.drop(columns="split"))
 
     key = {name: getattr(args, name) for name in ("train_set", "seed", "model_name")}
-    program.stage(
-        args, "training_set", {"order.parquet": args.out}, program.contents(args, mastery=facts), key, compute
-    )
+    inputs = program.contents(args, mastery=facts)
+    program.stage(args, "training_set", {"order.parquet": args.out}, inputs, key, compute)

@@ -113,6 +113,18 @@ class BaseSettings(Settings):
     pretraining: PretrainingSettings = PretrainingSettings()
     """Only for `source: pretrain`."""
 
+    @model_validator(mode="after")
+    def _sourced(self) -> Self:
+        if self.source == "pretrain" and self.path:
+            raise ValueError("`source: pretrain` makes the model here and takes no `path`; set source: path or hub")
+        if self.source != "pretrain" and not self.path:
+            raise ValueError(f"`source: {self.source}` needs `path`: a folder, or a model id on the hub")
+        if self.source == "hub" and not self.revision:
+            raise ValueError("`source: hub` needs `revision`: a commit (40 hexadecimal digits), a branch or a tag")
+        if self.source == "pretrain" and self.geometry is None:
+            raise ValueError("`source: pretrain` makes the model here and needs its `geometry`; add it")
+        return self
+
     @cached_property
     def shape(self) -> Geometry:
         """The geometry in the model's config.json where that is on this machine, else the one that is declared.
@@ -192,6 +204,11 @@ class Launch(Settings):
     def processes_per_node(self) -> int:
         """Processes of each node."""
         return self.processes or self.gpus_per_node or 1
+
+    @property
+    def cpus(self) -> int:
+        """CPUs of each node of one training run."""
+        return self.processes_per_node * self.cpus_per_process
 
     @property
     def world_size(self) -> int:

@@ -46,8 +46,8 @@ def places(results: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     rows = results[(results["stage"] == "changes") & results["metric"].str.startswith("place_")]
     rows = rows[rows["module"] != ""].assign(layer=rows["layer"].replace("", "outside the blocks"))
     rows["held"] = (rows["value"] * rows["n"]).where(rows["metric"] == "place_unchanged")
-    cell = ["model", "train_set", "scale", "seed", "strategy", "criterion", "region"]
-    groups = rows.sort_values(["layer", "module"]).groupby([*cell, *by, "metric"], sort=True)
+    keys = [*frames.CELL, "criterion", "region", *by, "metric"]
+    groups = rows.sort_values(["layer", "module"]).groupby(keys, sort=True)
     table = groups.agg({"value": "sum", "held": "sum", "n": "sum"}).reset_index()
     # A share of a place's own elements is a mean over what lies in it; all others are parts of a whole and add up.
     table["value"] = (table["held"] / table["n"]).where(table["metric"] == "place_unchanged", table["value"]) * 100
@@ -68,7 +68,7 @@ def draw_concentration(numbers: pd.DataFrame, notice: str) -> Figure:
         *(style.key(name, color=style.GREY, ls=line) for name, line in styles.items()),
     ]
     figure, grid = style.page(
-        max(1, len(groups)), len(kinds), (3.1, 2.7), legend=[legend] if groups else [],
+        len(groups), len(kinds), (3.1, 2.7), legend=[legend] if groups else [],
         foot=[frames.seeds_note(numbers), notice],
     )  # fmt: skip
     for row, group in zip(grid, groups, strict=False):
@@ -83,8 +83,6 @@ def draw_concentration(numbers: pd.DataFrame, notice: str) -> Figure:
             axes.minorticks_off()
             axes.set_title(f"Σ {kind.replace('^2', '²')}, {first['Model']}, n = {first['n']}", loc="left")
         row[0].set_ylabel("Share of the total (%)")
-    for axes in grid.flat if not groups else ():
-        style.nothing(axes)
     return figure
 
 
@@ -95,12 +93,9 @@ def draw_heatmap(numbers: pd.DataFrame, notice: str) -> Figure:
     groups = [rows for _, rows in numbers.groupby(_GROUP, sort=False)]
     sets = list(dict.fromkeys(numbers["Trained on"])) or [""]
     size = (1.9, min(6.0, 1.4 + 0.16 * (numbers["Layer"].nunique() or 1)))
-    rows = max(1, len(MAPS) * len(groups))
     seeds = frames.seeds_note(numbers).replace("Mean ± SD", "Mean")  # a cell of a map has no place for a spread
-    figure, grid = style.page(rows, len(sets), size, foot=[seeds, notice])
+    figure, grid = style.page(len(MAPS) * len(groups), len(sets), size, foot=[seeds, notice])
     if not groups:
-        for axes in grid.flat:
-            style.nothing(axes)
         return figure
     shares = {name: (numbers[name] / numbers[PARAMETERS]).astype("float64") for name in MAPS}
     ratio = {name: np.log2(share.where(share > 0)) for name, share in shares.items()}

@@ -44,7 +44,7 @@ def restoration(results: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     accuracies = frames.restored(results).assign(what=ACCURACY)
-    cell = ["model", "train_set", "scale", "seed", "strategy", "criterion", "region", "ratio", RATIO]
+    cell = [*frames.CELL, "criterion", "region", "ratio", RATIO]
     reverted = results[(results["stage"] == "restore") & results["metric"].isin(list(REVERTED))]
     reverted = reverted.assign(value=reverted["value"] * 100, what=reverted["metric"].map(REVERTED))
     reverted[RATIO] = [f"{ratio:g}" for ratio in reverted["ratio"]]
@@ -63,7 +63,7 @@ def draw_restoration(numbers: pd.DataFrame, notice: str) -> Figure:
     sets = list(dict.fromkeys(numbers["Trained on"])) or [""]
     legend = [style.key(name) for name in dict.fromkeys(numbers["Criterion"])]
     figure, grid = style.page(
-        2 * max(1, len(groups)), len(sets), (2.1, 1.9), legend=[legend] if legend else [],
+        2 * len(groups), len(sets), (2.1, 1.9), legend=[legend] if legend else [],
         foot=[frames.seeds_note(numbers), notice],
     )  # fmt: skip
     for place, group in enumerate(groups):
@@ -76,8 +76,6 @@ def draw_restoration(numbers: pd.DataFrame, notice: str) -> Figure:
         first = group.iloc[0]
         above[0].set_ylabel(f"{first['Model']}, n = {first['n']}\n{first['Test set']}, {first['Region']}")
         below[0].set_ylabel(ACCURACY)
-    for axes in grid.flat if not groups else ():
-        style.nothing(axes)
     return figure
 
 

@@ -4,10 +4,10 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from sftlens.errors import PAUSED_STATUS, LaunchError
@@ -48,7 +48,6 @@ class Layout:
 
     @property
     def per_node(self) -> int:
-        """Processes on each node."""
         return self.processes // self.nodes
 
 
@@ -64,13 +63,6 @@ class Node:
     port: int = 0
     """A port that is free there; with one node 0: any."""
 
-    def rendezvous(self) -> dict[str, object]:
-        """Return how torch's launcher finds the other nodes."""
-        if self.nodes == 1:
-            return {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
-        where = {"rdzv_backend": "static", "rdzv_endpoint": f"{self.address}:{self.port}"}
-        return {**where, "rdzv_configs": {"rank": self.rank, "timeout": JOIN_SECONDS}}
-
 
 def run(script: Path, arguments: Sequence[str], processes: int, node: Node, messages: Path) -> int:
     """Run `script` in `processes` processes of this node and wait for all of them; return an exit status.
@@ -84,6 +76,10 @@ def run(script: Path, arguments: Sequence[str], processes: int, node: Node, mess
 
     folder = messages / f"node-{node.rank}"
     folder.mkdir(parents=True, exist_ok=True)
+    meeting: dict[str, Any] = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
+    if node.nodes > 1:
+        meeting = {"rdzv_backend": "static", "rdzv_endpoint": f"{node.address}:{node.port}"}
+        meeting |= {"rdzv_configs": {"rank": node.rank, "timeout": JOIN_SECONDS}}
     config = LaunchConfig(
         min_nodes=node.nodes,
         max_nodes=node.nodes,
@@ -91,12 +87,12 @@ def run(script: Path, arguments: Sequence[str], processes: int, node: Node, mess
         logs_specs=DefaultLogsSpecs(log_dir=str(folder)),
         run_id=uuid4().hex if node.nodes == 1 else str(node.port),
         max_restarts=0,
-        **node.rendezvous(),  # type: ignore[arg-type]
+        **meeting,
     )
     os.environ[STARTER] = str(os.getpid())
+    logging.disable()  # torch's launcher reports the failures that are reported here
     try:
-        with _quiet("torch.distributed.elastic"):
-            elastic_launch(config, sys.executable)("-u", str(script), *arguments)
+        elastic_launch(config, sys.executable)("-u", str(script), *arguments)
     except ChildFailedError as error:
         # The others are ended as soon as the first one has stopped.
         paused = any(failure.exitcode == PAUSED_STATUS for failure in error.failures.values())
@@ -114,19 +110,6 @@ def run(script: Path, arguments: Sequence[str], processes: int, node: Node, mess
         write_message(folder / SILENT, TERMINATED, PAUSED_STATUS)
         return PAUSED_STATUS
     finally:
+        logging.disable(logging.NOTSET)
         os.environ.pop(STARTER, None)
     return 0
-
-
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Keep a library's loggers silent: it reports the failures that are reported here."""
-    loggers = [logging.getLogger(logger) for logger in logging.root.manager.loggerDict if logger.startswith(name)]
-    levels = {logger: logger.level for logger in loggers}
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for logger, level in levels.items():
-            logger.setLevel(level)

@@ -1,15 +1,17 @@
-"""What every process of a group does: it tells its starter why it ended, and ends with it."""
+"""The processes that a program starts: each tells its starter why it ended, and ends with it; and helpers of one."""
 
 import json
 import os
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from sftlens.errors import PAUSED_STATUS, SftlensError, TrainingPaused, explained
+from sftlens.runtime.launch.devices import VISIBLE, shares
 
 ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
 """The variable in which torch's launcher names the file that takes a worker's error."""
@@ -18,6 +20,10 @@ STARTER = "SFTLENS_STARTER"
 WATCH_SECONDS = 0.5
 PARTNER_LOST = ("Connection closed by peer", "Connection reset by peer")
 """What gloo says in the processes that wait for one that has ended."""
+HELPER = "--helper"
+"""The option by which a helper is told its number, from 1."""
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""The variables in which Snakemake tells a job, as a whole, how many CPUs it has."""
 
 
 @contextmanager
@@ -63,3 +69,36 @@ def _tell(message: str, status: int) -> bool:
 def write_message(path: Path, message: str, status: int) -> None:
     """Write why a process ended, in the form that torch's launcher expects."""
     path.write_text(json.dumps({"message": message, "timestamp": str(int(time.time())), "status": status}))
+
+
+def share_threads(processes: int) -> None:
+    """Let `processes` processes, this one and those it starts, use as many CPUs as it had; before torch is loaded."""
+    for name in THREADS:
+        if os.environ.get(name, "").isdigit():
+            os.environ[name] = str(max(1, int(os.environ[name]) // processes))
+
+
+@contextmanager
+def helped(script: Path, arguments: Sequence[str], processes: int) -> Iterator[None]:
+    """Run `script` with HELPER in `processes` - 1 processes beside this one while the block runs; they share its GPUs.
+
+    What a helper does must be what this process would do too if it did not find it done: one that fails is no failure.
+    To be called before torch is loaded. Helpers end with this process, however it ends, if they run inside of `worker`.
+    Raises LaunchError where the GPUs cannot be shared evenly.
+    """
+    mine, *theirs = shares(processes)
+    share_threads(processes)
+    helpers = []
+    for number, share in enumerate(theirs, start=1):
+        command = [sys.executable, str(script), *arguments, HELPER, str(number)]
+        helpers.append(subprocess.Popen(command, env={**os.environ, VISIBLE: share, STARTER: str(os.getpid())}))
+    os.environ[VISIBLE] = mine
+    try:
+        yield
+        for number, helper in enumerate(helpers, start=1):
+            if helper.poll():
+                print(f"helper {number} ended with status {helper.returncode}; its work was done here", file=sys.stderr)
+    finally:
+        for helper in helpers:
+            helper.terminate()
+            helper.wait()
