@@ -91,7 +91,7 @@ def test_it_knows_facts(mastery: Path):
     assert set(table["bucket"]) >= {"D0", "D4"}
 
 
-def test_every_stage_runs_on_it(gguf: Path, mastery: Path, tmp_path: Path):
+def test_every_stage_runs_on_it(gguf: Path, mastery: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """Fine-tuned on eight facts it answers more of them; summaries and card say what the base is."""
     train = pd.read_parquet(mastery).assign(split="train")
     train.to_parquet(tmp_path / "train.parquet")
@@ -107,6 +107,18 @@ def test_every_stage_runs_on_it(gguf: Path, mastery: Path, tmp_path: Path):
     assert after["well_formed"].mean() > before["well_formed"].mean()
     summary = json.loads((tmp_path / "before" / "summary.json").read_text())
     assert "dequantised to float32" in summary["inputs"]["model: origin"]
+    both = pd.concat([pd.read_parquet(mastery), train.assign(fact_id="train/" + train["fact_id"])])
+    both.to_parquet(tmp_path / "both.parquet")
+    # The table was probed with the first three of the file's templates.
+    known = ("--facts", tmp_path / "both.parquet", "--templates", ROOT / "config" / "relations.yaml")
+    models = ("--base", gguf, "--finetuned", tmp_path / "tuned")
+    assert "say --max-templates" in refused("divergence.py", *models, *known, "--out", tmp_path / "kl")
+    capsys.readouterr()
+    ok("divergence.py", *models, *known, "--max-templates", 3, "--out", tmp_path / "kl")
+    # SmolLM2's tokenizer has a BOS and adds none.
+    assert "has the BOS '<|im_start|>' but adds none" in capsys.readouterr().err
+    summary = json.loads((tmp_path / "kl" / "summary.json").read_text())
+    assert "adds none" in summary["bos"] and summary["candidates"] > 0
     ok("restore.py", gguf, tmp_path / "tuned", "--ratio", 20, "--save", "--out", tmp_path / "restored")
     card = (tmp_path / "restored" / "README.md").read_text()
     assert "| origin of the base | dequantised to float32" in card

@@ -212,7 +212,8 @@ class Jobs:
         return [*self.training_set(wildcards), *shots, *self._answering(wildcards)]
 
     def divergence_base_options(self, wildcards: Wildcards) -> list[str]:
-        return [*self.bos(wildcards), *options(self.study.divergence, (*OF_BASE, "batch_tokens"))]
+        probed = options(self.study.probing, ["max_templates"])
+        return [*self.bos(wildcards), *probed, *options(self.study.divergence, (*OF_BASE, "batch_tokens"))]
 
     def divergence_options(self, wildcards: Wildcards) -> list[str]:
         """Options of sftlens divergence; the other settings are of the base's half alone."""

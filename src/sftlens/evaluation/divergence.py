@@ -58,7 +58,8 @@ def select(
         if len(hits) != len(sentences.get(relation, ())):
             raise DataError(
                 f"relation {relation}: the mastery table holds hits of {len(hits)} templates, the templates "
-                f"file has {len(sentences.get(relation, ()))}; give the file the table was probed with"
+                f"file has {len(sentences.get(relation, ()))}; give the file the table was probed with, or say "
+                "--max-templates where it was probed with the first ones of the file"
             )
     best = mastery_table.best_templates(train)
     for relation in sorted(relations - set(best)):

@@ -72,6 +72,22 @@ def token_ids(
     return [ids[1:] if bos is not None and ids[:2] == [bos, bos] else ids for ids in found]
 
 
+def bos_note(tokenizer: "PreTrainedTokenizerBase") -> str | None:
+    """Return a sentence where questions begin with a BOS and completion templates do not; None where both are alike.
+
+    The prompt of fine-tuning has one (paper section 3), a completion template has what the tokenizer adds (section 2).
+    A tokenizer may have a BOS and add none (SmolLM2): a divergence then compares a model that reads one with a model
+    that reads none.
+    """
+    bos = tokenizer.bos_token_id
+    if bos is None or token_ids(tokenizer, ["A"])[0][:1] == [bos]:
+        return None
+    return (
+        f"the tokenizer has the BOS {tokenizer.bos_token!r} but adds none: questions begin with it, completion "
+        "templates do not. `bos: none` for the model (by hand: --bos none) leaves it out of both"
+    )
+
+
 def encode_samples(
     tokenizer: "PreTrainedTokenizerBase",
     questions: Sequence[str],

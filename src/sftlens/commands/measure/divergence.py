@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument(
         "--of-base", type=Path, help="what sftlens divergence-base wrote, in place of --facts and --templates"
     )
+    divergence_base.add_max_templates(parser)
     options.add_bos(parser)
     options.add_device(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of kl.parquet and summary.json")
@@ -41,6 +42,7 @@ def main() -> None:
 
     def compute(folder: Path) -> None:
         from sftlens.evaluation import divergence
+        from sftlens.inference import prompts
         from sftlens.models import checkpoints
 
         if facts is None:
@@ -48,16 +50,19 @@ def main() -> None:
         else:  # the base is let go before the fine-tuned model is loaded
             of_base = divergence_base.half_of_base(args, facts, settings)
         finetuned = checkpoints.load_model(args.finetuned, device=args.device)
-        table = divergence.measure(finetuned, checkpoints.load_tokenizer(args.base, args.bos), of_base, settings)
+        tokenizer = checkpoints.load_tokenizer(args.base, args.bos)
+        table = divergence.measure(finetuned, tokenizer, of_base, settings)
         files.write_parquet(folder / "kl.parquet", table)
         counts: dict[str, Any] = {
             "candidates": len(of_base),
             "kept": len(table),
             "metrics": divergence.metrics(table, len(of_base)),
         }
+        if note := prompts.bos_note(tokenizer):
+            counts["bos"] = note
         summary = provenance.summary("divergence", settings=settings.model_dump(), inputs=inputs, **counts)
         files.write_json(folder / "summary.json", summary)
 
     outputs = {name: args.out / name for name in ("kl.parquet", "summary.json")}
-    key = {**settings.model_dump(exclude={"batch_tokens"}), "bos": args.bos}
+    key = {**settings.model_dump(exclude={"batch_tokens"}), "bos": args.bos, **divergence_base.first_templates(args)}
     program.stage(args, "divergence", outputs, inputs, key, compute)

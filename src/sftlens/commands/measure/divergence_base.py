@@ -8,6 +8,7 @@ and after the question. sftlens divergence takes it as --of-base.
 """
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,30 @@ def main() -> None:
     parser.add_argument("--base", type=options.Model, required=True, help="pre-trained model: folder or hub id")
     parser.add_argument("--facts", type=Path, required=True, help="its mastery table")
     parser.add_argument("--templates", type=Path, required=True, help="the templates it was probed with")
+    add_max_templates(parser)
     options.add_bos(parser)
     options.add_device(parser)
     parser.add_argument("--out", type=Path, required=True, help="table to write")
     args = parser.parse_args()
     settings, facts = options.settings(args, DivergenceSettings), read_facts(args.facts)
     inputs = program.contents(args, "base", "templates", facts=facts)
-    key = {**settings.model_dump(exclude={"top", "batch_tokens"}), "bos": args.bos}
+    key = {**settings.model_dump(exclude={"top", "batch_tokens"}), "bos": args.bos, **first_templates(args)}
 
     def compute(folder: Path) -> None:
         files.write_parquet(folder / "base.parquet", half_of_base(args, facts, settings))
 
     program.stage(args, "divergence_base", {"base.parquet": args.out}, inputs, key, compute)
+
+
+def add_max_templates(parser: argparse.ArgumentParser) -> None:
+    """Add the option of how many of a file's templates were used."""
+    text = "the mastery table was probed with the first N templates of each relation (default: all)"
+    parser.add_argument("--max-templates", type=int, metavar="N", help=text)
+
+
+def first_templates(args: argparse.Namespace) -> dict[str, int]:
+    """Return that number as part of a key; nothing where it was not given."""
+    return {} if args.max_templates is None else {"max_templates": args.max_templates}
 
 
 def read_facts(path: Path) -> Any:
@@ -48,9 +61,13 @@ def half_of_base(args: argparse.Namespace, facts: Any, settings: DivergenceSetti
     """Return the base model's half of the divergence of `facts` (`evaluation.divergence.of_base`)."""
     from sftlens.data import templates
     from sftlens.evaluation import divergence
+    from sftlens.inference import prompts
     from sftlens.models import checkpoints
 
     tokenizer = checkpoints.load_tokenizer(args.base, args.bos)
     base = checkpoints.load_model(args.base, device=args.device)
-    chosen = divergence.select(base, tokenizer, facts, templates.load(args.templates), settings)
+    if note := prompts.bos_note(tokenizer):
+        print(f"divergence: {note}", file=sys.stderr)
+    sentences = templates.first(templates.load(args.templates), args.max_templates)
+    chosen = divergence.select(base, tokenizer, facts, sentences, settings)
     return divergence.of_base(base, tokenizer, chosen, settings)
