@@ -17,6 +17,10 @@ from sftlens.files import read_json
 from sftlens.models import checkpoints
 from sftlens.models.checkpoints import load_model
 from sftlens.repair.models import BASE, FINETUNED, Candidate, RepairModels, candidates
+from sftlens.restoration import methods
+from sftlens.restoration.apply import Method
+from sftlens.restoration.methods import PostHoc
+from sftlens.restoration.pairs import Piece
 
 QUICK = ["--max-new-tokens", 6, "--task-max-new-tokens", 6, "--reprobe", 20, "--few-shot", "prompts=2", "shots=2"]
 QUICK += ["samples=2", "max_new_tokens=6"]
@@ -58,6 +62,27 @@ def test_all_settings_are_put_into_one_loaded_model_bit_for_bit(models: Path, mo
     assert len(loaded) == 1
     made.get(BASE), made.get(FINETUNED)
     assert len(loaded) == 3
+
+
+def test_a_registered_method_is_a_setting_like_any_other(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Halfway(Method):
+        facts = {"ratio": 5.0}
+
+        def apply(self, piece: Piece) -> torch.Tensor:
+            return (piece.base + piece.finetuned) / 2
+
+    halfway = PostHoc("halfway", "The mean", "nowhere", lambda restorer, *_: Halfway(restorer.pair), matched="relative")
+    list(methods.METHODS)
+    monkeypatch.setitem(methods.METHODS._entries, halfway.name, halfway)
+    settings = RepairSettings.model_construct(ratios=[5.0], criteria=["absolute", "halfway"], regions=["mlp"])
+    made = RepairModels(models / "base", models / "tuned", settings, "cpu")
+    assert [candidate.name for candidate in made.candidates] == ["absolute 5 % of mlp", "halfway 5 % of mlp"]
+    for candidate in made.candidates:
+        found = made.get(candidate).state_dict()
+    tensors = [load_file(models / name / "model.safetensors") for name in ("base", "tuned")]
+    for name, tensor in found.items():
+        wanted = (tensors[0][name] + tensors[1][name]) / 2 if "mlp" in name else tensors[1][name]
+        assert torch.equal(tensor, wanted), name
 
 
 def test_blocks_are_four_ranges_that_hold_every_layer() -> None:

@@ -131,7 +131,7 @@ def draw(trade_off: pd.DataFrame, half: str, tolerance: float, task: str) -> Fig
         tolerance: what the task's score may cost, a share.
         task: what the horizontal axis measures.
     """
-    table = trade_off[(trade_off["half"] == half) & trade_off["criterion"].isin(list(style.LOOKS))]
+    table = trade_off[(trade_off["half"] == half) & (trade_off["criterion"] != BASE)]
     with style.applied():
         figure = Figure(figsize=(6.4, 4.6), layout="constrained")
         axes = figure.add_subplot()
