@@ -38,4 +38,5 @@ def test_a_study_that_only_repairs(tmp_path: Path) -> None:
         file.write("Where was N0 born?,Oslo\n")
     done = snakemake(folder, check=False)
     assert done.returncode != 0 and "Traceback" not in done.stdout + done.stderr
-    assert "stands there twice; delete one" in (folder / "results" / "mine" / "logs" / "repair.log").read_text()
+    log = (folder / "results" / "mine" / "logs" / "repair.log").read_text()
+    assert "stands there twice (first in line 2); delete one" in log
