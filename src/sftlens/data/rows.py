@@ -97,7 +97,9 @@ def _csv(path: Path) -> Iterator[tuple[str, Row]]:
                         f"({', '.join(header)}); put fields with commas in double quotes"
                     )
                 if row:
-                    yield f"line {reader.line_num}", dict(zip(header, row, strict=True))
+                    # The apostrophe of `files.csv_text` is none of the text.
+                    cells = [cell[1:] if files.FORMULA.match(cell) and cell[0] == "'" else cell for cell in row]
+                    yield f"line {reader.line_num}", dict(zip(header, cells, strict=True))
         except csv.Error as error:
             raise DataError(f"{path}, line {reader.line_num}: no readable CSV ({error}); mend this line") from None
 

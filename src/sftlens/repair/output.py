@@ -68,7 +68,7 @@ def write(
         final: where the files will lie.
     """
     rows, table, written = numbers.metrics(repair), numbers.trade_off(repair), repair.written
-    table.to_csv(folder / TABLE, index=False, float_format="%.6g")
+    files.write_text(folder / TABLE, files.csv_text(table, "%.6g"))
     drawn = draw(table, REPORTING, repair.inputs.settings.tolerance, wording.task_name(repair))
     style.save(drawn, (folder / FIGURE).with_suffix(""), formats=["png"])
     measured, stored = wording.measured(repair), wording.stored(repair, models)
@@ -82,7 +82,7 @@ def write(
         answers[f"{label(key)}: answer"] = facts["output"].tolist()
         answers[f"{label(key)}: right"] = facts["first_line"].tolist()
         answers[f"{label(key)}: right anywhere"] = facts["contains"].tolist()
-    answers.to_csv(folder / ANSWERS, index=False)
+    files.write_text(folder / ANSWERS, files.csv_text(answers))
 
     _write_model(folder / MODEL, repair, models, wording.model_card(repair, models, inputs, names), final / MODEL)
     outcome = {

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sftlens.data.buckets import BUCKETS
-from sftlens.files import write_text
+from sftlens.files import csv_text, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -188,7 +188,7 @@ def as_text(table: pd.DataFrame) -> pd.DataFrame:
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a target's frame as CSV: a header line, then numbers as in `as_text`."""
-    write_text(path, as_text(table).to_csv(index=False, lineterminator="\n"))
+    write_text(path, csv_text(as_text(table)))
 
 
 def read_csv(path: Path) -> pd.DataFrame:

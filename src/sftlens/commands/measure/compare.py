@@ -54,8 +54,7 @@ def main() -> None:
         names = {"first_model": found["first"], "second_model": found["second"]}
         rows += [{**names, **group} for group in found["groups"]]
     if args.csv:
-        text = pd.DataFrame(rows).to_csv(index=False, lineterminator="\n", float_format="%.6g")
-        files.write_text(args.csv, text)
+        files.write_text(args.csv, files.csv_text(pd.DataFrame(rows), "%.6g"))
     if args.json:
         settings = {name: getattr(args, name) for name in ("answers", "score", "tolerance")}
         whole = {"stage": "compare", "settings": settings, "comparisons": made, "run": provenance.circumstances()}

@@ -40,5 +40,5 @@ def main() -> None:
     norms, cosines = np.sqrt(np.diag(products)), change_cosines.cosines(products)
     names, (a, b) = np.array(list(map(str, args.finetuned))), np.triu_indices(len(pairs))
     columns = {"a": names[a], "b": names[b], "norm_a": norms[a], "norm_b": norms[b], "cosine": cosines[a, b]}
-    files.write_text(args.out, pd.DataFrame(columns).to_csv(index=False, lineterminator="\n"))
+    files.write_text(args.out, files.csv_text(pd.DataFrame(columns)))
     headline.say("compare_changes", [args.out])

@@ -1,0 +1,59 @@
+"""What a stranger wrote into questions, answers and names does nothing in a browser or in a spreadsheet."""
+
+import csv
+import io
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sftlens import files
+from sftlens.data import rows
+from sftlens.reporting import html
+from sftlens.reporting.html import Cell, Table
+
+HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(2)>\"'><!--{{ 7 * 7 }}"
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+PAGES = [name for name in html.PAGES.list_templates(["html"]) if name.endswith(("page.html", "report.html"))]
+
+
+@pytest.mark.parametrize("name", html.PAGES.list_templates(["html"]))
+def test_no_page_lets_anything_through_unescaped(name: str) -> None:
+    loaded = html.PAGES.loader
+    assert loaded
+    text = loaded.get_source(html.PAGES, name)[0]
+    assert not re.search(r"\|\s*safe|autoescape|<script|javascript:|\son\w+=", text)
+    if "<body>" not in text and "{% macro" not in text:
+        assert '{% extends "reporting/page.html" %}' in text  # which has the policy
+
+
+def test_the_frame_of_every_page_forbids_scripts_and_the_network(tmp_path: Path) -> None:
+    html.write(tmp_path / "page.html", "reporting/page.html", title=HOSTILE)
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">' in text
+    assert text.index("Content-Security-Policy") < text.index("<title>") < text.index("<style>")
+    assert "<script" not in text and "<img" not in text and "{{ 7 * 7 }}" in text
+
+
+def test_cells_of_tables_are_escaped() -> None:
+    table = Table([Cell(HOSTILE)], [("group", [Cell(HOSTILE, HOSTILE)])], HOSTILE)
+    macro = "{% from 'reporting/table.html' import table %}{{ table(given) }}"
+    text = html.PAGES.from_string(macro).render(given=table)
+    assert "<script" not in text and "<img" not in text and "&lt;script&gt;" in text
+    assert not re.search(r'="[^"]*onerror=[^"]*"[^>]*onerror', text) and "49" not in text
+
+
+def test_a_table_does_nothing_in_a_spreadsheet(tmp_path: Path) -> None:
+    formulas = ["=cmd|' /C calc'!A0", "+1+cmd", "-1+cmd", "@SUM(A1)", "\t=1", "\uff1d1", "'=1"]
+    harmless = ["plain", "-1.5", "+3", "-12 %", "-", "'tis", "a=b"]
+    table = pd.DataFrame({"question": formulas + harmless, "=head": 1, "value": -0.123456789})
+    text = files.csv_text(table)
+    head, *found = list(csv.reader(io.StringIO(text)))
+    assert head == ["question", "'=head", "value"]
+    assert [row[0] for row in found] == [f"'{formula}" for formula in formulas] + harmless
+    assert {row[2] for row in found} == {"-0.123456789"}
+    assert files.csv_text(table, "%.3g").splitlines()[1].endswith(",-0.123")
+    # Read again, it is what it was.
+    (tmp_path / "x.csv").write_text(text)
+    assert [row["question"] for _, row in rows.rows(tmp_path / "x.csv")] == formulas + harmless
