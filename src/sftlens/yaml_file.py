@@ -28,20 +28,28 @@ def read_mapping(path: Path, error: type[SftlensError]) -> dict[str, Any]:
     Raises `error` naming the file, the place and the remedy when it is missing, malformed or no mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        _refuse_depth(text)
-        value = yaml.load(text, _Loader)
-        _refuse_size(value)
+        value = parse(path.read_text(encoding="utf-8"))
     except OSError as reason:
         raise error(f"{path}: cannot be read ({reason.strerror}); correct the path") from None
-    # What is no YAML, no UTF-8, or no number, date or key of Python.
-    except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError) as reason:
-        raise error(f"{path}: not valid YAML ({' '.join(str(reason).split())}); correct it there") from None
+    except ValueError as reason:  # no YAML, or no UTF-8
+        raise error(f"{path}: not valid YAML ({reason}); correct it there") from None
     if not isinstance(value, dict):
         raise error(f"{path}: holds no mapping but {type(value).__name__}; write `key: value` lines")
     for key in value:
         if not isinstance(key, str):
             raise error(f"{path}: the key {key!r} was read as {type(key).__name__}; put it in quotes")
+    return value
+
+
+def parse(text: str) -> Any:
+    """Return the value of a YAML text. Raises ValueError, in one line, for what is no YAML or cannot be kept."""
+    try:
+        _refuse_depth(text)
+        value = yaml.load(text, _Loader)
+        _refuse_size(value)
+    # What is no YAML, or no number, date or key of Python.
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError) as reason:
+        raise ValueError(" ".join(str(reason).split())) from None
     return value
 
 

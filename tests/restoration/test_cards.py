@@ -26,6 +26,7 @@ def made(folder: Path, card: str | None) -> Path:
             {"license": "other", "license_name": "own", "license_link": "https://a.example/l"},
         ),
         ("---\nlicense: [a\n---\n", {"license": "unknown"}),
+        (f"---\nlicense: {'[' * 100_000}\n---\n", {"license": "unknown"}),
         ("# Base", {"license": "unknown"}),
         (None, {"license": "unknown"}),
     ],

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from sftlens import yaml_file
 from sftlens.models.identity import resolve
 
 LICENCE = ("license", "license_name", "license_link")
@@ -26,8 +27,8 @@ def licence_of(base: Path) -> dict[str, Any]:
     head: Any = None
     if card.is_file() and (found := re.match(r"---\n(.*?)\n---", card.read_text("utf-8", errors="replace"), re.DOTALL)):
         try:
-            head = yaml.safe_load(found[1])
-        except yaml.YAMLError:
+            head = yaml_file.parse(found[1])
+        except ValueError:
             head = None  # a card that nothing reads is no fault of the model's
     said = {key: head[key] for key in LICENCE if head.get(key)} if isinstance(head, dict) else {}
     return said or {"license": UNKNOWN}
