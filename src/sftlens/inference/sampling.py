@@ -6,7 +6,7 @@ the batch and of the KV cache, computed once, and holds the samples that share i
 
 1. the model reads the last token of every prefix and gives the logits of the next (`_Walk._read`);
 2. every sample draws its own token with its own uniform number, by the inverse of the cumulative probabilities
-   (`_draw`); the samples of a prefix that drew the same token become one new prefix (`_grow`);
+   (`_draw`); the samples of a prefix that drew the same token become one new prefix (`_grown`);
 3. a prefix leaves the tree with all its samples when it ends (EOS), or when it holds what is looked for, since what
    follows cannot change that (`_finish`).
 
