@@ -22,7 +22,7 @@ def test_a_resumed_training_ends_with_the_same_bytes(tmp_path, name, stage):
     steps = []
     for attempt in range(2):  # the second one goes on from the state after the first of two steps
         strategy = strategies.make(name, own, {"model": tmp_path / "base"}, SEED)
-        how = (tmp_path / str(attempt), SEED, steps.append, loop.Resume(tmp_path / "state"))
+        how = (tmp_path / str(attempt), SEED, lambda n, **_: steps.append(n), loop.Resume(tmp_path / "state"))
         loop.finetune(tmp_path / "base", samples(), settings, None, *how, strategy=strategy)
     assert steps == [0, 1, 1, 1, 1]
     for attempt in range(2):

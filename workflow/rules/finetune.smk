@@ -33,11 +33,8 @@ if STUDY.finetuning.keep == "none":
 
 rule finetune:
     input:
-        model=JOBS.base,
-        train=JOBS.order,
+        unpack(JOBS.finetune_inputs),
         deepspeed=STUDY.finetuning.deepspeed or [],
-        pilot=JOBS.pilot,
-        known=JOBS.known,
     output:
         checkpoint=CHECKPOINT,
         summary=f"{CELL}/finetune.json",

@@ -13,7 +13,7 @@ from sftlens.config.stages.mastery import MASTERY_FIELDS, ProbingSettings, Quali
 from sftlens.config.study import Study
 from sftlens.dag.cells import FEWSHOT, Cell, Product, distinct, is_trained, number, pilot, quota_needs, way
 from sftlens.dag.paths import Paths, options
-from sftlens.dag.recorded import BASE_FIELDS, RESULTS, short_hash
+from sftlens.dag.recorded import BASE_FIELDS, RESULTS, stamp
 from sftlens.dag.targets import TARGETS, of_kind, wanted, why_unknown
 from sftlens.resources.memory import probers
 from sftlens.resources.requests import Resources
@@ -91,13 +91,7 @@ class Jobs:
         endings = ("svg", "png", "pdf", "csv", "txt") if kind == "figure" else ("csv", "txt")
         return [f"{self.paths.root}/{kind}s/{name}.{ending}" for ending in endings]
 
-    def stamp(self, path: str | None) -> str:
-        """Names, sizes and change times of files from outside, which no rule makes; "" while there are none."""
-        top = Path(path or "")
-        if not path or not top.exists():
-            return ""
-        found = sorted(p for p in top.rglob("*.*") if p.is_file()) if top.is_dir() else [top]
-        return short_hash([[str(p.relative_to(top)), p.stat().st_size, p.stat().st_ctime_ns] for p in found])
+    stamp = staticmethod(stamp)
 
     def base_stamp(self, wildcards: Wildcards) -> str:
         """The stamp of a local base model."""
@@ -175,26 +169,25 @@ class Jobs:
             given += [*self.bos(wildcards), *options(self.study.probing, {*MASTERY_FIELDS, "batch_tokens"})]
         return given
 
+    def finetune_inputs(self, wildcards: Wildcards) -> dict[str, str]:
+        """Inputs of a training; what its strategy and early stopping look at has the names of options."""
+        w = wildcards
+        inputs = {"model": self.base(w), "train": self.order(w)}
+        if found := pilot(self.study, Cell(w.model, w.train_set, w.scale, int(w.seed), w.strategy)):
+            inputs["pilot"] = f"{self.paths.root}/{found.path}/checkpoint"
+        if "known" in STRATEGIES.get(way(w.strategy)[0]).inputs:
+            inputs["known"] = self.mastery(w)
+        return inputs | ({"dev": self.paths.facts} if self.study.finetuning.early_stopping else {})
+
     def finetune_options(self, wildcards: Wildcards) -> list[str]:
-        launch = self.study.models[wildcards.model].launch
+        launch, inputs = self.study.models[wildcards.model].launch, self.finetune_inputs(wildcards)
         where = ["--processes", str(launch.world_size), "--gpus", str(launch.gpus_per_node)]
         name, rate = way(wildcards.strategy)
         recipe = self.study.finetuning.model_copy(update={"learning_rate": rate} if rate else {})
         own = getattr(self.study.strategies, name, Settings()).model_dump(mode="json")
         strategy = ["--strategy", name, *(["--strategy-settings", json.dumps(own)] if own else [])]
-        for option, paths in (("--pilot", self.pilot(wildcards)), ("--known", self.known(wildcards))):
-            strategy += [word for path in paths for word in (option, path)]
+        strategy += [w for name in ("pilot", "known", "dev") if name in inputs for w in (f"--{name}", inputs[name])]
         return [*where, *self.bos(wildcards), *options(recipe), *strategy]
-
-    def pilot(self, wildcards: Wildcards) -> list[str]:
-        """The fine-tuned model that the strategy of a cell looks at, if it does."""
-        w = wildcards
-        found = pilot(self.study, Cell(w.model, w.train_set, w.scale, int(w.seed), w.strategy))
-        return [f"{self.paths.root}/{found.path}/checkpoint"] if found else []
-
-    def known(self, wildcards: Wildcards) -> list[str]:
-        """The mastery table, where the strategy of a cell trains on facts of it."""
-        return [self.mastery(wildcards)] if "known" in STRATEGIES.get(way(wildcards.strategy)[0]).inputs else []
 
     def cpus(self, wildcards: Wildcards) -> int:
         """CPUs of a training run, of one node."""

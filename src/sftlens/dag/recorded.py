@@ -144,3 +144,12 @@ def _files(folder: Path) -> Iterable[Path]:
 def short_hash(value: Any) -> str:
     """Return ten hexadecimal digits that stand for a JSON value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def stamp(path: str | None) -> str:
+    """Names, sizes and change times of files from outside, which no rule makes; "" while there are none."""
+    top = Path(path or "")
+    if not path or not top.exists():
+        return ""
+    found = sorted(p for p in top.rglob("*.*") if p.is_file()) if top.is_dir() else [top]
+    return short_hash([[str(p.relative_to(top)), p.stat().st_size, p.stat().st_ctime_ns] for p in found])

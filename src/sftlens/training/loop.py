@@ -23,6 +23,7 @@ from sftlens.strategies import Strategy
 from sftlens.training import deepspeed_engine, export, reference
 from sftlens.training.deepspeed_config import engine_config
 from sftlens.training.deepspeed_engine import Process
+from sftlens.training.early_stopping import BestWeights
 from sftlens.training.resume import States, masters
 from sftlens.training.step import Step, batches, micro_batch_plan, take_step
 from sftlens.training.time_limit import Clock, termination_noted
@@ -49,6 +50,8 @@ class Report:
     """Supervised tokens of the global batch."""
     gradient_norms: list[float] = field(default_factory=list)
     """Norm of the whole gradient before clipping; empty at ZeRO stage 0, which does not tell it."""
+    dev_losses: list[tuple[int, float]] = field(default_factory=list)
+    """Steps, and after each the mean loss of the answer tokens of the dev facts, nats; empty without early stopping."""
     seconds: float = 0.0
     """Wall time of the loop, without loading and writing."""
 
@@ -74,9 +77,10 @@ class Saving:
         self.clock = Clock(settings.checkpoint_minutes, settings.checkpoint_steps, deadline, settings.notice_seconds)
         self._first = process.rank == 0
 
-    def restored(self, report: Report) -> tuple[int, Report]:
+    def restored(self, report: Report, best: BestWeights) -> tuple[int, Report]:
         """Bring the engine to the newest state; return how many steps were made, and the report of these."""
-        step, found = self._states.restore(self._engine) if self._states else (0, {})
+        step, found, kept = self._states.restore(self._engine) if self._states else (0, {}, [])
+        best.kept = kept
         if self._states:
             self.clock.saved(self._states.bytes_of(self._engine) / SAVING_BYTES_PER_SECOND, guessed=True)
         return (step, Report(**found)) if step else (0, report)
@@ -85,14 +89,14 @@ class Saving:
         """Whether (to save, to stop) after the step that comes now."""
         return self.clock.step() if self._states else (False, False)
 
-    def act(self, number: int, step: Step, report: Report) -> None:
+    def act(self, number: int, step: Step, report: Report, best: BestWeights) -> None:
         """Save, and stop with TrainingPaused, if any process wanted it."""
         if not self._states or not step.save:
             return
         if step.stop and self._first and (lost := self.clock.terminated.is_set() and self.clock.at_stake()):
             print(lost, flush=True)
         start = time.time()
-        self._states.save(self._engine, number, asdict(report))
+        self._states.save(self._engine, number, asdict(report), best.kept)
         self.clock.saved(time.time() - start)
         if step.stop:
             raise TrainingPaused(
@@ -111,6 +115,7 @@ def finetune(
     progress: Callable[..., object] = lambda steps, **values: None,
     resume: Resume | None = None,
     strategy: Strategy | None = None,
+    dev: Sequence[Sample] = (),
 ) -> Report:
     """Fine-tune a model and write it, with its tokenizer, as a Hugging Face folder of `settings.dtype`.
 
@@ -128,6 +133,7 @@ def finetune(
         progress: called with the number of finished steps, and with the loss and the learning rate by name.
         resume: where to keep a state; None: keep none.
         strategy: what is trained and how; None: all parameters. Its `rows` are the caller's business.
+        dev: what early stopping looks at, where the recipe has it.
 
     Raises:
         TrainingError: no samples, a sample without a supervised token or longer than the model's positions,
@@ -139,6 +145,8 @@ def finetune(
     strategy = strategy or strategies.make(strategies.DEFAULT)
     strategy.check(settings)
     _check_samples(samples, model_path)
+    if settings.early_stopping:
+        _check_samples(dev, model_path, "table of dev facts")
     plan = batches(len(samples), settings, seed)
     with deepspeed_engine.process_group() as process:
         compared: dict[int, torch.Tensor] = {}
@@ -149,9 +157,9 @@ def finetune(
         engine = _engine(model_path, settings, process, strategy, tokenizer)
         if strategy.compared == "base":  # the model itself, before training; before its state is brought back, too
             compared = reference.logits(engine, samples, plan, settings, process)
-        saving = Saving(engine, settings, process, resume)
+        saving, best = Saving(engine, settings, process, resume), BestWeights(engine, dev, settings, process)
         with termination_noted(saving.clock) if resume else nullcontext():
-            done, report = saving.restored(Report(examples=len(samples)))
+            done, report = saving.restored(Report(examples=len(samples)), best)
             progress(done)
             start = time.perf_counter() - report.seconds
             engine.train()
@@ -166,8 +174,11 @@ def finetune(
                 if step.gradient_norm is not None:
                     report.gradient_norms.append(step.gradient_norm)
                 progress(1, loss=step.loss, lr=step.learning_rate)
+                if best.look(number, len(plan), report.dev_losses):
+                    break
                 if number < len(plan):  # the last step's result is the model itself
-                    saving.act(number, step, replace(report, seconds=time.perf_counter() - start))
+                    saving.act(number, step, replace(report, seconds=time.perf_counter() - start), best)
+            best.bring_back()
             report = replace(report, seconds=time.perf_counter() - start)
         export.write_model(engine, deepspeed_engine.DTYPES[settings.dtype], tokenizer, out_folder, strategy=strategy)
         engine.destroy()
@@ -175,14 +186,14 @@ def finetune(
     return report
 
 
-def _check_samples(samples: Sequence[Sample], model_path: Path) -> None:
+def _check_samples(samples: Sequence[Sample], model_path: Path, what: str = "training set") -> None:
     """Raise TrainingError for samples that teach nothing or are longer than the model's positions."""
     if not samples:
-        raise TrainingError("the training set is empty; give at least one question with its answer")
+        raise TrainingError(f"the {what} is empty; give at least one question with its answer")
     for number, sample in enumerate(samples):
         if sample.supervised == 0:
             raise TrainingError(
-                f"sample {number} of the training set has no supervised token left after masking, so it "
+                f"sample {number} of the {what} has no supervised token left after masking, so it "
                 "teaches nothing; take it out, or look at its answer and at the tokenizer"
             )
     positions = getattr(checkpoints.read_config(model_path).get_text_config(), "max_position_embeddings", None)

@@ -25,7 +25,7 @@ before the next save.
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,8 +57,8 @@ class States:
     layout: dict[str, Any]
     """What a state must have been made with to be of use: number of processes, ZeRO stage, type."""
 
-    def save(self, engine: Any, step: int, report: dict[str, Any]) -> None:
-        """Save the state after a step, with the report so far; every process must call it.
+    def save(self, engine: Any, step: int, report: dict[str, Any], best: Sequence[torch.Tensor] = ()) -> None:
+        """Save the state after a step, with the report and the best weights so far; every process must call it.
 
         The newest two are kept. Raises OSError where the disk is full or read-only: the states that were
         there before stay.
@@ -71,7 +71,7 @@ class States:
                 shutil.rmtree(path)
             partial.mkdir(parents=True)
         torch.distributed.barrier()
-        tensors = dict(_tensors(engine))
+        tensors = dict(_tensors(engine)) | {f"{number}.best": weights for number, weights in enumerate(best)}
         specs = [TensorSpec(name, tuple(t.shape), t.dtype) for name, t in tensors.items()]
         write_file(partial / self._part(), specs, tensors.values())
         torch.distributed.barrier()
@@ -82,18 +82,18 @@ class States:
             os.replace(partial, self.folder / f"step-{step}")
         torch.distributed.barrier()
 
-    def restore(self, engine: Any) -> tuple[int, dict[str, Any]]:
-        """Bring an engine to the newest complete state; return its step and report, (0, {}) without one.
+    def restore(self, engine: Any) -> tuple[int, dict[str, Any], list[torch.Tensor]]:
+        """Bring an engine to the newest complete state; return its step, report and best weights, else (0, {}, []).
 
         Every process must call it.
         """
         step = torch.tensor(self._newest() if self.process.rank == 0 else 0, device=self.process.device)
         torch.distributed.broadcast(step, 0)
         if not int(step):
-            return 0, {}
+            return 0, {}, []
         state = self.folder / f"step-{int(step)}"
-        _load(engine, state / self._part())
-        return int(step), files.read_json(state / RECORD)["report"]
+        best = _load(engine, state / self._part())
+        return int(step), files.read_json(state / RECORD)["report"], best
 
     def bytes_of(self, engine: Any) -> int:
         """Return about how many bytes a process' part of a state has: weights and AdamW's two moments."""
@@ -160,7 +160,8 @@ def _tensors(engine: Any) -> Iterator[tuple[str, torch.Tensor]]:
         yield "random.cuda", torch.cuda.get_rng_state()
 
 
-def _load(engine: Any, path: Path) -> None:
+def _load(engine: Any, path: Path) -> list[torch.Tensor]:
+    """Bring the engine to a saved state; return the best weights that it holds."""
     saved = open_file(path)
     names = set(saved.keys())
     moments = _moments(engine)
@@ -179,7 +180,16 @@ def _load(engine: Any, path: Path) -> None:
     torch.set_rng_state(saved.get_tensor("random.cpu"))
     if "random.cuda" in names:
         torch.cuda.set_rng_state(saved.get_tensor("random.cuda"))
-    # The weights that compute get the values of the fp32 weights, as DeepSpeed does at the end of a step.
+    refresh(engine)
+    return [saved.get_tensor(name) for name in sorted((n for n in names if n.endswith(".best")), key=_number)]
+
+
+def _number(name: str) -> int:
+    return int(name.partition(".")[0])
+
+
+def refresh(engine: Any) -> None:
+    """Give the weights that compute the values of the fp32 weights, as DeepSpeed does at the end of a step."""
     zero, stage = engine.optimizer, engine.zero_optimization_stage()
     if stage in (1, 2):
         zero.update_lp_params()

@@ -31,6 +31,8 @@ from sftlens.cli import ENTRY
 from sftlens.commands import options, program
 from sftlens.config.stages.training import HOUSEKEEPING, FinetuneSettings
 from sftlens.data import tables, training_sets, used
+from sftlens.errors import ConfigError, DataError
+from sftlens.mastery import mastery_table
 from sftlens.models.delta import manifest
 from sftlens.runtime import launch, progress, provenance, stages
 from sftlens.strategies import STRATEGIES, Strategy
@@ -50,7 +52,12 @@ def main() -> None:
     inputs = program.contents(args, "model", "pilot", train=_rows(args, settings))
     if settings.deepspeed:
         inputs["deepspeed"] = program.content(Path(settings.deepspeed))
-    key = settings.model_dump(exclude={*HOUSEKEEPING, "deepspeed"})
+    dev = _dev(args, settings)
+    if dev is not None:
+        inputs |= program.contents(args, dev=dev)
+    # What a recipe may lack leaves no trace in the key: results from before there was such a setting stay valid.
+    unset = set() if settings.early_stopping else {"early_stopping"}
+    key = settings.model_dump(exclude={*HOUSEKEEPING, "deepspeed", *unset})
     key |= {name: getattr(args, name) for name in ("scale", "seed", "bos", "processes", "strategy")}
     key |= {"strategy_settings": _strategy(args).settings.model_dump()}
 
@@ -107,6 +114,8 @@ def _arguments() -> argparse.Namespace:
         needed = ", ".join(s.name for s in STRATEGIES if name in s.inputs)
         kind = options.Model if name == "pilot" else Path
         parser.add_argument(f"--{name}", type=kind, help=f"{text}; for strategies {needed}")
+    text = "facts that early stopping looks at: those of split dev, where the table has splits"
+    parser.add_argument("--dev", type=Path, help=text)
     parser.add_argument("--seed", type=int, default=0, help="seed of the training order")
     parser.add_argument("--processes", type=int, default=1, help="processes on all nodes together, one for each GPU")
     parser.workflow.add_argument("--nodes", type=int, default=1, help="nodes that share them, inside a Slurm job")
@@ -131,6 +140,20 @@ def _rows(args: argparse.Namespace, settings: FinetuneSettings) -> Any:
     return strategy.rows(used.by_training(table, args.scale, settings.allow_smaller))
 
 
+def _dev(args: argparse.Namespace, settings: FinetuneSettings) -> Any:
+    """Return the questions and objects that early stopping looks at; None without it."""
+    if bool(args.dev) != bool(settings.early_stopping):
+        there, missing = ("--dev", "--early-stopping") if args.dev else ("--early-stopping", "--dev")
+        raise ConfigError(f"option {missing}: is missing, but {there} is given; give both, or neither")
+    if not settings.early_stopping:
+        return None
+    table = tables.facts(args.dev, optional=["split"], unique=False)
+    table = table[table["split"] == "dev"] if "split" in table else table
+    if table.empty:
+        raise DataError(f"{args.dev}: has no facts of split dev for early stopping; give a table with some")
+    return mastery_table.fixed_sample(table, settings.early_stopping.facts, "dev")[["question", "object"]]
+
+
 def _strategy(args: argparse.Namespace) -> Strategy:
     """Return the strategy as the options gave it. Raises ConfigError as `strategies.make` does."""
     group = STRATEGIES.get(args.strategy).settings_class
@@ -151,16 +174,23 @@ def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) ->
         tokenizer, rows["question"].tolist(), rows["object"].tolist(), settings.max_length, settings.task
     )
     first = os.environ.get("RANK", "0") == "0"
+    dev = _dev(args, settings)
+    asked: list[prompts.Sample] = []
+    if dev is not None:
+        pairs = dev["question"].tolist(), dev["object"].tolist()
+        asked = prompts.encode_samples(tokenizer, *pairs, settings.max_length, settings.task)
     steps = step.steps_of(len(samples), settings)
     with progress.bar(description="fine-tune", total=steps if first else 0, unit="step") as bar:
         update = bar.tell if first else (lambda steps, **values: None)
         resume = loop.Resume(args.resume, args.deadline) if args.resume else None
-        how = (args.seed, update, resume, _strategy(args))
+        how = (args.seed, update, resume, _strategy(args), asked)
         report = loop.finetune(args.model, samples, settings, tokenizer, folder / "checkpoint", *how)
     if first:
         identity.write_manifest(folder / "checkpoint")
         told: dict[str, Any] = {"train_set": training_sets.name(rows), "shares": training_sets.shares(rows)}
         told |= {**dataclasses.asdict(report), "peak_memory_bytes": provenance.peak_memory()}
+        if dev is None:
+            del told["dev_losses"]
         files.write_json(folder / "report.json", told)
 
 

@@ -15,6 +15,17 @@ else:
     TaskName = Literal[tuple(TASKS.names())]
 
 
+class EarlyStopping(Settings):
+    """The weights with the lowest loss on dev facts are kept; training ends when they are no more beaten."""
+
+    every: int = Field(10, ge=1)
+    """Optimiser steps between two looks; the last step is looked at, too."""
+    patience: int = Field(3, ge=1)
+    """Looks in a row without a lower loss after which training stops."""
+    facts: int = Field(200, ge=1)
+    """Dev facts that are looked at: a fixed sample."""
+
+
 class FinetuneSettings(Settings):
     """One fine-tuning run on question-answer pairs, loss on the answer only."""
 
@@ -36,6 +47,8 @@ class FinetuneSettings(Settings):
     """AdamW's decoupled weight decay."""
     gradient_clipping: float = Field(1.0, gt=0)
     """Largest norm of the global gradient."""
+    early_stopping: EarlyStopping | None = None
+    """Keep the weights that are best on dev facts, and stop early; the learning rate falls as if training went on."""
     warmup_steps: int = Field(0, ge=0)
     """Steps of linear warm-up."""
     max_length: int = Field(256, ge=8)
