@@ -9,8 +9,9 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
+from lora_models import trained
 from other_models import KINDS, other_model
 from restoration_models import SETTINGS
 from sftlens.errors import ModelError
@@ -84,7 +85,7 @@ def test_a_single_file_has_precedence_over_shards_as_in_transformers(tmp_path: P
     assert same(checkpoints.load_model(tmp_path / "both", device="cpu"), newer)
 
 
-@pytest.mark.parametrize("file", [WEIGHTS, "config.json", "tokenizer.json"])
+@pytest.mark.parametrize("file", [WEIGHTS, "config.json", "tokenizer.json", "generation_config.json"])
 def test_a_pointer_of_git_lfs_is_named(tmp_path: Path, file: str) -> None:
     tiny_model(tmp_path)
     text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 4976698672\n"
@@ -142,3 +143,32 @@ def test_experts_and_text_decoders_of_multimodal_models_load(tmp_path: Path, kin
     for check in (checkpoints.check_weights, checkpoints.load_model):
         with pytest.raises(ModelError, match=r"is in none of the weight files|a tensor is missing"):
             check(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [torch.bool, torch.uint8, torch.float32])
+def test_causal_masks_that_old_checkpoints_store_are_no_parameters(tmp_path: Path, kind: torch.dtype) -> None:
+    config = GPT2Config(vocab_size=400, n_positions=64, n_embd=32, n_layer=2, n_head=4)
+    model = GPT2LMHeadModel(config)
+    model.save_pretrained(tmp_path)
+    stored = load_file(tmp_path / WEIGHTS)
+    for layer in range(2):
+        stored[f"transformer.h.{layer}.attn.bias"] = torch.ones(1, 1, 64, 64).tril().to(kind)
+        stored[f"transformer.h.{layer}.attn.masked_bias"] = torch.tensor(-1e4)
+    save_file(stored, tmp_path / WEIGHTS)
+    checkpoints.check_weights(tmp_path)
+    assert same(checkpoints.load_model(tmp_path, device="cpu"), model)
+
+
+def test_what_programs_would_load_differently_is_named(tmp_path: Path) -> None:
+    tiny_model(tmp_path / "model")
+    values = json.loads((tmp_path / "model/config.json").read_text())
+    write_json(tmp_path / "model/config.json", {**values, "transformers_weights": "other.safetensors"})
+    with pytest.raises(ModelError, match=r"config\.json: key 'transformers_weights' names 'other.safetensors'"):
+        checkpoints.load_model(tmp_path / "model")
+    write_json(tmp_path / "model/config.json", values)
+    adapter = trained(tmp_path / "adapter", tmp_path / "model")
+    with pytest.raises(ModelError, match="adapter: is an adapter, no model; give it to sftlens check or repair"):
+        checkpoints.load_model(adapter)
+    shutil.copy(adapter / "adapter_config.json", tmp_path / "model")
+    with pytest.raises(ModelError, match="model: holds an adapter beside the weights of a model"):
+        checkpoints.load_model(tmp_path / "model")

@@ -13,15 +13,21 @@ from sftlens.files import atomic_path, make_readable
 from sftlens.models.configuration import read_config, read_generation_config, said
 from sftlens.models.delta.reader import open_tensors
 from sftlens.models.identity import resolve
-from sftlens.models.placement import STORED_TYPES, Outline, Pending, Slice, Transform, placement, refuse_type
+from sftlens.models.placement import (
+    STORED_TYPES,
+    Outline,
+    Pending,
+    Slice,
+    Transform,
+    parameters,
+    placement,
+    refuse_type,
+)
 from sftlens.models.safetensors_reader import TensorFolder
 from sftlens.models.tokenizer import read_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-COMPUTED = r"rotary_emb\.inv_freq"
-"""Tensors that old checkpoints store although every model computes them itself."""
 
 
 def load_model(
@@ -54,7 +60,7 @@ def load_model(
     if not source.names:
         raise ModelError(f"{source.folder}: the checkpoint holds no tensors; fetch it again")
     pending = Pending(source, transform)
-    tensors = {name: Slice(pending, name) for name in source.names}
+    tensors = {name: Slice(pending, name) for name in parameters(source)}
     try:
         model, info = _filled(config, source, tensors, dtype or own_type(config, source), placement(device))
     finally:
@@ -123,6 +129,17 @@ def architecture(folder: Path, config: Any) -> Any:
             f"{folder}/config.json: key 'quantization_config': quantised weights can be neither fine-tuned "
             "nor restored; point to the model in bfloat16 or float32"
         )
+    if named := getattr(config, "transformers_weights", None):
+        raise ModelError(
+            f"{folder}/config.json: key 'transformers_weights' names {named!r} as the weights; call that file "
+            "model.safetensors and take the key out"
+        )
+    if (folder / "adapter_config.json").is_file():
+        # transformers would load the base that the adapter names, and the adapter onto it.
+        raise ModelError(
+            f"{folder}: holds an adapter beside the weights of a model, so that programs differ in what they load; "
+            "keep the two in folders of their own"
+        )
     # A model that also reads images (Qwen-VL) answers a text without one by its text decoder.
     for mapping in (MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING):
         if type(config) in mapping:
@@ -140,19 +157,19 @@ def check_weights(folder: Path) -> None:
     """
     quieten()
     config, source = read_config(folder), open_tensors(folder)
-    for name in source.names:
+    for name in parameters(source):
         refuse_type(source, name)
-    outlines = {name: Outline(source, name) for name in source.names}
+    outlines = {name: Outline(source, name) for name in parameters(source)}
     _, info = _filled(config, source, outlines, own_type(config, source), {"": "meta"})
     refuse_mismatch(source, info)
 
 
 def compare_weights(source: TensorFolder, model: "PreTrainedModel") -> None:
     """Raise ModelError where weight files do not fit a model, partitioned (ZeRO stage 3) or not; no tensor is read."""
-    parameters = model.named_parameters(remove_duplicate=False)
-    shapes = {name: tuple(getattr(parameter, "ds_shape", parameter.shape)) for name, parameter in parameters}
-    ignored = {COMPUTED, *(model._keys_to_ignore_on_load_unexpected or ())}
-    unknown = [name for name in source.names if name not in shapes]
+    held = model.named_parameters(remove_duplicate=False)
+    shapes = {name: tuple(getattr(parameter, "ds_shape", parameter.shape)) for name, parameter in held}
+    ignored = model._keys_to_ignore_on_load_unexpected or ()
+    unknown = [name for name in parameters(source) if name not in shapes]
     shared = [name for name in source.names if name in shapes]
     info = {
         "missing_keys": {name for name, _ in model.named_parameters()} - set(source.names),

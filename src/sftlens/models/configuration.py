@@ -53,6 +53,11 @@ def read_config(path: Path) -> Any:
     from transformers.models.auto.configuration_auto import AutoConfig
 
     folder = resolve(path)
+    if not (folder / "config.json").is_file() and (folder / "adapter_config.json").is_file():
+        raise ModelError(
+            f"{folder}: is an adapter, no model; give it to sftlens check or repair after its base, or merge it with "
+            "peft (merge_and_unload, save_pretrained) and give that folder"
+        )
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: config.json is missing; give a complete Hugging Face folder")
     refuse_pointer(folder / "config.json")
@@ -88,6 +93,7 @@ def read_generation_config(folder: Path, model: "PreTrainedModel") -> None:
     path = folder / GENERATION
     if not path.is_file():
         return
+    refuse_pointer(path)
     values = read_json(path)
     if not isinstance(values, dict):
         raise ModelError(f"{path}: is no JSON object; fetch it again, or delete it")

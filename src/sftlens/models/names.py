@@ -8,6 +8,16 @@ _WRAPPERS = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpo
 _LEADING = frozenset({"base_model", "model", "language_model", "text_model", "transformer", "gpt_neox", "decoder"})
 """Parts with which names of a decoder begin, by architecture, by wrapper and by version of transformers."""
 
+_BUFFERS = re.compile(r"(?:^|\.)(?:rotary_emb\.inv_freq|position_ids|att(?:n|ention)\.masked_bias)$")
+_MASKS = re.compile(r"(?:^|\.)att(?:n|ention)\.bias$")
+MASK_DIMENSIONS = 4
+"""Of a causal mask that is stored like a parameter; a bias has one."""
+
+
+def is_buffer(name: str, dimensions: int) -> bool:
+    """Whether a tensor is one that old checkpoints store although every model computes it itself."""
+    return bool(_BUFFERS.search(name) or (dimensions == MASK_DIMENSIONS and _MASKS.search(name)))
+
 
 def unwrapped(name: str) -> str:
     """Return the name of a parameter without what torch.compile, FSDP, DDP and DeepSpeed put around it."""

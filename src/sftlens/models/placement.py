@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from sftlens.errors import LaunchError, ModelError
+from sftlens.models.names import is_buffer
 from sftlens.models.safetensors_reader import TensorFolder
 
 Transform = Callable[[str, torch.Tensor], torch.Tensor]
@@ -58,7 +59,7 @@ class Pending:
         self._source, self._transform = source, transform
         self._one = threading.Lock()  # transformers asks in several threads; a transform is not made for that
         self._fault: BaseException | None = None
-        for name in source.names:
+        for name in parameters(source):
             refuse_type(source, name)
 
     def get(self, name: str) -> torch.Tensor:
@@ -100,6 +101,11 @@ class Outline:
     def __getitem__(self, _: object) -> torch.Tensor:
         dtype = STORED_TYPES[self.source.dtype(self.name)]
         return torch.empty(self.source.shape(self.name), dtype=dtype, device="meta")
+
+
+def parameters(source: TensorFolder) -> list[str]:
+    """Return the names of a checkpoint's parameters, in its order, without what every model computes itself."""
+    return [name for name in source.names if not is_buffer(name, len(source.shape(name)))]
 
 
 def refuse_type(source: TensorFolder, name: str) -> None:

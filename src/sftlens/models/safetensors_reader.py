@@ -40,6 +40,7 @@ def weight_files(folder: Path) -> list[Path]:
     """
     names = {SINGLE}
     if (folder / INDEX).is_file() and not (folder / SINGLE).is_file():
+        refuse_pointer(folder / INDEX)
         names = set(read_json(folder / INDEX, Index, ModelError)["weight_map"].values())
         if not names:
             raise ModelError(f"{folder / INDEX}: key 'weight_map' is empty; fetch the file again")
