@@ -131,6 +131,10 @@ def test_texts_that_look_the_same_are_the_same(one: str, other: str) -> None:
     assert {name: of_study[name] for name in RAW} == RAW and of_study["first_line"](one, [other])
 
 
+def test_an_answer_that_nobody_sees_is_in_no_output() -> None:
+    assert not any(judge("Oslo", ["\u200b"]) for judge in JUDGEMENTS.values())
+
+
 def test_what_looks_different_stays_different() -> None:
     for output, answer in (("oslo", "Oslo"), ("Cote d'Ivoire", "Côte d'Ivoire"), ("NewYork", "New York"), ("5", "-5")):
         assert not any(judge(output, [answer]) == 1 for name, judge in JUDGEMENTS.items() if name != "f1")

@@ -75,7 +75,11 @@ def test_a_line_ends_at_a_newline_only(tmp_path: Path, code: int) -> None:
         ("\"['iron' 'IRON']\"", ["iron", "IRON"]),  # as numpy prints an array
         ('"{""text"": [""iron""], ""answer_start"": [3]}"', ["iron"]),
         ("\"{'value': 'iron', 'aliases': ['Fe', 'iron']}\"", ["iron", "Fe"]),
+        ("\"('iron', 'IRON')\"", ["iron", "IRON"]),
+        ('"""iron"""', ["iron"]),  # a text as JSON
+        ('"""iron"" or ""tin"""', ['"iron" or "tin"']),
         ("1969", ["1969"]),
+        ("1969.0", ["1969.0", "1969"]),  # a column of numbers with a gap, as pandas writes it
         ("[1969]", ["1969"]),
     ],
 )
@@ -161,6 +165,8 @@ def test_other_names_stand_beside_the_object(tmp_path: Path) -> None:
         ("f.jsonl", '{"question": "a", "answers": ["b", null], "hits": 1}', "a blank answer; write at least one text"),
         ("f.jsonl", '{"question": "a", "answers": [true], "hits": 1}', "an answer that is no text (True)"),
         ("f.jsonl", '{"question": "a", "answers": {"text": []}, "hits": 1}', "no answer; write at least one text"),
+        ("f.jsonl", '{"question": "a", "answers": "\\u200b", "hits": 1}', "a blank answer; write at least one text"),
+        ("f.jsonl", '{"question": "\\u200b", "answers": "b", "hits": 1}', "no text; write one"),
         (
             "f.csv",
             'question,answers,hits\na,"[""b"", ""c""",1\n',

@@ -16,24 +16,27 @@ from contextlib import suppress
 from typing import Any
 
 from sftlens.data.buckets import BUCKETS
+from sftlens.data.scoring import plain
 
 SEPARATOR = "|"
 """Between several texts in one cell."""
 _FORMS = '{"text": [...]} or {"value": ..., "aliases": [...]}'
-_STRUCTURED = re.compile(r"""[\[{]\s*(["'\[\]{}\d-]|array\()|\[\s*[\[{]""")
-"""How a list or an object begins; `[REC]`, the name of a film, does not."""
+_STRUCTURED = re.compile(
+    r"""[\[{]\s*(["'\[\]{}\d-]|array\()|\[\s*[\[{]|\(\s*(["']).*\2\s*,?\s*\)$|"[^"]*"$""", re.DOTALL
+)
+"""How a list, a tuple, an object or a text in JSON's quotes looks; `[REC]`, the name of a film, does not."""
 
 
 def blank(value: Any) -> bool:
-    """Whether a cell holds nothing: no value, NaN, or white space."""
+    """Whether a cell holds nothing: no value, NaN, white space, or what no reader sees."""
     if isinstance(value, str):
-        return not value.strip()
+        return not plain(value).strip()
     return value is None or (isinstance(value, float) and value != value)
 
 
 def text(value: Any) -> str:
     """Return a text that is not blank. Raises ValueError."""
-    if isinstance(value, str) and value.strip():
+    if isinstance(value, str) and not blank(value):
         return value
     raise ValueError("no text; write one (a number in quotes)")
 
@@ -43,6 +46,8 @@ def answers(value: Any, separator: str = SEPARATOR) -> list[str]:
     found = [literal(entry) for entry in _entries(value, separator)]
     if not found:
         raise ValueError(f"no answer; write at least one text (several: a list, or with {SEPARATOR} between them)")
+    # A column of whole numbers with a gap is written as 1969.0 by pandas.
+    found += [name.partition(".")[0] for name in found if re.fullmatch(r"-?\d+\.0+", name)]
     return list(dict.fromkeys(found))
 
 
@@ -50,7 +55,7 @@ def literal(value: Any) -> str:
     """Return a text or a number as text, whole numbers without a point, no white space around. Raises ValueError."""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         return str(int(value)) if value == int(value) and abs(value) < 1e15 else str(value)
-    if isinstance(value, str) and value.strip():
+    if isinstance(value, str) and not blank(value):
         return value.strip()
     kind = "a blank answer" if blank(value) else f"an answer that is no text ({value!r:.40})"
     raise ValueError(f"{kind}; write at least one text (several: a list, or with {SEPARATOR} between them)")

@@ -68,7 +68,8 @@ def _plain(value: Any) -> Any:
 
 
 def _opened(path: Path, newline: str) -> IO[str]:
-    zipped = path.name.lower().endswith(".gz")
+    with path.open("rb") as file:
+        zipped = path.name.lower().endswith(".gz") or file.read(2) == b"\x1f\x8b"
     with gzip.open(path) if zipped else path.open("rb") as file:
         head = file.read(4)
     encoding = next((name for mark, name in _MARKS.items() if head.startswith(mark)), "utf-8-sig")

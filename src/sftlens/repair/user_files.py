@@ -90,7 +90,7 @@ def read_task(path: Path) -> pd.DataFrame:
     places: dict[str, str] = {}
     for place, row in tables.rows(path):
         prompt: Any
-        if "messages" in row:
+        if not cells.blank(row.get("messages")):
             messages = _messages(row["messages"])
             if len(messages) < 2 or messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
                 raise DataError(
