@@ -135,6 +135,7 @@ def test_base_finetuned_and_repaired_stand_side_by_side_with_the_facts_that_came
     back = answers["base: right"] & ~answers["fine-tuned: right"] & answers["absolute 1 %: right"]
     back &= answers["half"] == "reporting"
     assert f"regained by the repair: {back.sum()}" in page
+    assert f"regained: {back.sum()} facts of the reporting half" in said
     assert sum(question in page for question in answers.loc[back, "question"]) == min(10, back.sum())
 
 

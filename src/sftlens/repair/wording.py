@@ -21,6 +21,8 @@ BEST_TEMPLATE = (
     "the fine-tuned model reads the question's prompt, the base the relation's best completion template; facts of the "
     "reporting half whose answer comes near the beginning of the base's completion"
 )
+WIDTH, SHOWN = 100, 5
+"""Columns of a terminal, and examples of a kind of flip that are shown there."""
 CHOICE = """
 The fine-tuned model: {finetuned}. {stored}
 
@@ -202,14 +204,23 @@ def model_card(repair: Repair, models: RepairModels, inputs: Mapping[str, str], 
 
 
 def table(repair: Repair) -> list[str]:
-    """Return base, fine-tuned and repaired model side by side, in lines for a terminal."""
+    """Return base, fine-tuned and repaired model side by side, and some flips, in lines for a terminal."""
     labels = [label(key) for key in numbers.reported(repair)]
     rows = [["reporting half, 95 % intervals", "base", "fine-tuned", *(["repaired"] if repair.chosen else [])]]
     for row in numbers.side_by_side(repair):
         sides = [number(row[name], row["unit"]) for name in labels]
         rows.append([f"{row['metric']}, {row['unit']} (n = {row['n']:,})", *sides])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+    # Facts that were lost, or came back, with what the models say.
+    flips = numbers.flips(repair)
+    for kind, part in flips.groupby("kind", sort=False):
+        lines += ["", f"{kind}: {len(part):,} facts of the reporting half"]
+        for _, row in part.head(SHOWN).iterrows():
+            said = " -> ".join(repr(" ".join(str(row[name]).split())[:20]) for name in labels)
+            lines.append(f"  {str(row['question'])[: WIDTH - len(said) - 4]}: {said}")
+    return lines
 
 
 def number(found: Mapping[str, float | None] | None, unit: str, sign: str = "") -> str:
