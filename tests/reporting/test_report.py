@@ -63,14 +63,17 @@ def test_page_is_well_formed_and_asks_nothing_of_the_network(drawn, tmp_path):
     text = make(tmp_path / "r.html", figures=drawn)
     page = Page(text)
     assert page.open == []
-    assert len(page.addresses) == len(FIGURES)
-    assert all(address.startswith("data:image/svg+xml;base64,") for address in page.addresses)
+    places = [address for address in page.addresses if address.startswith("#")]
+    images = [address for address in page.addresses if address not in places]
+    assert len(images) == len(FIGURES)
+    assert all(address.startswith("data:image/svg+xml;base64,") for address in images)
+    assert places and all(f'id="{place[1:]}"' in text for place in places)
     assert not re.search(r"<script|<link|@import|url\(", text)
 
 
 def test_page_has_every_target_under_its_heading(drawn, tmp_path):
     text = make(tmp_path / "r.html", figures=drawn)
-    assert re.findall(r'<section id="(\w+)">', text) == [target.name for target in SHOWN]
+    assert re.findall(r'<section id="(\w+)">', text) == [*(target.name for target in SHOWN), "settings"]
     assert all(f"<h2>{escape(target.title)}</h2>" in text for target in SHOWN)
     assert text.index('id="table1"') < text.index('id="reliability"')
     assert "No results yet" not in text
@@ -80,7 +83,7 @@ def test_page_has_every_target_under_its_heading(drawn, tmp_path):
 def test_notice_stands_once_at_the_top(drawn, tmp_path):
     text = make(tmp_path / "r.html", figures=drawn)
     assert text.count(NOTICE) == 1 and text.index(NOTICE) < text.index("<section")
-    assert '<div class="box' not in make(tmp_path / "r.html", notice="")
+    assert '<div class="box notice' not in make(tmp_path / "r.html", notice="")
 
 
 def test_a_title_stands_above_a_figure_and_not_in_it(drawn, tmp_path):
@@ -128,7 +131,7 @@ def test_everything_is_escaped(tmp_path):
 def test_settings_are_folded_away_as_full_keys(tmp_path):
     text = make(tmp_path / "r.html")
     assert "models.tiny.layers" in text and "60, 240" in text
-    assert text.index("<details>", text.index("How to read")) < text.index("models.tiny.layers")
+    assert text.index("<details>", text.index('id="settings"')) < text.index("models.tiny.layers")
 
 
 def test_same_input_gives_the_same_bytes(drawn, tmp_path):

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from sftlens.dag.targets import TARGETS, Target
-from sftlens.reporting import frames, html
+from sftlens.reporting import conclusions, frames, html
 from sftlens.reporting.html import Cell, Table
 
 _PLAIN = ("Model", "Strategy", "Criterion", "Region")
@@ -48,6 +48,7 @@ def write(
     html.write(
         path, "reporting/report.html", title=title, summary=summary, notice=notice,
         missing=Table(head, unfinished) if missing else None, sections=sections, settings=Table([], rows),
+        conclusions=conclusions.conclusions(results, numbers),
     )  # fmt: skip
 
 

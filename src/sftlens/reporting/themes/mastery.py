@@ -140,7 +140,7 @@ TARGETS.add(Target(
     "so small ones may be negative). Reliability: the share of the true differences between facts in the variance "
     "of R, if it were measured with so many templates and samples of each; the error is what fewer would cost. "
     "Low and high: 95 % intervals (of an expected share: where the observed one would lie).",
-    reliability,
+    reliability, folded=True,
 ))  # fmt: skip
 TARGETS.add(Target(
     "exposure", 14, "mastery", "Mastery against exposure",
