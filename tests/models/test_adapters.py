@@ -202,6 +202,14 @@ def test_other_names_of_the_same_modules_are_understood(tmp_path: Path, form: st
     assert sha256(tmp_path / "merged" / WEIGHTS) == sha256(tmp_path / "wanted" / WEIGHTS)
 
 
+def test_a_prefix_that_is_not_known_is_named(tmp_path: Path) -> None:
+    tiny_model(tmp_path / "base")
+    adapter = trained(tmp_path / "adapter", tmp_path / "base")
+    tensors = load_file(adapter / adapters.WEIGHTS)
+    save_file({name.replace(ROOT, ROOT + "policy."): t for name, t in tensors.items()}, adapter / adapters.WEIGHTS)
+    assert "its keys have a prefix, 'policy.'" in refusal(tmp_path / "base", adapter, tmp_path / "out")
+
+
 def test_saved_modules_of_training_checkpoints_are_understood(tmp_path: Path) -> None:
     tiny_model(tmp_path / "base")
     adapter = trained(tmp_path / "adapter", tmp_path / "base", modules_to_save=["lm_head"])

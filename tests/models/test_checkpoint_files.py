@@ -63,6 +63,14 @@ def test_the_prefixes_of_wrappers_are_taken_off(tmp_path: Path, prefix: str, sha
         packing.pack(tmp_path / "base", tmp_path / "model", tmp_path / "delta")
 
 
+def test_a_prefix_that_is_not_known_is_told(tmp_path: Path) -> None:
+    tiny_model(tmp_path)
+    renamed(tmp_path, "policy.")
+    for check in (checkpoints.check_weights, checkpoints.load_model):
+        with pytest.raises(ModelError, match=r"the weights have a prefix, 'policy\.'"):
+            check(tmp_path)
+
+
 def test_parts_of_a_name_that_activation_checkpointing_adds_are_taken_off(tmp_path: Path) -> None:
     model = tiny_model(tmp_path)
     stored = load_file(tmp_path / WEIGHTS)

@@ -22,7 +22,7 @@ from sftlens.models import configuration
 from sftlens.models.adapter_config import CONFIG, REMEDY, alphas, read_config
 from sftlens.models.delta.reader import open_tensors
 from sftlens.models.identity import CONFIGURATION, TOKENIZER, copy_matching, resolve
-from sftlens.models.names import bare, same_by_bare_name, unwrapped
+from sftlens.models.names import bare, prefixed, same_by_bare_name, unwrapped
 from sftlens.models.placement import STORED_TYPES, checked_tensor
 from sftlens.models.safetensors_reader import TensorFolder, open_file
 from sftlens.models.safetensors_writer import TensorSpec, write_weights
@@ -172,7 +172,9 @@ def _fitted(
 
     def fits(name: str, shape: tuple[int, ...]) -> str:
         if name not in found:
-            raise ModelError(f"{folder}: changes {name!r}, which {base.folder} does not have; {remedy}")
+            prefix = prefixed([name], known)
+            why = f"its keys have a prefix, {prefix!r}: take that off, or {REMEDY}" if prefix else remedy
+            raise ModelError(f"{folder}: changes {name!r}, which {base.folder} does not have; {why}")
         there = base.shape(embedding if found[name] == untied else found[name])
         if shape != there:
             raise ModelError(

@@ -13,6 +13,7 @@ from sftlens.files import atomic_path, make_readable
 from sftlens.models.configuration import read_config, read_generation_config, said
 from sftlens.models.delta.reader import open_tensors
 from sftlens.models.identity import resolve
+from sftlens.models.names import prefixed
 from sftlens.models.placement import (
     STORED_TYPES,
     Outline,
@@ -186,6 +187,8 @@ def refuse_mismatch(source: TensorFolder, info: dict[str, Any]) -> None:
     remedy = "the weights do not belong to this config.json: fetch both from the same revision"
     if info["missing_keys"]:
         name = min(info["missing_keys"])
+        if prefix := prefixed(source.names, [name]):
+            remedy = f"the weights have a prefix, {prefix!r}: save the model itself, without what it was wrapped in"
         raise ModelError(f"{source.folder}: tensor {name!r} is in none of the weight files; {remedy}")
     if info["unexpected_keys"]:
         name = min(info["unexpected_keys"])

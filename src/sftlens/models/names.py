@@ -49,3 +49,14 @@ def same_by_bare_name(names: Sequence[str], others: Sequence[str]) -> dict[str, 
         if len(candidates) == 1:
             found[other] = candidates[0]
     return found
+
+
+def prefixed(names: Sequence[str], others: Sequence[str]) -> str | None:
+    """Return what stands before one of `others` in one of `names` (with its dot), None where nothing does."""
+    known = set(others)
+    for name in names:
+        parts = name.split(".")
+        for start in range(1, len(parts)):
+            if ".".join(parts[start:]) in known:
+                return ".".join(parts[:start]) + "."
+    return None
