@@ -100,9 +100,7 @@ def run(
         question's subject; only where all subjects are known) and in_train (the same question stands among the train
         facts of the table; only where it holds train facts).
 
-    Raises:
-        DataError: no fact belongs to the test splits; or as `answer`.
-        ModelError: as `answer`.
+    Raises DataError where no fact belongs to the test splits, and what `answer` raises.
     """
     asked = facts[facts["split"].isin(TEST_SPLITS)] if "split" in facts else facts.assign(split="test")
     if asked.empty:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from math import sqrt
 
 import numpy as np
@@ -168,13 +168,8 @@ class Reverted:
 
     def metrics(self, elements: int) -> Iterator[dict[str, object]]:
         """Yield rows of metrics, of a region of `elements` elements."""
-        for metric, value in (
-            ("reverted_elements", self.elements),
-            ("reverted_change", self.sum_r),
-            ("reverted_abs_d", self.sum_abs_d),
-            ("reverted_d2", self.sum_d2),
-            ("distance_to_base", self.distance),
-        ):
+        names = ("reverted_elements", "reverted_change", "reverted_abs_d", "reverted_d2", "distance_to_base")
+        for metric, value in zip(names, astuple(self), strict=True):
             yield {"metric": metric, "value": value, "n": elements}
 
 

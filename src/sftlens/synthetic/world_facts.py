@@ -121,16 +121,9 @@ def build(settings: WorldSettings) -> World:
 def sampled(settings: WorldSettings, facts: "pd.DataFrame", spare: Mapping[str, Sequence[Item]]) -> World:
     """Return a world whose train, dev, test and testood facts are given ones, such as a sample of EntityQuestions.
 
-    Unlike the invented world's, given answers may stand inside subjects or inside one another.
-
-    Args:
-        settings: exposures, and the numbers of extra and calibration facts of each relation.
-        facts: the study's facts (columns split, relation, subject, object, question).
-        spare: for each relation the facts to draw the extra and calibration facts from; subjects that have a role
-            are skipped.
-
-    Raises:
-        DataError: a relation has too few spare facts.
+    Unlike the invented world's, given answers may stand inside subjects or inside one another. `facts` are the study's
+    (columns split, relation, subject, object, question); from `spare`, for each relation, the extra and calibration
+    facts are drawn, subjects that have a role being skipped. Raises DataError when there are too few.
     """
     columns = ("relation", "subject", "object", "split", "question")
     every: list[tuple[str, str, str, Role, str]] = list(zip(*(facts[name] for name in columns), strict=True))
@@ -181,10 +174,7 @@ def check(facts: Sequence[Fact]) -> None:
     """Refuse facts that containment could not judge, or whose roles are not apart.
 
     No answer may stand inside another answer of its relation or inside its own subject, no subject may
-    have two roles, no question occur twice.
-
-    Raises:
-        DataError: naming the first offending fact.
+    have two roles, no question occur twice. Raises DataError, which names the first offending fact.
     """
     remedy = "change world.seed"
     roles: dict[str, Role] = {}

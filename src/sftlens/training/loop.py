@@ -125,11 +125,10 @@ def finetune(
 
     Args:
         model_path: Hugging Face folder or base.json pointer.
-        samples: the training set, in the order of `training_sets.take`.
+        samples: the training set, in the order of `training_sets.take`; `seed` is of the training order.
         settings: the recipe.
         tokenizer: saved beside the weights.
         out_folder: written by rank 0, atomically, only when training succeeded.
-        seed: seed of the training order.
         progress: called with the number of finished steps, and with the loss and the learning rate by name.
         resume: where to keep a state; None: keep none.
         strategy: what is trained and how; None: all parameters. Its `rows` are the caller's business.

@@ -104,12 +104,9 @@ def take_step(
     """Train on one global batch; every process must call it.
 
     Args:
-        engine: the DeepSpeed engine.
+        engine, settings, process: DeepSpeed's, the recipe, this process.
         batch: all samples of the step; each process computes its share.
-        number: number of the step, from 1.
-        steps: how many there will be.
-        settings: the recipe.
-        process: this process.
+        number, steps: number of the step, from 1, and how many there will be.
         wishes: whether this process wants (to save, to stop) after the step; the result says it for all.
         strategy: its `loss`, and its `penalty` of the model, the same in every process.
         references: logits of the model that the strategy compares with, for each of this process' samples of the batch.

@@ -21,16 +21,10 @@ if TYPE_CHECKING:
 
 
 def load_partitioned(path: Path, dtype: torch.dtype, config: dict[str, Any], rank: int) -> "PreTrainedModel":
-    """Load a causal language model partitioned over the process group; every process must call it.
+    """Load a causal language model (folder or base.json pointer) partitioned over the process group.
 
-    Args:
-        path: Hugging Face folder or base.json pointer.
-        dtype: type of the weights in memory.
-        config: DeepSpeed's configuration, of stage 3.
-        rank: this process' number; 0 reads the weights.
-
-    Raises:
-        ModelError: a tensor is missing, extra, wrongly shaped or holds NaN or Inf.
+    Every process must call it, with DeepSpeed's configuration of stage 3; rank 0 reads the weights. Raises ModelError
+    when a tensor is missing, extra, wrongly shaped or holds NaN or Inf.
     """
     import deepspeed
     from transformers.initialization import no_init_weights

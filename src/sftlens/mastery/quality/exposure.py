@@ -15,12 +15,8 @@ KEY = ["question", "split"]
 def joined(mastery: pd.DataFrame, exposures: pd.DataFrame) -> pd.DataFrame:
     """Return the mastery table with the column `exposure` (int64): statements of each fact in the corpus.
 
-    Args:
-        mastery: columns question, split, mastery.
-        exposures: exposures.parquet of sftlens world; columns question, role, exposure.
-
-    Raises:
-        DataError: a fact of the mastery table is none of that world.
+    `mastery` has the columns question, split, mastery; `exposures`, the exposures.parquet of sftlens world, question,
+    role, exposure. Raises DataError for a fact that is none of that world.
     """
     known = exposures[["question", "role", "exposure"]].rename(columns={"role": "split"}).drop_duplicates(KEY)
     table = mastery.merge(known, how="left", on=KEY)

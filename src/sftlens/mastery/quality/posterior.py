@@ -118,15 +118,9 @@ def predictive(hits: np.ndarray, trials: np.ndarray, prior: Prior) -> np.ndarray
 def with_uncertainty(table: "pd.DataFrame") -> "pd.DataFrame":
     """Return a mastery table with an interval of each fact's rate and posterior probabilities of its bucket.
 
-    Args:
-        table: columns hits and trials, all facts that one model was probed on; the prior is fitted to them.
-
-    Returns:
-        The table with the columns `low` and `high` (95 % Wilson interval), `posterior_D0` .. `posterior_D4` (sum 1),
-        all float64. Columns of these names are replaced. An empty table gets empty columns.
-
-    Raises:
-        DataError: hits do not lie between 0 and trials.
+    The prior is fitted to the columns hits and trials of all facts that one model was probed on. Added or replaced are
+    `low` and `high` (95 % Wilson interval) and `posterior_D0` .. `posterior_D4` (sum 1), all float64. An empty
+    table gets empty ones. Raises DataError where hits do not lie between 0 and trials.
     """
     made = table.copy()
     hits, trials = table["hits"].to_numpy(dtype=np.int64), table["trials"].to_numpy(dtype=np.int64)
