@@ -150,6 +150,13 @@ def test_answers_are_read_after_the_thinking(template: str, text: str, ended: bo
     assert chats.opens_thinking(chat(template).sample) == (template == THINKS)
 
 
+@pytest.mark.parametrize(
+    "text", ["Oslo", " Oslo</s>", "Oslo<|im_end|>\n", "<think>Rome? No.</think>\n\nOslo<|im_end|>"]
+)
+def test_a_target_is_compared_without_what_no_answer_has(text: str) -> None:
+    assert chats.target(text, tokenizer(CHATML), "<|im_end|>") == "Oslo"
+
+
 def test_marks_of_a_template_written_by_hand_end_a_turn_too() -> None:
     by_hand = "<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
     made = tokenizer(CHATML)

@@ -168,6 +168,14 @@ def ends(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", turn_en
     return sorted(found | (set(ids) if len(ids) == 1 else set()))
 
 
+def target(text: str, tokenizer: "PreTrainedTokenizerBase", turn_end: str = "") -> str:
+    """Return an example's target as `read` would return it: without thinking, EOS and the end of the turn."""
+    text = next((text.split(end, 1)[1] for _, end in THINKING if end in text), text)
+    for mark in (tokenizer.eos_token, turn_end):
+        text = text.strip().removesuffix(str(mark or ""))
+    return text.strip()
+
+
 class Said(NamedTuple):
     """What a model answered."""
 

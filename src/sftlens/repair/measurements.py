@@ -22,7 +22,7 @@ from sftlens.config.stages.evaluation import DivergenceSettings
 from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.data.scoring import JUDGEMENTS, Judgement, first_line
 from sftlens.evaluation import divergence
-from sftlens.inference.chat import ends, read
+from sftlens.inference.chat import ends, read, target
 from sftlens.inference.prompts import token_ids
 from sftlens.mastery import mastery_table
 from sftlens.mastery.completions import Probe
@@ -128,8 +128,9 @@ class Measurements:
                 ids = inputs.prompting.tasks(tokenizer, prompts)
                 names = [f"task example {number}" for number in range(1, len(ids) + 1)]
                 texts, ended = self._said(key, prompts, ids, names, settings.task_max_new_tokens)
-                score, targets = SCORES[settings.score], inputs.tasks["target"]
-                scores = [score(text, target) for text, target in zip(texts, targets, strict=True)]
+                score, turn_end = SCORES[settings.score], inputs.prompting.turn_end(prompts)
+                targets = [target(text, tokenizer, turn_end) for text in inputs.tasks["target"]]
+                scores = [score(text, wanted) for text, wanted in zip(texts, targets, strict=True)]
                 columns = {"task_id": inputs.tasks["task_id"].tolist(), "output": texts, "score": scores}
                 files.write_parquet(folder / "task.parquet", pd.DataFrame({**columns, **ended}))
 
@@ -150,11 +151,13 @@ class Measurements:
                 f"the chat template ends a turn with {turn_end!r}, which neither the tokenizer nor "
                 "generation_config.json names as an end; answers are taken to end there"
             )
+        if (opened := prompting.opens_thinking(prompts)) and key == FINETUNED:
+            self.say("the prompts end inside a thinking block; answers are judged after it")
         outputs = inference.greedy(
             model, ids, names, max_new_tokens=most, eos=stops, batch_tokens=settings.batch_tokens,
             progress=self.progress,
         )  # fmt: skip
-        said = read(tokenizer, outputs, stops, turn_end, prompting.opens_thinking(prompts))
+        said = read(tokenizer, outputs, stops, turn_end, opened)
         if unfinished := sum(answer.thinking for answer in said):
             self.say(
                 f"{label(key)}: {unfinished} of {len(said)} answers had not begun after {most} tokens of thinking and "
