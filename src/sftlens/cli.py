@@ -7,6 +7,7 @@ from pathlib import Path
 
 PROGRAMS = {
     "measure": (
+        "check",
         "question_set",
         "facts",
         "mastery",

@@ -187,6 +187,7 @@ RECIPES: dict[str, Callable[[Path, Path], object]] = {
                               o / "levels.safetensors"),
     "collect": _collect,
     "merge": lambda i, o: adapters.merge(i / "base", i / "adapter", o / "model"),
+    "check": lambda i, o: ok("check.py", i / "base", i / "ft", "--facts", i / "questions.csv", "--out", o),
     "repair": lambda i, o: ok("repair.py", i / "base", i / "ft", "--facts", i / "questions.csv", "--ratio", 5,
                               "--out", o),
 }  # fmt: skip

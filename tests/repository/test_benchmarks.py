@@ -85,6 +85,13 @@ def test_memory_of_one_case_is_a_number_of_bytes(
     assert int(printed(capsys, "probing_memory.py", *inputs, "--case", task, 6, 512)) >= 0
 
 
+def test_a_check_reads_each_model_once_and_its_memory_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    size = ["--layers", 2, "--hidden", 64, "--vocabulary", 300, "--facts", 6]
+    first = printed(capsys, "check_memory.py", *size).splitlines()[0]
+    assert first.startswith("peak memory less one model's weights: ")
+    assert first.endswith("reads of the base 1.00, of the fine-tuned model 1.00")
+
+
 def test_the_gpu_benchmark_checks_itself_on_the_cpu(tmp_path: Path) -> None:
     """Every section runs on a small geometry, and every result is within its bound."""
     out = tmp_path / "gpu.json"

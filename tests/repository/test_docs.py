@@ -32,6 +32,8 @@ IN_TURN = ("docs/stages.md", "docs/world.md")
 QUICK = {
     "repair": """--max-new-tokens 6 --task-max-new-tokens 6 --reprobe 0 --ratio 20 --criterion absolute
                  --few-shot prompts=1 shots=1 samples=1 max_new_tokens=2""",
+    "check": """--max-new-tokens 6 --task-max-new-tokens 6 --most-facts 20 --floor-facts 0
+                --few-shot prompts=1 shots=1 samples=1 max_new_tokens=2""",
     "finetune": "--dtype float32 --zero-stage 0",
 }
 """Options that make a program quick on the models of the tests."""

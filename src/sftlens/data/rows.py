@@ -55,6 +55,17 @@ def rows(path: Path) -> list[tuple[str, Row]]:
     return found
 
 
+def whole(path: Path) -> Any:
+    """Return the value of a file that ends in .json and holds one; None for any other file."""
+    if not path.name.lower().removesuffix(".gz").endswith(".json") or not path.is_file():
+        return None
+    try:
+        with _opened(path, newline="\n") as file:
+            return parse_json(file.read(), finite=False)
+    except (ValueError, gzip.BadGzipFile, EOFError, zlib.error):  # JSON lines, or damaged: `rows` says where
+        return None
+
+
 def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
     for number, row in enumerate(files.read_parquet(path).to_dict("records"), 1):
         yield f"row {number}", {str(name): _plain(value) for name, value in row.items()}

@@ -30,17 +30,18 @@ def read(
     *,
     any_of: Sequence[str] = (),
     rest: bool = False,
+    given: Sequence[tuple[str, Row]] | None = None,
 ) -> "pd.DataFrame":
     """Return `columns` of a table, the first of `any_of` that there is, and those of `optional` that hold anything.
 
     Every value of these columns is checked and typed by the column's name (TYPES; the others are non-blank text). With
-    `rest` all other columns too, as they are. The columns stand in the file's order. Raises DataError naming file, line
-    or fact, column and remedy.
+    `rest` all other columns too, as they are; `given` are the file's rows where they were read before. The columns
+    stand in the file's order. Raises DataError naming file, line or fact, column and remedy.
     """
     import pandas as pd
 
-    parquet = kind(path) == "parquet"
-    found = [] if parquet else rows(path)
+    parquet = given is None and kind(path) == "parquet"
+    found = given or ([] if parquet else rows(path))
     there = files.parquet_columns(path) if parquet else list(dict.fromkeys(name for _, row in found for name in row))
     files.require_columns(path, there, columns)
     if any_of and not set(any_of) & set(there):
@@ -73,7 +74,13 @@ def read(
 
 
 def facts(
-    path: Path, columns: Sequence[str] = (), optional: Sequence[str] = (), *, rest: bool = False, unique: bool = True
+    path: Path,
+    columns: Sequence[str] = (),
+    optional: Sequence[str] = (),
+    *,
+    rest: bool = False,
+    unique: bool = True,
+    given: Sequence[tuple[str, Row]] | None = None,
 ) -> "pd.DataFrame":
     """Return questions with their answers, and further columns as `read` does.
 
@@ -92,9 +99,11 @@ def facts(
     import pandas as pd
 
     answers = ("object", "answers", "answer")
-    table = read(path, ["question", *columns], ["fact_id", "aliases", *optional], any_of=answers, rest=rest)
-    given = next(name for name in answers if name in table)
-    found = table[given] if given == "object" else table.pop(given)
+    table = read(
+        path, ["question", *columns], ["fact_id", "aliases", *optional], any_of=answers, rest=rest, given=given
+    )
+    column = next(name for name in answers if name in table)
+    found = table[column] if column == "object" else table.pop(column)
     others = table["aliases"] if "aliases" in table else [()] * len(table)
     table["aliases"] = [list(dict.fromkeys([*first, *names])) for first, names in zip(found, others, strict=True)]
     table["object"] = pd.Series([values[0] for values in found], index=table.index, dtype="str")

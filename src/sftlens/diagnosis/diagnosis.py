@@ -1,7 +1,9 @@
 """A fine-tuned model against its base: knowledge by mastery, answers, format, tasks, KL, flips, and the verdict.
 
 Knowledge is judged by mastery, as a model may know a fact and no longer say it in answer to a question, and the other
-way round: format and knowledge can be lost separately. Where mastery was not measured, answers are judged.
+way round: format and knowledge can be lost separately. Answers are judged where mastery was not measured, or where the
+base's mastery is less than half the share of facts that it answers: then it is the prompts of mastery that it does not
+understand. Nothing of the fine-tuned model enters that choice.
 """
 
 from collections.abc import Mapping
@@ -16,7 +18,7 @@ from sftlens.diagnosis import effects
 from sftlens.diagnosis.effects import Effect, Verdict
 from sftlens.statistics import intervals
 
-JUDGEMENT = "contains"
+JUDGEMENT = "first_line"
 """The judgement of an answer that counts."""
 SIDES = ("before", "after")
 
@@ -52,6 +54,9 @@ class Diagnosis:
     """Mean KL(fine-tuned || base) of the first answer token with its interval, nats."""
     kl_floor: float | None
     """Mean KL of the fine-tuned model against itself, asked again."""
+    unstable: tuple[int, int] | None
+    """How many of the fine-tuned model's answers were another text when it was asked again, and how many of these were
+    judged otherwise; None: it was not asked again."""
     verdict: Verdict
     """On knowledge."""
     task_verdicts: Mapping[str, Verdict]
@@ -59,7 +64,7 @@ class Diagnosis:
     @property
     def judged(self) -> Effect:
         """The effect that the verdict is about."""
-        return self.knowledge or self.answered
+        return _judged(self.knowledge, self.answered)
 
     @property
     def outcome(self) -> str:
@@ -81,10 +86,10 @@ class Diagnosis:
         return part.sort_values(f"{right}_mastery", ascending=False, kind="stable", na_position="last")
 
     def metrics(self) -> dict[str, Any]:
-        """Return all numbers as a JSON value."""
+        """Return all numbers and verdicts as a JSON value; what cannot be estimated is None."""
         kl = None if self.kl is None else dict(zip(("value", "low", "high"), self.kl, strict=True))
-        return {
-            "verdict": {**asdict(self.verdict), "on": "mastery" if self.knowledge else "facts answered"},
+        made = {
+            "verdict": {**asdict(self.verdict), "on": "mastery" if self.judged is self.knowledge else "facts answered"},
             "knowledge": _json(self.knowledge),
             "answered": _json(self.answered),
             "well_formed": _json(self.well_formed),
@@ -97,6 +102,9 @@ class Diagnosis:
             "right_to_wrong": len(self.lost),
             "wrong_to_right": len(self.gained),
         }
+        if self.unstable:
+            made["unstable_answers"] = dict(zip(("texts", "judgements"), self.unstable, strict=True))
+        return made
 
 
 def diagnose(
@@ -160,6 +168,10 @@ def diagnose(
         for name in dict.fromkeys(tasks):
             ids = tasks.index[tasks == name]
             by_task[name] = effects.paired(*(None if s is None else s[ids] for s in scores))  # type: ignore[arg-type]
+    unstable = None
+    if repeated:
+        others = (repeated[name] != table[f"after_{name}"] for name in ("output", "right"))
+        unstable = (int(next(others).sum()), int(next(others).sum()))
     tolerances = task_tolerances or {}
     values = table["kl"].dropna()
     return Diagnosis(
@@ -171,9 +183,14 @@ def diagnose(
         tasks=by_task,
         kl=intervals.mean(values.tolist()) if len(values) else None,
         kl_floor=kl_floor,
-        verdict=effects.judge(knowledge or answered, tolerance, known=True),
+        unstable=unstable,
+        verdict=effects.judge(_judged(knowledge, answered), tolerance, known=True),
         task_verdicts={name: effects.judge(seen, tolerances.get(name, tolerance)) for name, seen in by_task.items()},
     )
+
+
+def _judged(knowledge: Effect | None, answered: Effect) -> Effect:
+    return knowledge if knowledge and knowledge.before >= answered.before / 2 else answered
 
 
 def _json(effect: Effect | None) -> dict[str, Any] | None:

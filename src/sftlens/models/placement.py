@@ -121,8 +121,9 @@ def checked_tensor(source: TensorFolder, name: str) -> torch.Tensor:
     """Return one tensor as stored. Raises ModelError when it is of no usable type or holds NaN or Inf."""
     refuse_type(source, name)
     tensor = source.get(name)
-    # A sum is finite unless an element is not (or the sum overflows: then look at each element).
-    if not bool(tensor.float().sum().isfinite()) and not bool(tensor.isfinite().all()):
+    # A sum is finite unless an element is not (or the sum overflows: then look at each element). It is taken without a
+    # copy in float32: transformers loads in many threads, and each would keep the memory of its copies.
+    if not bool(tensor.sum().isfinite()) and not bool(tensor.isfinite().all()):
         raise ModelError(
             f"{source.file(name)}: tensor {name!r} holds NaN or Inf; the checkpoint is damaged or "
             "training diverged: fetch it again or train with a lower learning rate"

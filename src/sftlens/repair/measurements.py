@@ -78,12 +78,15 @@ class Measurements:
     """Called with the number of finished prompts."""
     expect: Callable[[int], object] = lambda rows: None
     """Called with the number of prompts that are to be finished next."""
+    draws: str | None = None
+    """Name of the random numbers that samples are drawn with, the same for all models, so that a difference between
+    two is one of the models; None: each model has its own."""
 
-    def mastery(self) -> pd.DataFrame:
-        """Return the facts as the base masters them: columns of `mastery_table.probe`."""
-        return self._table(
-            "mastery", BASE, "mastery", self._mastery_key(), lambda: self._probe(BASE, self.inputs.facts)
-        )
+    def mastery(self, key: ModelKey = BASE, count: int | None = None) -> pd.DataFrame:
+        """Return the facts as a model masters them, or a fixed sample of them: columns of `mastery_table.probe`."""
+        facts = self.inputs.facts if count is None else mastery_table.fixed_sample(self.inputs.facts, count)
+        depends = {**self._mastery_key(), **({} if count is None else {"count": count})}
+        return self._table("mastery", key, "mastery", depends, lambda: self._probe(key, facts))
 
     def mastery_again(self, key: ModelKey) -> pd.DataFrame:
         """Return the mastery of a fixed sample of the facts, sampled anew, of any model."""
@@ -94,7 +97,7 @@ class Measurements:
 
     def _probe(self, key: ModelKey, facts: pd.DataFrame, prefix: str = "") -> pd.DataFrame:
         model, tokenizer, settings = self.models.get(key), self.models.tokenizer(key), self.inputs.settings
-        of = prefix + self._content(key)
+        of = prefix + (self.draws or self._content(key))
         if self.inputs.sentences is None:
             prompting, pool = self.inputs.prompting, self.inputs.facts
             how = (settings.few_shot, prompting.form, settings.batch_tokens)

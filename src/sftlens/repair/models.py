@@ -1,5 +1,6 @@
 """The models of one repair, one in memory at a time: the base, the fine-tuned model, and each setting that is tried."""
 
+import gc
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
@@ -116,7 +117,8 @@ class RepairModels:
         if held and BASE not in (held[0], key) and self._put_into(held[1], method):
             self._held = key, held[1]
         else:
-            held = None  # before the next one is loaded
+            held = None  # before the next one is loaded: two would not fit
+            gc.collect()  # a model refers to itself in circles
             folder = self.folders[FINETUNED if isinstance(key, Candidate) else key]
             self._held = key, checkpoints.load_model(folder, device=self._device, transform=method)
         self._changed = {name for name in self._finetuned.names if method and method.changes(name)}

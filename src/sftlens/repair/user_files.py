@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from sftlens.data import cells, tables, templates
+from sftlens.data.question_sets import published
 from sftlens.data.scoring import plain
 from sftlens.errors import DataError
 from sftlens.gate import parse_json
@@ -46,7 +47,7 @@ def halves(example_ids: Iterable[str], source: str, what: str) -> np.ndarray:
 
 
 def read_facts(path: Path, sentences: Collection[str] = ()) -> pd.DataFrame:
-    """Return the facts of a table (`data.tables.facts`), in its order.
+    """Return the facts of a table (`data.tables.facts`) or of a published question set, in its order.
 
     Args:
         path: the file.
@@ -60,9 +61,11 @@ def read_facts(path: Path, sentences: Collection[str] = ()) -> pd.DataFrame:
         DataError: the file is empty, lacks a column, or a fact has no answer or stands there twice.
         TemplateError: a relation has no templates.
     """
-    facts = tables.facts(path, optional=("relation", "subject"))
+    given = published.read(path)
+    facts = tables.facts(path, optional=("relation", "subject"), given=given, unique=given is None)
     facts = facts.assign(fact_id=facts["question"].str.strip(), question=facts["question"].str.strip())
-    tables.refuse_twice(path, facts["question"], facts["question"])
+    if given is None:
+        tables.refuse_twice(path, facts["question"], facts["question"])
     for name in ("relation", "subject"):
         if sentences and name not in facts:
             raise DataError(

@@ -7,6 +7,7 @@ from sftlens.diagnosis.diagnosis import Diagnosis
 from sftlens.repair import choice_rule, numbers
 from sftlens.repair.choice_rule import Comparison
 from sftlens.repair.fewshot_mastery import LABEL
+from sftlens.repair.measurements import RepairInputs
 from sftlens.repair.models import RepairModels, label
 from sftlens.repair.search import Repair
 from sftlens.repair.user_files import CHOOSING, REPORTING
@@ -149,14 +150,29 @@ def task_name(repair: Repair) -> str:
 
 def measured(repair: Repair) -> dict[str, str]:
     """Return how a repair was measured: what -> words."""
-    settings, prompting = repair.inputs.settings, repair.inputs.prompting
+    described = how_measured(repair.inputs)
+    described["halves"] = "by a hash of each question and each example of the task"
+    described["regions"] = ", ".join(repair.inputs.settings.regions)
+    thinking = {label(key): int(facts["thinking"].sum()) for key, (facts, _) in repair.answers.items()}
+    if any(thinking.values()) or repair.inputs.prompting.opens_thinking([""]):
+        counts = ", ".join(f"{name} {count}" for name, count in thinking.items())
+        described["thinking"] = (
+            f"answers are judged after it; answers that had not begun within the tokens count as wrong: {counts} of "
+            f"{len(repair.inputs.facts)}"
+        )
+    return described
+
+
+def how_measured(inputs: RepairInputs) -> dict[str, str]:
+    """Return how the models of a check or repair were measured: what -> words."""
+    settings, prompting = inputs.settings, inputs.prompting
     few = settings.few_shot
     mastery = (
         f"{LABEL}: {few.prompts} prompts with {few.shots} other solved questions each, {few.samples} samples of each "
         f"at temperature {few.temperature:g}; not the paper's completion templates"
     )
     kl = SAME_PROMPT
-    if repair.inputs.sentences is not None:
+    if inputs.sentences is not None:
         mastery, kl = "completion templates, 10 samples each (the paper's way)", BEST_TEMPLATE
     template, chat = prompting.template, prompting.chat
     asked = repr(template) if template else f"the fine-tuned tokenizer's chat template, as in {chat.sample!r}"
@@ -169,17 +185,8 @@ def measured(repair: Repair) -> dict[str, str]:
         "well-formed": f"the answer ends within {settings.max_new_tokens} tokens{end}",
         "mastery": mastery,
         "KL": kl,
-        "halves": "by a hash of each question and each example of the task",
-        "regions": ", ".join(settings.regions),
     }
-    thinking = {label(key): int(facts["thinking"].sum()) for key, (facts, _) in repair.answers.items()}
-    if any(thinking.values()) or prompting.opens_thinking([""]):
-        counts = ", ".join(f"{name} {count}" for name, count in thinking.items())
-        described["thinking"] = (
-            f"answers are judged after it; answers that had not begun within the tokens count as wrong: {counts} of "
-            f"{len(repair.inputs.facts)}"
-        )
-    if repair.inputs.tasks is not None:
+    if inputs.tasks is not None:
         described["task"] = f"{settings.score}, greedy, at most {settings.task_max_new_tokens} tokens"
     return described
 

@@ -1,0 +1,88 @@
+"""Base and fine-tuned model measured, each loaded once, and compared: all of a check, and the head of a repair."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from sftlens.diagnosis import diagnosis
+from sftlens.diagnosis.diagnosis import Asked, Diagnosis
+from sftlens.evaluation import divergence
+from sftlens.models.delta.reader import open_tensors
+from sftlens.repair.measurements import Measurements
+from sftlens.repair.models import BASE, FINETUNED
+
+SMALLER = 4
+"""For the noise of the instrument the fine-tuned model is asked again, with batches smaller by this factor."""
+FIRST = 64
+"""Elements of each tensor that are compared before whole tensors are: a fine-tuning changes some of them."""
+
+
+def same_weights(first: Path, second: Path) -> bool:
+    """Whether two model folders hold the same tensors, however they are spread over files. Raises ModelError."""
+    left, right = open_tensors(first), open_tensors(second)
+    if set(left.names) != set(right.names):
+        return False
+    for most in (FIRST, None):
+        for name in left.names:
+            if left.shape(name) != right.shape(name) or left.dtype(name) != right.dtype(name):
+                return False
+            if not torch.equal(*(side.get(name).reshape(-1)[:most] for side in (left, right))):
+                return False
+    return True
+
+
+def diagnose(
+    measured: Measurements, tolerance: float, task_tolerances: Mapping[str, float] | None = None, floor_facts: int = 0
+) -> Diagnosis:
+    """Measure both models, the fine-tuned one first, and compare them. Raises DataError, ModelError.
+
+    Args:
+        measured: the measurements; its samples are drawn with the same random numbers for both (`draws`).
+        tolerance: how much knowledge may be lost and still counts as kept, a share.
+        task_tolerances: the same of the score of each task, by its name (column `task` of the examples).
+        floor_facts: facts whose mastery is measured a second time; answers, tasks and first tokens all are.
+    """
+    inputs = measured.inputs
+    smaller = inputs.settings.model_copy(update={"batch_tokens": max(1, inputs.settings.batch_tokens // SMALLER)})
+    repeated = replace(measured, inputs=replace(inputs, settings=smaller), state=measured.state / "again")
+
+    # Model by model, as each is loaded once.
+    def asked(source: Measurements, key: str, count: int | None = None) -> Asked:
+        facts, tasks = source.answers(key)
+        return Asked(facts, source.mastery(key, count) if count != 0 else None, tasks)
+
+    after = asked(measured, FINETUNED)
+    first = measured.first_tokens()
+    again = asked(repeated, FINETUNED, floor_facts)
+    floor = _own_divergence(first, repeated.first_tokens())
+    before = asked(measured, BASE)
+    assert before.mastery is not None
+    tasks = inputs.tasks
+    return diagnosis.diagnose(
+        inputs.facts,
+        before,
+        after,
+        tolerance=tolerance,
+        again=again,
+        tasks=None if tasks is None else tasks.set_index("task_id")["task"],
+        task_tolerances=task_tolerances,
+        kl=measured.divergence(before.mastery),
+        kl_floor=floor,
+    )
+
+
+def _own_divergence(first: pd.DataFrame, second: pd.DataFrame) -> float:
+    """Return the mean KL of two measurements of the first tokens of one model, over the tokens that both list."""
+    found = []
+    for tokens, logits, others, again in zip(
+        first["tokens"], first["logits"], second["tokens"], second["logits"], strict=True
+    ):
+        known = dict(zip(others, again, strict=True))
+        pairs = [(value, known[token]) for token, value in zip(tokens, logits, strict=True) if token in known]
+        p, q = torch.tensor(np.array(pairs, dtype=np.float32).T)
+        found.append(float(divergence.full_kl(p[None], q[None])[0]))
+    return float(np.mean(found))
