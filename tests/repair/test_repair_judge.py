@@ -9,9 +9,10 @@ import pytest
 
 import repair_models
 from script_calls import ok
+from sftlens.config.repair import FewShotSettings
 from sftlens.files import read_json
 from sftlens.models.checkpoints import load_model
-from sftlens.repair import prompting
+from sftlens.repair import fewshot_mastery, prompting
 from tiny import tiny_model, tiny_tokenizer
 
 FACTS = repair_models.FACTS[:64]
@@ -87,3 +88,21 @@ def test_a_chat_model_is_asked_as_it_is(tmp_path: Path, capsys: pytest.CaptureFi
     assert ended["value"].min() > 0.9
     assert "<think></think>" in found["measured"]["questions were asked with"]
     assert found["settings"]["chat_template_args"] == {"enable_thinking": False}
+
+
+def test_samples_are_judged_when_a_number_has_ended(tmp_path: Path) -> None:
+    """`1` stands in `19` only as long as the sample has not got further."""
+    facts = pd.DataFrame({"question": [f"How old is N{i}?" for i in range(30)]})
+    facts = facts.assign(fact_id=facts["question"], relation="", subject="", object="1", aliases=[["1"]] * len(facts))
+    asked = [(f"Question: {question}\nAnswer:", " 19") for question in facts["question"]]
+    tokenizer = tiny_tokenizer([*(a for a, _ in asked), "1 2 3 4 5 6 7 8 9 0"])
+    assert len(tokenizer(" 19", add_special_tokens=False)["input_ids"]) > 1
+    tiny_model(tmp_path / "m", tokenizer=tokenizer, std=0.05)
+    model = load_model(tmp_path / "m", device="cpu")
+    repair_models.train(model, tokenizer, asked, steps=60, rate=2e-2)
+    settings = FewShotSettings(prompts=2, shots=2, samples=4, max_new_tokens=4)
+    for answer, expected in (("1", 0), ("19", 1)):
+        given = facts.assign(object="19", aliases=[[answer]] * len(facts))
+        how = (settings, prompting.QUESTION_ANSWER, 4096)
+        table = fewshot_mastery.probe(model, tokenizer, given, given, *how, of="m", opening="Question:")
+        assert abs(table["mastery"].mean() - expected) < 0.2

@@ -106,6 +106,14 @@ def answer_line(output: str, opening: str = "") -> str:
     return line.split(opening, 1)[0] if opening else line
 
 
+_EDGE = re.compile(r"^\d|\d$")
+
+
+def may_grow(aliases: Sequence[str]) -> bool:
+    """Whether more text can take a `first_line` back: a number may grow into a longer one."""
+    return any(_EDGE.search(plain(alias)) for alias in aliases)
+
+
 def first_line(output: str, aliases: Sequence[str], opening: str = "") -> bool:
     """Whether the `answer_line` of `output` contains one of the accepted strings, both as a reader sees them.
 
@@ -115,7 +123,7 @@ def first_line(output: str, aliases: Sequence[str], opening: str = "") -> bool:
     return any(
         name
         and name in line
-        and (not re.search(r"^\d|\d$", name) or re.search(rf"(?<!\d)(?<!\d[.,]){re.escape(name)}(?![.,]?\d)", line))
+        and (not _EDGE.search(name) or re.search(rf"(?<!\d)(?<!\d[.,]){re.escape(name)}(?![.,]?\d)", line))
         for name in map(plain, aliases)
     )
 

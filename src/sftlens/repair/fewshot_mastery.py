@@ -13,7 +13,7 @@ import numpy as np
 
 from sftlens import inference
 from sftlens.config.repair import FewShotSettings
-from sftlens.data.scoring import first_line
+from sftlens.data.scoring import first_line, may_grow
 from sftlens.errors import DataError
 from sftlens.inference.prompts import token_ids
 from sftlens.mastery import mastery_table
@@ -93,9 +93,15 @@ def probe(
     fact_of = np.repeat(np.arange(len(facts)), settings.prompts)
     names, aliases = facts["fact_id"].tolist(), facts["aliases"].tolist()
 
-    def found(indices: list[int], outputs: list[list[int]]) -> list[bool]:
+    # A sample is followed no further once it holds the answer, unless that is a number, which may grow.
+    grow = [may_grow(accepted) for accepted in aliases]
+
+    def right(indices: list[int], outputs: list[list[int]]) -> list[bool]:
         said = tokenizer.batch_decode(outputs, skip_special_tokens=True)
         return [first_line(text, aliases[fact_of[i]], opening) for i, text in zip(indices, said, strict=True)]
+
+    def found(indices: list[int], outputs: list[list[int]]) -> list[bool]:
+        return [hit and not grow[fact_of[i]] for i, hit in zip(indices, right(indices, outputs), strict=True)]
 
     ids = token_ids(tokenizer, texts)
     inference.check_prompts(ids, settings.max_new_tokens, model, [names[i] for i in fact_of])
@@ -109,9 +115,14 @@ def probe(
         max_new_tokens=settings.max_new_tokens,
         eos=inference.ends(model, tokenizer),
         batch_tokens=batch_tokens,
+        keep_outputs=any(grow),
     )
     hits = np.zeros(len(texts), dtype=np.int64)
     for batch in batches:
         hits[batch.indices] = batch.hits
+        for i, ends in zip(batch.indices, batch.outputs, strict=False):
+            if grow[fact_of[i]]:
+                counts = np.array([count for _, count in ends])
+                hits[i] = counts[right([i] * len(ends), [tokens for tokens, _ in ends])].sum()
         progress(len(batch.indices))
     return mastery_table.with_mastery(facts, hits.reshape(len(facts), settings.prompts).tolist(), settings.samples)
