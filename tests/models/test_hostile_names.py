@@ -169,3 +169,20 @@ def test_a_region_is_found_in_linear_time() -> None:
 def test_a_prompt_template_holds_the_question_and_nothing_else(text: str) -> None:
     with pytest.raises(ConfigError, match="has the unknown placeholder"):
         prompting.read_template(text)
+
+
+def test_a_tokenizer_outside_of_the_folder_is_not_read(models: Path) -> None:
+    shutil.copyfile(models / "base" / "tokenizer.json", models / "tokenizer.1.0.json")
+    path = models / "ft" / "tokenizer_config.json"
+    write_json(path, read_json(path) | {"fast_tokenizer_files": ["../tokenizer.1.0.json"]})
+    with pytest.raises(ModelError, match=r"tokenizer_config\.json: key 'fast_tokenizer_files\.0' is .* no plain name"):
+        checkpoints.load_tokenizer(models / "ft")
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"])
+@pytest.mark.parametrize("text", ["[]", "null", "{", '{"a":' * 100_000, '{"tokenizer_class": ' + "9" * 5000 + "}"])
+def test_the_damaged_file_of_a_tokenizer_is_named(models: Path, name: str, text: str) -> None:
+    (models / "ft" / name).write_text(text)
+    with pytest.raises(SftlensError) as error:
+        checkpoints.load_tokenizer(models / "ft")
+    assert str(error.value).startswith(f"{models / 'ft' / name}: ") and len(str(error.value)) < 500

@@ -3,9 +3,14 @@
 import sys
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired
+
+from pydantic import ConfigDict, with_config
+from typing_extensions import TypedDict
 
 from sftlens.errors import ModelError
+from sftlens.files import read_json
+from sftlens.gate import FileName
 from sftlens.models.configuration import said
 from sftlens.models.identity import refuse_pointer
 
@@ -15,6 +20,19 @@ if TYPE_CHECKING:
 TEXT = "Where was Ada Loren born in 1987? In Port Vale."
 """What every tokenizer of a language model should give back as it was."""
 FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
+
+
+@with_config(ConfigDict(extra="allow"))
+class TokenizerConfig(TypedDict):
+    """What tokenizer_config.json may say; transformers would follow a file's name to wherever it leads."""
+
+    fast_tokenizer_files: NotRequired[list[FileName] | None]
+    tokenizer_class: NotRequired[str | None]
+    model_max_length: NotRequired[float | None]
+
+
+SHAPES = {"tokenizer_config.json": TokenizerConfig, "special_tokens_map.json": dict, "added_tokens.json": dict}
+"""What the small files of a tokenizer hold; transformers' messages do not say which one is damaged."""
 
 
 def read_tokenizer(folder: Path, rows: int | None) -> "PreTrainedTokenizerBase":
@@ -36,6 +54,9 @@ def read_tokenizer(folder: Path, rows: int | None) -> "PreTrainedTokenizerBase":
 
     for name in FILES:
         refuse_pointer(folder / name)
+    for name, shape in SHAPES.items():
+        if (folder / name).is_file():
+            read_json(folder / name, shape, ModelError, finite=False)
     kinds: list[Any] = [AutoTokenizer, *([PreTrainedTokenizerFast] if (folder / "tokenizer.json").is_file() else [])]
     faults: list[str] = []
     for kind in kinds:
