@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 from sftlens.errors import ModelError
 from sftlens.files import read_json
 from sftlens.gate import matching, shaped
-from sftlens.models.identity import refuse_pointer
+from sftlens.models.folders import refuse_pointer
 
 CONFIG = "adapter_config.json"
 REMEDY = "merge it with peft (merge_and_unload, save_pretrained) and give that folder"

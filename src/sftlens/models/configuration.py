@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 from sftlens.errors import ModelError
 from sftlens.files import read_json
 from sftlens.gate import shaped
-from sftlens.models.identity import refuse_pointer, resolve
+from sftlens.models.folders import refuse_pointer, resolve
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

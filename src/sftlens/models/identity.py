@@ -1,4 +1,4 @@
-"""Which folder a model is, what it holds, and the content hash that stands for it; no tensor is read here."""
+"""What a model folder holds, and the content hash that stands for it."""
 
 import hashlib
 import json
@@ -9,10 +9,10 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from sftlens import files, gate
+from sftlens import files
 from sftlens.errors import ModelError
 from sftlens.models.delta import manifest
-from sftlens.models.sources import gguf
+from sftlens.models.folders import resolve
 
 MANIFEST = "sftlens.json"
 """List of a checkpoint's files, for whoever copies it; no part of the model, and never believed."""
@@ -21,47 +21,12 @@ TOKENIZER = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "voca
 CONFIGURATION = ("config.json", "generation_config.json")
 ORIGIN = "origin.json"
 """Says what a model folder was made from, where that is not to be seen in it: `{"origin": sentence}`."""
-LFS_START, LFS_BYTES = b"version https://git-lfs", 1024
-"""How a pointer of git-lfs begins, and what it is always shorter than."""
-
-
-class Pointer(TypedDict):
-    """What a base.json must hold: the place of a model folder, as seen from the file."""
-
-    path: str
 
 
 class Origin(TypedDict):
     """What ORIGIN holds."""
 
     origin: str
-
-
-def resolve(path: Path) -> Path:
-    """Return the Hugging Face folder behind `path`: itself, what a base.json pointer names, or a GGUF file's model."""
-    if path.is_dir():
-        return path
-    if path.suffix == ".gguf" and path.is_file():
-        return gguf.folder(path)
-    if path.suffix == ".json" and path.is_file():
-        remedy = "this is no pointer to a model: give one, or rerun the base stage"
-        pointer = gate.shaped(files.read_json(path), Pointer, path, ModelError, remedy)
-        target = path.parent / pointer["path"]
-        if target.is_dir():
-            return target
-        raise ModelError(f"{path}: key 'path' names {target}, which does not exist; restore it or rerun the base stage")
-    raise ModelError(
-        f"{path}: no such model folder; give a Hugging Face folder with config.json and *.safetensors, or a .gguf file"
-    )
-
-
-def refuse_pointer(path: Path) -> None:
-    """Raise ModelError for a file that git-lfs has not fetched: a text of three lines stands in its place."""
-    if path.is_file() and path.stat().st_size < LFS_BYTES and path.read_bytes().startswith(LFS_START):
-        raise ModelError(
-            f"{path}: is a pointer of git-lfs, not the file itself; fetch it with `git lfs pull` in that folder, or "
-            "with `hf download`"
-        )
 
 
 def describe(folder: Path) -> dict[str, dict[str, Any]]:
@@ -89,8 +54,16 @@ def origin(path: Path) -> str | None:
 
 
 def identity(path: Path) -> str:
-    """Return a content hash of the model behind a folder or pointer, wherever it lies, as weights or as a delta."""
-    hashes = {name: entry["sha256"] for name, entry in describe(resolve(path)).items()}
+    """Return a content hash of the model behind a folder or pointer, wherever it lies, as weights or as a delta.
+
+    Raises ModelError where a delta is not what it says.
+    """
+    folder = resolve(path)
+    if manifest.is_delta(folder):
+        from sftlens.models.delta import reader  # torch is loaded where there is a delta
+
+        reader.verify(folder)
+    hashes = {name: entry["sha256"] for name, entry in describe(folder).items()}
     return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
 
 

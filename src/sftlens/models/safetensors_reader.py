@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 from sftlens.errors import ModelError
 from sftlens.files import read_json
 from sftlens.gate import Count, FileName, parse_json, shaped
-from sftlens.models.identity import refuse_pointer
+from sftlens.models.folders import refuse_pointer
 from sftlens.models.names import unwrapped
 
 INDEX = "model.safetensors.index.json"

@@ -12,7 +12,7 @@ from sftlens.errors import ModelError
 from sftlens.files import read_json
 from sftlens.gate import FileName
 from sftlens.models.configuration import said
-from sftlens.models.identity import refuse_pointer
+from sftlens.models.folders import refuse_pointer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

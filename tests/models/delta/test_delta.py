@@ -1,5 +1,6 @@
 """Models stored as differences from their base: bit for bit the same, and refused where the base is another."""
 
+import copy
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from sftlens.files import read_json, write_json
 from sftlens.models.checkpoints import load_model, load_tokenizer
 from sftlens.models.delta import packing as deltas
 from sftlens.models.delta.reader import open_tensors
-from sftlens.models.identity import identity
+from sftlens.models.identity import describe, identity
 from tiny import tiny_model
 
 WIDTHS = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32: torch.int32}
@@ -165,6 +166,15 @@ def test_a_damaged_delta_is_refused(copied: Path) -> None:
         load_model(copied / "delta")
     with pytest.raises(ModelError, match="truncated"):
         identity(copied / "delta")
+    record = read_json(copied / "delta" / "delta.json")
+    data.write_bytes(whole)
+    forged = copy.deepcopy(record)
+    forged["files"]["model.safetensors"]["sha256"] = describe(copied / "base")["model.safetensors"]["sha256"]
+    write_json(copied / "delta" / "delta.json", forged)
+    with pytest.raises(ModelError, match=r"key 'files.model.safetensors.sha256' is another file's"):
+        identity(copied / "delta")
+    write_json(copied / "delta" / "delta.json", record)
+    assert identity(copied / "delta") == identity(copied / "ft")
     for place in range(7, len(whole), len(whole) // 20):
         data.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
         with pytest.raises(ModelError, match=r"delta.bin: .* is damaged; copy the file again"):

@@ -16,7 +16,7 @@ from pathlib import Path
 from sftlens.commands import headline, options
 from sftlens.models.delta import manifest, packing
 from sftlens.models.delta.manifest import base_of
-from sftlens.models.identity import identity, resolve
+from sftlens.models.identity import describe, identity, resolve
 from sftlens.restoration.export import check_out
 from sftlens.runtime import progress
 
@@ -56,4 +56,4 @@ def _made(args: argparse.Namespace, base: Path) -> bool:
     else:
         source = args.finetuned
         fits = manifest.is_delta(args.out) and manifest.read(args.out)["base"]["identity"] == identity(base)
-    return fits and (args.out / "config.json").is_file() and identity(args.out) == identity(source)
+    return fits and (args.out / "config.json").is_file() and describe(args.out) == describe(resolve(source))

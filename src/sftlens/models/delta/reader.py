@@ -1,16 +1,19 @@
 """The tensors of a model folder, whether it holds weights or a delta; a delta is decoded as it is read."""
 
 import hashlib
+import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from sftlens import files
 from sftlens.errors import ModelError
 from sftlens.models.delta import codec, manifest
-from sftlens.models.identity import resolve
+from sftlens.models.folders import resolve
 from sftlens.models.safetensors_reader import Header, TensorFolder, parse_header, raw_bytes
 
 TYPES = {
@@ -167,6 +170,32 @@ class DeltaTensors(TensorFolder):
 
     def _damaged(self, what: str) -> ModelError:
         return ModelError(f"{self._data}: {what} is damaged; copy the file again, or make the delta again")
+
+
+def verify(folder: Path) -> None:
+    """Raise ModelError unless a delta decodes to the very files that its record says it stands for.
+
+    All of it is decoded, one tensor at a time; that a large delta was found right is remembered in the user's cache.
+    """
+    record, data = manifest.read(folder), folder / manifest.DATA
+    said = json.dumps({**record, "base": record["base"]["identity"]}, sort_keys=True)
+    proof = files.cache_folder("deltas", hashlib.sha256(f"{said}{files.known_sha256(data)}".encode()).hexdigest())
+    if proof.is_file():
+        return
+    stored = DeltaTensors(folder)
+    for file in stored.weights:
+        header = stored.header(file)
+        digest = hashlib.sha256(header.raw)
+        for name in header.names:
+            digest.update(raw_bytes(stored.get(name)))
+        if digest.hexdigest() != record["files"][file]["sha256"]:
+            raise ModelError(
+                f"{folder / manifest.RECORD}: key 'files.{file}.sha256' is another file's than the delta decodes to; "
+                "copy both files again, or make the delta again"
+            )
+    if data.stat().st_size >= files.REMEMBERED_BYTES:
+        with suppress(OSError):
+            files.write_text(proof, "")
 
 
 def base_pieces(base: Tensor | None, tensor: Tensor) -> Iterator[tuple[Tensor | None, Tensor]]:
