@@ -123,3 +123,8 @@ def matching(pattern: str, names: Sequence[str]) -> list[bool]:
     except (pyarrow.ArrowException, UnicodeError) as error:
         raise ValueError(str(error).removeprefix("Invalid regular expression: ")) from None
     return found
+
+
+def printable(text: str) -> str:
+    """Return text for a terminal: a question or an answer in it moves no cursor and changes no colour or title."""
+    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", " ", text)

@@ -10,6 +10,7 @@ import pytest
 
 from sftlens import files
 from sftlens.data import rows
+from sftlens.gate import printable
 from sftlens.reporting import html
 from sftlens.reporting.html import Cell, Table
 
@@ -42,6 +43,10 @@ def test_cells_of_tables_are_escaped() -> None:
     text = html.PAGES.from_string(macro).render(given=table)
     assert "<script" not in text and "<img" not in text and "&lt;script&gt;" in text
     assert not re.search(r'="[^"]*onerror=[^"]*"[^>]*onerror', text) and "49" not in text
+
+
+def test_a_text_does_nothing_in_a_terminal() -> None:
+    assert printable("Who?\x1b]0;title\x07\x1b[2J\r\x9b31m\tAda\n") == "Who? ]0;title  [2J  31m Ada\n"
 
 
 def test_a_table_does_nothing_in_a_spreadsheet(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from sftlens.config.repair import RepairSettings
 from sftlens.data import templates
 from sftlens.errors import ConfigError
 from sftlens.files import read_json
+from sftlens.gate import printable
 from sftlens.models import adapter_config, adapters, identity
 from sftlens.repair import fewshot_mastery, output, user_files
 from sftlens.restoration import cards
@@ -106,7 +107,7 @@ def main() -> None:
     outcome: dict[str, Any] = read_json(args.out / output.REPORT)["outcome"]
     model = f"; model: {args.out / output.MODEL}" if outcome["written"] else ""
     said = [*shown, "", outcome["sentence"], *([outcome["stored"]] if outcome["stored"] else [])]
-    print("\n".join(said) + f"\nreport: {args.out / output.PAGE}{model}")
+    print(printable("\n".join(said)) + f"\nreport: {args.out / output.PAGE}{model}")
 
 
 def _finetuned(args: argparse.Namespace, state: Path, inputs: dict[str, str]) -> Path:

@@ -24,6 +24,7 @@ from sftlens.config.check import LOST_POINTS, OF_REPAIR, TASK_POINTS, CheckSetti
 from sftlens.data import templates
 from sftlens.data.question_sets import shipped
 from sftlens.errors import ConfigError
+from sftlens.gate import printable
 from sftlens.mastery import mastery_table
 from sftlens.models import adapters, identity
 from sftlens.repair import fewshot_mastery, user_files
@@ -95,11 +96,11 @@ def main() -> None:
             measured = measurements.Measurements(loaded, given, identities, state, _say, **kept, draws="check")
             seen = diagnosing.diagnose(measured, points / 100, tolerances, settings.floor_facts)
     about = _about(args, seen, tasks)
-    print(screen.text(seen, about))
+    print(printable(screen.text(seen, about)))
     if args.out:
         described = wording.how_measured(given)
         args.out.mkdir(parents=True, exist_ok=True)
-        files.write_text(args.out / ANSWERS, page.answers(seen).to_csv(index=False, lineterminator="\n"))
+        files.write_text(args.out / ANSWERS, files.csv_text(page.answers(seen)))
         page.write(args.out / PAGE, seen, about, described)
         used = {"compared": about, **asked, **settings.model_dump(exclude=OF_REPAIR)}
         inputs = program.contents(args, "templates", facts=facts)

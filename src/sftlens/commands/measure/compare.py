@@ -23,6 +23,7 @@ from sftlens.commands import headline, options
 from sftlens.diagnosis import compared, effects
 from sftlens.diagnosis.compared import Comparison
 from sftlens.errors import ConfigError
+from sftlens.gate import printable
 from sftlens.runtime import provenance
 
 WIDTH = 100
@@ -49,7 +50,7 @@ def main() -> None:
     for other in others:
         comparison = compared.compare(first, other)
         found = _described(comparison, args.tolerance / 100)
-        print("\n".join(_lines(comparison, found, args.examples)))
+        print(printable("\n".join(_lines(comparison, found, args.examples))))
         made.append(found)
         names = {"first_model": found["first"], "second_model": found["second"]}
         rows += [{**names, **group} for group in found["groups"]]

@@ -113,10 +113,10 @@ def _bear(folder: Path, files: list[Path]) -> Places:
     """Yield the facts of BEAR; its first sentence with a blank in the place of the answer is the question."""
     if not (folder / METADATA).is_file():
         raise DataError(f"{folder}: is a folder without {METADATA}; give a file, or the folder of BEAR")
-    relations = read_json(folder / METADATA)
+    relations = read_json(folder / METADATA, dict[str, Any])
     for file in files:
         name = file.name.split(".", 1)[0]
-        known = relations.get(name) if isinstance(relations, dict) else None
+        known = relations.get(name)
         sentences = known.get("templates") if isinstance(known, dict) else None
         if not isinstance(sentences, list) or not sentences or "[X]" not in str(sentences[0]):
             raise DataError(f"{folder / METADATA}: key {name!r} has no templates with [X]; {file.name} needs them")
