@@ -9,14 +9,14 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from lora_models import ALL, trained
 from sftlens.errors import ModelError
 from sftlens.files import sha256
 from sftlens.models import adapter_config, adapters
 from sftlens.models.checkpoints import load_model, load_tokenizer
-from tiny import tiny_model
+from tiny import tiny_model, tiny_tokenizer
 
 WEIGHTS = "model.safetensors"
 
@@ -142,6 +142,27 @@ def test_a_change_of_a_tied_embedding_is_that_of_the_model_with_its_adapter(
     if "modules_to_save" in options:
         states = merged.state_dict()
         assert all(torch.equal(states[n], t) for n, t in merged_by_peft(tmp_path / "base", adapter).items())
+
+
+def test_a_tied_embedding_that_cannot_be_told_apart_is_refused(tmp_path: Path) -> None:
+    config = GPT2Config(vocab_size=400, n_positions=64, n_embd=32, n_layer=2, n_head=4)
+    GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt2")
+    tiny_tokenizer().save_pretrained(tmp_path / "gpt2")
+    adapter = trained(tmp_path / "wte", tmp_path / "gpt2", target_modules=["wte", "c_fc"], fan_in_fan_out=True)
+    message = refusal(tmp_path / "gpt2", adapter, tmp_path / "out")
+    assert "changes 'transformer.wte.weight'" in message and "ties to another tensor; merge it with peft" in message
+    plain = trained(tmp_path / "plain", tmp_path / "gpt2", target_modules=["c_attn", "c_fc"], fan_in_fan_out=True)
+    adapters.merge(tmp_path / "gpt2", plain, tmp_path / "merged")
+    found = load_model(tmp_path / "merged", device="cpu").state_dict()
+    assert all(torch.equal(found[name], t) for name, t in merged_by_peft(tmp_path / "gpt2", plain).items())
+
+    # The tied tensor under its second name alone.
+    tiny_model(tmp_path / "base", tied=True)
+    adapter = trained(tmp_path / "adapter", tmp_path / "base", target_modules=["embed_tokens"])
+    stored = load_file(tmp_path / "base" / WEIGHTS)
+    stored["lm_head.weight"] = stored.pop("model.embed_tokens.weight")
+    save_file(stored, tmp_path / "base" / WEIGHTS)
+    assert "ties to another tensor" in refusal(tmp_path / "base", adapter, tmp_path / "out")
 
 
 @pytest.mark.parametrize("start", ["pissa", "pissa_niter_4", "olora", "corda", "lora_ga", "loftq", "eva", "tomorrows"])

@@ -8,7 +8,7 @@ from typing import Any, NotRequired
 from pydantic import ConfigDict, FiniteFloat, with_config
 from typing_extensions import TypedDict
 
-from sftlens.errors import ModelError
+from sftlens.errors import ModelError, SftlensError
 from sftlens.files import read_json
 from sftlens.gate import matching, shaped
 from sftlens.models.folders import refuse_pointer
@@ -56,8 +56,11 @@ def quantised_base(folder: Path) -> bool:
     named = named_base(folder) or ""
     if re.search(r"(?i)(^|[-_./])(bnb|[48]-?bit|int[48]|nf4|fp4|gptq|awq|gguf)([-_./]|$)", named):
         return True
-    path = Path(named, "config.json")
-    return bool(named) and path.is_file() and bool(read_json(path).get("quantization_config"))
+    try:
+        config = read_json(Path(named, "config.json")) if named else None
+    except (SftlensError, OSError, ValueError):  # an id on the hub, or no such folder here
+        return False
+    return isinstance(config, dict) and bool(config.get("quantization_config"))
 
 
 def origin(folder: Path, base: object) -> str:

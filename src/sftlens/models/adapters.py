@@ -30,6 +30,8 @@ from sftlens.models.safetensors_writer import TensorSpec, write_weights
 WEIGHTS = "adapter_model.safetensors"
 EMBEDDING, HEAD = "embed_tokens.weight", "lm_head.weight"
 """Bare names of the input and the output embedding, which a model may tie."""
+_OTHER_ENDS = re.compile(r"(?:^|\.)(?:wte|word_embeddings|tok_embeddings|embed_in|embed_out)\.weight$")
+"""What architectures that are no LLaMA's kin call them."""
 _PART = re.compile(
     r"(?P<module>.+)\.lora_(?P<part>A|B|embedding_A|embedding_B|magnitude_vector)(?:\.(?!weight$|bias$)(?P<adapter>[^.]+))?"
     r"(?:\.weight)?"
@@ -152,13 +154,16 @@ def _fitted(
     """Return the adapter with the base's names. Raises ModelError where its tensors do not fit the base."""
     remedy = f"give the base that it was trained on ({CONFIG} names {config.get('base_model_name_or_path')!r})"
     names = {bare(name): name for name in (*low_rank, *whole)}
-    known, untied, ends = list(base.names), None, [names[end] for end in (EMBEDDING, HEAD) if end in names]
+    ends = [names[end] for end in (EMBEDDING, HEAD) if end in names]
+    known, embedding, untied = list(base.names), None, None
     model = configuration.read_config(base.folder)
-    if ends and model.get_text_config().tie_word_embeddings:
-        if model.get_text_config() is not model:
-            raise ModelError(f"{folder}: changes {ends[0]!r}, which {base.folder} ties to another tensor; {REMEDY}")
+    others = [name for name in names.values() if _OTHER_ENDS.search(name)]
+    if (ends or others) and model.get_text_config().tie_word_embeddings:
         known = [name for name in known if bare(name) != HEAD]
-        embedding = next(name for name in known if bare(name) == EMBEDDING)
+        embedding = next((name for name in known if bare(name) == EMBEDDING), None)
+        if model.get_text_config() is not model or others or embedding is None:
+            named = (others or ends)[0]
+            raise ModelError(f"{folder}: changes {named!r}, which {base.folder} ties to another tensor; {REMEDY}")
         changed = [end for end in ends if end in low_rank]
         if changed or len(ends) == 1 or not torch.equal(*(whole[end] for end in ends)):
             # In training peft changes the one and leaves the other as it was, so the merged model has both.
@@ -175,7 +180,7 @@ def _fitted(
             prefix = prefixed([name], known)
             why = f"its keys have a prefix, {prefix!r}: take that off, or {REMEDY}" if prefix else remedy
             raise ModelError(f"{folder}: changes {name!r}, which {base.folder} does not have; {why}")
-        there = base.shape(embedding if found[name] == untied else found[name])
+        there = base.shape(embedding if embedding and found[name] == untied else found[name])
         if shape != there:
             raise ModelError(
                 f"{folder}: changes {name!r} of shape {list(shape)}, in {base.folder} it has {list(there)}; {remedy}; "
