@@ -7,8 +7,8 @@ import pytest
 import renew
 import stage_results
 
-from sftlens.data import scoring
 from sftlens.runtime.result_version import RESULT_VERSION
+from sftlens.tasks import closed_book_qa
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def test_results_change_with_their_number_only(inputs: Path, tmp_path: Path, sta
 def test_a_change_of_meaning_is_noticed(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = stage_results.read("evaluate")
     assert known
-    monkeypatch.setitem(scoring.JUDGEMENTS, "contains", lambda text, accepted: text.strip() in accepted)
+    monkeypatch.setitem(closed_book_qa.JUDGED, "contains", lambda text, accepted: text.strip() in accepted)
     assert stage_results.differences(known["made"], stage_results.made("evaluate", inputs, tmp_path / "made"))
 
 
