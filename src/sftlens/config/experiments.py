@@ -114,7 +114,8 @@ class Restoration(Axes):
     """Percent of the region's parameters that are restored."""
     criteria: list[Reverting] = ["relative"]
     """How parameters are ranked; `relative` is the paper's. `interpolation` moves all of them towards the base instead,
-    so that as much of the sum of squared changes is reverted as by `relative`."""
+    so that as much of the sum of squared changes is reverted as by `relative`. `spectral` and `module-wise` go that
+    many percent of a way of their own (docs/strategies.md); each has a control."""
     regions: list[str] = ["transformer"]
     """Which parameters are ranked and restored: transformer, attention, mlp, embedding, all, layersA-B or query_key."""
 

@@ -213,14 +213,14 @@ class Jobs:
         return [*self.bos(wildcards), *options(self.study.divergence, ["top", "batch_tokens"])]
 
     def restore_options(self, wildcards: Wildcards) -> list[str]:
-        given = ["--changes", self._changes(wildcards)] if float(wildcards.ratio) < 100 else []
+        given = ["--changes", self._changes(wildcards)] if self._ranks(wildcards) else []
         given += options(self.study.restoration, ["epsilon", *uses(wildcards.criterion)])
         return [*given, *self.training_set(wildcards), *self._answering(wildcards)]
 
     def restore_inputs(self, wildcards: Wildcards) -> dict[str, str]:
         """Inputs of a restoration besides the models; at 100 % nothing is ranked, so no histogram is needed."""
         inputs = {name: path for name, path in self.evaluate_inputs(wildcards).items() if name != "model"}
-        if float(wildcards.ratio) < 100:
+        if self._ranks(wildcards):
             inputs["histogram"] = f"{self._changes(wildcards)}/histogram.parquet"
         return inputs
 
@@ -268,6 +268,9 @@ class Jobs:
             return quality.tables
         texts = [TEXTS] if stage == "mastery" and self.study.probing.keep_texts else []
         return [*([f"{BESIDE[stage]}.parquet"] if stage in BESIDE else []), *texts]
+
+    def _ranks(self, wildcards: Wildcards) -> bool:
+        return float(wildcards.ratio) < 100 and bool(ranking(wildcards.criterion))
 
     def _changes(self, wildcards: Wildcards) -> str:
         measure = f"{ranking(wildcards.criterion)}-{wildcards.region}"

@@ -53,7 +53,8 @@ def listed(selection: Selection) -> list[Job]:
                 measuring.setdefault(Product("finetune", cell), Job("finetune", *axes, "", experiment))
             if product.stage == "divergence":
                 measuring.setdefault(("divergence_base", cell.model), Job("divergence_base", *axes, "", experiment))
-            if product.stage == "changes" or (product.ratio is not None and product.ratio < 100):
+            partly = product.ratio is not None and product.ratio < 100 and ranking(product.criterion)
+            if product.stage == "changes" or partly:
                 ranked = Product("changes", cell, ranking(product.criterion), product.region)
                 measuring.setdefault(ranked, Job("changes", *axes, ranked.criterion, experiment))
             if product.stage != "changes":

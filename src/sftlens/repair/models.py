@@ -16,7 +16,7 @@ from sftlens.models import checkpoints, identity
 from sftlens.models.delta.reader import open_tensors
 from sftlens.restoration import apply, criteria, low_rank, methods, topk
 from sftlens.restoration.apply import Method, Restorer, Reverted
-from sftlens.restoration.cuts import Cut
+from sftlens.restoration.cuts import NOTHING, Cut
 from sftlens.restoration.low_rank import LowRank
 from sftlens.restoration.pairs import Pair
 
@@ -148,9 +148,13 @@ class RepairModels:
     def restored(self, candidate: Candidate) -> Method:
         """Return the restored model as a stream. Raises ModelError on NaN or Inf in the weights."""
         method, criterion = methods.chosen(candidate.criterion)
-        ranking, cut = self._cuts(criterion.name, candidate.region)
-        restorer = Restorer(self.pairs[candidate.region], ranking, cut[candidate.ratio])
-        matched = replace(candidate, criterion=criterion.name)
+        if method.ranked:
+            ranking, cuts = self._cuts(criterion.name, candidate.region)
+            cut = cuts[candidate.ratio]
+        else:  # a restoration of nothing, which holds the models and k
+            ranking, cut = criterion, Cut(candidate.ratio, 0, NOTHING)
+        restorer = Restorer(self.pairs[candidate.region], ranking, cut)
+        matched = replace(candidate, criterion=method.matched or criterion.name)
         return method.make(restorer, lambda: self.reverted(matched), self._restoration)
 
     def _adapter(self, candidate: Candidate) -> LowRank:

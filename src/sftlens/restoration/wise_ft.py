@@ -1,4 +1,5 @@
-"""Uniform interpolation towards the base, a control: whether it matters which elements are restored, or how much.
+"""Interpolation towards the base: uniform, a control (does it matter which elements are restored, or how much?), or of
+queries and keys alone.
 
 s' = p + alpha (s - p) over the whole region. Restoring the first k % by a criterion reverts a share of sum (s - p)^2,
 and alpha is such that as much of it is reverted here: sqrt(1 - share) where numbers are not rounded, for
@@ -13,16 +14,20 @@ learning with limited numerical precision", ICML 2015, arXiv 1502.02551); this a
 import torch
 from torch import Tensor
 
+from sftlens.errors import ModelError
 from sftlens.restoration.apply import Method, Reverted
 from sftlens.restoration.methods import METHODS
 from sftlens.restoration.pairs import Pair, Piece
 from sftlens.restoration.ranking import KEY_BITS, hashed
+from sftlens.restoration.regions import rule
 
 SHORT = (torch.bfloat16, torch.float16)
 """Types that are rounded to at random."""
 LARGE = 1 << 28
 """Elements of a region beyond which its sample is thinned when alpha is looked for."""
 HALVINGS = 16
+ROUTING = "query_key"
+"""The region of what routes attention."""
 
 
 class Interpolation(Method):
@@ -41,22 +46,23 @@ was trained afterwards.
 | fine-tuned model | `{finetuned}` |
 | region | `{region_cell}` |
 | alpha | {alpha:.6f} |
-| chosen so that | as much of sum (s - p)^2 is reverted as by restoring {ratio:g} % by `relative` |
+| chosen so that | as much of sum (s - p)^2 is reverted as by {description} |
 {settings}
 A model's identity is the SHA-256 over the names and SHA-256 of its files. The model was made with sftlens,
-`sftlens restore --criterion interpolation`.
+`sftlens restore`.
 """
 
-    def __init__(self, pair: Pair, alpha: float, seed: int = 0, ratio: float = 0) -> None:
+    def __init__(self, pair: Pair, alpha: float, seed: int = 0, ratio: float = 0, matched: str = "") -> None:
         """`alpha` in [0, 1]: 1 gives the fine-tuned model, 0 the base in the region, both bit for bit.
 
         `seed` is of rounding at random, which depends on an element's tensor and index alone; `ratio`,
-        percent, is that of the restoration that `alpha` was matched to.
+        percent, is the k of what `alpha` was matched to, which `matched` names in words.
         """
         super().__init__(pair)
         self.alpha = alpha
         self.seed = seed
         self.ratio = ratio
+        self.description = matched or f"restoring {ratio:g} % by `relative`"
         self.stream = METHODS.get("interpolation").stream
 
     @property
@@ -69,11 +75,63 @@ A model's identity is the SHA-256 over the names and SHA-256 of its files. The m
         if self.alpha in (0, 1):
             return piece.finetuned if self.alpha else piece.base
         values = torch.lerp(piece.base.double(), piece.finetuned.double(), self.alpha)
-        if piece.finetuned.dtype not in SHORT:
-            return values.to(piece.finetuned.dtype)
-        near, far, chance = neighbours(values, piece.finetuned.dtype)
-        drawn = hashed(self.seed, f"{self.stream} {piece.name}", piece.start, len(values), values.device)
-        return torch.where(drawn.double() / 2**KEY_BITS < chance, far, near)
+        return rounded(values, piece.finetuned.dtype, self.seed, f"{self.stream} {piece.name}", piece.start)
+
+
+class ModuleWise(Interpolation):
+    """s' = s + k / 100 (p - s) for queries and keys, p itself at k = 100 (QK-Restore, arXiv 2606.11052)."""
+
+    CARD = """\
+# A fine-tuned model whose queries and keys were moved towards its base
+
+The projections of queries and keys in the region `{region}`, {elements:,} parameters, went {ratio:g} % of the way to
+the base model, rounded at random where the fine-tuned model's type has 16 bits. Everything else is the fine-tuned
+model's. Nothing was trained afterwards.
+
+| | |
+|---|---|
+| base model | {base_name}, `{base}` |
+| fine-tuned model | `{finetuned}` |
+| region | `{region_cell}` |
+{settings}
+A model's identity is the SHA-256 over the names and SHA-256 of its files. The method is QK-Restore (arXiv 2606.11052);
+the model was made with sftlens, `sftlens restore --criterion module-wise`.
+"""
+
+    def __init__(self, pair: Pair, ratio: float, seed: int = 0) -> None:
+        """`ratio` is k, percent. Raises ModelError where the region has no projection of queries or keys."""
+        super().__init__(pair, 1 - ratio / 100, seed, ratio)
+        self._routing = frozenset(name for name in pair.names if rule(ROUTING)(name))
+        if not self._routing:
+            raise ModelError(
+                f"{pair.finetuned.folder}: region {pair.region!r} has no projection of queries or "
+                "keys; take a region with the attention's, or another criterion than module-wise"
+            )
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """How many parameters moved, and how far."""
+        return {"elements": sum(map(self.pair.size, self._routing)), "ratio": self.ratio}
+
+    def changes(self, name: str) -> bool:
+        """Whether the tensor `name` is a projection of queries or keys."""
+        return name in self._routing
+
+    def apply(self, piece: Piece) -> Tensor:
+        """Return what is interpolated of queries and keys, and everything else as it is."""
+        return super().apply(piece) if piece.name in self._routing else piece.finetuned
+
+
+def rounded(values: Tensor, dtype: torch.dtype, seed: int, stream: str, start: int) -> Tensor:
+    """Return fp64 `values`, elements start, start + 1, ... of a tensor, in `dtype`: at random if it has 16 bits.
+
+    `stream` names the random numbers; an element's depends on it, the seed and the element's place alone.
+    """
+    if dtype not in SHORT:
+        return values.to(dtype)
+    near, far, chance = neighbours(values, dtype)
+    drawn = hashed(seed, stream, start, len(values), values.device)
+    return torch.where(drawn.double() / 2**KEY_BITS < chance, far, near)
 
 
 def neighbours(values: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:

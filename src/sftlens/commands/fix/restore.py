@@ -12,6 +12,8 @@ of the ratios restores each parameter: a safetensors file with one byte per para
 
 --criterion interpolation is the control: the whole region moves towards the base (WiSE-FT), as far as reverts as much
 of the sum of squared changes as restoring --ratio percent by `relative` does (whose --changes it takes).
+--criterion spectral and module-wise rank nothing and go --ratio percent of a way of their own; each has a control, such
+as spectral-control.
 With --facts, summary.json gives the share of the update reverted: of elements, of the sums of |s - p| / |p|, |s - p|
 and (s - p)^2, and the distance to the base that remains.
 """
@@ -34,8 +36,10 @@ from sftlens.models.checkpoints import load_model, load_tokenizer
 from sftlens.models.delta.reader import open_tensors
 from sftlens.models.placement import ranking_device
 from sftlens.restoration import criteria, methods, topk
-from sftlens.restoration.apply import Restorer, reverted
+from sftlens.restoration.apply import Restorer, Reverted, reverted
+from sftlens.restoration.cuts import NOTHING
 from sftlens.restoration.export import check_file, check_levels, check_out, save_levels, save_restored
+from sftlens.restoration.methods import METHODS, RESTORE
 from sftlens.restoration.pairs import Pair
 from sftlens.runtime import provenance
 from sftlens.runtime.progress import bar
@@ -83,7 +87,7 @@ class Restoring:
             if args.out:
                 check_out(self.out(ratio), models, whole=self.saves)
         if args.level_map:
-            if self.posthoc.matched:
+            if self.posthoc.name != RESTORE:
                 raise ConfigError(f"--level-map: --criterion {self.posthoc.name} restores no single parameter")
             check_levels(self.ratios)
             check_file(args.level_map, models)
@@ -123,8 +127,15 @@ class Restoring:
     def _compute(self, ratio: float, depends: dict[str, Any], folder: Path) -> None:
         args = self.args
         self.pair.device = ranking_device(args.device)  # now: CUDA may be asked once the GPUs are lent
-        restorer = Restorer(self.pair, self.criterion, self.cuts[ratio])
-        reverts = partial(reverted, restorer, self.settings.epsilon)
+        # A method that ranks nothing is given a restoration of nothing, which holds the models and k.
+        cut = self.cuts[ratio] if self.posthoc.ranked else topk.Cut(ratio, 0, NOTHING)
+        restorer = Restorer(self.pair, self.criterion, cut)
+
+        def reverts() -> Reverted:
+            other = self.posthoc.matched and not self.posthoc.ranked
+            matched = METHODS.get(self.posthoc.matched).make(restorer, reverts, self.settings) if other else restorer
+            return reverted(matched, self.settings.epsilon)
+
         method = self.posthoc.make(restorer, reverts, self.settings)
         metrics: list[dict[str, object]] = []
         if self.saves:

@@ -1,7 +1,8 @@
 """Post-hoc methods: how a fine-tuned model is moved back towards its base without training; one small file each.
 
 A file of this package registers a `PostHoc`. `restore` reverts the first elements by the criterion that is chosen;
-every other method goes as far as a criterion of its own says, and is chosen by its name instead of a criterion.
+every other method is chosen by its name instead of a criterion. It goes k % of a way of its own, or as far as reverts
+as much as the first k % by some criterion, or as another method at k %.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ class PostHoc:
     make: Callable[[Restorer, Callable[[], Reverted], RestorationSettings], Method]
     """(restoration of the first k % by the criterion, how much of the update this reverts, settings) -> the method."""
     matched: str = ""
-    """Criterion whose first k % say how far the method goes; none: the one that is chosen."""
+    """Criterion whose first k % say how far the method goes, or method; none: the criterion that is chosen."""
+    own: bool = False
+    """Whether it goes k % of a way of its own instead, and ranks nothing."""
     against: str = ""
     """What is the same as in that restoration, for contrasts of the two."""
     uses: tuple[str, ...] = ()
@@ -39,17 +42,22 @@ class PostHoc:
     stream: str = ""
     """What names its random numbers, where this is not its name."""
 
+    @property
+    def ranked(self) -> bool:
+        """Whether elements must be ranked for it."""
+        return not self.own and self.matched in ("", *CRITERIA.names())
+
 
 METHODS: Registry[PostHoc] = Registry("post-hoc method", __name__, key=lambda m: (m.name != RESTORE, m.name))
 
 
 def matched() -> list[PostHoc]:
     """Return the methods that are chosen by their name."""
-    return [method for method in METHODS if method.matched]
+    return [method for method in METHODS if method.matched or method.own]
 
 
 def choices() -> list[str]:
-    """Return what `criteria` and --criterion may be: the criteria, then the methods with a criterion of their own."""
+    """Return what `criteria` and --criterion may be: the criteria, then the methods that are chosen by name."""
     return [*CRITERIA.names(), *(method.name for method in matched())]
 
 
@@ -59,19 +67,23 @@ def descriptions() -> dict[str, str]:
 
 
 def chosen(name: str) -> tuple[PostHoc, Criterion]:
-    """Return the method and the criterion behind one of `choices`. Raises ConfigError for any other name."""
+    """Return the method and the criterion behind one of `choices`; `relative` stands in where nothing is ranked.
+
+    Raises ConfigError for any other name.
+    """
     if name not in choices():
         raise unknown("criterion", name, choices())
     method = METHODS.get(name if name not in CRITERIA.names() else RESTORE)
-    return method, CRITERIA.get(method.matched or name)
+    return method, CRITERIA.get((method.matched or name) if method.ranked else "relative")
 
 
 def uses(name: str) -> list[str]:
     """Return the fields of RestorationSettings that one of `choices` depends on."""
     method, criterion = chosen(name)
-    return [*criterion.uses, *method.uses]
+    return [*(criterion.uses if method.ranked else ()), *method.uses]
 
 
 def ranking(name: str) -> str:
-    """Return the criterion whose ranking one of `choices` rests on."""
-    return chosen(name)[1].name
+    """Return the criterion whose ranking one of `choices` rests on; "" where it ranks nothing."""
+    method, criterion = chosen(name)
+    return criterion.name if method.ranked else ""

@@ -10,11 +10,15 @@ if TYPE_CHECKING:
     from sftlens.restoration.apply import Method, Restorer, Reverted
 
 
-def make(restorer: "Restorer", reverted: "Callable[[], Reverted]", settings: "RestorationSettings") -> "Method":
-    """Return the interpolation that reverts as much of sum (s - p)^2 as `restorer` does."""
+def make(
+    restorer: "Restorer", reverted: "Callable[[], Reverted]", settings: "RestorationSettings", matched: str = ""
+) -> "Method":
+    """Return the interpolation that reverts as much of sum (s - p)^2 as was reverted (by the method `matched`)."""
     from sftlens.restoration.wise_ft import Interpolation, factor
 
-    return Interpolation(restorer.pair, factor(restorer.pair, reverted()), settings.seed, ratio=restorer.cut.ratio)
+    pair, ratio = restorer.pair, restorer.cut.ratio
+    words = f"`{matched}` at k = {ratio:g} %" if matched else ""
+    return Interpolation(pair, factor(pair, reverted()), settings.seed, ratio=ratio, matched=words)
 
 
 METHODS.add(

@@ -1,0 +1,42 @@
+"""Queries and keys alone are set back; and the control that reverts as much uniformly."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sftlens.restoration.methods import METHODS, PostHoc
+from sftlens.restoration.methods.interpolation import make as interpolated
+
+if TYPE_CHECKING:
+    from sftlens.config.stages.restoration import RestorationSettings
+    from sftlens.restoration.apply import Method, Restorer, Reverted
+
+
+def make(restorer: "Restorer", reverted: "Callable[[], Reverted]", settings: "RestorationSettings") -> "Method":
+    """Return the method that moves the projections of queries and keys k % of the way to the base."""
+    from sftlens.restoration.wise_ft import ModuleWise
+
+    return ModuleWise(restorer.pair, restorer.cut.ratio, settings.seed)
+
+
+METHODS.add(
+    PostHoc(
+        "module-wise",
+        "The projections of queries and keys go k % of the way to the base, everything else stays",
+        "QK-Restore, arXiv 2606.11052",
+        make,
+        own=True,
+        uses=("seed",),
+    )
+)
+METHODS.add(
+    PostHoc(
+        "module-wise-control",
+        "All parameters move towards the base, until as much of sum (s - p)^2 is reverted as by `module-wise`",
+        "the control of module-wise",
+        partial(interpolated, matched="module-wise"),
+        matched="module-wise",
+        against="as much of sum d^2 reverted",
+        uses=("seed",),
+    )
+)
