@@ -1,5 +1,6 @@
 """sftlens check: what a fine-tuning cost, with an exit status that a gate can use."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -114,8 +115,16 @@ def test_without_facts_the_question_set_of_sftlens_is_asked(tmp_path: Path, caps
 
 def test_an_adapter_is_checked(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trained(tmp_path / "adapter", models / "base", lora_alpha=40)
-    ok("check.py", models / "base", tmp_path / "adapter", "--facts", models / "facts.csv", *QUICK)
-    assert "knowledge lost" in capsys.readouterr().out  # the adapter is random
+    config = json.loads((tmp_path / "adapter/adapter_config.json").read_text())
+    named = {**config, "base_model_name_or_path": "org/model-bnb-4bit"}
+    (tmp_path / "adapter/adapter_config.json").write_text(json.dumps(named))
+    out = ["--out", tmp_path / "out"]
+    ok("check.py", models / "base", tmp_path / "adapter", "--facts", models / "facts.csv", *QUICK, *out)
+    said = capsys.readouterr().out
+    assert "knowledge lost" in said  # the adapter is random
+    told = "an adapter trained on org/model-bnb-4bit, a quantised base, merged here into"
+    assert told in " ".join(said.split())
+    assert all(told in (tmp_path / "out" / name).read_text() for name in ("report.json", "report.html"))
 
 
 def test_files_that_were_not_made_here_are_left_alone(models: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from sftlens.data.question_sets import shipped
 from sftlens.errors import ConfigError
 from sftlens.gate import printable
 from sftlens.mastery import mastery_table
-from sftlens.models import adapters, identity
+from sftlens.models import adapter_config, adapters, identity
 from sftlens.repair import fewshot_mastery, user_files
 from sftlens.runtime import progress, provenance
 from sftlens.runtime.result_version import RESULT_VERSION
@@ -140,7 +140,10 @@ def _about(args: argparse.Namespace, seen: Any, tasks: Any) -> list[str]:
     asked = f"{len(seen.facts):,} facts ({source})"
     if tasks is not None:
         asked += f", {len(tasks):,} examples of {tasks['task'].nunique()} task(s)"
-    return [f"base {args.base}, tuned {args.tuned}", asked]
+    about = [f"base {args.base}, tuned {args.tuned}", asked]
+    if adapters.is_adapter(folder := identity.resolve(args.tuned)):
+        about.insert(1, f"tuned is {adapter_config.origin(folder, args.base)}")
+    return about
 
 
 def _say(text: str) -> None:
