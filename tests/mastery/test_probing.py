@@ -2,7 +2,9 @@
 
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 import pandas as pd
@@ -38,6 +40,7 @@ def loaded(inputs: Path) -> Loaded:
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe_shards, "SHARD_FACTS", 4)
+    monkeypatch.setattr(probe_shards, "GROUP_FACTS", 4)
 
 
 @pytest.fixture
@@ -184,6 +187,41 @@ def test_killed_at_random_points_it_ends_with_the_same_bytes(
 class Stop(Exception): ...
 
 
+def test_small_shards_share_batches_and_are_kept_one_by_one(
+    loaded: Loaded, prober, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
+    """Three facts a split and relation: sampled in the batches of one go, with the results of shards of their own."""
+    facts, real, rows = facts_table(), inference.sample, []
+
+    def noted(model: PreTrainedModel, prompts: list[list[int]], *rest: object, **more: object) -> object:
+        rows.append(len(prompts))
+        return real(model, prompts, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(inference, "sample", noted)
+    tables, texts = [], []
+    for most in (1, 64):
+        monkeypatch.setattr(probe_shards, "GROUP_FACTS", most)
+        made, seen, path = prober(keep_texts=True), [], tmp_path / f"{most}.parquet"
+        made = replace(made, state=tmp_path / str(most))
+        rows.clear()
+        probed = probing.probe(facts, made, progress=seen.append, texts=path)
+        assert sum(rows) == probed.sampled == probed.prompts == sum(seen)
+        assert len(rows) == {1: 8, 64: 1}[most]
+        tables.append(probed.table)
+        texts.append(sha256(path))
+    pd.testing.assert_frame_equal(*tables)
+    assert texts[0] == texts[1]
+    # Kept one by one: of another fact, and of one that was reworded, nothing else is sampled again.
+    more = pd.concat([facts, facts.tail(1).assign(fact_id="testood/P19/9")])
+    assert probing.probe(more, made).sampled == 4 * 2
+    # One process sampled them all and was killed before it had kept each of them.
+    for folder in list((tmp_path / "64/probe-shards").iterdir())[:5]:
+        if len(pd.read_parquet(folder / "done/hits.parquet")) < 5:
+            rmtree(folder)
+    again = probing.probe(facts, replace(prober(keep_texts=True, loads=False), state=tmp_path / "64"))
+    pd.testing.assert_frame_equal(again.table, tables[0])
+
+
 def test_a_shard_goes_on_where_it_stopped(prober) -> None:  # type: ignore[no-untyped-def]
     def stop(prompts: int) -> None:
         if prompts:
@@ -197,7 +235,11 @@ def test_a_shard_goes_on_where_it_stopped(prober) -> None:  # type: ignore[no-un
     assert probing.probe(facts, prober(batch_tokens=120)).sampled == 4 * 3 + 4 * 2
 
 
-def test_two_models_and_two_studies_side_by_side(inputs: Path, loaded: Loaded, tmp_path: Path) -> None:
+def test_two_models_and_two_studies_side_by_side(
+    inputs: Path, loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As shards of a whole data set, which are too large to be sampled together.
+    monkeypatch.setattr(probe_shards, "GROUP_FACTS", 1)
     facts = pd.read_parquet(inputs / "facts.parquet")
     write_parquet(tmp_path / "fewer.parquet", without(facts, "train/P17/00003"))
     state = ["--state", tmp_path / "state"]

@@ -72,6 +72,7 @@ def test_what_a_helper_has_drawn_is_not_drawn_again(inputs: Path, alone: dict[st
 
 def test_each_begins_with_shards_of_its_own(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe_shards, "SHARD_FACTS", 3)
+    monkeypatch.setattr(probe_shards, "GROUP_FACTS", 1)
     loaded = checkpoints.load_model(inputs / "base"), checkpoints.load_tokenizer(inputs / "base")
     settings = ProbingSettings(samples=2, max_new_tokens=2)
     prober = probing.Prober(lambda: loaded, {"model": "m"}, SENTENCES, settings, tmp_path / "state")

@@ -1,8 +1,8 @@
 """The shards of a probe: facts of one relation, sampled together, kept on disk, and resumed where they stopped.
 
 A finished shard is a stage of its own, keyed by everything its completions depend on and by nothing else: another
-study, or the same one after an edit of other facts or relations, finds it finished. Inside a shard every
-finished batch is in a journal.
+study, or the same one after an edit of other facts or relations, finds it finished. Shards with few facts are sampled
+together, so that they share batches, and then kept one by one. Every finished batch is in a journal.
 """
 
 import hashlib
@@ -14,7 +14,8 @@ import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -22,6 +23,7 @@ from uuid import uuid4
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sftlens import files
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
 SHARD_FACTS = 512
 """Most facts of a shard: what is tokenised at once, and the least that another study can reuse."""
+GROUP_FACTS = 64
+"""Most facts of shards that are sampled together: enough for full batches, few enough for several processes."""
 FOLDER = "probe-shards"
 HITS, TEXTS = "hits.parquet", "texts.parquet"
 TEXTS_SCHEMA = pa.schema(
@@ -100,26 +104,85 @@ def split(fact_ids: Sequence[str], most: int) -> list[list[int]]:
     return list(halved(sorted(range(len(hashes)), key=hashes.__getitem__)))
 
 
-def probe_shard(facts: pd.DataFrame, prober: Prober, progress: Progress) -> ShardResult:
+def grouped(shards: Sequence[list[int]]) -> list[list[list[int]]]:
+    """Return shards in groups that are sampled together: neighbours of at most GROUP_FACTS facts, or one shard."""
+    groups: list[list[list[int]]] = []
+    for shard in shards:
+        if groups and sum(map(len, groups[-1])) + len(shard) <= GROUP_FACTS:
+            groups[-1].append(shard)
+        else:
+            groups.append([shard])
+    return groups
+
+
+def probe_group(shards: Sequence[pd.DataFrame], prober: Prober, progress: Progress) -> list[ShardResult]:
+    """Return the results of some shards; those that are not finished are sampled together.
+
+    Arguments as for `probe_shard`. Of what another process computes meanwhile nothing is sampled here.
+    """
+    if len(shards) == 1:
+        return [probe_shard(shards[0], prober, progress)]
+    left = [shard for shard in shards if not _finished(shard, prober)]
+    # A process that has sampled the whole group may be about to keep its shards one by one.
+    whole = _joined(shards)
+    group = whole if len(left) == len(shards) or _finished(whole, prober) else _joined(left) if left[1:] else None
+    if group is None:
+        return [probe_shard(shard, prober, progress) for shard in shards]
+    finished = sum(len(prober.sentences[relation]) for relation in whole["relation"])
+    progress(finished - sum(len(prober.sentences[relation]) for relation in group["relation"]))
+    together, sampled = _sampled(group, prober, progress)
+    results = [probe_shard(shard, prober, lambda prompts: None, together) for shard in shards]
+    return [replace(results[0], sampled=results[0].sampled + sampled), *results[1:]]
+
+
+def _joined(shards: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    # By relation, so that the key of the group, which lists its facts by relation, also stands for their order.
+    return pd.concat(shards).sort_values("relation", kind="stable")
+
+
+def probe_shard(facts: pd.DataFrame, prober: Prober, progress: Progress, group: Path | None = None) -> ShardResult:
     """Return the result of one shard: facts of one relation, columns as `completions.sample` wants them.
 
-    `progress` is called with the number of finished prompts, whether they were sampled now or earlier.
+    `progress` is called with the number of finished prompts, whether they were sampled now or earlier. `group` holds
+    the finished samples of a group that the shard belongs to, where it was sampled in one.
     """
-    settings, keep = prober.settings, prober.settings.keep_texts
-    sentences = prober.sentences[facts["relation"].iloc[0]]
-    ids, shape, sampled = facts["fact_id"].tolist(), (len(facts), len(sentences)), 0
-    depends = {
-        **prober.identity,
-        "version": RESULT_VERSION["completions"],
-        "settings": settings.model_dump(include=set(SAMPLING_FIELDS)),
-        "sentences": list(sentences),
-        "facts": list(zip(facts["fact_id"], facts["subject"], accepted(facts), strict=True)),
-    }
-    with_texts, without = (Stage(name, {}, depends, prober.state / FOLDER) for name in ("texts", "hits"))
-    stage = with_texts if keep else without
+    done, sampled = _sampled(facts, prober, progress, group)
+    hits = np.array(files.read_parquet(done / HITS)["template_hits"].tolist(), dtype=np.int64)
+    return ShardResult(hits, done / TEXTS if prober.settings.keep_texts else None, sampled)
+
+
+def _stages(facts: pd.DataFrame, prober: Prober) -> tuple[Stage, ...]:
+    """Return the stage whose result the facts' samples are, and another one that would serve as well."""
+    shards = [
+        {
+            **prober.identity,
+            "version": RESULT_VERSION["completions"],
+            "settings": prober.settings.model_dump(include=set(SAMPLING_FIELDS)),
+            "sentences": list(prober.sentences[relation]),
+            "facts": list(zip(own["fact_id"], own["subject"], accepted(own), strict=True)),
+        }
+        for relation, own in facts.groupby("relation", sort=False)
+    ]
+    depends = shards[0] if len(shards) == 1 else {"shards": shards}
+    # What was sampled with its texts also serves where they are not kept.
+    names = ("texts",) if prober.settings.keep_texts else ("hits", "texts")
+    return tuple(Stage(name, {}, depends, prober.state / FOLDER) for name in names)
+
+
+def _finished(facts: pd.DataFrame, prober: Prober) -> Path | None:
+    return next((done for stage in _stages(facts, prober) if (done := stages.finished(stage))), None)
+
+
+def _sampled(facts: pd.DataFrame, prober: Prober, progress: Progress, group: Path | None = None) -> tuple[Path, int]:
+    """Return the folder that keeps the samples of facts, of a shard or of a group, and the prompts sampled now."""
+    settings, keep, sampled = prober.settings, prober.settings.keep_texts, 0
+    stage = _stages(facts, prober)[0]
+    ids = facts["fact_id"].tolist()
+    # Where the prompts of each fact begin.
+    starts = np.cumsum([0, *(len(prober.sentences[relation]) for relation in facts["relation"])])
 
     def compute(folder: Path) -> None:
-        """Sample what no journal holds yet, and write the shard; it is the same whatever order its batches came in."""
+        """Sample what no journal holds yet, and write it; it is the same whatever order its batches came in."""
         nonlocal sampled
         journals = stages.resume_folder(stage)
         assert journals
@@ -138,38 +201,45 @@ def probe_shard(facts: pd.DataFrame, prober: Prober, progress: Progress) -> Shar
                 records[batch.batch] = batch
                 sampled += len(batch.prompts)
                 progress(len(batch.prompts))
-        hits = np.full(shape[0] * shape[1], -1)
+        hits = np.full(starts[-1], -1)
         texts: list[dict[str, int]] = [{}] * len(hits)
         for record in records.values():
             hits[record.prompts] = record.hits
             for prompt, found in zip(record.prompts, record.texts, strict=False):
                 texts[prompt] = found
         assert (hits >= 0).all(), "a batch is missing"
-        table = pd.DataFrame({"fact_id": ids, "template_hits": hits.reshape(shape).tolist()})
-        files.write_parquet(folder / HITS, table)
+        by_fact = [hits[start:end].tolist() for start, end in pairwise(starts)]
+        files.write_parquet(folder / HITS, pd.DataFrame({"fact_id": ids, "template_hits": by_fact}))
         if keep:
-            write_texts(folder / TEXTS, ids, texts)
+            write_texts(folder / TEXTS, ids, [texts[start:end] for start, end in pairwise(starts)])
 
-    # A shard that was sampled with its texts also serves where they are not kept.
-    done = stages.finished(stage) or stages.finished(with_texts)
-    if done or not stages.run(stage, compute):
-        progress(shape[0] * shape[1])
+    def take(folder: Path) -> None:
+        """Write what the group has of these facts."""
+        assert group
+        table = files.read_parquet(group / HITS)
+        files.write_parquet(folder / HITS, table[table["fact_id"].isin(ids)].reset_index(drop=True))
+        if keep:
+            table = pq.read_table(group / TEXTS, schema=TEXTS_SCHEMA)
+            _write_tables(folder / TEXTS, [table.filter(pc.field("fact_id").isin(ids))])
+
+    done = _finished(facts, prober)
+    if done or not stages.run(stage, take if group else compute):
+        progress(int(starts[-1]))
     done = done or stages.finished(stage)
     if done is None:
         raise DataError(f"{prober.state / FOLDER}: a finished shard disappeared; let nobody clean up during a run")
-    hits = np.array(files.read_parquet(done / HITS)["template_hits"].tolist(), dtype=np.int64)
-    return ShardResult(hits, done / TEXTS if keep else None, sampled)
+    return done, sampled
 
 
-def write_texts(path: Path, fact_ids: Sequence[str], texts: Sequence[Mapping[str, int]]) -> None:
+def write_texts(path: Path, fact_ids: Sequence[str], texts: Sequence[Sequence[Mapping[str, int]]]) -> None:
     """Write the texts of some facts: the distinct completions of each template, and how many samples gave each.
 
-    They stand in the order of the facts, then of the templates; as many of these for each.
+    They stand in the order of the facts, then of the templates.
     """
-    templates = len(texts) // max(1, len(fact_ids))
     rows = [
-        {"fact_id": fact_ids[i // templates], "template": i % templates, "text": text, "count": count}
-        for i, found in enumerate(texts)
+        {"fact_id": fact_id, "template": template, "text": text, "count": count}
+        for fact_id, own in zip(fact_ids, texts, strict=True)
+        for template, found in enumerate(own)
         for text, count in found.items()
     ]
     _write_tables(path, [pa.Table.from_pylist(rows, schema=TEXTS_SCHEMA)])

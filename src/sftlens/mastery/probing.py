@@ -86,11 +86,13 @@ def probe(
         quota = Quota(settings.quota, needs, [relation for split, relation in shards if split == TRAIN])
 
     def results(chosen: Sequence[list[int]]) -> Iterator[tuple[list[int], ShardResult]]:
-        own = chosen[worker.rank :: worker.processes]
-        others = [rows for i, rows in enumerate(chosen) if i % worker.processes != worker.rank]
+        groups = probe_shards.grouped(chosen)
+        own = groups[worker.rank :: worker.processes]
+        others = [group for i, group in enumerate(groups) if i % worker.processes != worker.rank]
         # From the end: the process that they belong to begins at the front.
-        for rows in [*own, *reversed(others)]:
-            yield rows, probe_shards.probe_shard(facts.loc[rows], prober, progress)
+        for group in [*own, *reversed(others)]:
+            found = probe_shards.probe_group([facts.loc[rows] for rows in group], prober, progress)
+            yield from zip(group, found, strict=True)
 
     def all_results() -> Iterator[tuple[list[int], ShardResult]]:
         at_once = [some for (split, _), some in shards.items() if quota is None or split != TRAIN]
