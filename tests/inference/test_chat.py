@@ -105,6 +105,7 @@ def test_messages_in_parts_for_models_that_see() -> None:
 def test_the_date_is_one_in_a_run_and_part_of_the_key() -> None:
     first, second = (chat(DATED, today=date(2026, 2, day)) for day in (3, 4))
     assert first.render("Who?") == "<s>Today is 03 February 2026. Who?" and "04 February" in second.sample
+    assert first.example == "<s>Today is 03 February 2026. {question}"
     keys = []
     for day in (3, 4):
         made = Prompting(None, tokenizer(DATED), Path("model"))

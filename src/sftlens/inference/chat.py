@@ -121,6 +121,11 @@ class Chat:
         """A rendered prompt: all that prompts have in common, the date included."""
         return self.render(_MARK)
 
+    @property
+    def example(self) -> str:
+        """The same for people: a rendered prompt with {question} in it."""
+        return self.sample.replace(_MARK, "{question}")
+
     def check(self) -> None:
         """Raise an error for what the template does not take, or would leave out of every prompt without a word.
 

@@ -175,7 +175,7 @@ def how_measured(inputs: RepairInputs) -> dict[str, str]:
     if inputs.sentences is not None:
         mastery, kl = "completion templates, 10 samples each (the paper's way)", BEST_TEMPLATE
     template, chat = prompting.template, prompting.chat
-    asked = repr(template) if template else f"the fine-tuned tokenizer's chat template, as in {chat.sample!r}"
+    asked = repr(template) if template else f"the fine-tuned tokenizer's chat template, as in {chat.example!r}"
     turn_end = prompting.turn_end([""])
     end = f" (with EOS or {turn_end!r})" if turn_end else ""
     described = {
