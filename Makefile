@@ -20,7 +20,7 @@ help:
 	@echo "The command itself: source $(BIN)/activate; sftlens --help"
 
 demo: $(READY)
-	@snakemake --cores $(CORES) --scheduler greedy --quiet rules reason host
+	@snakemake --cores $(CORES) --scheduler greedy --logger sftlens
 	@echo "The report: file://$(CURDIR)/results/demo/report.html"
 
 test: $(READY) $(REAL_MODEL) lint

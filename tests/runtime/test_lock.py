@@ -15,7 +15,11 @@ NOBODY = ("", '{"host": "else', "[]", "[" * 100_000, '{"host": 5, "pid": "x"}', 
 """Owner files that are torn, or of another shape."""
 
 
-@pytest.mark.parametrize("text", [by("elsewhere", 1), by(socket.gethostname(), os.getpid()), *NOBODY])
+@pytest.mark.parametrize(
+    "text",
+    [by("elsewhere", 1), by(socket.gethostname(), os.getpid()), *NOBODY],
+    ids=["elsewhere", "this process", *(f"torn {i}" for i in range(len(NOBODY)))],
+)
 @pytest.mark.parametrize("age", [0, 1e9, -1e9], ids=["now", "long ago by the clock", "in the future by the clock"])
 def test_owner_is_left_alone_until_it_was_silent_for_long(tmp_path, monkeypatch, text, age):
     """Only what the watcher sees counts: neither the file's time nor this machine's clock."""

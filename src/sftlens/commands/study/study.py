@@ -7,9 +7,10 @@
   sftlens study --profile slurm --configfile config/paper.yaml
 
 All arguments are Snakemake's own (`snakemake --help`); without --cores, --jobs, --profile or --executor it uses all
-cores. A configuration, a profile or a file that a configuration names (config/relations.yaml) is looked for in the
-working folder first, then among those that come with sftlens. Results go to results/ in the working folder. After a
-crash, even of Snakemake itself, the same command goes on: a lock that a dead Snakemake left here is taken away.
+cores, and without --logger each finished job is one line. A configuration, a profile or a file that a configuration
+names (config/relations.yaml) is looked for in the working folder first, then among those that come with sftlens.
+Results go to results/ in the working folder. After a crash, even of Snakemake itself, the same command goes on: a lock
+that a dead Snakemake left here is taken away.
 """
 
 import argparse
@@ -57,6 +58,8 @@ def completed(arguments: Sequence[str]) -> list[str]:
         given += ["--cores", "all"]
     if not any(word.split("=")[0] in NAMES_CONFIG for word in given) and not Path("config/config.yaml").is_file():
         given += ["--configfile", str(SHIPPED / "config/config.yaml")]
+    if not any(word.split("=")[0] == "--logger" for word in given):
+        given += ["--logger", "sftlens"]
     return given
 
 
