@@ -38,13 +38,18 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
         except (ValueError, RecursionError):  # a text without quotes
             arguments[name] = value
     template = prompting.read_template(args.prompt_template or prompting.QUESTION_ANSWER)
-    return {
+    found = {
         "template": None if args.chat_template else template,
         "chat_template": args.chat_template,
         "chat_template_name": args.chat_template_name,
         "chat_template_args": arguments,
         "system_prompt": args.system_prompt,
     }
+    try:
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"how to ask: {error.object[error.start : error.end]!r} is no UTF-8 text; mend it") from None
+    return found
 
 
 def made(asked: dict[str, Any], tokenizer: "PreTrainedTokenizerBase", folder: Path) -> prompting.Prompting:

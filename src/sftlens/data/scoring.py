@@ -84,7 +84,7 @@ def f1(output: str, aliases: Sequence[str]) -> float:
     return best
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=20_000)
 def plain(text: str) -> str:
     """Return a text as a reader sees it, so that two texts that look the same are the same.
 

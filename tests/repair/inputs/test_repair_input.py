@@ -91,6 +91,10 @@ def test_tasks(inputs: Path, tmp_path: Path, lines: list[str], words: list[str])
     [
         (["--facts", "missing.csv"], "missing.csv: no such file"),
         (["--prompt-template", "{question} {name}"], "unknown placeholder {name}"),
+        (["--prompt-template", "\udcff {question}"], "'\\udcff' is no UTF-8 text"),
+        (["--chat-template", "--chat-template-arg", 'a="\\ud800"'], "'\\ud800' is no UTF-8 text"),
+        (["--chat-template", "--chat-template-arg", "thinking"], "write KEY=VALUE, such as enable_thinking=false"),
+        (["--system-prompt", "Be brief."], "add --chat-template, or leave them out"),
         (["--chat-template"], "the tokenizer has no chat template"),
         (["--ratio", "0"], "a ratio is a percentage above 0"),
         (["--ratio", "5", "--ratio", "5"], "every value once"),
