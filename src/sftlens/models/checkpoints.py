@@ -10,20 +10,12 @@ import torch
 from sftlens.config.stages.model import Geometry
 from sftlens.errors import ModelError, SftlensError
 from sftlens.files import atomic_path, make_readable
+from sftlens.models import placement
 from sftlens.models.configuration import read_config, read_generation_config, said
 from sftlens.models.delta.reader import open_tensors
 from sftlens.models.identity import resolve
 from sftlens.models.names import prefixed
-from sftlens.models.placement import (
-    STORED_TYPES,
-    Outline,
-    Pending,
-    Slice,
-    Transform,
-    parameters,
-    placement,
-    refuse_type,
-)
+from sftlens.models.placement import STORED_TYPES, Outline, Pending, Slice, Transform, parameters, refuse_type
 from sftlens.models.safetensors_reader import TensorFolder
 from sftlens.models.tokenizer import read_tokenizer
 
@@ -32,27 +24,18 @@ if TYPE_CHECKING:
 
 
 def load_model(
-    path: Path,
-    *,
-    dtype: torch.dtype | None = None,
-    device: str | None = None,
-    transform: Transform | None = None,
+    path: Path, *, dtype: torch.dtype | None = None, device: str | None = None, transform: Transform | None = None
 ) -> "PreTrainedModel":
     """Load a causal language model for inference, checking every tensor.
 
     Args:
         path: Hugging Face folder or base.json pointer.
         dtype: type of the weights in memory; None: `own_type`.
-        device: torch device, or `auto` to spread the layers over all GPUs; None: `auto` where there are several GPUs,
-            else the GPU, else the CPU.
+        device: torch device, or `auto`; None: what there is (`placement.device_map`).
         transform: called with each (name, stored tensor); its result is loaded instead of the tensor.
 
-    Returns:
-        The model in evaluation mode; `name_or_path` is its folder, for messages.
-
-    Raises:
-        ModelError: a tensor is missing, extra, wrongly shaped or holds NaN or Inf.
-        LaunchError: there is no such device.
+    Returns the model in evaluation mode; `name_or_path` is its folder, for messages. Raises ModelError where a tensor
+    is missing, extra, wrongly shaped or holds NaN or Inf, LaunchError where there is no such device.
     """
     folder = resolve(path)
     quieten()
@@ -63,7 +46,7 @@ def load_model(
     pending = Pending(source, transform)
     tensors = {name: Slice(pending, name) for name in parameters(source)}
     try:
-        model, info = _filled(config, source, tensors, dtype or own_type(config, source), placement(device))
+        model, info = _filled(config, source, tensors, dtype or own_type(config, source), placement.device_map(device))
     finally:
         pending.raise_fault()  # transformers turns an error of a tensor into one of its own
     refuse_mismatch(source, info)
@@ -83,14 +66,9 @@ def _filled(
     kind = architecture(source.folder, config)
     try:
         model, info = kind.from_pretrained(
-            None,
-            config=config,
-            state_dict=tensors,
-            dtype=dtype,
-            device_map=device_map,
-            output_loading_info=True,
+            None, config=config, state_dict=tensors, dtype=dtype, device_map=device_map, output_loading_info=True,
             ignore_mismatched_sizes=True,
-        )
+        )  # fmt: skip
     except Exception as error:
         if isinstance(error, (SftlensError, OSError, MemoryError)) or "memory" in f"{type(error)} {error}".lower():
             raise
@@ -210,16 +188,11 @@ def refuse_untied(source: TensorFolder) -> NoReturn:
 
 
 def load_tokenizer(path: Path, bos: str = "require") -> "PreTrainedTokenizerBase":
-    """Load a fast tokenizer and check its special tokens.
+    """Load the fast tokenizer of a Hugging Face folder or base.json pointer and check its special tokens.
 
-    Args:
-        path: Hugging Face folder or base.json pointer.
-        bos: `require` refuses a tokenizer without BOS; `none` runs without BOS (Qwen has none); `own` takes the
-            tokenizer as it is.
-
-    Raises:
-        ModelError: no fast tokenizer, no EOS, EOS put behind every text, no BOS although one is required, text that
-            does not come back, or a token whose id lies outside the vocabulary of the model in the same folder.
+    `bos`: `require` refuses a tokenizer without BOS; `none` runs without BOS (Qwen has none); `own` takes the
+    tokenizer as it is. Raises ModelError on no fast tokenizer, no EOS, EOS put behind every text, no BOS although one
+    is required, text that does not come back, or a token whose id lies outside the vocabulary of the model there.
     """
     folder = resolve(path)
     # transformers reads config.json, too, and what is wrong there is no fault of the tokenizer.

@@ -60,8 +60,14 @@ def read_config(path: Path) -> Any:
         )
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: config.json is missing; give a complete Hugging Face folder")
-    refuse_pointer(folder / "config.json")
-    refuse_choices(folder / "config.json")
+    refuse_pointer(path := folder / "config.json")
+    # What chooses an implementation, or holds sizes beyond reason, is refused before transformers obeys it.
+    config = read_json(path, dict[str, Any], ModelError, finite=False)
+    remedy = "correct the key, or take it out (transformers then chooses)"
+    parts = {key: value for key, value in config.items() if key.endswith("_config") and value is not None}
+    shaped(parts, dict[str, dict[str, Any]], path, ModelError, remedy)
+    for part in (config, *parts.values()):
+        shaped({IMPLEMENTATIONS.get(key, key): part[key] for key in part}, ModelConfig, path, ModelError, remedy)
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # of many classes: what a key holds is used before it is checked
@@ -69,17 +75,6 @@ def read_config(path: Path) -> Any:
             f"{folder}/config.json: transformers cannot read it ({said(error)}); models that need "
             "their own code are not run: use an architecture that transformers ships"
         ) from None
-
-
-def refuse_choices(path: Path) -> None:
-    """Raise ModelError, DataError for a config.json that chooses what `ModelConfig` does not know."""
-    config = read_json(path, dict[str, Any], ModelError, finite=False)
-    remedy = "correct the key, or take it out (transformers then chooses)"
-    parts = {key: value for key, value in config.items() if key.endswith("_config") and value is not None}
-    shaped(parts, dict[str, dict[str, Any]], path, ModelError, remedy)
-    for part in (config, *parts.values()):
-        named = {IMPLEMENTATIONS.get(key, key): value for key, value in part.items()}
-        shaped(named, ModelConfig, path, ModelError, remedy)
 
 
 def read_generation_config(folder: Path, model: "PreTrainedModel") -> None:
@@ -98,7 +93,9 @@ def read_generation_config(folder: Path, model: "PreTrainedModel") -> None:
     if not isinstance(values, dict):
         raise ModelError(f"{path}: is no JSON object; fetch it again, or delete it")
     for key in TOKENS:
-        if values.get(key) is not None and not _ids(values[key]):
+        # A token id, or a list of some (-1 stands for none in old files).
+        several = values[key] if isinstance(values.get(key), list) else [values.get(key)]
+        if values.get(key) is not None and any(type(one) is not int for one in several):
             raise ModelError(
                 f"{path}: key {key!r} is {str(values[key])[:60]!r}, no token id; correct it or delete the file"
             )
@@ -115,12 +112,6 @@ def read_generation_config(folder: Path, model: "PreTrainedModel") -> None:
             file=sys.stderr,
         )
     model.generation_config = found
-
-
-def _ids(value: object) -> bool:
-    """Whether a setting is a token id, or a list of some (-1 stands for none in old files)."""
-    several = value if isinstance(value, list) else [value]
-    return all(isinstance(one, int) and not isinstance(one, bool) for one in several)
 
 
 def said(error: BaseException) -> str:

@@ -8,14 +8,14 @@ import torch
 
 from sftlens.errors import LaunchError, ModelError
 from sftlens.models.names import is_buffer
-from sftlens.models.safetensors_reader import TensorFolder
+from sftlens.models.safetensors_reader import TYPES, TensorFolder
 
 Transform = Callable[[str, torch.Tensor], torch.Tensor]
-STORED_TYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+STORED_TYPES = {name: TYPES[name] for name in ("F32", "BF16", "F16")}
 """Types of the tensors that are read, in safetensors' words."""
 
 
-def placement(device: str | None) -> str | dict[str, str] | None:
+def device_map(device: str | None) -> str | dict[str, str] | None:
     """Return where transformers puts the tensors of a model as it loads them (its `device_map`); None: on the CPU.
 
     `auto` fills one GPU after another with whole layers. None: `auto` where there are several GPUs, else the GPU, else
@@ -30,7 +30,7 @@ def placement(device: str | None) -> str | dict[str, str] | None:
 
 
 def ranking_device(device: str | None) -> str:
-    """Return where parameters are ranked: on the CPU, unless one device is named. Raises LaunchError as `placement`."""
+    """Return where parameters are ranked: on the CPU, unless one device is named. Raises LaunchError."""
     if device in (None, "auto"):
         return "cpu"
     _refuse_absent(device)

@@ -19,6 +19,11 @@ from sftlens.models.names import unwrapped
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+TYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
+    "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
+"""Types of tensors in the words of the format."""
 
 
 class Index(TypedDict):
@@ -70,6 +75,9 @@ class TensorFolder:
     A tensor goes by the name of its parameter, without the prefixes that `names.unwrapped` takes off.
     """
 
+    wrapped = False
+    """Whether some tensor is stored under another name than its parameter's."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._files: dict[str, tuple[Any, str]] = {}
@@ -86,6 +94,7 @@ class TensorFolder:
                     )
                 self._files[name] = handle, stored
                 self._paths[name] = path
+                self.wrapped |= name != stored
         # The index of a sharded checkpoint says which file holds what: files of two checkpoints do not fit together.
         single = paths == [folder / SINGLE]
         index = {} if single else read_json(folder / INDEX, Index, ModelError)["weight_map"]
@@ -111,11 +120,6 @@ class TensorFolder:
             return found
         entries = {unwrapped(name): entry for name, entry in json.loads(found.raw[8:]).items()}
         return Header(framed(json.dumps(entries, separators=(",", ":"))), names)
-
-    @property
-    def wrapped(self) -> bool:
-        """Whether some tensor is stored under another name than its parameter's."""
-        return any(name != stored for name, (_, stored) in self._files.items())
 
     @property
     def names(self) -> list[str]:

@@ -10,30 +10,20 @@ from pathlib import Path
 import torch
 
 from sftlens import files
-from sftlens.models.safetensors_reader import INDEX, SINGLE, framed, raw_bytes
+from sftlens.models.safetensors_reader import INDEX, SINGLE, TYPES, framed, raw_bytes
 
 SHARD_BYTES = 5 * 10**9
 """Largest weight file, unless one tensor alone is larger (the size at which transformers splits too)."""
-TYPES = {
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int64: "I64",
-    torch.uint8: "U8",
-}
-"""The types that are written, in the words of the format."""
+_WORDS = {dtype: word for word, dtype in TYPES.items()}
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """What the header of a file says about one tensor."""
+    """What the header of a file says about one tensor, which is of one of TYPES."""
 
     name: str
-    """Its name."""
     shape: tuple[int, ...]
-    """Its shape."""
     dtype: torch.dtype
-    """Its type, one of TYPES."""
 
     @property
     def nbytes(self) -> int:
@@ -69,13 +59,10 @@ def write_file(
 def write_weights(
     folder: Path, specs: Sequence[TensorSpec], tensors: Iterable[torch.Tensor], shard_bytes: int = SHARD_BYTES
 ) -> None:
-    """Write a checkpoint's weights into an existing folder, split over several files with an index when large.
+    """Write a checkpoint's weights into an existing folder: `model.safetensors`, or its parts and their index.
 
-    Args:
-        folder: where `model.safetensors`, or its parts and their index, are made.
-        specs: the tensors in the order in which they come; each file holds consecutive ones.
-        tensors: gives them one by one; each is made when the one before is written.
-        shard_bytes: largest file.
+    `tensors` gives those of `specs` one by one, in their order; each is made when the one before is written. A file of
+    at most `shard_bytes` holds consecutive ones.
     """
     shards: list[list[TensorSpec]] = [[]]
     for spec in specs:
@@ -101,6 +88,6 @@ def header(
     offset = 0
     for spec in specs:
         extent = [offset, offset + spec.nbytes]
-        entries[spec.name] = {"dtype": TYPES[spec.dtype], "shape": list(spec.shape), "data_offsets": extent}
+        entries[spec.name] = {"dtype": _WORDS[spec.dtype], "shape": list(spec.shape), "data_offsets": extent}
         offset += spec.nbytes
     return framed(json.dumps(entries, separators=separators))

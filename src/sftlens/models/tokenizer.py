@@ -42,12 +42,8 @@ def read_tokenizer(folder: Path, rows: int | None) -> "PreTrainedTokenizerBase":
     type, has them: where that is not the tokenizer that the model was trained with, spaces are lost without a word, or
     tokens are added. Then tokenizer.json itself is read, and one line on stderr says so.
 
-    Args:
-        folder: Hugging Face folder.
-        rows: of the model's embedding: every token's id lies below; None: there is no model.
-
-    Raises:
-        ModelError: there is no tokenizer, or none that gives back a plain text and has an embedding for each token.
+    Every token's id lies below `rows`, those of the model's embedding; None: there is no model. Raises ModelError where
+    there is no tokenizer, or none that gives back a plain text and has an embedding for each token.
     """
     from transformers import PreTrainedTokenizerFast
     from transformers.models.auto.tokenization_auto import AutoTokenizer

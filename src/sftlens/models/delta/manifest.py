@@ -37,13 +37,15 @@ class StoredFile(TypedDict):
 
 
 class StoredTensor(TypedDict):
-    """A tensor: its type in safetensors' words, where its frames begin, and hashes of its bytes and the base's."""
+    """A tensor; `dtype` in safetensors' words, `sha256` of its bytes."""
 
     dtype: str
     shape: list[Count]
     offset: Count
+    """Where its frames begin in delta.bin, bytes."""
     sha256: Sha256
     base_sha256: Sha256 | None
+    """Of the base's bytes, cast to this type; None: the tensor is stored whole."""
 
 
 class Base(TypedDict):

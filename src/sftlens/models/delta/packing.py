@@ -15,8 +15,8 @@ from sftlens.errors import ModelError
 from sftlens.files import atomic_path, make_readable, write_json
 from sftlens.models import identity
 from sftlens.models.delta import codec, manifest
-from sftlens.models.delta.reader import LENGTH_BYTES, TYPES, DeltaTensors, base_pieces, comparable, open_tensors
-from sftlens.models.safetensors_reader import TensorFolder, raw_bytes
+from sftlens.models.delta.reader import LENGTH_BYTES, DeltaTensors, base_pieces, comparable, open_tensors
+from sftlens.models.safetensors_reader import TYPES, TensorFolder, raw_bytes
 
 ADAPTER = "adapter"
 """Folder inside of a checkpoint's, of the adapter that was merged into it."""
@@ -24,19 +24,13 @@ Progress = Callable[[int], object]
 
 
 def pack(base: Path, finetuned: Path, folder: Path, progress: Progress = lambda elements: None) -> None:
-    """Write a fine-tuned model as a delta; one tensor of each model is in use at a time.
+    """Write a fine-tuned model as a delta into `folder`, atomically; one tensor of each model is in use at a time.
 
     A tensor that the base lacks, or has in another shape, is stored whole. Where the base has another floating
-    point type, the difference is that from its elements cast to the fine-tuned model's type.
+    point type, the difference is that from its elements cast to the fine-tuned model's type. Models are folders or
+    pointers; `progress` is called with the number of elements after each tensor.
 
-    Args:
-        base: folder or pointer of the model that was fine-tuned.
-        finetuned: folder of the result.
-        folder: where the delta is made, atomically.
-        progress: called with the number of elements after each tensor.
-
-    Raises:
-        ModelError: a file is damaged, the models have no tensor in common, or a tensor has a type that no delta holds.
+    Raises ModelError when a file is damaged, the models have no tensor in common, or one is of a type not in TYPES.
     """
     before, after = open_tensors(base), open_tensors(finetuned)
     for name in after.names:
@@ -91,16 +85,10 @@ def pack(base: Path, finetuned: Path, folder: Path, progress: Progress = lambda 
 
 
 def unpack(delta: Path, folder: Path, base: Path | None = None, progress: Progress = lambda elements: None) -> None:
-    """Write the checkpoint that a delta was made from, every file bit for bit.
+    """Write the checkpoint that a delta was made from into `folder`, every file bit for bit, atomically.
 
-    Args:
-        delta: folder of a delta.
-        folder: where the checkpoint is made, atomically.
-        base: folder or pointer of the base model; None: where the delta says.
-        progress: called with the number of elements after each tensor.
-
-    Raises:
-        ModelError: the delta is damaged, or the base is not the one it was made from.
+    `base` is a folder or pointer, None: where the delta says; `progress` as in `pack`. Raises ModelError when the
+    delta is damaged, or the base is not the one it was made from.
     """
     stored = DeltaTensors(delta, base)
     contents = identity.describe(delta)

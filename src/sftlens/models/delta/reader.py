@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,21 +13,8 @@ from sftlens import files
 from sftlens.errors import ModelError
 from sftlens.models.delta import codec, manifest
 from sftlens.models.folders import resolve
-from sftlens.models.safetensors_reader import Header, TensorFolder, parse_header, raw_bytes
+from sftlens.models.safetensors_reader import TYPES, Header, TensorFolder, parse_header, raw_bytes
 
-TYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
-"""The types that a delta holds, in safetensors' words."""
 LENGTH_BYTES = 4
 """Before each frame of a tensor stands its length, little-endian."""
 
@@ -44,47 +30,25 @@ def open_tensors(path: Path, above: tuple[Path, ...] = ()) -> TensorFolder:
     return DeltaTensors(folder, above=above) if manifest.is_delta(folder) else TensorFolder(folder)
 
 
-@dataclass(frozen=True)
-class Entry:
-    """What delta.json says about one tensor."""
-
-    dtype: str
-    """Its type in safetensors' words."""
-    shape: list[int]
-    """Its shape."""
-    offset: int
-    """Where its frames begin in delta.bin, bytes."""
-    sha256: str
-    """Of its bytes."""
-    base_sha256: str | None
-    """Of the base's, cast to this type; None: the tensor is stored whole."""
-
-
 class DeltaTensors(TensorFolder):
     """The tensors of a fine-tuned model that is stored as a delta, each decoded and checked when it is read."""
 
     def __init__(self, folder: Path, base: Path | None = None, above: tuple[Path, ...] = ()) -> None:
-        """Open a delta.
+        """Open what `packing.pack` made; the base is a folder or pointer, None: where the record says.
 
-        Args:
-            folder: what `packing.pack` made.
-            base: folder or pointer of the base model; None: where the record says.
-            above: the deltas whose base this one is.
-
-        Raises:
-            ModelError: the delta is damaged, or the base is not there or is no model.
+        `above` are the deltas whose base this one is. Raises ModelError when the delta is damaged, or the base is not
+        there or is no model.
         """
         self.folder = folder
         self._data = folder / manifest.DATA
         self._record = manifest.read(folder)
-        self._entries: dict[str, Entry] = {}
-        for name, value in self._record["tensors"].items():
-            if value["dtype"] not in TYPES:
+        self._entries = self._record["tensors"]
+        for name, entry in self._entries.items():
+            if entry["dtype"] not in TYPES:
                 raise ModelError(
                     f"{folder / manifest.RECORD}: key 'tensors.{name}.dtype' is none of {', '.join(TYPES)}; make the "
                     "delta again"
                 )
-            self._entries[name] = Entry(**value)
         self._base = open_tensors(base or manifest.base_of(folder), (*above, folder.resolve()))
         self._known = set(self._base.names)
 
@@ -97,11 +61,6 @@ class DeltaTensors(TensorFolder):
     def weights(self) -> list[str]:
         """Names of the weight files that the delta stands for."""
         return list(self._record["files"])
-
-    @property
-    def wrapped(self) -> bool:
-        """Never: such a checkpoint is not packed."""
-        return False
 
     def header(self, file: str) -> Header:
         """Header of one of these weight files."""
@@ -119,11 +78,11 @@ class DeltaTensors(TensorFolder):
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of one tensor."""
-        return tuple(self._entries[name].shape)
+        return tuple(self._entries[name]["shape"])
 
     def dtype(self, name: str) -> str:
         """Type of one tensor in safetensors' words, such as BF16."""
-        return self._entries[name].dtype
+        return self._entries[name]["dtype"]
 
     def file(self, name: str) -> Path:
         """The file that one tensor lies in."""
@@ -133,20 +92,20 @@ class DeltaTensors(TensorFolder):
         """Return one tensor, bit for bit the one that was packed. Raises ModelError on a wrong base or damaged data."""
         entry = self._entries[name]
         base = None
-        if entry.base_sha256 is not None:
+        if entry["base_sha256"] is not None:
             if name not in self._known or self._base.shape(name) != self.shape(name):
                 raise self._wrong_base(name, self._base.folder)
             base = self._base.get(name)
         try:
-            tensor = torch.empty(entry.shape, dtype=TYPES[entry.dtype])
+            tensor = torch.empty(entry["shape"], dtype=TYPES[entry["dtype"]])
         except RuntimeError:
             raise ModelError(
-                f"{self.folder / manifest.RECORD}: key 'tensors.{name}.shape': {entry.shape} does not fit into the "
-                "memory; take a machine with more, or make the delta again"
+                f"{self.folder / manifest.RECORD}: key 'tensors.{name}.shape': {entry['shape']} does not fit into "
+                "the memory; take a machine with more, or make the delta again"
             ) from None
         digest = hashlib.sha256()
         with self._data.open("rb") as data:
-            data.seek(entry.offset)
+            data.seek(entry["offset"])
             for before, piece in base_pieces(base, tensor):
                 frame = data.read(int.from_bytes(data.read(LENGTH_BYTES), "little"))
                 try:
@@ -154,9 +113,9 @@ class DeltaTensors(TensorFolder):
                 except ValueError:
                     raise self._damaged(f"tensor {name!r}") from None
                 digest.update(raw_bytes(piece))
-        if digest.hexdigest() != entry.sha256:
+        if digest.hexdigest() != entry["sha256"]:
             # Another tensor came out: the base is another one, or the data is damaged.
-            if base is not None and sha256_of(base, tensor.dtype) != entry.base_sha256:
+            if base is not None and sha256_of(base, tensor.dtype) != entry["base_sha256"]:
                 raise self._wrong_base(name, self._base.file(name))
             raise self._damaged(f"tensor {name!r}")
         return tensor

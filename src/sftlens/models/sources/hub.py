@@ -43,17 +43,13 @@ def folder(name: str) -> Path:
 
 
 def fetch(path: str, revision: str | None, name: str) -> Path:
-    """Return the local folder of a model id at its revision, fetched if it is not there.
+    """Return the local folder of a model id on the hub at its revision, fetched if it is not there.
 
-    Args:
-        path: model id on the hub.
-        revision: commit, or a branch or tag that stands for one: the folder is called after the commit.
-        name: the model's name in the configuration, for messages; empty: it stood on the command line.
+    `revision` is a commit, or a branch or tag that stands for one: the folder is called after the commit. `name` is
+    the model's name in the configuration, for messages; empty: it stood on the command line.
 
-    Raises:
-        ModelError: it cannot be had; the message says why and never holds what the hub or the environment told us,
-            so that no token can stand in it.
-        OSError: the disk is full or read-only.
+    Raises ModelError when it cannot be had; the message says why and never holds what the hub or the environment told
+    us, so that no token can stand in it. Raises OSError when the disk is full or read-only.
     """
     from huggingface_hub import snapshot_download
 
