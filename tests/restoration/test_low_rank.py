@@ -12,7 +12,7 @@ from sftlens.errors import ModelError
 from sftlens.models import adapters
 from sftlens.models.checkpoints import load_model
 from sftlens.models.safetensors_reader import TensorFolder
-from sftlens.restoration import cards, criteria, topk
+from sftlens.restoration import cards, criteria, low_rank, topk
 from sftlens.restoration.apply import Restorer
 from sftlens.restoration.low_rank import LowRank
 from sftlens.restoration.pairs import Pair
@@ -95,3 +95,21 @@ def test_a_grown_vocabulary_has_no_adapter(restorer: Restorer) -> None:
     pair = Pair(restorer.pair.base, TensorFolder(folder), "transformer")
     with pytest.raises(ModelError, match=r"'model.embed_tokens.weight' has another shape .*--as model or --as delta"):
         LowRank(Restorer(pair, restorer.criterion, restorer.cut), 4)
+
+
+def test_large_matrices_are_decomposed_almost_as_well_and_always_alike(
+    restorer: Restorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = LowRank(restorer, 2)
+    monkeypatch.setattr(low_rank, "EXACT", 0)
+    torch.manual_seed(9)
+    first, second = LowRank(restorer, 2), LowRank(restorer, 2)
+    assert exact.error.share <= first.error.share < 1.01 * exact.error.share
+    assert all(
+        torch.equal(a, b)
+        for name in first.factors
+        for a, b in zip(first.factors[name], second.factors[name], strict=True)
+    )
+    following = torch.rand(1)
+    torch.manual_seed(9)
+    assert torch.equal(following, torch.rand(1))  # the random numbers of others are left alone
