@@ -9,10 +9,12 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
+from transformers import GPT2Config, GPT2LMHeadModel
 
 import repair_models
 from script_calls import ok
 from sftlens.config.repair import RepairSettings
+from sftlens.errors import ModelError
 from sftlens.files import read_json
 from sftlens.models import checkpoints
 from sftlens.models.checkpoints import load_model
@@ -83,6 +85,19 @@ def test_a_registered_method_is_a_setting_like_any_other(models: Path, monkeypat
     for name, tensor in found.items():
         wanted = (tensors[0][name] + tensors[1][name]) / 2 if "mlp" in name else tensors[1][name]
         assert torch.equal(tensor, wanted), name
+
+
+def test_a_model_without_the_region_can_be_measured_all_the_same(tmp_path: Path) -> None:
+    for name in ("base", "tuned"):
+        GPT2LMHeadModel(GPT2Config(vocab_size=400, n_embd=32, n_layer=2, n_head=2)).save_pretrained(tmp_path / name)
+    made = RepairModels(tmp_path / "base", tmp_path / "tuned", RepairSettings(), "cpu")
+    assert made.get(FINETUNED).config.n_layer == 2
+    with pytest.raises(ModelError, match="region 'transformer' has no parameter in this model"):
+        made.check()
+    settings = RepairSettings(ratios=[10], criteria=["absolute"], regions=["re:mlp"])
+    other = RepairModels(tmp_path / "base", tmp_path / "tuned", settings, "cpu")
+    other.check()
+    assert other.get(other.candidates[0]).config.n_layer == 2
 
 
 def test_blocks_are_four_ranges_that_hold_every_layer() -> None:

@@ -80,7 +80,7 @@ class RepairModels:
     """
 
     def __init__(self, base: Path, finetuned: Path, settings: RepairSettings, device: str | None) -> None:
-        """Check that the models fit together. Raises ModelError, ConfigError (region)."""
+        """Check that the models are of one kind. Raises ModelError."""
         self.given = {BASE: base, FINETUNED: finetuned}
         self.folders = {BASE: identity.resolve(base), FINETUNED: identity.resolve(finetuned)}
         self._configs = [checkpoints.read_config(folder) for folder in self.folders.values()]
@@ -93,18 +93,25 @@ class RepairModels:
         tensors = [open_tensors(folder) for folder in self.folders.values()]
         self.settings = settings
         self.candidates = candidates(settings, self._configs[1].get_text_config().num_hidden_layers)
-        regions = dict.fromkeys(candidate.region for candidate in self.candidates)
-        self.pairs = {region: Pair(tensors[0], tensors[1], region) for region in regions}
-        self._finetuned = tensors[1]
+        self._tensors = tensors
+        self.pair = cache(self._pair)
         self._restoration = RestorationSettings(epsilon=settings.epsilon, seed=settings.seed)
-        if settings.save_as == "adapter":
-            low_rank.check(*tensors)
         self.tokenizer, self.reverted = cache(self._tokenizer), cache(self._reverted)
         self.adapter = cache(self._adapter)
         self._cuts = cache(self._select)
         self._device = device
         self._held: tuple[ModelKey, PreTrainedModel] | None = None
         self._changed: set[str] = set()
+
+    def check(self) -> None:
+        """Check that every setting can be made of the two models, and stored. Raises ModelError."""
+        for candidate in self.candidates:
+            self.pair(candidate.region)
+        if self.settings.save_as == "adapter":
+            low_rank.check(*self._tensors)
+
+    def _pair(self, region: str) -> Pair:
+        return Pair(self._tensors[0], self._tensors[1], region)
 
     def get(self, key: ModelKey) -> "PreTrainedModel":
         """Return a model; the one that was returned before is let go, or becomes this one."""
@@ -121,7 +128,7 @@ class RepairModels:
             gc.collect()  # a model refers to itself in circles
             folder = self.folders[FINETUNED if isinstance(key, Candidate) else key]
             self._held = key, checkpoints.load_model(folder, device=self._device, transform=method)
-        self._changed = {name for name in self._finetuned.names if method and method.changes(name)}
+        self._changed = {name for name in self._tensors[1].names if method and method.changes(name)}
         return self._held[1]
 
     def _put_into(self, model: "PreTrainedModel", method: Method | LowRank | None) -> bool:
@@ -129,15 +136,15 @@ class RepairModels:
 
         False, and nothing is done, where a parameter of the model is not one tensor of the checkpoint under its name.
         """
-        names = [name for name in self._finetuned.names if name in self._changed or (method and method.changes(name))]
+        names = [name for name in self._tensors[1].names if name in self._changed or (method and method.changes(name))]
         parameters = dict(model.named_parameters(remove_duplicate=False))
         for name in names:
-            fits = name in parameters and tuple(parameters[name].shape) == self._finetuned.shape(name)
+            fits = name in parameters and tuple(parameters[name].shape) == self._tensors[1].shape(name)
             if not fits or parameters[name].is_meta:
                 return False
         with torch.no_grad():
             for name in names:
-                tensor = self._finetuned.get(name)
+                tensor = self._tensors[1].get(name)
                 parameters[name].copy_(method(name, tensor) if method and method.changes(name) else tensor)
         return True
 
@@ -153,7 +160,7 @@ class RepairModels:
             cut = cuts[candidate.ratio]
         else:  # a restoration of nothing, which holds the models and k
             ranking, cut = criterion, Cut(candidate.ratio, 0, NOTHING)
-        restorer = Restorer(self.pairs[candidate.region], ranking, cut)
+        restorer = Restorer(self.pair(candidate.region), ranking, cut)
         matched = replace(candidate, criterion=method.matched or criterion.name)
         return method.make(restorer, lambda: self.reverted(matched), self._restoration)
 
@@ -167,7 +174,7 @@ class RepairModels:
 
     def _select(self, criterion: str, region: str) -> tuple[criteria.Criterion, dict[float, Cut]]:
         ranking = criteria.make(criterion, self._restoration)
-        return ranking, {cut.ratio: cut for cut in topk.select(self.pairs[region], ranking, self.settings.ratios)}
+        return ranking, {cut.ratio: cut for cut in topk.select(self.pair(region), ranking, self.settings.ratios)}
 
     def _tokenizer(self, key: ModelKey) -> "PreTrainedTokenizerBase":
         return checkpoints.load_tokenizer(self.folders[BASE if key == BASE else FINETUNED], "own")

@@ -84,6 +84,7 @@ def main() -> None:
 
         finetuned = _finetuned(args, state, inputs)
         loaded = models.RepairModels(args.base, finetuned, settings, args.device)
+        loaded.check()
         tokenizer = loaded.tokenizer(models.FINETUNED)
         prompts = asking.made(asked, tokenizer, loaded.folders[models.FINETUNED])
         prompts.check([] if tasks is None else tasks["prompt"].tolist())
