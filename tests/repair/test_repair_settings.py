@@ -139,8 +139,8 @@ def test_base_finetuned_and_repaired_stand_side_by_side_with_the_facts_that_came
     assert kl["base"] is None and kl["absolute 1 %"]["value"] < kl["fine-tuned"]["value"]
     # The diagnosis comes first, on the terminal and on the page.
     said, diagnosis = capsys.readouterr().out, report["diagnosis"]
-    assert said.startswith("What fine-tuning did, base -> fine-tuned: mastery ")
-    assert said.index("What fine-tuning did") < said.index(f"facts answered, % (n = {facts['n']})")
+    assert said.startswith(f"base {models}/base, tuned") and "\n80 facts" in said and "knowledge lost: " in said
+    assert said.index("right before, wrong now") < said.index(f"facts answered, % (n = {facts['n']})")
     assert said.index(f"facts answered, % (n = {facts['n']})") < said.index(report["outcome"]["sentence"])
     cost = next(row for row in report["metrics"] if (row["metric"], row["bucket"]) == ("cost", "all"))
     assert diagnosis["answered"]["value"] == pytest.approx(cost["value"]) and diagnosis["answered"]["n"] == cost["n"]

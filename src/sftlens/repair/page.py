@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from sftlens.data.buckets import BUCKETS
+from sftlens.diagnosis import page as diagnosis_page
 from sftlens.repair import numbers, wording
 from sftlens.repair.models import BASE, FINETUNED, label
 from sftlens.repair.search import Repair
@@ -54,6 +55,8 @@ def write(
         beside=_beside(repair),
         flips=_flips(repair),
         examples=_examples(repair),
+        effects=diagnosis_page.cost(repair.diagnosis),
+        effects_note=diagnosis_page.note(repair.diagnosis),
         cost=_shares(rows, numbers.ALL, [BASE, FINETUNED]),
         cost_note=_cost(rows, described),
         image=html.embedded(image),

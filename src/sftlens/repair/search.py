@@ -7,16 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from sftlens.config.check import LOST_POINTS
 from sftlens.diagnosis import diagnosis
 from sftlens.diagnosis.diagnosis import Asked, Diagnosis
 from sftlens.repair import choice_rule
 from sftlens.repair.choice_rule import Comparison, Scores
+from sftlens.repair.measure import diagnosing
 from sftlens.repair.measurements import Answers, Measurements, RepairInputs
 from sftlens.repair.models import BASE, FINETUNED, Candidate, ModelKey
 from sftlens.repair.user_files import CHOOSING, REPORTING
-
-LOST = 0.02
-"""How much knowledge may be lost and still counts as kept, a share, as in a check."""
 
 
 @dataclass(frozen=True)
@@ -79,17 +78,30 @@ def search(measurements: Measurements, diagnosed: Callable[[Diagnosis], object] 
     tolerance, reprobe = inputs.settings.tolerance, inputs.settings.reprobe
     if missing := [key for key in (BASE, FINETUNED) if not measurements.answered(key)]:
         sampled = len(inputs.facts) + 2 * min(reprobe, len(inputs.facts))
-        measurements.expect(len(missing) * measurements.prompts() + measurements.mastery_prompts(sampled))
+        measurements.expect((len(missing) + 1) * measurements.prompts() + measurements.mastery_prompts(sampled))
     # Model by model, as each is loaded once: the fine-tuned one, the base, the fine-tuned one again for all settings.
-    finetuned = measurements.answers(FINETUNED)
-    measurements.first_tokens()
+    finetuned, repeated = measurements.answers(FINETUNED), diagnosing.in_other_batches(measurements)
+    noisy, noisy_task = repeated.answers(FINETUNED)
+    floor = diagnosing.own_divergence(measurements.first_tokens(), repeated.first_tokens())
     again: dict[ModelKey, pd.DataFrame] = {FINETUNED: measurements.mastery_again(FINETUNED)} if reprobe else {}
     mastery = measurements.mastery()
     answers: dict[ModelKey, Answers] = {BASE: measurements.answers(BASE), FINETUNED: finetuned}
     divergence: dict[ModelKey, pd.DataFrame] = {FINETUNED: measurements.divergence(mastery)}
     if reprobe:
         again[BASE] = measurements.mastery_again(BASE)
-    found = _diagnosis(inputs, mastery, answers, again, divergence[FINETUNED])
+    before, after = (Asked(answers[key][0], again.get(key), answers[key][1]) for key in (BASE, FINETUNED))
+    found = diagnosis.diagnose(
+        inputs.facts,
+        before,
+        after,
+        tolerance=LOST_POINTS / 100,
+        again=Asked(noisy, tasks=noisy_task),
+        tasks=None if inputs.tasks is None else inputs.tasks.set_index("task_id")["task"],
+        task_tolerances={} if inputs.tasks is None else dict.fromkeys(inputs.tasks["task"], tolerance),
+        buckets=mastery.set_index("fact_id")["bucket"],
+        kl=divergence[FINETUNED],
+        kl_floor=floor,
+    )
     diagnosed(found)
     candidates = measurements.models.candidates
     answers |= _tried(measurements, candidates)
@@ -120,25 +132,6 @@ def search(measurements: Measurements, diagnosed: Callable[[Diagnosis], object] 
         made = scored(measurements.answers(replace(repair.written, rank=inputs.settings.rank)))
         repair = replace(repair, adapter=choice_rule.compare(made, scores[repair.written], *parts[REPORTING]))
     return repair
-
-
-def _diagnosis(
-    inputs: RepairInputs,
-    mastery: pd.DataFrame,
-    answers: Mapping[ModelKey, Answers],
-    again: Mapping[ModelKey, pd.DataFrame],
-    kl: pd.DataFrame,
-) -> Diagnosis:
-    """Return what fine-tuning cost and gave, as a check does, from what was measured."""
-    before, after = (
-        Asked(facts.assign(**{diagnosis.JUDGEMENT: facts["first_line"]}), again.get(key), task)
-        for key, (facts, task) in answers.items()
-    )
-    tasks, tolerance = inputs.tasks, inputs.settings.tolerance
-    named = None if tasks is None else pd.Series(inputs.settings.score, index=tasks["task_id"])
-    buckets = mastery.set_index("fact_id")["bucket"]
-    how = {"tolerance": LOST, "task_tolerances": {inputs.settings.score: tolerance}, "buckets": buckets}
-    return diagnosis.diagnose(inputs.facts, before, after, **how, tasks=named, kl=kl)
 
 
 def scored(answers: Answers) -> Scores:

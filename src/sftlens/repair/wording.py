@@ -56,7 +56,7 @@ EMPTY = """# No model was written
 def cost(seen: Diagnosis) -> str:
     """Return what fine-tuning did to knowledge, answers, format and task, and the verdict on knowledge."""
     effects = {"mastery": seen.knowledge, "facts answered": seen.answered, "well-formed answers": seen.well_formed}
-    effects |= {f"the task's score ({name})": effect for name, effect in seen.tasks.items()}
+    effects |= {f"score on {name}": effect for name, effect in seen.tasks.items()}
     changes = [
         f"{name} {100 * effect.before:.1f} -> {100 * effect.after:.1f} % ({100 * effect.value:+.1f} points, "
         f"95 % interval {100 * effect.low:+.1f} to {100 * effect.high:+.1f})"
@@ -66,7 +66,7 @@ def cost(seen: Diagnosis) -> str:
     text = f"What fine-tuning did, base -> fine-tuned: {'; '.join(changes)}."
     if seen.kl:
         text += f" KL(fine-tuned || base) of the first answer token: {seen.kl[0]:.3f} nats."
-    judged = "mastery" if seen.knowledge else "the facts answered"
+    judged = "mastery" if seen.judged is seen.knowledge else "the facts answered"
     return f"{text} Knowledge, by {judged}: {seen.verdict.outcome}."
 
 

@@ -24,5 +24,5 @@ RESULT_VERSION = {
     "collect": 3,  # results/, reporting/: the tidy table, figures, tables and the page
     "merge": 2,  # models/adapters
     "check": 1,  # diagnosis/, and what repair measures
-    "repair": 4,  # repair/
+    "repair": 5,  # repair/
 }

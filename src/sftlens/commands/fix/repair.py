@@ -15,7 +15,6 @@ kept in --state (default: .DIR.state beside DIR): run the same command again aft
 
 import argparse
 import sys
-import textwrap
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -73,6 +72,7 @@ def main() -> None:
         fewshot_mastery.check(len(facts), settings.few_shot)
     tasks = user_files.read_task(args.task) if args.task else None
     if tasks is not None:
+        tasks["task"] = args.task.name
         tasks["half"] = user_files.halves(tasks["task_id"], str(args.task), "examples")
     inputs = {**program.contents(args, "facts", "task", "templates"), "base": identity.identity(folders[0])}
     state = args.state or args.out.resolve().with_name(f".{args.out.resolve().name}.state")
@@ -80,6 +80,7 @@ def main() -> None:
     shown: list[str] = []
 
     def compute(folder: Path) -> None:
+        from sftlens.diagnosis import screen
         from sftlens.repair import measurements, models, search, wording
 
         finetuned = _finetuned(args, state, inputs)
@@ -93,7 +94,8 @@ def main() -> None:
         with progress.bar(description="repair", unit="prompt") as bar:
             kept: dict[str, Any] = {"progress": bar.update, "expect": lambda prompts: bar.reset(total=prompts)}
             measured = measurements.Measurements(loaded, given, identities, state, _say, **kept)
-            repair = search.search(measured, _show)
+            about = [f"base {args.base}, tuned {args.finetuned}", f"{len(facts):,} facts ({args.facts})"]
+            repair = search.search(measured, lambda found: print(screen.text(found, about), flush=True))
         _say("writing the report" + (" and the repaired model" if repair.written else ""))
         used = {**settings.model_dump(), **asked}
         tuned, base = identity.resolve(args.finetuned), cards.name_of(args.base)
@@ -128,12 +130,6 @@ def _finetuned(args: argparse.Namespace, state: Path, inputs: dict[str, str]) ->
     assert done
     inputs["finetuned"] = identity.identity(done / "model")
     return done / "model"
-
-
-def _show(diagnosis: Any) -> None:
-    from sftlens.repair import wording
-
-    print(textwrap.fill(wording.cost(diagnosis), 100), flush=True)
 
 
 def _merge(base: Path, adapter: Path, folder: Path) -> None:

@@ -46,9 +46,7 @@ def diagnose(
         task_tolerances: the same of the score of each task, by its name (column `task` of the examples).
         floor_facts: facts whose mastery is measured a second time; answers, tasks and first tokens all are.
     """
-    inputs = measured.inputs
-    smaller = inputs.settings.model_copy(update={"batch_tokens": max(1, inputs.settings.batch_tokens // SMALLER)})
-    repeated = replace(measured, inputs=replace(inputs, settings=smaller), state=measured.state / "again")
+    inputs, repeated = measured.inputs, in_other_batches(measured)
 
     # Model by model, as each is loaded once.
     def asked(source: Measurements, key: str, count: int | None = None) -> Asked:
@@ -58,7 +56,7 @@ def diagnose(
     after = asked(measured, FINETUNED)
     first = measured.first_tokens()
     again = asked(repeated, FINETUNED, floor_facts)
-    floor = _own_divergence(first, repeated.first_tokens())
+    floor = own_divergence(first, repeated.first_tokens())
     before = asked(measured, BASE)
     assert before.mastery is not None
     tasks = inputs.tasks
@@ -75,7 +73,14 @@ def diagnose(
     )
 
 
-def _own_divergence(first: pd.DataFrame, second: pd.DataFrame) -> float:
+def in_other_batches(measured: Measurements) -> Measurements:
+    """Return the same measurements in smaller batches, by which the noise of the instrument is told."""
+    settings = measured.inputs.settings
+    smaller = settings.model_copy(update={"batch_tokens": max(1, settings.batch_tokens // SMALLER)})
+    return replace(measured, inputs=replace(measured.inputs, settings=smaller), state=measured.state / "again")
+
+
+def own_divergence(first: pd.DataFrame, second: pd.DataFrame) -> float:
     """Return the mean KL of two measurements of the first tokens of one model, over the tokens that both list."""
     found = []
     for tokens, logits, others, again in zip(
