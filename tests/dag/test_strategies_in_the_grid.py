@@ -41,6 +41,9 @@ def test_a_pilot_is_trained_once_and_handed_to_the_strategy(study):
     assert distil["--pilot"] == "results/demo/tiny/D4/n40/seed0/full/checkpoint"
     assert distil["--strategy-settings"] == '{"weight": 1.0, "known": "D4", "known_scale": 40}'
     assert options(study, "replay")["--known"].endswith("/mastery.parquet")
+    texts = demo(experiments={"scaling": {**AXES, "strategies": ["replay-generated"]}}, probing__keep_texts=True)
+    generated = options(texts, "replay-generated")
+    assert generated["--texts"].endswith("/mastery-texts.parquet") and generated["--templates"].endswith(".yaml")
     assert not {"--pilot", "--known"} & set(options(study, "full"))
     assert job_list.jobs(select(study))["finetune"] == len(found)
 

@@ -13,7 +13,9 @@ from script_calls import ok, refused
 from sftlens import strategies
 from sftlens.config import loading
 from sftlens.errors import ConfigError, DataError, TrainingError
+from sftlens.inference import prompts
 from sftlens.strategies.replay import Replay, ReplaySettings
+from sftlens.strategies.replay_generated import ReplayGenerated
 from tiny import tiny_model, tiny_tokenizer
 
 
@@ -77,6 +79,49 @@ def test_replay_by_hand(known, tmp_path):
     assert summary["examples"] == 18 and summary["settings"]["strategy_settings"] == {"share": 0.5, "bucket": "D4"}
 
 
+def test_replay_of_what_the_model_said(known, tmp_path):
+    table = pd.read_parquet(known)
+    table = table.assign(subject=[f"S{i}" for i in range(len(table))])
+    table.to_parquet(tmp_path / "known.parquet")
+    sentences = {"P17": ["{subject} is in", "{subject} lies in"], "P19": ["{subject} is at"]}
+    written = json.dumps({relation: {"templates": listed} for relation, listed in sentences.items()})
+    (tmp_path / "templates.yaml").write_text(written)
+    said = [("trainD40", 0, " a place", 9), ("trainD40", 1, " Place 0", 3), ("trainD40", 0, " Place 0", 3),
+            ("trainD41", 0, " Place 1", 1), ("trainD42", 0, " nowhere", 5), ("testD43", 0, " Place 3", 5)]  # fmt: skip
+    texts = pd.DataFrame(said, columns=["fact_id", "template", "text", "count"])
+    texts.to_parquet(tmp_path / "texts.parquet")
+    given = {"known": tmp_path / "known.parquet", "texts": tmp_path / "texts.parquet"}
+    given["templates"] = tmp_path / "templates.yaml"
+    strategy = ReplayGenerated(ReplaySettings(share=0.5), given)
+    trained = facts("D2", 2).drop(columns=["split", "fact_id"])
+    made = strategy.rows(trained)
+    assert made["continued"].tolist() == [False, False, True, True]
+    assert sorted(zip(made["question"], made["object"], strict=True))[:2] == [
+        ("S0 is in", " Place 0"),
+        ("S1 is at", " Place 1"),
+    ]
+    with pytest.raises(TrainingError, match=r"needs 3 train facts of bucket D4 .* there are 2"):
+        strategy.rows(facts("D2", 3))
+    tiny_model(tmp_path / "base", dtype=torch.float32)
+    trained.to_csv(tmp_path / "train.csv", index=False)
+    own = [
+        "--strategy",
+        "replay-generated",
+        "--strategy-settings",
+        "share=0.5",
+        "--dtype",
+        "float32",
+        "--zero-stage",
+        0,
+    ]
+    own += [word for name, path in given.items() for word in (f"--{name}", path)]
+    ok("finetune.py", "--model", tmp_path / "base", "--train", tmp_path / "train.csv", *own, "--out", tmp_path / "out")
+    assert json.loads((tmp_path / "out.json").read_text())["examples"] == 4
+    [sample] = prompts.encode_continuations(tiny_tokenizer(), ["Ada was born in"], [" Port Vale"], 64)
+    taught = [token for token, label in zip(sample.input_ids, sample.labels, strict=True) if label != prompts.MASKED]
+    assert tiny_tokenizer().decode(taught) == " Port Vale" and sample.input_ids[0] == 1 and sample.input_ids[-1] != 2
+
+
 def test_drop_unknown_leaves_the_other_rows_in_their_order():
     drop = strategies.make("drop-unknown")
     mixed = pd.concat([facts("D1", 3), facts("D0", 2), facts("D4", 1)], ignore_index=True)
@@ -114,6 +159,10 @@ def test_bad_input_by_hand(tmp_path, options, message):
         ({"experiments__scaling__strategies": ["drop-unknown"]}, "experiments.scaling.strategies: drop-unknown leaves"),
         ({"experiments__scaling__strategies": ["masked"], "finetuning__weight_decay": 0.1}, "finetuning.weight_decay"),
         ({"experiments__scaling__strategies": ["l2-sp"], "experiments__scaling__learning_rates": [1.5]}, "above 1"),
+        (
+            {"experiments__scaling__strategies": ["replay-generated"]},
+            "replay-generated needs `probing.keep_texts: true`",
+        ),
         ({"strategies__l2-sp__decoy": 1}, "unknown key 'strategies.l2-sp.decoy'; did you mean 'decay'?"),
         ({"strategies__l2sp__decay": 1}, "unknown key 'strategies.l2sp'; did you mean 'l2-sp'?"),
         ({"strategies__masked__criterion": "relativ"}, "no ranking criterion 'relativ'; did you mean 'relative'?"),

@@ -131,6 +131,8 @@ class Study(Settings):
             sets = getattr(experiment, "train_sets", [])
             for strategy, train_set, rate in product(getattr(experiment, "strategies", []), sets, rates):
                 recipe = self.finetuning.model_copy(update={"learning_rate": rate})
+                if "texts" in STRATEGIES.get(strategy).inputs and not self.probing.keep_texts:
+                    raise ValueError(f"experiments.{name}.strategies: {strategy} needs `probing.keep_texts: true`")
                 try:
                     STRATEGIES.get(strategy)(getattr(self.strategies, strategy, Settings())).check(recipe, train_set)
                 except ConfigError as error:

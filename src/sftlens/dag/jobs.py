@@ -19,7 +19,7 @@ from sftlens.resources.memory import probers
 from sftlens.resources.requests import Resources
 from sftlens.restoration.methods import ranking, uses
 from sftlens.settings import Settings
-from sftlens.strategies import STRATEGIES
+from sftlens.strategies import INPUTS, STRATEGIES
 
 BESIDE = {"evaluate": "answers", "restore": "answers", "divergence": "kl", "changes": "tensors", "mastery": "mastery"}
 """The table that stands beside the summary of a stage."""
@@ -175,8 +175,9 @@ class Jobs:
         inputs = {"model": self.base(w), "train": self.order(w)}
         if found := pilot(self.study, Cell(w.model, w.train_set, w.scale, int(w.seed), w.strategy)):
             inputs["pilot"] = f"{self.paths.root}/{found.path}/checkpoint"
-        if "known" in STRATEGIES.get(way(w.strategy)[0]).inputs:
-            inputs["known"] = self.mastery(w)
+        mastery = self.mastery(w)
+        read = {"known": mastery, "texts": str(Path(mastery).with_name(TEXTS)), "templates": self.templates(w)}
+        inputs |= {name: read[name] for name in STRATEGIES.get(way(w.strategy)[0]).inputs if name in read}
         return inputs | ({"dev": self.paths.facts} if self.study.finetuning.early_stopping else {})
 
     def finetune_options(self, wildcards: Wildcards) -> list[str]:
@@ -186,7 +187,7 @@ class Jobs:
         recipe = self.study.finetuning.model_copy(update={"learning_rate": rate} if rate else {})
         own = getattr(self.study.strategies, name, Settings()).model_dump(mode="json")
         strategy = ["--strategy", name, *(["--strategy-settings", json.dumps(own)] if own else [])]
-        strategy += [w for name in ("pilot", "known", "dev") if name in inputs for w in (f"--{name}", inputs[name])]
+        strategy += [w for name in (*INPUTS, "dev") if name in inputs for w in (f"--{name}", inputs[name])]
         return [*where, *self.bos(wildcards), *options(recipe), *strategy]
 
     def cpus(self, wildcards: Wildcards) -> int:

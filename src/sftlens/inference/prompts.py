@@ -146,5 +146,33 @@ def encode_samples(
     return samples
 
 
+def encode_continuations(
+    tokenizer: "PreTrainedTokenizerBase", beginnings: Sequence[str], rests: Sequence[str], max_length: int
+) -> list[Sample]:
+    """Return training samples of sentences as the tokenizer encodes them, loss on their rests; no EOS is added.
+
+    Raises:
+        DataError: a sample is longer than `max_length` tokens.
+        TrainingError: no token of a rest would be supervised.
+    """
+    if not beginnings:
+        return []
+    texts = [first + rest for first, rest in zip(beginnings, rests, strict=True)]
+    encoded = tokenizer(texts, return_offsets_mapping=True)
+    samples = []
+    for first, text, ids, spans in zip(beginnings, texts, encoded["input_ids"], encoded["offset_mapping"], strict=True):
+        # A token whose span ends after the beginning is supervised; special tokens have no span.
+        labels = [token if end > len(first) else MASKED for token, (_, end) in zip(ids, spans, strict=True)]
+        sample = Sample(ids, labels)
+        if not sample.supervised:
+            raise TrainingError(f"sentence {text!r}: no token of it is supervised; take it out of the table of texts")
+        if len(ids) > max_length:
+            raise DataError(
+                f"sentence {text!r}: has {len(ids)} tokens, more than max_length = {max_length}; raise max_length"
+            )
+        samples.append(sample)
+    return samples
+
+
 def _bos(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
     return [] if tokenizer.bos_token_id is None else [cast("int", tokenizer.bos_token_id)]

@@ -26,6 +26,8 @@ DEFAULT = "full"
 INPUTS = {
     "pilot": "model that was fine-tuned from the same base before",
     "known": "table of facts with the columns split, relation and bucket (sftlens mastery)",
+    "texts": "table of the completions that were sampled for these facts (sftlens mastery --keep-texts)",
+    "templates": "file of the completion templates that they were sampled with",
 }
 """What a strategy may read besides the model and the training set; each is an option of sftlens finetune."""
 
@@ -55,7 +57,10 @@ class Strategy:
         """Raise ConfigError where the settings contradict the recipe or a study's training set (D0..D4, mixed)."""
 
     def rows(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows to train on, in their sequence, of the first n of the training set."""
+        """Return the rows to train on, in their sequence, of the first n of the training set.
+
+        Where a column `continued` holds, `question` is the beginning of a sentence and `object` its rest.
+        """
         return table
 
     def prepare(self, model: nn.Module) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -30,7 +30,7 @@ class Replay(Strategy):
     description = "All parameters, on the training set with facts mixed in that the base model knows"
     reference = "Robins, Connection Science 7 (1995); arXiv 2604.15574"
     settings_class = ReplaySettings
-    inputs = ("known",)
+    inputs: ClassVar[tuple[str, ...]] = ("known",)
 
     def rows(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the rows, then round(n share / (1 - share)) other train facts, relations in turns, by the run's seed.
@@ -44,9 +44,9 @@ class Replay(Strategy):
         count = round(len(table) * self.settings.share / (1 - self.settings.share))
         if not count:
             return table
-        known = tables.facts(self.given["known"], ["split", "relation", "bucket"])
+        known = tables.facts(self.given["known"], ["split", "relation", "bucket"], ["subject"])
         wanted = (known["split"] == "train") & (known["bucket"] == self.settings.bucket)
-        known = known[wanted & ~known["question"].isin(table["question"])]
+        known = self.candidates(known[wanted & ~known["question"].isin(table["question"])])
         if len(known) < count:
             raise TrainingError(
                 f"{self.given['known']}: strategy {self.name} needs {count} train facts of bucket "
@@ -55,7 +55,13 @@ class Replay(Strategy):
             )
         replayed = training_sets.order(known, self.settings.bucket, self.seed, self.name).head(count)
         columns = [name for name in ("question", "object", "relation", "bucket") if name in table]
-        return pd.concat([table, replayed[columns]], ignore_index=True)
+        columns += [name for name in ("continued",) if name in replayed]
+        rows = pd.concat([table, replayed[columns]], ignore_index=True)
+        return rows.assign(continued=rows["continued"].eq(True)) if "continued" in rows else rows
+
+    def candidates(self, known: pd.DataFrame) -> pd.DataFrame:
+        """Return the facts that can be replayed, in the form in which they are."""
+        return known
 
 
 STRATEGIES.add(Replay)

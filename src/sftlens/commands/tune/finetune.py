@@ -170,28 +170,32 @@ def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) ->
 
     rows = _rows(args, settings)
     tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
+    limit, continued = settings.max_length, rows["continued"] if "continued" in rows else rows["question"].isna()
+    asked, told = rows[~continued], rows[continued]  # what is replayed stands behind the training set
     samples = prompts.encode_samples(
-        tokenizer, rows["question"].tolist(), rows["object"].tolist(), settings.max_length, settings.task
+        tokenizer, asked["question"].tolist(), asked["object"].tolist(), limit, settings.task
     )
+    samples += prompts.encode_continuations(tokenizer, told["question"].tolist(), told["object"].tolist(), limit)
     first = os.environ.get("RANK", "0") == "0"
     dev = _dev(args, settings)
-    asked: list[prompts.Sample] = []
+    looked_at: list[prompts.Sample] = []
     if dev is not None:
-        pairs = dev["question"].tolist(), dev["object"].tolist()
-        asked = prompts.encode_samples(tokenizer, *pairs, settings.max_length, settings.task)
+        looked_at = prompts.encode_samples(
+            tokenizer, dev["question"].tolist(), dev["object"].tolist(), limit, settings.task
+        )
     steps = step.steps_of(len(samples), settings)
     with progress.bar(description="fine-tune", total=steps if first else 0, unit="step") as bar:
         update = bar.tell if first else (lambda steps, **values: None)
         resume = loop.Resume(args.resume, args.deadline) if args.resume else None
-        how = (args.seed, update, resume, _strategy(args), asked)
+        how = (args.seed, update, resume, _strategy(args), looked_at)
         report = loop.finetune(args.model, samples, settings, tokenizer, folder / "checkpoint", *how)
     if first:
         identity.write_manifest(folder / "checkpoint")
-        told: dict[str, Any] = {"train_set": training_sets.name(rows), "shares": training_sets.shares(rows)}
-        told |= {**dataclasses.asdict(report), "peak_memory_bytes": provenance.peak_memory()}
+        made: dict[str, Any] = {"train_set": training_sets.name(rows), "shares": training_sets.shares(rows)}
+        made |= {**dataclasses.asdict(report), "peak_memory_bytes": provenance.peak_memory()}
         if dev is None:
-            del told["dev_losses"]
-        files.write_json(folder / "report.json", told)
+            del made["dev_losses"]
+        files.write_json(folder / "report.json", made)
 
 
 def summary(report: dict[str, Any], settings: dict[str, Any], inputs: dict[str, str]) -> dict[str, Any]:
