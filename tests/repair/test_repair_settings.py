@@ -94,6 +94,9 @@ def test_a_model_without_the_region_can_be_measured_all_the_same(tmp_path: Path)
     assert made.get(FINETUNED).config.n_layer == 2
     with pytest.raises(ModelError, match="region 'transformer' has no parameter in this model"):
         made.check()
+    settings = RepairSettings(ratios=[10], criteria=["module-wise-control"], regions=["re:mlp"])
+    with pytest.raises(ModelError, match="no projection of queries or keys"):
+        RepairModels(tmp_path / "base", tmp_path / "tuned", settings, "cpu").check()
     settings = RepairSettings(ratios=[10], criteria=["absolute"], regions=["re:mlp"])
     other = RepairModels(tmp_path / "base", tmp_path / "tuned", settings, "cpu")
     other.check()

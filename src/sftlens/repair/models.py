@@ -107,6 +107,9 @@ class RepairModels:
         """Check that every setting can be made of the two models, and stored. Raises ModelError."""
         for candidate in self.candidates:
             self.pair(candidate.region)
+            for name in (candidate.criterion, methods.chosen(candidate.criterion)[0].matched):
+                if name and methods.chosen(name)[0].own:  # such a method may need modules that the region lacks
+                    self.restored(replace(candidate, criterion=name))
         if self.settings.save_as == "adapter":
             low_rank.check(*self._tensors)
 
