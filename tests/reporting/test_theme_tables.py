@@ -109,6 +109,20 @@ def test_table3_is_in_percent_by_ratio():
     assert tops == [f"Top {k} %" for k in (1, 5, 20, 40, 60)]
 
 
+def test_table3_counts_elements_with_a_base_of_zero_where_there_are_any():
+    """Of no model that we train; a dequantised one has them, and they may hold all of the sum of r."""
+    results = fake_results()
+    where = {"stage": "changes", "train_set": "D0", "scale": "60", "criterion": "relative", "region": "transformer"}
+    template = results[(results["metric"] == "share_of_change") & (results["train_set"] == "D0")].iloc[:1]
+    made = template.assign(**where, ratio=float("nan"), metric="zero_base_share_of_change")
+    none = build("table3", pd.concat([results, made.assign(value=0.0, n=0)]))
+    pd.testing.assert_frame_equal(none, build("table3", results))
+    table = build("table3", pd.concat([results, made.assign(value=0.9995, n=120)]))
+    cell = row(table, n="60", Trained_on="D0", Changes="as trained")
+    assert (cell["Elements with base 0"], cell["Held by them"]) == (120, pytest.approx(99.95))
+    assert frames.as_text(table).set_index("Changes").loc["permuted", "Elements with base 0"].eq("-").all()
+
+
 def test_table4_gains_are_against_the_same_cells_unrestored():
     results = fake_results()
     table = build("table4", results)

@@ -221,6 +221,19 @@ def test_table_of_tensors_names_layers_and_modules(tmp_path: Path) -> None:
     assert rows["layer"].isna().sum() == 2 and rows.loc["lm_head.weight", "module"] == "lm_head"
 
 
+def test_elements_whose_base_is_zero_are_counted_with_what_they_hold(tmp_path: Path) -> None:
+    """One change of 1e-3 on a base of 0 outweighs all others in the sum of r, and nothing else."""
+    base = {"layers.0.w": torch.full((1000,), 0.5), "layers.1.w": torch.full((1000,), 0.5)}
+    base["layers.1.w"][[3, 500, 999]] = 0.0
+    pair = pair_of(tmp_path, base, {name: tensor + 1e-3 for name, tensor in base.items()})
+    found = concentration.measure(pair, criteria.make("relative", SETTINGS), cuts_of(pair, "relative", [1]), 1e-8)
+    held = found.tensors.set_index("name")[[concentration.ZERO_BASE, *concentration.HELD]]
+    assert held.loc["layers.0.w"].tolist() == [0, 0, 0, 0]
+    assert held.loc["layers.1.w"].tolist() == pytest.approx([3, 3e5, 3e-3, 3e-6], rel=1e-3)
+    share = held["zero_base_sum_r"].sum() / found.tensors["sum_r"].sum()
+    assert share == pytest.approx(found.shares[1]["sum_r"], abs=1e-4) and share > 0.9999
+
+
 def test_nothing_changed_has_no_shares(tmp_path: Path) -> None:
     base, _ = drawn(7, torch.float32)
     pair = pair_of(tmp_path, base, base)

@@ -17,7 +17,10 @@ from sftlens.restoration.topk import keys_of
 
 RATIOS = (1.0, 3.0, 5.0, 10.0, 20.0, 40.0, 60.0)
 """The paper's k of Table 3, percent."""
-COLUMNS = ("name", "layer", "module", "elements", "unchanged", *SUMS)
+ZERO_BASE = "zero_base"
+"""Elements whose base is exactly 0: 1 / epsilon of them stands in the sum of r. Before SUMS: what they hold of each."""
+HELD = tuple(f"{ZERO_BASE}_{name}" for name in SUMS)
+COLUMNS = ("name", "layer", "module", "elements", "unchanged", *SUMS, ZERO_BASE, *HELD)
 
 
 def top(ratio: float) -> str:
@@ -31,7 +34,7 @@ class Concentration:
 
     tensors: pd.DataFrame
     """One row per tensor, columns COLUMNS, then `top(ratio)` of each ratio; no `layer` outside the blocks;
-    `unchanged` counts s == p."""
+    `unchanged` counts s == p, and `zero_base` p == 0."""
     shares: dict[float, dict[str, float]]
     """Share (0..1) of each of SUMS held by each ratio's elements; empty where nothing changed at all."""
 
@@ -46,15 +49,20 @@ def measure(pair: Pair, criterion: Criterion, cuts: Sequence[Cut], epsilon: floa
     for name in pair.names:
         # A tensor's sums and numbers of elements by level: the index of the smallest ratio that holds an element.
         sums, counts, unchanged = np.zeros((number, len(SUMS))), np.zeros(number, dtype=np.int64), 0
+        zeros, held = 0, np.zeros(len(SUMS))
         for piece in pair.of(name, pair.finetuned.get(name)):
             level = levels(cuts, name, keys_of(criterion, piece), piece.start)
+            zero = piece.base == 0
+            some = int(zero.sum())  # of most models none
+            zeros += some
             for column, values in enumerate(change_sizes(piece.base, piece.finetuned, epsilon)):
                 sums[:, column] += torch.bincount(level, values, minlength=number).cpu().numpy()
+                held[column] += float(values[zero].sum()) if some else 0.0
             counts += torch.bincount(level, minlength=number).cpu().numpy()
             unchanged += int((piece.finetuned == piece.base).sum())
         if not np.isfinite(sums).all():
             raise ModelError(f"{pair.finetuned.folder}: the change of {name!r} overflows; fetch the model again")
-        own = (name, layer_of(name), module_of(name), pair.size(name), unchanged, *sums.sum(axis=0))
+        own = (name, layer_of(name), module_of(name), pair.size(name), unchanged, *sums.sum(axis=0), zeros, *held)
         rows.append((*own, *np.cumsum(counts)[:-1]))
         total += sums
     table = pd.DataFrame(rows, columns=[*COLUMNS, *map(top, ratios)]).astype({"layer": "Int64"})

@@ -4,7 +4,8 @@
 
 BASE and FINETUNED are Hugging Face folders, base.json pointers or hub ids (org/name@revision). Writes
 DIR/summary.json, DIR/tensors.parquet and DIR/histogram.parquet. The rows of tensors.parquet are tensors: unchanged
-elements, sums of the change, how many elements are among the first 1 to 60 % by the criterion; columns `null_` are
+elements, sums of the change, how many elements have a base of exactly 0 and what they hold of each sum, how many
+elements are among the first 1 to 60 % by the criterion; columns `null_` are
 those of the null model, in which the changes are permuted within each tensor. The histogram of the criterion's keys
 saves sftlens restore --changes DIR one pass over the models.
 """
@@ -72,6 +73,13 @@ def main() -> None:
         ]
         unchanged = float(tensors["unchanged"].sum()) / pair.elements()
         metrics.append({"metric": "unchanged", "value": unchanged, "n": pair.elements()})
+        zeros = int(tensors[concentration.ZERO_BASE].sum())
+        metrics.append({"metric": "zero_base", "value": zeros / pair.elements(), "n": pair.elements()})
+        metrics += [
+            {"metric": f"zero_base_{metric}", "value": tensors[f"zero_base_{column}"].sum() / total, "n": zeros}
+            for column, metric in METRICS.items()
+            if (total := tensors[column].sum())
+        ]
         metrics = [{**where, **row} for row in (*metrics, *concentration.by_layer(tensors))]
         sizes = {"elements": pair.elements(), "tensors": len(pair.names)}
         summary = provenance.summary("changes", settings=depends, inputs=inputs, metrics=metrics, **sizes)
