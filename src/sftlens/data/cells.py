@@ -13,6 +13,7 @@ import re
 import tokenize
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from sftlens.data.buckets import BUCKETS
@@ -138,10 +139,7 @@ def one_of(*values: str) -> Callable[[Any], str]:
     return parse
 
 
-def _one(value: Any) -> list[str]:
-    return answers(value, "")
-
-
+_one = partial(answers, separator="")
 TYPES: dict[str, Callable[[Any], Any]] = {
     "aliases": names, "answers": answers, "answer": _one, "object": _one, "hits": whole, "trials": whole,
     "mastery": share, "template_hits": wholes, "exposure": whole, "bucket": one_of(*BUCKETS),

@@ -6,6 +6,7 @@ The layout is `{train,dev,test}/P*.{split}.json`, at the top or one folder below
 
 import hashlib
 import json
+import re
 import zipfile
 import zlib
 from collections.abc import Collection, Iterable, Iterator
@@ -160,13 +161,7 @@ def _checked(where: str, relation: Relation, index: int, item: Any) -> Item:
 
 def _is_text(value: Any) -> bool:
     """Whether a value is a string that can be written as UTF-8 (JSON may spell half a surrogate pair)."""
-    if not isinstance(value, str):
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return isinstance(value, str) and not re.search(r"[\ud800-\udfff]", value)
 
 
 def _kind(value: Any) -> str:

@@ -87,14 +87,10 @@ def facts(
     The file gives `question` and the accepted answers in `object`, `answers` or `answer`, with other accepted names in
     `aliases` if there are any. All take what `cells.answers` takes; texts are split at | in `answers` and `aliases`.
 
-    Returns:
-        Besides `columns` and `optional`: fact_id (without such a column the question, after its split if there is
-        one), question, object (the first answer) and aliases (list of all accepted answers, the object first; in a file
-        that is not Parquet also as a reader sees them, `scoring.plain`).
-
-    Raises:
-        DataError: a column is missing, a value is of another type or blank, or two facts that are to be `unique` have
-            one fact_id.
+    Besides `columns` and `optional` the table has fact_id (without such a column the question, after its split if there
+    is one), question, object (the first answer) and aliases (list of all accepted answers, the object first; in a file
+    that is not Parquet also as a reader sees them, `scoring.plain`). Raises DataError where a column is missing, a
+    value is of another type or blank, or two facts that are to be `unique` have one fact_id.
     """
     import pandas as pd
 
@@ -107,7 +103,7 @@ def facts(
     others = table["aliases"] if "aliases" in table else [()] * len(table)
     table["aliases"] = [list(dict.fromkeys([*first, *names])) for first, names in zip(found, others, strict=True)]
     table["object"] = pd.Series([values[0] for values in found], index=table.index, dtype="str")
-    if kind(path) != "parquet":
+    if given is not None or kind(path) != "parquet":
         # A stage's own table is taken as it is. The paper's reading compares texts as they stand, so an answer of
         # somebody else's table, in characters that models do not write, counts in plain ones too.
         table["aliases"] = [list(dict.fromkeys([*names, *map(plain, names)])) for names in table["aliases"]]

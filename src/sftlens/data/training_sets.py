@@ -23,15 +23,9 @@ def order(facts: "pd.DataFrame", train_set: str, seed: int, model: str) -> "pd.D
     pseudo-random order that depends on (model, train_set, seed) and each fact's id alone. So the sets of one
     seed are nested, and neither the rows' order in the file nor the scales of a study change them.
 
-    Args:
-        facts: mastery table with at least `fact_id split relation bucket`.
-        train_set: `D0`..`D4`, or `mixed` for the union of the buckets.
-        seed: seed of the order.
-        model: name of the model; models do not share an order.
-
-    Raises:
-        TrainingError: the training set is unknown or empty.
-        DataError: two train facts share a `fact_id`.
+    `facts` is a mastery table with at least `fact_id split relation bucket`, `train_set` `D0`..`D4`, or `mixed` for the
+    union of the buckets. Raises TrainingError for an unknown or empty one, DataError where two train facts share a
+    `fact_id`.
     """
     if train_set not in (*BUCKETS, MIXED):
         raise TrainingError(f"train_set {train_set!r} is unknown: use one of {', '.join(BUCKETS)}, {MIXED}")
@@ -60,8 +54,7 @@ def order(facts: "pd.DataFrame", train_set: str, seed: int, model: str) -> "pd.D
 def take(order: "pd.DataFrame", scale: int | str, allow_smaller: bool = False) -> "pd.DataFrame":
     """Return the first `scale` (a number, also as text) facts of an order, or `all` of them.
 
-    Raises:
-        TrainingError: fewer facts than `scale` and not `allow_smaller`; or none at all.
+    Raises TrainingError where there are fewer than `scale` and not `allow_smaller`, or none at all.
     """
     size = len(order)
     if size == 0:

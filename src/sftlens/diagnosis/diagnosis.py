@@ -124,8 +124,7 @@ def diagnose(
 
     Args:
         facts: fact_id, question, aliases and relation ("" if unknown), one row a fact.
-        before: the base.
-        after: the fine-tuned model.
+        before, after: the base, and the fine-tuned model.
         tolerance: how much knowledge may be lost and still counts as kept, a share.
         again: the fine-tuned model measured once more, at another batch size: the noise of the instrument.
         tasks: name of the task of each task_id (the index), in the order in which they are shown.

@@ -56,12 +56,9 @@ class Verdict:
 
 
 def paired(before: ArrayLike, after: ArrayLike, again: ArrayLike | None = None) -> Effect:
-    """Return the effect of `after` against `before`, values [examples] with no NaN.
+    """Return the effect of `after` against `before`, values [examples] with no NaN: right or wrong, scores, mastery.
 
-    Args:
-        before: what the first model has of each example: right or wrong, a score, a mastery.
-        after: the same of the second model.
-        again: the second model measured once more, on the examples that this holds a number for (NaN: not measured).
+    `again` is the second model measured once more, on the examples that it holds a number for (NaN: not measured).
     """
     first, second = (np.asarray(values, dtype=np.float64) for values in (before, after))
     value, low, high = intervals.mean((second - first).tolist())

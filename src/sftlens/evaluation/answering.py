@@ -42,23 +42,15 @@ def answer(
     examples: Sequence[tuple[str, str]] = (),
     progress: Callable[[int], object] = lambda rows: None,
 ) -> pd.DataFrame:
-    """Answer each question greedily and judge the answer.
+    """Answer each question greedily, with solved `examples` before it, and judge the answer.
 
-    Args:
-        model, tokenizer: causal language model, and what belongs to it.
-        facts: columns fact_id, split, question, aliases (or object) and, if known, relation and bucket.
-        settings: length of an answer.
-        examples: solved examples to put before each question.
-        progress: called with the number of finished questions.
+    `facts` has the columns fact_id, split, question, aliases (or object) and, if known, relation and bucket; `progress`
+    is called with the number of finished questions. Returns one row a fact, in their order, with ANSWER_COLUMNS:
+    relation and bucket ("" if unknown), output (text without special tokens), the judgements of it (`Task.judgements`:
+    f1 float, the others bool), well_formed (EOS within the limit).
 
-    Returns:
-        One row a fact, in their order, with ANSWER_COLUMNS: relation and bucket ("" if unknown), output (text without
-        special tokens), the judgements of it (`Task.judgements`: f1 float, the others bool), well_formed (EOS
-        within the limit).
-
-    Raises:
-        DataError: a fact has no answer, or its prompt does not fit the model's context.
-        ModelError: the model's logits are not finite.
+    Raises DataError where a fact has no answer, or its prompt does not fit the model's context, ModelError where the
+    model's logits are not finite.
     """
     aliases = accepted(facts)
     ids = prompts.encode_prompts(tokenizer, facts["question"].tolist(), examples, settings.task)
@@ -95,12 +87,10 @@ def run(
 ) -> pd.DataFrame:
     """Answer the test and testood facts, and the training set itself as split `train` (Table 6).
 
-    Returns:
-        The table of `answer`, with two facts about each question: leak (the object or an alias stands inside the
-        question's subject; only where all subjects are known) and in_train (the same question stands among the train
-        facts of the table; only where it holds train facts).
-
-    Raises DataError where no fact belongs to the test splits, and what `answer` raises.
+    Returns the table of `answer`, with two facts about each question: leak (the object or an alias stands inside the
+    question's subject; only where all subjects are known) and in_train (the same question stands among the train facts
+    of the table; only where it holds train facts). Raises DataError where no fact belongs to the test splits, and what
+    `answer` raises.
     """
     asked = facts[facts["split"].isin(TEST_SPLITS)] if "split" in facts else facts.assign(split="test")
     if asked.empty:

@@ -33,22 +33,14 @@ def select(
     sentences: Mapping[str, Sequence[str]],
     settings: DivergenceSettings,
 ) -> pd.DataFrame:
-    """Return the D4 test facts whose answer comes near the beginning of the base model's greedy completion.
+    """Return the D4 test facts, and which have an answer near the beginning of the base's greedy completion.
 
-    Args:
-        base, tokenizer: pre-trained model.
-        facts: the mastery table (all splits; the best template is chosen on train facts, ties by order).
-        sentences: completion templates of each relation.
-        settings: number of words before the answer, length of the completion.
+    `facts` is the mastery table (all splits; the best of a relation's `sentences` is chosen on train facts, ties by
+    order). Columns added: sentence (the best template, filled), words_before (whole words in front of the answer; -1
+    when it never comes) and kept (words_before within the limit).
 
-    Returns:
-        The candidates, with the columns sentence (the best template, filled), words_before (whole words in
-        front of the answer; -1 when it never comes) and kept (words_before within the limit).
-
-    Raises:
-        DataError: a relation has no train facts, the table was probed with other templates, or a sentence does not fit
-            the model's context.
-        ModelError: the base model's logits are not finite.
+    Raises DataError where a relation has no train facts, the table was probed with other templates, or a sentence does
+    not fit the model's context, ModelError where the base model's logits are not finite.
     """
     chosen = facts[(facts["split"] == "test") & (facts["bucket"] == "D4")].reset_index(drop=True)
     # The best template of a relation is the one that the model completes best on train facts.

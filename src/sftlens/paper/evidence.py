@@ -64,46 +64,32 @@ class Part:
 
 
 class Evidence(Protocol):
-    """Where the numbers come from."""
+    """Where the numbers come from; a method raises Missing for what is not there."""
 
     model: str
 
     def scales(self) -> list[int]:
         """Return the numbered n that every training bucket D0..D4 fills, in order."""
-        ...
 
     def combine(self, terms: Sequence[Term], split: str) -> Part:
-        """Return a combination of macro accuracies (points); of accuracies on the training set for split `train`.
-
-        Raises Missing.
-        """
-        ...
+        """Return a combination of macro accuracies (points); of accuracies on the training set for split `train`."""
 
     def concentration(self, n: int, top: float, train_sets: Sequence[str], *, null: bool) -> Part:
-        """Return the share (%) of the sum of r in the top k %, mean over training sets; `null`: minus the permuted one.
-
-        Raises Missing.
-        """
-        ...
+        """Return the share (%) of the sum of r in the top k %, mean over training sets; `null`: minus the permuted."""
 
     def divergence(self) -> tuple[pd.DataFrame, int]:
-        """Return one row a cell: `train_set`, `n`, `kl` (nats), `accuracy` (%, on D4), means over seeds; and the seeds.
-
-        Raises Missing.
-        """
-        ...
+        """Return one row a cell: `train_set`, `n`, `kl` (nats), `accuracy` (%, on D4), mean over seeds; and seeds."""
 
     def blocks(self) -> list[str]:
-        """Return the regions of the blocks of layers, from the first on. Raises Missing."""
-        ...
+        """Return the regions of the blocks of layers, from the first on."""
 
     def strategies(self, split: str) -> Part:
-        """Return restoration minus the best other strategy (points), each chosen on dev. Raises Missing."""
-        ...
+        """Return restoration minus the best other strategy (points), each chosen on dev."""
+        raise Missing("no cell was chosen on the dev split for every strategy")
 
     def tasks(self) -> Part:
-        """Return the gain of another task's score by restoring at the k that dev chose (points). Raises Missing."""
-        ...
+        """Return the gain of another task's score by restoring at the k that dev chose (points)."""
+        raise Missing("no cell restores a model that was fine-tuned on XSum or GSM8K")
 
 
 def over_seeds(values: dict[str, np.ndarray]) -> Part:

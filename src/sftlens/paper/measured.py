@@ -12,15 +12,15 @@ from sftlens import files
 from sftlens.dag.cells import Cell, Product
 from sftlens.dag.contrasts import Condition
 from sftlens.data.buckets import BUCKETS
-from sftlens.paper.evidence import Missing, Part, Term, over_seeds
+from sftlens.paper.evidence import Evidence, Missing, Part, Term, over_seeds
 from sftlens.results.answers import Answers
 from sftlens.results.unfinished import made
 from sftlens.statistics import crossed
 from sftlens.strategies import DEFAULT
 
 
-class Measured:
-    """One model of a study (`evidence.Evidence`)."""
+class Measured(Evidence):
+    """One model of a study; no strategy is chosen on dev yet, and no other task restored."""
 
     def __init__(self, model: str, answers: Answers) -> None:
         """Take a study's answers with its tidy table; either may be incomplete: what is missing blocks a verdict."""
@@ -29,7 +29,6 @@ class Measured:
         self._rows = rows[(rows["model"] == model) & (rows["strategy"] == DEFAULT)]
 
     def scales(self) -> list[int]:
-        """Return the numbered n of the grid that every bucket D0..D4 fills, in order."""
         asked: dict[int, set[str]] = {}
         for one in self._answers.grid:
             plain = one.model == self.model and one.strategy == DEFAULT and one.ratio is None
@@ -61,7 +60,6 @@ class Measured:
         return Part(macro.value, macro.se, macro.df, macro.seeds)
 
     def concentration(self, n: int, top: float, train_sets: Sequence[str], *, null: bool) -> Part:
-        """Return the share (%) of the sum of r in the top k %, mean over training sets; `null`: minus the permuted."""
         rows = self._rows[(self._rows["stage"] == "changes") & (self._rows["scale"] == str(n))]
         rows = rows[(rows["ratio"] == top) & (rows["criterion"] == "relative") & (rows["region"] == "transformer")]
         found = {}
@@ -96,14 +94,6 @@ class Measured:
             raise Missing("experiments.blocks is not part of the study")
         layers = self._paths.study.models[self.model].shape.layers
         return [f"layers{a}-{min(a + asked.size, layers) - 1}" for a in range(0, layers, asked.size)]
-
-    def strategies(self, split: str) -> Part:
-        """Raise Missing: no strategy is chosen on dev yet."""
-        raise Missing("no cell was chosen on the dev split for every strategy")
-
-    def tasks(self) -> Part:
-        """Raise Missing: no other task is restored yet."""
-        raise Missing("no cell restores a model that was fine-tuned on XSum or GSM8K")
 
     def _accuracies(self, term: Term, split: str) -> dict[int, np.ndarray]:
         """Return percent by seed: [questions] of a test split, [1] for `train`. Raises Missing for a cell not there."""

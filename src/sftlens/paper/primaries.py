@@ -104,10 +104,6 @@ def _c8(evidence: Evidence, split: str, spec: Specification) -> Iterator[Part]:
     yield replace(evidence.combine(more, split), label=f"n = {n} - n = {spec.small}")
 
 
-def _c9(evidence: Evidence, split: str, spec: Specification) -> Iterator[Part]:
-    return _c7(evidence, split, spec)
-
-
 def _c10(evidence: Evidence, split: str, spec: Specification) -> Iterator[Part]:
     yield evidence.tasks()
 
@@ -131,7 +127,7 @@ def _c12(evidence: Evidence, split: str, spec: Specification) -> Iterator[Part]:
 
 PRIMARIES: dict[str, Callable[[Evidence, str, Specification], Iterator[Part]]] = {
     "C1": _c1, "C2": _c2, "C3": _c3, "C4": _c4, "C5": _c5, "C6": _c6,
-    "C7": _c7, "C8": _c8, "C9": _c9, "C10": _c10, "C11": _c11, "C12": _c12,
+    "C7": _c7, "C8": _c8, "C9": _c7, "C10": _c10, "C11": _c11, "C12": _c12,
 }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sftlens.paper.evidence import Missing, Part, Term
+from sftlens.paper.evidence import Evidence, Missing, Part, Term
 from sftlens.statistics.intervals import satterthwaite
 
 NUMBERS = Path(__file__).with_name("numbers")
@@ -51,8 +51,8 @@ def point_curves(figure: str) -> pd.DataFrame:
                          "sd": rows["half_band"]}).reset_index(drop=True)  # fmt: skip
 
 
-class Printed:
-    """One model of the paper as evidence (`evidence.Evidence`), for an assumed number of repeats."""
+class Printed(Evidence):
+    """One model of the paper as evidence, for an assumed number of repeats."""
 
     def __init__(self, model: str, repeats: int) -> None:
         """Take a model by its name in the paper, such as LLaMA-3-8B."""
@@ -145,16 +145,3 @@ class Printed:
 def models() -> list[str]:
     """Return the models of the paper."""
     return list(dict.fromkeys(read("table1")["model"]))
-
-
-def every() -> list[Printed]:
-    """Return each model of the paper with each number of repeats."""
-    return [Printed(model, repeats) for model in models() for repeats in REPEATS]
-
-
-def best_n() -> pd.Series:
-    """Return how many curves of Figures 2 and 6 are highest at each n, by family of models (claim C2)."""
-    rows = curves()
-    rows = rows[rows["scale"] != "all"]
-    best = rows.loc[rows.groupby(["model", "split", "train_set"])["value"].idxmax()]
-    return best.groupby([best["model"].str[:7], "scale"]).size()

@@ -39,8 +39,8 @@ def check(facts: int, settings: FewShotSettings) -> None:
 def prompts(pool: "pd.DataFrame", facts: "pd.DataFrame", settings: FewShotSettings, form: str) -> list[list[str]]:
     """Return the few-shot prompts of each fact, text [facts][settings.prompts].
 
-    The shots are taken from `pool` in the order of a hash of the seed; one further fact replaces a shot in its own
-    prompt. `form` is the text of one question, {question} in it. Raises DataError as `check`.
+    The shots are taken from `pool` (fact_id, question, object) in the order of a hash of the seed; one further fact
+    replaces a shot in its own prompt. `form` is the text of a question, {question} in it. Raises DataError as `check`.
     """
     check(len(pool), settings)
     number = settings.prompts * settings.shots
@@ -74,20 +74,15 @@ def probe(
     """Return `facts` with hits, trials, mastery, bucket and template_hits (by prompt), as `mastery_table.probe` does.
 
     Args:
-        model: causal language model.
-        tokenizer: its tokenizer; adds BOS as it always does.
-        pool: the facts from which the shots are taken (columns fact_id, question, object).
+        tokenizer: adds BOS as it always does.
+        pool, form: the facts from which the shots are taken, and the text of one question, as in `prompts`.
         facts: the facts to measure, with aliases.
-        settings: number of prompts, shots and samples; temperature, length, seed.
-        form: the text of one question, {question} in it.
         batch_tokens: speed, memory, and in half precision the rounding.
         of: content of the model, part of the seeds of its samples.
         opening: the text that begins every question; a sample that begins another one ends there.
         progress: called with the number of finished prompts.
 
-    Raises:
-        DataError: too few facts, or a prompt does not fit the model's context.
-        ModelError: the logits are NaN or Inf.
+    Raises DataError on too few facts, or a prompt that does not fit the model's context, ModelError on NaN or Inf.
     """
     texts = [text for several in prompts(pool, facts, settings, form) for text in several]
     fact_of = np.repeat(np.arange(len(facts)), settings.prompts)

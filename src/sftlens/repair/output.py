@@ -53,19 +53,11 @@ def write(
     names: Mapping[str, str],
     final: Path,
 ) -> None:
-    """Write OUTPUTS into an existing folder.
+    """Write OUTPUTS into the existing `folder`; `final` is where they will lie.
 
     MODEL is the repaired model with its card, in the form that the settings ask for; where no setting is recommended it
-    holds nothing but a README.md that says so.
-
-    Args:
-        folder: where they are made.
-        repair: what was measured and chosen.
-        models: its models.
-        inputs: content hash of each input.
-        settings: all that the result depends on.
-        names: what the page and the card say of the models and of this run, what -> words.
-        final: where the files will lie.
+    holds nothing but a README.md that says so. `inputs` holds the content hash of each input, `settings` all that the
+    result depends on, `names` what the page and the card say of the models and of this run, what -> words.
     """
     rows, table, written = numbers.metrics(repair), numbers.trade_off(repair), repair.written
     files.write_text(folder / TABLE, files.csv_text(table, "%.6g"))
@@ -123,13 +115,10 @@ def _write_model(folder: Path, repair: Repair, models: RepairModels, card: str, 
 
 
 def draw(trade_off: pd.DataFrame, half: str, tolerance: float, task: str) -> Figure:
-    """Return the figure of one half: a point for each setting, the fine-tuned model in the origin.
+    """Return the figure of one half of `numbers.trade_off`: a point for each setting, the fine-tuned in the origin.
 
-    Args:
-        trade_off: the table of `numbers.trade_off`.
-        half: the half that is drawn; intervals are of differences paired with the fine-tuned model.
-        tolerance: what the task's score may cost, a share.
-        task: what the horizontal axis measures.
+    Intervals are of differences paired with the fine-tuned model. `tolerance` is what the task's score may cost, a
+    share; `task` says what the horizontal axis measures.
     """
     table = trade_off[(trade_off["half"] == half) & (trade_off["criterion"] != BASE)]
     with style.applied():

@@ -32,10 +32,7 @@ def half_of(example_id: str) -> str:
 
 
 def halves(example_ids: Iterable[str], source: str, what: str) -> np.ndarray:
-    """Return the half of each example, text [examples].
-
-    Raises DataError, naming `source`, when a half has fewer than LEAST of `what`.
-    """
+    """Return the half of each example, text [examples]. Raises DataError where one has fewer than LEAST of `what`."""
     found = np.array([half_of(example_id) for example_id in example_ids])
     sizes = [int((found == half).sum()) for half in (CHOOSING, REPORTING)]
     if min(sizes) < LEAST:
@@ -49,17 +46,10 @@ def halves(example_ids: Iterable[str], source: str, what: str) -> np.ndarray:
 def read_facts(path: Path, sentences: Collection[str] = ()) -> pd.DataFrame:
     """Return the facts of a table (`data.tables.facts`) or of a published question set, in its order.
 
-    Args:
-        path: the file.
-        sentences: relations with completion templates; if any, every fact needs relation and subject.
-
-    Returns:
-        Columns fact_id (the question, which no two facts share), question, aliases (the accepted answers), object (the
-        first of them), relation and subject ("" where no templates need them).
-
-    Raises:
-        DataError: the file is empty, lacks a column, or a fact has no answer or stands there twice.
-        TemplateError: a relation has no templates.
+    Columns fact_id (the question, which no two facts share), question, aliases (the accepted answers), object (the
+    first of them), relation and subject ("" where no templates need them). `sentences` are the relations with
+    completion templates; if any, every fact needs relation and subject. Raises DataError where the file is empty, lacks
+    a column, or a fact has no answer or stands there twice, TemplateError where a relation has no templates.
     """
     given = published.read(path)
     facts = tables.facts(path, optional=("relation", "subject"), given=given, unique=given is None)
@@ -81,13 +71,9 @@ def read_facts(path: Path, sentences: Collection[str] = ()) -> pd.DataFrame:
 def read_task(path: Path) -> pd.DataFrame:
     """Return the examples of a JSON lines, CSV, TSV or Parquet file, in its order.
 
-    A row has `prompt` and `target`, or `messages`, of which the last is the assistant's and the target.
-
-    Returns:
-        Columns task_id (a hash of the row), prompt (text, or the list of messages before the target) and target.
-
-    Raises:
-        DataError: the file is empty, a column is missing or blank, or an example stands there twice.
+    A row has `prompt` and `target`, or `messages`, of which the last is the assistant's and the target. The table has
+    task_id (a hash of the row), prompt (text, or the list of messages before the target) and target. Raises DataError
+    where the file is empty, a column is missing or blank, or an example stands there twice.
     """
     examples: dict[str, dict[str, Any]] = {}
     places: dict[str, str] = {}

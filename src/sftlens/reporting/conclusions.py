@@ -30,9 +30,7 @@ class Sentence(NamedTuple):
 def conclusions(results: pd.DataFrame, numbers: Mapping[str, pd.DataFrame]) -> list[Sentence]:
     """Return the sentences of a study, model by model: cost, format or knowledge, remedy, concentration; then limits.
 
-    Args:
-        results: the tidy table.
-        numbers: target -> frame; a sentence whose frame is missing or empty is left out.
+    `results` is the tidy table, `numbers` target -> frame; a sentence whose frame is missing or empty is left out.
     """
     contrasts = numbers.get("contrasts", pd.DataFrame())
     found: list[Sentence] = []

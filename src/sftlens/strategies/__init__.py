@@ -79,11 +79,8 @@ class Strategy:
     def loss(self, logits: Tensor, targets: Tensor, reference: Tensor) -> Tensor:
         """Return the loss of some answer tokens, summed (nats, scalar).
 
-        Args:
-            logits: of the model, fp32 [tokens, vocabulary].
-            targets: the tokens' ids, int64 [tokens].
-            reference: logits of the model `compared` for the same tokens, fp32 [tokens, vocabulary]; [0, vocabulary]
-                where nothing is compared.
+        `logits` are those of the model, fp32 [tokens, vocabulary], `targets` the tokens' ids, int64 [tokens];
+        `reference` are logits of the model `compared`, fp32 like ours, [0, vocabulary] where nothing is compared.
         """
         import torch
 

@@ -124,12 +124,5 @@ def _bear(folder: Path, files: list[Path]) -> Places:
             subject, answer = (cells.text(row.get(column) or " ") for column in ("sub_label", "obj_label"))
             question = str(sentences[0]).replace("[X]", subject.strip()).replace("[Y]", "___")
             answers = list(dict.fromkeys([answer, answer.removeprefix("the ")]))
-            yield (
-                f"{file.name}, {place}",
-                {
-                    "question": f"Fill in the blank: {question}",
-                    "answers": answers,
-                    "relation": name,
-                    "subject": subject,
-                },
-            )
+            made = {"question": f"Fill in the blank: {question}", "answers": answers}
+            yield f"{file.name}, {place}", {**made, "relation": name, "subject": subject}
