@@ -79,6 +79,13 @@ def test_a_repair_is_compared_with_the_base_and_one_of_its_models_with_another_f
     assert len(found[0]["wrong_to_right"]) == 19
 
 
+def test_an_interval_ends_where_shares_do(tmp_path: Path) -> None:
+    a, b = cell(tmp_path / "a.parquet", [True] * 3), cell(tmp_path / "b.parquet", [False, False, True])
+    ok("compare.py", a, b, "--csv", tmp_path / "c.csv")
+    row = pd.read_csv(tmp_path / "c.csv").iloc[0]
+    assert (row["low"], row["high"], row["verdict"]) == (-1, pytest.approx(0.768, abs=1e-3), "too little evidence")
+
+
 def test_a_users_own_tables_need_a_question_and_a_judgement(tmp_path: Path) -> None:
     for name, values in (("a", [1, 0.5, 0]), ("b", [1, 1, 0.5])):
         lines = [json.dumps({"question": f"Q{i}", "score": value}) for i, value in enumerate(values)]
