@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PreTr
 from repository import ROOT
 from sftlens.commands.study.requirements import describe
 from sftlens.config import loading
-from sftlens.config.stages.model import Geometry, PretrainingSettings
+from sftlens.config.stages.model import Geometry, Launch, PretrainingSettings
 from sftlens.config.stages.training import FinetuneSettings
 from sftlens.errors import ConfigError
 from sftlens.resources import memory
@@ -155,3 +155,21 @@ def test_the_main_memory_of_a_job_on_gpus_holds_no_whole_model():
     model = PAPER.models["llama-3-70b"].shape
     assert resources.of("evaluate")["mem_mb"](wildcards, attempt=1) * memory.MB < 2 * memory.parameters(model) / 4
     assert memory.measuring(model, 16384) > 2 * memory.parameters(model)  # on a CPU
+
+
+@pytest.mark.parametrize(
+    ("strategy", "more"),
+    [
+        ("kl@3e-05", 240 * 8 * LLAMA_3_8B.vocab_size * 2),  # the base's logits of eight tokens an answer
+        ("l2-sp", 4 * memory.parameters(LLAMA_3_8B)),
+        ("masked", 8 * memory.parameters(LLAMA_3_8B)),  # one byte in each of eight processes
+        ("dft", 0),
+    ],
+)
+def test_memory_of_a_training_is_that_of_its_strategy(strategy: str, more: int):
+    model = PAPER.models["llama-3-8b"]
+    study = PAPER.model_copy(update={"models": {"m": model.model_copy(update={"launch": Launch(gpus_per_node=8)})}})
+    need = Resources(study).of("finetune")["mem_mb"]
+    cell = {"model": "m", "train_set": "D2", "scale": "240"}
+    asked = {name: need(SimpleNamespace(**cell, strategy=name), attempt=1) for name in ("full", strategy)}
+    assert asked[strategy] - asked["full"] == pytest.approx(memory.SLACK * more / 1e6, rel=0.05, abs=2)

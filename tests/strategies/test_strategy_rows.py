@@ -137,6 +137,7 @@ def test_drop_unknown_leaves_the_other_rows_in_their_order():
     [
         (["masked"], "option --pilot: is missing; strategy masked needs a model that was fine-tuned"),
         (["self-distil"], "option --pilot: is missing"),
+        (["self-distil", "--pilot", "/nowhere/tuned"], "/nowhere/tuned: no such"),
         (["replay"], "option --known: is missing; strategy replay needs a table of facts"),
         (["full", "--known", "k.csv"], "option --known: strategy full does not use it"),
         (["l2-sp", "--strategy-settings", "decay=-1"], "option --strategy-settings: key 'decay': input should be"),

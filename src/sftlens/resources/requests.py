@@ -12,6 +12,7 @@ from sftlens.config.stages.model import Launch
 from sftlens.config.study import Model, Study
 from sftlens.resources import amounts, memory
 from sftlens.resources.costs import SHORTEST, Costs, Job
+from sftlens.strategies import DEFAULT, STRATEGIES
 
 Resource = Callable[..., Any]
 SMALL = 1.0 * memory.GB
@@ -51,7 +52,12 @@ class Resources:
             return processes * memory.gpus(self._study, model)
 
         if rule == "finetune":
-            return {**self._training(), "mem_mb": mem_mb, "runtime": runtime}
+
+            def of_training(wildcards: Any, attempt: int) -> int:
+                need = self._memory(rule, self._model(wildcards)) + self._of_strategy(wildcards)
+                return memory.request_mb(need, attempt)
+
+            return {**self._training(), "mem_mb": of_training, "runtime": runtime}
         # Of making or fetching a base model, and of comparing the parameters of two.
         if rule in ("base", "changes"):
             return {"mem_mb": mem_mb, "runtime": runtime}
@@ -77,6 +83,19 @@ class Resources:
             # Else the plugin asks for as many tasks a GPU as there are nodes, which no allocation can have.
             "tasks_per_gpu": several(lambda launch: 0),
         }
+
+    def _of_strategy(self, wildcards: Any) -> float:
+        """Main memory that a training's strategy takes on one node beside that of full fine-tuning, bytes."""
+        name = getattr(wildcards, "strategy", DEFAULT).partition("@")[0]
+        model, strategy = self._model(wildcards), STRATEGIES.get(name)
+        count, launch = memory.parameters(model.shape), model.launch
+        held = count * (strategy.bytes_shared / launch.nodes + strategy.bytes_own * launch.processes_per_node)
+        if not strategy.compared:
+            return held
+        job = Job("finetune", wildcards.model, wildcards.train_set, wildcards.scale)
+        tokens = self.costs.examples(job) * self._study.plan.answer_tokens
+        size = memory.BYTES[self._study.finetuning.dtype].weights
+        return held + tokens * model.shape.vocab_size * size / launch.nodes
 
     def _memory(self, rule: str, model: Model) -> float:
         """Main memory of a job of a model, bytes on one node."""

@@ -47,6 +47,10 @@ class Strategy:
     """In a study, what sets the cell of its pilot apart from its own: axis -> value, `{key}` standing for a setting."""
     compared: ClassVar[Literal["", "base", "pilot"]] = ""
     """The frozen model whose logits on the answer tokens `loss` is given; they are computed once, before training."""
+    bytes_shared: ClassVar[float] = 0.0
+    """Memory that it takes besides, for each parameter of the model: in all processes together."""
+    bytes_own: ClassVar[float] = 0.0
+    """The same, in each of them."""
 
     def __init__(self, settings: Settings, given: Mapping[str, Path] | None = None, seed: int = 0) -> None:
         """Take the settings, the files of `inputs` (and `model`, the base), and the seed of the run."""

@@ -36,6 +36,7 @@ class L2SP(Strategy):
     description = "All parameters, with a decay towards the base model"
     reference = "Li, Grandvalet and Davoine, ICML 2018, arXiv 1802.01483"
     settings_class = L2SPSettings
+    bytes_shared = 4.0
 
     def check(self, recipe: FinetuneSettings, train_set: str = "") -> None:
         """Raise ConfigError where a step would go beyond the base model."""

@@ -1,4 +1,4 @@
-"""Only elements outside of the set that restoring a pilot would set back are trained."""
+"""Only elements outside of the set that restoring a pilot would set back are trained; and a random set as control."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ class Masked(Strategy):
     settings_class: ClassVar[type[Settings]] = MaskedSettings
     inputs: ClassVar[tuple[str, ...]] = ("pilot",)
     pilot = {"strategy": "full"}
+    bytes_own = 1.0
 
     def check(self, recipe: FinetuneSettings, train_set: str = "") -> None:
         """Raise ConfigError where the recipe changes elements that have no gradient."""
@@ -95,3 +96,33 @@ class Masked(Strategy):
 
 
 STRATEGIES.add(Masked)
+
+
+class MaskedRandomSettings(Settings):
+    """Settings of masked-random: how many elements keep their pre-trained values."""
+
+    ratio: float = Field(20.0, ge=0, le=100)
+    """Percent of the region's elements that are not trained; the same number as `masked` at this ratio."""
+    region: Region = "transformer"
+    """Parameters among which they are: a region of restorations; all others are trained."""
+    seed: int = 0
+    """Seed of the draw."""
+
+    @property
+    def criterion(self) -> str:
+        """The ranking criterion."""
+        return "random"
+
+
+class MaskedRandom(Masked):
+    """The mask of `masked`, by the criterion `random`; no pilot is needed."""
+
+    name = "masked-random"
+    description = "Only elements outside of a random set as large as that of `masked`, its control"
+    reference = "the control of masked"
+    settings_class = MaskedRandomSettings
+    inputs = ()
+    pilot = {}
+
+
+STRATEGIES.add(MaskedRandom)
