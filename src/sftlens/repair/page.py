@@ -49,7 +49,7 @@ def write(
         "repair/page.html",
         title="Repair of a fine-tuned model" if repair.written else "No repair of a fine-tuned model",
         kind="" if not repair.written else "good" if repair.confirmed else "notice",
-        diagnosis=minus(wording.cost(repair.diagnosis)),
+        diagnosis=minus(wording.cost(repair.diagnosis)).replace("->", "→"),
         outcome=minus(wording.outcome(repair)),
         stored=minus(stored),
         beside=_beside(repair),
