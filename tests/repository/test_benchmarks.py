@@ -85,6 +85,13 @@ def test_memory_of_one_case_is_a_number_of_bytes(
     assert int(printed(capsys, "probing_memory.py", *inputs, "--case", task, 6, 512)) >= 0
 
 
+def test_a_step_of_a_strategy_is_compared_with_one_of_full(capsys: pytest.CaptureFixture[str]) -> None:
+    size = ["--rounds", 1, "--steps", 4, "--layers", 1, "--hidden", 64, "--vocabulary", 400]
+    lines = printed(capsys, "strategies.py", *size, "--only", "l2-sp", "freeze").splitlines()
+    assert lines[-2].startswith("  l2-sp ") and "bar 1.1: " in lines[-2]
+    assert lines[-1].startswith("  freeze ") and "bar" not in lines[-1]
+
+
 def test_a_check_reads_each_model_once_and_its_memory_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     size = ["--layers", 2, "--hidden", 64, "--vocabulary", 300, "--facts", 6]
     first = printed(capsys, "check_memory.py", *size).splitlines()[0]
