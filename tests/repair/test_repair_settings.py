@@ -110,8 +110,15 @@ def test_blocks_are_four_ranges_that_hold_every_layer() -> None:
         assert made[0].name == f"relative 5 % of layers{wanted[0]}"
 
 
-def test_regions_are_compared_and_their_number_is_corrected_for(models: Path, tmp_path: Path) -> None:
-    report = call(models, tmp_path / "out", *ONE, "--region", "transformer", "--region", "blocks")
+def test_regions_are_compared_and_their_number_is_corrected_for(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[Path] = []
+    monkeypatch.setattr(checkpoints, "load_model", lambda p, **k: (loaded.append(p), load_model(p, **k))[1])
+    where = ["--region", "transformer", "--region", "blocks", "--as", "adapter", "--state", tmp_path / "state"]
+    report = call(models, tmp_path / "out", *ONE, *where)
+    # Once each to see what was lost; once for all settings and the adapter; once for the divergence of the chosen one.
+    assert [path.name for path in loaded] == ["tuned", "base", "tuned", "base"]
     assert "among the 3 settings" in report["rule"] and "Bonferroni: 98.33 % each" in report["rule"]
     curve = pd.read_csv(tmp_path / "out" / "tradeoff.csv")
     assert set(curve["region"].dropna()) == {"transformer", "layers0-0", "layers1-1"}

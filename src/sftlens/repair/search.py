@@ -120,18 +120,17 @@ def search(measurements: Measurements, diagnosed: Callable[[Diagnosis], object] 
             if key != FINETUNED
         }
     settings = {key: seen for key, seen in compared[CHOOSING].items() if isinstance(key, Candidate)}
-    base = None
-    if chosen := choice_rule.choose(settings, tolerance):
+    chosen, base, adapter = choice_rule.choose(settings, tolerance), None, None
+    if chosen:
         base = choice_rule.compare(scores[BASE], scores[chosen], *parts[REPORTING])
         if reprobe:
             again[chosen] = measurements.mastery_again(chosen)
         measurements.first_tokens(chosen)
+        if inputs.settings.save_as == "adapter":
+            made = scored(measurements.answers(replace(chosen, rank=inputs.settings.rank)))
+            adapter = choice_rule.compare(made, scores[chosen], *parts[REPORTING])
         divergence[chosen] = measurements.divergence(mastery, chosen)
-    repair = Repair(inputs, mastery, answers, compared, again, divergence, reverted, found, chosen, base)
-    if repair.written and inputs.settings.save_as == "adapter":
-        made = scored(measurements.answers(replace(repair.written, rank=inputs.settings.rank)))
-        repair = replace(repair, adapter=choice_rule.compare(made, scores[repair.written], *parts[REPORTING]))
-    return repair
+    return Repair(inputs, mastery, answers, compared, again, divergence, reverted, found, chosen, base, adapter)
 
 
 def scored(answers: Answers) -> Scores:
