@@ -84,7 +84,7 @@ def test_names_of_other_libraries_and_underscores_are_understood() -> None:
 
 def test_a_path_begins_with_a_tilde(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert repair_settings("--state=~/kept").region == "transformer"
+    assert repair_settings("--state=~/kept").tolerance == 0.05
     parser = options.parser(None)
     parser.add_argument("--model", type=options.Model)
     monkeypatch.setattr(sys, "argv", ["program", "--state=~/kept", "--model=~/m"])

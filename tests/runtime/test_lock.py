@@ -11,7 +11,7 @@ import pytest
 from owner_files import by, owned
 from sftlens.runtime import lock
 
-NOBODY = ("", '{"host": "else', "[]", "[" * 100_000, '{"host": 5, "pid": "x"}', '{"pid": 99999999999999999999}')
+NOBODY = ("", '{"host": "else', '{"host":' + "[" * 100_000, '{"host": 5, "pid": "x"}', '{"pid": 99999999999999999999}')
 """Owner files that are torn, or of another shape."""
 
 
@@ -48,6 +48,11 @@ def test_a_dead_process_of_this_machine_is_not_waited_for(tmp_path):
     # The same number in another container is another process.
     theirs = json.loads(by(socket.gethostname(), process.pid)) | {"space": "pid:[1]"}
     assert lock.claim(owned(tmp_path / "theirs", json.dumps(theirs))) is None
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "[" * 100_000, "\0"])
+def test_what_no_claim_can_have_written_is_not_waited_for(tmp_path, text):
+    assert lock.claim(owned(tmp_path / "owner", text))
 
 
 def test_who_is_waited_for_is_named(tmp_path):

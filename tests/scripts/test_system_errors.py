@@ -84,12 +84,18 @@ def test_training_needs_a_process(inputs: Path, tmp_path: Path) -> None:
     assert "learning-rate" in refused("finetune.py", *given, "--learning-rate", "inf")
 
 
-def test_a_record_that_is_a_folder_is_made_again(inputs: Path, tmp_path: Path) -> None:
+def test_folders_in_the_places_of_records_are_said_in_one_line(inputs: Path, tmp_path: Path) -> None:
     given = arguments(inputs, out=tmp_path / "out", state=tmp_path / "state")
     ok("evaluate.py", *given)
     wanted = (tmp_path / "out" / "answers.parquet").read_bytes()
     [kept] = (tmp_path / "state").iterdir()
     (kept / "done.json").unlink()
     (kept / "done.json").mkdir()
+    assert f"{kept}/done.json: Is a directory" in refused("evaluate.py", *given)
+    (kept / "done.json").rmdir()
+    (kept / "owner").mkdir()
+    assert f"{kept}/owner: Is a directory" in refused("evaluate.py", *given)
+    (kept / "owner").rmdir()
+    (kept / "owner").write_text("[]")
     ok("evaluate.py", *given)
     assert (tmp_path / "out" / "answers.parquet").read_bytes() == wanted

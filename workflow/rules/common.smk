@@ -63,7 +63,8 @@ PYTHON = "" if CONDA else f"export PATH={shlex.quote(str(Path(sys.executable).pa
 SCRIPTS = shlex.quote(str(ROOT / "scripts"))
 VARIABLE = TABLE if STUDY.facts.source == "table" else "ENTITY_QUESTIONS_DIR"
 DATA = f"export {VARIABLE}={shlex.quote(STUDY.facts.path)}; " if STUDY.facts.path else ""
-shell.prefix(f"set -euo pipefail; {PYTHON}{DATA}export SCRIPTS={SCRIPTS}; ")
+PREFIX = f"set -euo pipefail; {PYTHON}{DATA}export SCRIPTS={SCRIPTS}; "
+shell.prefix(PREFIX.replace("{", "{{").replace("}", "}}"))  # Snakemake formats it
 
 CELL = f"{PATHS.root}/{{model}}/{{train_set}}/n{{scale}}/seed{{seed}}/{{strategy}}"
 LOGS = f"{PATHS.root}/logs"

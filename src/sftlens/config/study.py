@@ -145,6 +145,22 @@ class Study(Settings):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _inputs_of_jobs(self) -> Self:
+        """Refuse braces in a path that is an input of a rule: Snakemake has no way to write them there."""
+        given = {"templates": self.templates, "facts.aliases": self.facts.aliases}
+        for name, model in self.models.items():
+            given |= {f"models.{name}.{key}": getattr(model, key) for key in ("templates", "mastery")}
+        if self.repair:
+            given |= {f"repair.{key}": getattr(self.repair, key) for key in ("facts", "task", "templates")}
+        for key, path in given.items():
+            if path and {"{", "}"} & set(path):
+                raise ValueError(
+                    f"key '{key}': {path!r} has braces, which Snakemake takes for a wildcard; rename the folder, or "
+                    "give a link to it"
+                )
+        return self
+
     @property
     def notice(self) -> str:
         """What every page and figure says when a model was pretrained here; else empty."""

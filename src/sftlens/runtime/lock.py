@@ -65,6 +65,8 @@ class Owner:
             self._ask = ENDED_SECONDS
             job = f", Slurm job {owner['job']}" if owner.get("job") else ""
             self.name = f"process {owner.get('pid', '?')} on {owner.get('host', 'an unknown machine')}{job}"
+        if found[1] and not found[1].startswith("{"):
+            return True  # what no claim can have written, nor begun to write, belongs to nobody
         pid = owner.get("pid")
         here = owner.get("host") == socket.gethostname() and owner.get("space", _space()) == _space()
         if here and isinstance(pid, int) and 0 < pid < 1 << 31 and not _alive(pid):

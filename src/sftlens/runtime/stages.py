@@ -160,7 +160,7 @@ def _intact(folder: Path) -> bool:
         return all(
             " " not in said or said.endswith(f" {files.known_sha256(done / name)}") for name, said in recorded.items()
         )
-    except (DataError, OSError):
+    except DataError:
         return False
 
 
