@@ -7,22 +7,13 @@ from pathlib import Path
 
 PROGRAMS = {
     "measure": (
-        "check",
-        "question_set",
-        "facts",
-        "mastery",
-        "mastery_quality",
-        "evaluate",
-        "divergence_base",
-        "divergence",
-        "changes",
-        "compare",
-        "compare_changes",
+        "check", "question_set", "facts", "mastery", "mastery_quality", "evaluate", "divergence_base", "divergence",
+        "changes", "compare", "compare_changes",
     ),
     "tune": ("training_set", "finetune"),
     "fix": ("restore", "repair", "delta"),
     "study": ("study", "status", "plan", "requirements", "world", "base", "choose_templates", "collect", "config_docs"),
-}
+}  # fmt: skip
 """The programs by the folder of sftlens.commands that holds them, in the order of `sftlens --help`."""
 TITLES = {"measure": "measure a model", "tune": "fine-tune", "fix": "repair", "study": "run a whole study"}
 ENTRY = Path(__file__).with_name("__main__.py")

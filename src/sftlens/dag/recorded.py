@@ -42,12 +42,8 @@ def conflict(study: Study, recorded: Mapping[str, Any], held: Mapping[str, Any] 
 
     A study may grow (models, scales, seeds, ratios, experiments), its stages may change and its files may move; the
     facts it asks and what a model's name stands for may not change: comparing across them would mix two studies in one
-    table. (What a model's folder holds is known when it has been read: sftlens base.)
-
-    Args:
-        study: the study as it is configured now.
-        recorded: `snapshot` of the study that made the results.
-        held: `data` of that study.
+    table. (What a model's folder holds is known when it has been read: sftlens base.) `study` is as it is configured
+    now, `recorded` the `snapshot` of the study that made the results, `held` its `data`.
     """
     present, then = snapshot(study), (held or {}).get("path")
     if then and then != data(study)["path"]:

@@ -62,9 +62,8 @@ def check_prompts(
 ) -> None:
     """Refuse prompts that do not fit the model's context together with `new_tokens` new ones, or its vocabulary.
 
-    Raises:
-        DataError: a prompt is empty or too long; names the fact of the longest one, where there are `fact_ids`.
-        ModelError: a token id has no row in the embedding.
+    Raises DataError where one is empty or too long, naming the fact of the longest one where there are `fact_ids`,
+    ModelError where a token id has no row in the embedding.
     """
     config = model.config.get_text_config()
     limit, vocabulary = config.max_position_embeddings, config.vocab_size

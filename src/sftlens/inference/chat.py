@@ -199,14 +199,10 @@ def read(
     turn_end: str = "",
     opened: bool = False,
 ) -> list[Said]:
-    """Return the answers in outputs.
+    """Return the answers in outputs: token ids, the last of which is one of `stops` where one ended within the limit.
 
-    Args:
-        tokenizer: the model's.
-        outputs: token ids, the last of which is one of `stops` where the output ended within the limit.
-        stops: see `ends`.
-        turn_end: text that ends an answer too.
-        opened: whether the prompts end inside a thinking block.
+    `stops` are those of `ends`, `turn_end` is text that ends an answer too; `opened`: the prompts end inside a thinking
+    block.
     """
     over = [output[-1] in stops for output in outputs]
     bodies = [list(output[:-1] if end else output) for output, end in zip(outputs, over, strict=True)]

@@ -118,13 +118,10 @@ def _read(model: "PreTrainedModel", part: torch.Tensor) -> Any:
 
 
 def _shared_prefixes(ids: torch.Tensor) -> tuple[int, torch.Tensor]:
-    """Return the length of prefixes that leaves the fewest tokens to compute, and each row's prefix.
+    """Return the length of prefixes that leaves the fewest tokens to compute, and each row's prefix, int64 [rows].
 
-    Args:
-        ids: int64 [rows, length], rows that begin alike side by side.
-
-    Returns:
-        A length below that of the rows, 0 where too little would be spared; int64 [rows], numbers of the prefixes.
+    `ids` is int64 [rows, length], rows that begin alike side by side. The length is below that of the rows, 0 where too
+    little would be spared.
     """
     rows, length = ids.shape
     alike = (ids[1:] == ids[:-1]).int().cumprod(1).sum(1)

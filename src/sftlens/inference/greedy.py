@@ -27,11 +27,8 @@ def greedy(
     """Return each prompt's greedy continuation, token ids; one that ended has an EOS as its last id.
 
     `batch_tokens` tokens of prompts and continuations are held side by side. `fact_ids` are what errors call the
-    prompts; `progress` is called with the number of finished ones.
-
-    Raises:
-        DataError: a prompt does not fit the model's context.
-        ModelError: a token is not in the model's vocabulary, or its logits are NaN or Inf.
+    prompts; `progress` is called with the number of finished ones. Raises DataError where a prompt does not fit the
+    model's context, ModelError where a token is not in its vocabulary, or its logits are NaN or Inf.
     """
     check_prompts(prompts, max_new_tokens, model, fact_ids)
     outputs: list[list[int]] = [[] for _ in prompts]

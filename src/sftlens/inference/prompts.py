@@ -99,11 +99,9 @@ def encode_samples(
 
     A token is supervised if its character span ends after the prompt. Nothing is ever cut off.
 
-    Raises:
-        DataError: a sample is longer than `max_length` tokens, or an answer is empty.
-        ModelError: the tokenizer joins the prompt's end with the answer's beginning, so that at inference the
-            prompt's ids would differ from those seen in training; or it has no EOS.
-        TrainingError: no token of an answer would be supervised.
+    Raises DataError where a sample is longer than `max_length` tokens, or an answer is empty; TrainingError where no
+    token of an answer would be supervised; ModelError where the tokenizer has no EOS, or joins the prompt's end with
+    the answer's beginning, so that at inference the prompt's ids would differ from those seen in training.
     """
     if tokenizer.eos_token_id is None:
         raise ModelError(
@@ -151,9 +149,7 @@ def encode_continuations(
 ) -> list[Sample]:
     """Return training samples of sentences as the tokenizer encodes them, loss on their rests; no EOS is added.
 
-    Raises:
-        DataError: a sample is longer than `max_length` tokens.
-        TrainingError: no token of a rest would be supervised.
+    Raises DataError where one is longer than `max_length` tokens, TrainingError where none of a rest is supervised.
     """
     if not beginnings:
         return []

@@ -56,16 +56,12 @@ def stream(seed: int, model: str, fact_id: str, text: str) -> bytes:
 def sample(
     probe: Probe, facts: "pd.DataFrame", *, keep_texts: bool = False, done: Container[int] = ()
 ) -> Iterator[SampledBatch]:
-    """Sample completions of every sentence of every fact, batch by batch.
+    """Sample completions of every sentence of every fact, batch by batch; the probe's progress is not called.
 
-    Args:
-        probe: the model; all its sentences are used, and its progress is not called.
-        facts: columns fact_id, relation, subject and aliases (or object, where there are no aliases).
-        keep_texts, done: also return what was sampled; numbers of batches to leave out.
-
-    Raises:
-        DataError: a fact has no accepted answer, or its prompt does not fit the model's context.
-        ModelError: the tokenizer does not belong to the model, or the logits are NaN or Inf.
+    `facts` has the columns fact_id, relation, subject and aliases (or object, where there are no aliases).
+    `keep_texts`: also return what was sampled; `done`: numbers of batches to leave out. Raises DataError where a fact
+    has no accepted answer, or its prompt does not fit the model's context, ModelError where the tokenizer does not
+    belong to the model, or the logits are NaN or Inf.
     """
     model, tokenizer, sentences, settings = probe.model, probe.tokenizer, probe.sentences, probe.settings
     aliases = accepted(facts)

@@ -20,13 +20,9 @@ if TYPE_CHECKING:
 def probe(probe: Probe, facts: "pd.DataFrame") -> "pd.DataFrame":
     """Measure the mastery of each fact, all in memory (`sftlens.mastery.probing` does it in shards on disk).
 
-    Args:
-        probe: the model and how it is probed.
-        facts: columns fact_id, relation, subject and aliases (or object, where there are no aliases).
-
-    Returns:
-        `facts` with the columns hits, trials (int64), mastery (float64 in [0, 1]), bucket (D0..D4) and
-        template_hits (list of int, in the order of the templates).
+    `facts` has the columns fact_id, relation, subject and aliases (or object, where there are no aliases). Returns it
+    with the columns hits, trials (int64), mastery (float64 in [0, 1]), bucket (D0..D4) and template_hits (list of int,
+    in the order of the templates).
     """
     settings = probe.settings
     probe = replace(probe, sentences=templates.first(probe.sentences, settings.max_templates))

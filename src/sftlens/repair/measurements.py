@@ -214,10 +214,9 @@ class Measurements:
     def divergence(self, mastery: pd.DataFrame, key: ModelKey = FINETUNED) -> pd.DataFrame:
         """Return KL(fine-tuned || base) of the first answer token of facts, nats: fact_id, kl.
 
-        Args:
-            key: the model in the place of the fine-tuned one.
-            mastery: the table of `mastery`. With templates: the D4 facts of the reporting half whose answer comes near
-                the beginning of the base's completion of the best template, chosen on the other half; else all facts.
+        `key` stands in the place of the fine-tuned model, `mastery` is the table of that. The facts are, with
+        templates, those of D4 in the reporting half whose answer comes near the beginning of the base's completion of
+        the best template, chosen on the other half; else all.
         """
         first = self.first_tokens(key)
 

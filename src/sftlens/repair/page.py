@@ -33,15 +33,10 @@ def write(
     described: Mapping[str, str],
     stored: str,
 ) -> None:
-    """Write the page atomically.
+    """Write the page of a repair with its rows of `numbers.metrics`, atomically; `image` is the PNG file of its figure.
 
-    Args:
-        path: the HTML file.
-        repair: what was measured and chosen.
-        metrics: its rows of `numbers.metrics`.
-        image: PNG file of the figure.
-        described: how it was measured: what -> words.
-        stored: how the repaired model is written, and how exact that is.
+    `described` says how it was measured, what -> words, `stored` how the repaired model is written, and how exact that
+    is.
     """
     rows = pd.DataFrame(metrics)
     html.write(

@@ -42,12 +42,9 @@ class Method(ABC):
         """What was done, for summaries and the model card; JSON values."""
 
     def card(self, inputs: Mapping[str, str], settings: Mapping[str, object], library: str = "transformers") -> str:
-        """Return README.md of the changed model.
+        """Return README.md of the changed model, which `library` loads.
 
-        Args:
-            inputs: content hash of `base` and of `finetuned`.
-            settings: what else the method depends on.
-            library: what loads it.
+        `inputs` holds the content hash of `base` and of `finetuned`, `settings` what else the method depends on.
         """
         if origin := identity.origin(self.pair.base.folder):
             settings = {**settings, "origin of the base": origin}
@@ -176,8 +173,7 @@ class Reverted:
 def reverted(method: Method, epsilon: float) -> Reverted:
     """Return what `method` reverts: one pass over both models.
 
-    Raises:
-        ModelError: NaN or Inf in the weights, or a sum too large for a number.
+    Raises ModelError on NaN or Inf in the weights, or a sum too large for a number.
     """
     pair = method.pair
     before, after, moved = np.zeros(len(SUMS)), np.zeros(len(SUMS)), 0

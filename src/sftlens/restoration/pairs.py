@@ -60,12 +60,8 @@ class Pair:
         """Check that the models fit together in a region (`regions.select`).
 
         Elements are ranked on `device`, `piece` at a time (None: PIECE on a CPU, else GPU_PIECE), which changes no
-        result; `progress` is called with their number after each piece.
-
-        Raises:
-            ModelError: names or shapes differ in the region, it holds something else than floating point
-                numbers, or it is empty.
-            ConfigError: there is no such region.
+        result; `progress` is called with their number after each piece. Raises ConfigError for an unknown region,
+        ModelError where names or shapes differ in it, it holds something else than floating point numbers, or nothing.
         """
         base = aligned(base, finetuned.names)
         self.base = base

@@ -103,10 +103,8 @@ def select(pair: Pair, criterion: Criterion, ratios: Sequence[float]) -> list[Cu
 def cuts(pair: Pair, criterion: Criterion, counts: Counts, ratios: Sequence[float]) -> list[Cut]:
     """Return the exact cut of each ratio, percent: one pass. `counts` is the `histogram`, perhaps read from a file.
 
-    Raises:
-        ConfigError: a ratio outside [0, 100].
-        ModelError: NaN or Inf in the weights.
-        DataError: `counts` is of other weights, another criterion or another region.
+    Raises ConfigError for a ratio outside [0, 100], ModelError on NaN or Inf in the weights, DataError where `counts`
+    is of other weights, another criterion or another region.
     """
     wrong = DataError(
         f"the histogram given for {pair.finetuned.folder} was made of other weights, criterion or region; "

@@ -71,11 +71,7 @@ def accuracy(y: ArrayLike, buckets: ArrayLike, relations: ArrayLike | None = Non
 def difference(a: ArrayLike, b: ArrayLike, buckets: ArrayLike, relations: ArrayLike | None = None) -> Estimate:
     """Return the macro of a minus that of b, paired on questions alone: their seeds are independent.
 
-    Args:
-        a: [seeds, questions] answers.
-        b: the same questions, with seeds of its own.
-        buckets: as in `accuracy`.
-        relations: as in `accuracy`.
+    Both are [seeds, questions] answers to the same questions; buckets and relations are as in `accuracy`.
     """
     return combination([_answers(a), -_answers(b)], buckets, relations)
 
@@ -83,10 +79,7 @@ def difference(a: ArrayLike, b: ArrayLike, buckets: ArrayLike, relations: ArrayL
 def combination(sides: Sequence[ArrayLike], buckets: ArrayLike, relations: ArrayLike | None = None) -> Estimate:
     """Return the macro of a sum of sides, each with seeds of its own and multiplied by its weight.
 
-    Args:
-        sides: [seeds, questions] each, the questions the same.
-        buckets: as in `accuracy`.
-        relations: as in `accuracy`.
+    Sides are [seeds, questions] each, the questions the same; buckets and relations are as in `accuracy`.
     """
     answers = [_answers(side) for side in sides]
     d = np.sum([side.mean(axis=0) for side in answers], axis=0)

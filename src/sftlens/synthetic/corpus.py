@@ -62,10 +62,8 @@ def write(world: World, templates: Mapping[str, Sequence[str]], folder: Path) ->
 
     `{train,dev,test}/P*.{split}.json` hold the questions as EntityQuestions does, out-of-domain ones only in
     test; `corpus.txt` one document a line (UTF-8; a space at a line's end counts); `exposures.parquet` all
-    facts with role and number of statements; `calibration.json` the facts to check probe templates on.
-
-    Raises:
-        TemplateError: `templates` lacks a relation.
+    facts with role and number of statements; `calibration.json` the facts to check probe templates on. Raises
+    TemplateError where `templates` lacks a relation.
     """
     import pandas as pd  # only here: who reads templates or builds a world needs no pandas
 

@@ -77,8 +77,7 @@ def stream(seed: int, purpose: str) -> np.random.Generator:
 def build(settings: WorldSettings) -> World:
     """Invent a world. The same settings give the same facts in the same order.
 
-    Raises:
-        DataError: the names do not keep answers and subjects apart (see `check`); another seed does.
+    Raises DataError where the names do not keep answers and subjects apart (see `check`); another seed does.
     """
     # A fact to be: its relation and role, and the kind and number of its subject.
     slots: list[tuple[str, Role, str, int]] = []

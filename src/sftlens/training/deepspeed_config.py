@@ -56,10 +56,8 @@ OFFLOAD = {
 def engine_config(settings: FinetuneSettings, micro_batch: int, accumulation: int) -> dict[str, Any]:
     """Return DeepSpeed's configuration for `accumulation` micro-batches of `micro_batch` samples a step.
 
-    Raises:
-        ConfigError: the file `settings.deepspeed` has a key that is unknown, that the training loop sets, or
-            that contradicts the settings.
-        DataError: that file is missing or no JSON.
+    Raises ConfigError where the file `settings.deepspeed` has a key that is unknown, that the training loop sets, or
+    that contradicts the settings, DataError where it is missing or no JSON.
     """
     if given := check(settings):
         from deepspeed.runtime.zero.config import DeepSpeedZeroConfig

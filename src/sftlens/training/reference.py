@@ -26,14 +26,8 @@ def logits(
 ) -> dict[int, torch.Tensor]:
     """Return the model's logits [answer tokens, vocabulary] of each sample that this process trains on, by its number.
 
-    Every process must call it.
-
-    Args:
-        model: the frozen model, or its engine.
-        samples: the training set.
-        plan: numbers of the samples of each global batch (`step.batches`).
-        settings: the recipe: as many samples are computed at a time as in training.
-        process: this process.
+    Every process must call it. `model` is the frozen one, or its engine, `plan` the numbers of the samples of each
+    global batch (`step.batches`). As many samples are computed at a time as in training.
     """
     shares = [
         list(dict.fromkeys(i for batch in plan for i in batch[rank :: process.world_size]))

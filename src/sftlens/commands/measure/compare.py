@@ -32,11 +32,8 @@ WIDTH = 100
 def main() -> None:
     parser = options.Parser(description=__doc__)
     parser.add_argument("answers", nargs="+", help="tables of answers, or folders that hold one")
-    parser.add_argument(
-        "--score",
-        metavar="COLUMN",
-        help="column that judges (default: right, else first_line, else contains: the paper's)",
-    )
+    text = "column that judges (default: right, else first_line, else contains: the paper's)"
+    parser.add_argument("--score", metavar="COLUMN", help=text)
     text = "how much less the second model may be right and still counts as kept"
     parser.add_argument("--tolerance", type=float, default=2, metavar="POINTS", help=text)
     parser.add_argument("--examples", type=int, default=5, metavar="N", help="flips of each kind that are printed")

@@ -26,9 +26,8 @@ def main() -> None:
     parser.add_argument("--finetuned", type=options.Model, required=True, help="fine-tuned model (for n = 0 the base)")
     parser.add_argument("--facts", type=Path, help="mastery table of the base model")
     parser.add_argument("--templates", type=Path, help="the templates it was probed with")
-    parser.add_argument(
-        "--of-base", type=Path, help="what sftlens divergence-base wrote, in place of --facts and --templates"
-    )
+    text = "what sftlens divergence-base wrote, in place of --facts and --templates"
+    parser.add_argument("--of-base", type=Path, help=text)
     divergence_base.add_max_templates(parser)
     options.add_bos(parser)
     options.add_device(parser)
@@ -53,11 +52,8 @@ def main() -> None:
         tokenizer = checkpoints.load_tokenizer(args.base, args.bos)
         table = divergence.measure(finetuned, tokenizer, of_base, settings)
         files.write_parquet(folder / "kl.parquet", table)
-        counts: dict[str, Any] = {
-            "candidates": len(of_base),
-            "kept": len(table),
-            "metrics": divergence.metrics(table, len(of_base)),
-        }
+        counts: dict[str, Any] = {"candidates": len(of_base), "kept": len(table)}
+        counts["metrics"] = divergence.metrics(table, len(of_base))
         if note := prompts.bos_note(tokenizer):
             counts["bos"] = note
         summary = provenance.summary("divergence", settings=settings.model_dump(), inputs=inputs, **counts)

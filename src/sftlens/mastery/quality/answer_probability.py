@@ -35,13 +35,10 @@ BINS = 10
 def probabilities(probe: Probe, facts: pd.DataFrame) -> pd.DataFrame:
     """Return the probability of each fact's answer.
 
-    Args:
-        probe: the model and its sentences; of the settings only the token budget counts, for speed and memory.
-        facts: columns fact_id, relation, subject and aliases (or object, where there are no aliases).
-
-    Returns:
-        fact_id, answer_probability (float64 in [0, 1], the mean over templates) and template_probabilities (list of
-        float, in the order of the templates).
+    Of the probe's settings only the token budget counts, for speed and memory. `facts` has the columns fact_id,
+    relation, subject and aliases (or object, where there are no aliases), the result fact_id, answer_probability
+    (float64 in [0, 1], the mean over templates) and template_probabilities (list of float, in the order of the
+    templates).
     """
     model, tokenizer, sentences = probe.model, probe.tokenizer, probe.sentences
     rows = zip(facts["relation"], facts["subject"], accepted(facts), strict=True)

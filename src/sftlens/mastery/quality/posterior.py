@@ -51,10 +51,8 @@ def fit(hits: np.ndarray, trials: np.ndarray) -> Prior:
 
     The likelihood carries a penalty that weighs as much as one fact, sqrt(zero (1 - zero)) and a normal of SD 3 on
     log alpha and log beta: where the hits say nothing (all are 0, or all are equal, or there are few facts) the
-    prior stays finite, and no posterior is exactly 0 or 1 for want of data.
-
-    Args:
-        hits, trials: integers [facts]; facts without trials do not enter.
+    prior stays finite, and no posterior is exactly 0 or 1 for want of data. `hits` and `trials` are integers [facts];
+    facts without trials do not enter.
     """
     return _prior(_best(*_distinct(hits, trials))[0])
 

@@ -26,14 +26,11 @@ DESIGNS = ((1.0, 1.0), (1.0, 0.5), (1.0, 0.1), (0.5, 1.0), (0.25, 1.0))
 def components(table: "pd.DataFrame") -> "pd.DataFrame":
     """Return the variance components of the hit indicator of each relation.
 
-    Args:
-        table: a mastery table; columns relation, trials and template_hits (list of int, one a template).
-
-    Returns:
-        One row a relation: relation, facts, templates, samples (int), mean (of R), `fact`, `template`, `interaction`,
-        `sample` (float64, variances of a rate in [0, 1]). NaN where the data cannot tell: all four with one fact or one
-        template, or where (in an imported table) not every fact has the same templates and samples; `interaction` and
-        `sample` with one sample.
+    `table` is a mastery table; columns relation, trials and template_hits (list of int, one a template). Returns one
+    row a relation: relation, facts, templates, samples (int), mean (of R), `fact`, `template`, `interaction`, `sample`
+    (float64, variances of a rate in [0, 1]). NaN where the data cannot tell: all four with one fact or one template, or
+    where (in an imported table) not every fact has the same templates and samples; `interaction` and `sample` with one
+    sample.
     """
     import pandas as pd
 
