@@ -25,6 +25,13 @@ def test_the_interval_is_that_of_the_paired_difference() -> None:
     assert (effect.low, effect.high) == pytest.approx((-0.1 - half, -0.1 + half))
 
 
+def test_an_interval_ends_where_shares_do() -> None:
+    effect = changed(2, 0, 1, 0)
+    assert (effect.value, effect.low) == (pytest.approx(-2 / 3), -1) and 0.7 < effect.high < 0.8
+    other = paired([1.0, 2.0, 3.0], [9.0, 1.0, 3.0])  # no shares
+    assert other.low < -1 and other.high > 1
+
+
 @pytest.mark.parametrize(
     ("effect", "tolerance", "outcome", "enough"),
     [

@@ -1,7 +1,7 @@
 """Answers of two models to the same questions, read from the tables that programs leave, and compared one by one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,10 +45,8 @@ class Comparison:
     question, accepted, and output and score of both models as `first`, `second`, `was` and `is`."""
 
     def effect(self, group: str = ALL) -> Effect:
-        """Return the effect on a group; its interval ends at -1 and 1, as scores are shares."""
-        found = effects.paired(self.groups[group]["was"], self.groups[group]["is"])
-        low, high = (min(1.0, max(-1.0, bound)) if bound == bound else bound for bound in (found.low, found.high))
-        return replace(found, low=low, high=high)
+        """Return the effect on a group."""
+        return effects.paired(self.groups[group]["was"], self.groups[group]["is"])
 
     def flips(self, gained: bool, group: str = ALL) -> "pd.DataFrame":
         """Return the questions of a group that the second model gained (scores more on), or those that it lost."""

@@ -65,6 +65,8 @@ def paired(before: ArrayLike, after: ArrayLike, again: ArrayLike | None = None) 
     low, high = (math.nan, math.nan) if low is None or high is None else (low, high)
     unseen = 1 - UNSEEN ** (1 / len(first))
     low, high = min(low, value - unseen), max(high, value + unseen)
+    if min(first.min(), second.min()) >= 0 and max(first.max(), second.max()) <= 1:
+        low, high = max(low, -1.0), min(high, 1.0)  # of shares no difference is larger
     floor = None
     if again is not None:
         repeated = np.asarray(again, dtype=np.float64)

@@ -169,7 +169,8 @@ def side_by_side(repair: Repair) -> list[dict[str, Any]]:
         if unit == "nats":
             return mean(second - first, unit)
         found = effects.paired(first / 100, second / 100)
-        return {"value": 100 * found.value, "low": max(-100, 100 * found.low), "high": min(100, 100 * found.high)}
+        bounds = (None if bound != bound else 100 * bound for bound in (found.low, found.high))
+        return dict(zip(("value", "low", "high"), (100 * found.value, *bounds), strict=True))
 
     rows: list[dict[str, Any]] = []
     for metric, models in values.items():
