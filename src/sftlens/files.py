@@ -28,10 +28,6 @@ REMEMBERED_BYTES = 16 << 20
 SETTLED_SECONDS = 2.0
 """A file that changed so recently may change again within the resolution of its times: its hash is not remembered."""
 
-FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
-"""How a text begins that a spreadsheet takes for a formula, or such a text behind an apostrophe."""
-NUMBER = re.compile(r"[-+]?(\d[\d,]*\.?\d*|\.\d+)([eE][-+]?\d+)?\s?%?|-")
-
 
 def remove(path: Path) -> None:
     """Delete a file or a folder; nothing happens where there is none."""
@@ -191,21 +187,12 @@ def read_json(path: Path, kind: Any = Any, error: type[SftlensError] = DataError
 
 
 def csv_text(table: "pd.DataFrame", float_format: str | None = None) -> str:
-    """Return a table as CSV that does in a spreadsheet what it does elsewhere: nothing.
-
-    A text that a spreadsheet would take for a formula gets the apostrophe before it by which one writes such a text
-    there by hand. What is a number stays one.
-    """
-    harmless = table.rename(columns=_harmless)
-    for name, column in harmless.items():
+    """Return a table as CSV, every text in it as `gate.harmless` has it."""
+    made = table.rename(columns=gate.harmless)
+    for name, column in made.items():
         if column.dtype.kind not in "biufM":
-            harmless[name] = column.map(_harmless)
-    return harmless.to_csv(index=False, lineterminator="\n", float_format=float_format)
-
-
-def _harmless(value: Any) -> Any:
-    is_formula = isinstance(value, str) and FORMULA.match(value) and not NUMBER.fullmatch(value)
-    return f"'{value}" if is_formula else value
+            made[name] = column.map(gate.harmless)
+    return made.to_csv(index=False, lineterminator="\n", float_format=float_format)
 
 
 def write_parquet(path: Path, table: "pd.DataFrame") -> None:

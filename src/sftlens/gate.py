@@ -21,6 +21,9 @@ LONGEST_NAME = 255
 """Bytes of a file's name that Linux' file systems hold."""
 LONGEST_PATTERN = 1000
 """Characters of a regular expression."""
+FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+"""How a text begins that a spreadsheet takes for a formula, or such a text behind an apostrophe."""
+NUMBER = re.compile(r"[-+]?(\d[\d,]*\.?\d*|\.\d+)([eE][-+]?\d+)?\s?%?|-")
 
 
 def _plain_name(name: str) -> str:
@@ -128,3 +131,13 @@ def matching(pattern: str, names: Sequence[str]) -> list[bool]:
 def printable(text: str) -> str:
     """Return text for a terminal: a question or an answer in it moves no cursor and changes no colour or title."""
     return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", " ", text)
+
+
+def harmless(value: Any) -> Any:
+    """Return the value of a cell of a CSV file, which does in a spreadsheet what it does elsewhere: nothing.
+
+    A text that a spreadsheet would take for a formula gets the apostrophe before it by which one writes such a text
+    there by hand. What is a number stays one.
+    """
+    is_formula = isinstance(value, str) and FORMULA.match(value) and not NUMBER.fullmatch(value)
+    return f"'{value}" if is_formula else value

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from sftlens.evaluation import baselines
+from sftlens.evaluation import accuracy
 
 OBJECTS = {
     ("train", "P17"): ["Norwenia", "Norwenia", "Torburg", "Kesta", "Kesta", "Kesta"],
@@ -21,7 +21,7 @@ def facts() -> pd.DataFrame:
 
 
 def shares(table: pd.DataFrame) -> dict[tuple[str, str, str, str], float]:
-    rows = baselines.rows(table)
+    rows = accuracy.majority(table)
     return {(row["split"], row["metric"], row["bucket"], row.get("relation", "")): row["value"] for row in rows}
 
 
@@ -59,4 +59,4 @@ def test_buckets_and_their_macro() -> None:
 
 
 def test_facts_of_unknown_relation_have_no_baseline() -> None:
-    assert baselines.rows(facts().drop(columns="relation")) == []
+    assert accuracy.majority(facts().drop(columns="relation")) == []

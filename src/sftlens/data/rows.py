@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from sftlens import files
 from sftlens.errors import DataError
-from sftlens.gate import parse_json
+from sftlens.gate import FORMULA, parse_json
 
 Row = dict[str, Any]
 _GIVE = (
@@ -109,8 +109,8 @@ def _csv(path: Path) -> Iterator[tuple[str, Row]]:
                         f"({', '.join(header)}); put fields with commas in double quotes"
                     )
                 if row:
-                    # The apostrophe of `files.csv_text` is none of the text.
-                    cells = [cell[1:] if files.FORMULA.match(cell) and cell[0] == "'" else cell for cell in row]
+                    # The apostrophe of `gate.harmless` is none of the text.
+                    cells = [cell[1:] if FORMULA.match(cell) and cell[0] == "'" else cell for cell in row]
                     yield f"line {reader.line_num}", dict(zip(header, cells, strict=True))
         except csv.Error as error:
             raise DataError(f"{path}, line {reader.line_num}: no readable CSV ({error}); mend this line") from None

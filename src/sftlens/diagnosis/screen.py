@@ -2,8 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
-
-import pandas as pd
+from functools import partial
 
 from sftlens.diagnosis import effects
 from sftlens.diagnosis.diagnosis import Diagnosis
@@ -48,7 +47,8 @@ def rows(seen: Diagnosis) -> list[tuple[str, Effect]]:
 
 def text(seen: Diagnosis, about: Sequence[str]) -> str:
     """Return the lines of a diagnosis; `about` says in lines what was compared and how."""
-    lines = [line for part in (*about, "", *verdicts(seen)) for line in _wrapped(part) or [""]]
+    wrap = partial(textwrap.wrap, width=WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    lines = [line for part in (*about, "", *verdicts(seen)) for line in wrap(part) or [""]]
     head = f"{'':34}{'base':>8}{'tuned':>8}{'change':>9}  {'95 % interval':<18}{'noise':>6}{'n':>8}"
     lines += ["", head, *(_row(name, effect) for name, effect in rows(seen))]
     if seen.kl:
@@ -64,7 +64,7 @@ def text(seen: Diagnosis, about: Sequence[str]) -> str:
         lines.append(
             f"noise: the tuned model asked again in other batches; {texts:,} answers differ, {judgements:,} scores"
         )
-    # Examples fill what is left, the lost facts first.
+    # Examples fill what is left, the lost facts first: question, accepted answer, what the model that was wrong said.
     for side, other, flipped, title in (
         ("before", "after", seen.lost, "right before, wrong now"),
         ("after", "before", seen.gained, "wrong before, right now"),
@@ -72,14 +72,10 @@ def text(seen: Diagnosis, about: Sequence[str]) -> str:
         left = (LINES - len(lines)) // (2 if side == "before" else 1) - 2
         lines += ["", f"{title}: {len(flipped):,} facts"]
         for _, row in flipped.head(max(0, min(EXAMPLES, left))).iterrows():
-            lines.append(_example(row, side, other))
+            said = _cut(" ".join(str(row[f"{other}_output"]).split()), 26) or "nothing"
+            question, answer = _cut(str(row["question"]), 46), _cut(row["aliases"][0], 20)
+            lines.append(f"  {question:<46}  {answer:<20}  not {said}")
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _example(row: pd.Series, right: str, wrong: str) -> str:
-    """Return one fact in a line: the question, the accepted answer, and what the model that was wrong said."""
-    said = _cut(" ".join(str(row[f"{wrong}_output"]).split()), 26) or "nothing"
-    return f"  {_cut(str(row['question']), 46):<46}  {_cut(row['aliases'][0], 20):<20}  not {said}"
 
 
 def _row(name: str, effect: Effect) -> str:
@@ -99,7 +95,3 @@ def interval(effect: Effect) -> str:
 
 def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)

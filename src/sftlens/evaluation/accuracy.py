@@ -1,16 +1,27 @@
-"""Judged answers counted: per split, mastery bucket and relation, and the macro over the buckets, with intervals."""
+"""Judged answers counted: per split, mastery bucket and relation, and the macro over the buckets, with intervals.
 
+So are those of the majority baseline, which gives each relation's most frequent object to every question of it.
+"""
+
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from sftlens.data.buckets import BUCKETS
+from sftlens.data.scoring import accepted, contains
+from sftlens.evaluation.answering import TEST_SPLITS
 from sftlens.statistics import intervals
 
 MEASURES = ("contains", "exact", "word_boundary", "f1", "first_line", "well_formed")
 SHARES = ("leak", "in_train")
 BY_RELATION = ("contains", "well_formed")
+MAJORITY = "majority"
+"""The object is the most frequent one of the relation's train facts."""
+MAJORITY_OF_ASKED = "majority_of_asked"
+"""The relation has no train facts: the object is the most frequent one of the asked facts themselves. No model could
+know it, so this is an upper bound of such guessing."""
 
 
 def rows(answers: pd.DataFrame, measures: Sequence[str] = MEASURES) -> list[dict[str, Any]]:
@@ -71,3 +82,33 @@ def _row(split: str, bucket: str, metric: str, values: pd.Series) -> dict[str, A
     low, high = bounds
     place = {"split": split, "bucket": bucket, "metric": metric}
     return {**place, "value": float(values.mean()), "n": len(values), "low": low, "high": high}
+
+
+def majority(facts: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the baseline's accuracy (contains) as rows of metrics; it depends on no model's weights.
+
+    Per split of TEST_SPLITS: per bucket, over all questions, the macro and per relation. A split of which any relation
+    has no train facts is counted under MAJORITY_OF_ASKED. No rows for facts whose splits, relations or objects are
+    unknown.
+    """
+    if not {"split", "relation", "object"} <= set(facts):
+        return []
+    train = _most_frequent(facts[facts["split"] == "train"])
+    found: list[dict[str, Any]] = []
+    for split in TEST_SPLITS:
+        asked = facts[facts["split"] == split]
+        guesses = _most_frequent(asked) | train
+        given = zip(asked["relation"], accepted(asked), strict=True)
+        right = pd.Series([contains(guesses[name], strings) for name, strings in given], asked.index, dtype=bool)
+        buckets = asked["bucket"] if "bucket" in asked else pd.Series("", asked.index)
+        known = asked["relation"].isin(train)
+        found += counted(split, MAJORITY if known.all() else MAJORITY_OF_ASKED, right, buckets)
+        for metric, part in ((MAJORITY, known), (MAJORITY_OF_ASKED, ~known)):
+            found += by_relation(split, metric, right[part], asked["relation"][part])
+    return found
+
+
+def _most_frequent(facts: pd.DataFrame) -> dict[str, str]:
+    """Return each relation's most frequent object; the first by the alphabet of several, so that no order enters."""
+    objects = {str(relation): Counter(group) for relation, group in facts.groupby("relation")["object"]}
+    return {name: min(counts, key=lambda text: (-counts[text], text)) for name, counts in objects.items()}

@@ -44,7 +44,7 @@ class Lora(Strategy):
         """Put the adapters into the model. Raises ConfigError for layers that there are not, or that are tied."""
         import torch
 
-        linear = {name.rpartition(".")[2]: layer for name, layer in model.named_modules() if _is_linear(layer)}
+        linear = [n.rpartition(".")[2] for n, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)]
         for wanted in self.settings.modules:
             key = f"strategies.lora.modules: {wanted!r}"
             if getattr(model.config, "tie_word_embeddings", False) and wanted in ("lm_head", "embed_tokens"):
@@ -54,7 +54,7 @@ class Lora(Strategy):
                 )
             if wanted not in linear:
                 near = difflib.get_close_matches(wanted, linear, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"choose among {', '.join(linear)}"
+                hint = f"did you mean {near[0]!r}?" if near else f"choose among {', '.join(dict.fromkeys(linear))}"
                 raise ConfigError(f"{key}: the model has no linear layer of this name; {hint}")
 
         import peft
@@ -112,12 +112,6 @@ class Lora(Strategy):
         }
         specs = [TensorSpec(name, tuple(matrix.shape), matrix.dtype) for name, matrix in parts.items()]
         write_file(folder / ADAPTER / WEIGHTS, specs, parts.values(), {"format": "pt"})
-
-
-def _is_linear(layer: Any) -> bool:
-    import torch
-
-    return isinstance(layer, torch.nn.Linear)
 
 
 STRATEGIES.add(Lora)

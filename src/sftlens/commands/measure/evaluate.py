@@ -36,7 +36,7 @@ def main() -> None:
     depends |= reprobing_settings(args)
 
     def compute(folder: Path) -> None:
-        from sftlens.evaluation import baselines
+        from sftlens.evaluation import accuracy
         from sftlens.models import checkpoints
 
         tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
@@ -44,7 +44,7 @@ def main() -> None:
         how = (model, tokenizer, facts, train, settings)
         metrics = evaluate(args, folder, *how, identity=inputs["model"], shots=args.shots)
         # It depends on the facts alone: once a model, at n = 0, is enough.
-        metrics += [] if args.train or args.shots else baselines.rows(facts)
+        metrics += [] if args.train or args.shots else accuracy.majority(facts)
         summary = provenance.summary("evaluate", settings=depends, inputs=inputs, metrics=metrics)
         files.write_json(folder / "summary.json", summary)
 

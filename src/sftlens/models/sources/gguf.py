@@ -4,13 +4,9 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sftlens import files
 from sftlens.errors import ModelError
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 MADE = "origin.json"
 """Written last; `identity.ORIGIN`, which shows up in summaries and model cards."""
@@ -56,20 +52,14 @@ def _convert(file: Path, made: Path) -> None:
         ) from None
     if tokenizer.model_max_length > LONGEST:
         tokenizer.model_max_length = model.config.max_position_embeddings
-    _plain(model).save_pretrained(made)
-    tokenizer.save_pretrained(made)
-    kinds = ", ".join(f"{count} tensors {name}" for name, count in types.most_common())
-    files.write_json(made / MADE, {"origin": f"dequantised to float32 from a GGUF file ({kinds})"})
-
-
-def _plain(model: "PreTrainedModel") -> "PreTrainedModel":
-    """Return the same weights as a model that knows nothing of its quantisation, which refuses to be saved."""
-    import torch
-
+    # The same weights as a model that knows nothing of its quantisation, which refuses to be saved.
     del model.config.quantization_config
     with torch.device("meta"):
         plain = type(model)(model.config)
     plain.load_state_dict(model.state_dict(), assign=True)
     plain.tie_weights()
     plain.generation_config = model.generation_config
-    return plain
+    plain.save_pretrained(made)
+    tokenizer.save_pretrained(made)
+    kinds = ", ".join(f"{count} tensors {name}" for name, count in types.most_common())
+    files.write_json(made / MADE, {"origin": f"dequantised to float32 from a GGUF file ({kinds})"})
