@@ -9,6 +9,7 @@ have, loaded or hashed.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,9 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=24)
     parser.add_argument("--hidden", type=int, default=896)
     parser.add_argument("--vocabulary", type=int, default=151936)
-    parser.add_argument("--facts", type=int, default=24, help="of the question set; bf16 is slow on a CPU")
+    parser.add_argument(
+        "--facts", type=int, default=100, help="of the question set; answers are short, as bf16 is slow here"
+    )
     parser.add_argument("--folder", type=Path, help="where the models are made, or lie from an earlier run")
     parser.add_argument("--case", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -37,7 +40,9 @@ def main() -> None:
         folder = args.folder or Path(scratch)
         size = [str(getattr(args, name)) for name in ("layers", "hidden", "vocabulary")]
         # Processes of their own: the peak of a child begins with that of its parent.
-        subprocess.run([sys.executable, "-c", MAKE, str(folder), *size], check=True)
+        source = str(Path(__file__).resolve().parent.parent / "src")
+        environment = {**os.environ, "PYTHONPATH": source}
+        subprocess.run([sys.executable, "-c", MAKE, str(folder), *size], check=True, env=environment)
         command = [sys.executable, __file__, "--case", "--folder", str(folder), "--facts", str(args.facts)]
         found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     weights, peak = found["weights"], found["peak"]
@@ -50,26 +55,30 @@ def main() -> None:
 
 
 MAKE = """
-import sys
+import csv, sys
 from pathlib import Path
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from sftlens.data.question_sets import shipped
 folder, layers, hidden, vocabulary = Path(sys.argv[1]), *map(int, sys.argv[2:])
 config = Qwen2Config(
     vocab_size=vocabulary, hidden_size=hidden, intermediate_size=5 * hidden, num_hidden_layers=layers,
     num_attention_heads=hidden // 64, num_key_value_heads=1, tie_word_embeddings=True,
     eos_token_id=0, bos_token_id=None,
 )
-alphabet = ["</s>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
-raw = Tokenizer(models.BPE({token: i for i, token in enumerate(alphabet)}, []))
+raw = Tokenizer(models.BPE())
 raw.pre_tokenizer, raw.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+alphabet = pre_tokenizers.ByteLevel.alphabet()
+how = dict(special_tokens=["</s>"], initial_alphabet=alphabet, show_progress=False)
+trainer = trainers.BpeTrainer(vocab_size=min(vocabulary, 4000), **how)
+raw.train_from_iterator([row["question"] for row in csv.DictReader(shipped.FILE.open())], trainer)
 torch.set_default_dtype(torch.bfloat16)
 for seed, name in enumerate(("base", "tuned")):
-    if not (folder / name / "config.json").is_file():
+    if not (folder / name / "model.safetensors").is_file():
         torch.manual_seed(seed)
         Qwen2ForCausalLM(config).save_pretrained(folder / name)
-        PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="</s>").save_pretrained(folder / name)
+    PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="</s>").save_pretrained(folder / name)
 """
 """Makes the two models."""
 
@@ -99,8 +108,8 @@ def checked(folder: Path, facts: int) -> dict[str, object]:
     placement.checked_tensor, files.sha256 = checked_tensor, sha256
     out = sys.stdout
     sys.stdout = sys.stderr
-    few = ["--few-shot", "prompts=2", "shots=2", "samples=1", "max_new_tokens=4", "--max-new-tokens", "4"]
-    sys.argv = ["check", str(folder / "base"), str(folder / "tuned"), "--most-facts", str(facts), *few]
+    short = ["--few-shot", "samples=2", "max_new_tokens=2", "--max-new-tokens", "2"]
+    sys.argv = ["check", str(folder / "base"), str(folder / "tuned"), "--most-facts", str(facts), *short]
     _common.run(check.main)
     sys.stdout = out
     # Mapped, not read.

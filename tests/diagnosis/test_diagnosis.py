@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from sftlens.diagnosis import effects
+from sftlens.diagnosis import effects, screen
 from sftlens.diagnosis.diagnosis import JUDGEMENT, Asked, diagnose
 
 COUNT = 200
@@ -68,3 +68,27 @@ def test_kl_and_mastery_of_some_facts_alone() -> None:
     assert found.knowledge and found.knowledge.n == 50
     assert found.kl and np.isclose(found.kl[0], 0.2) and found.kl_floor == 0.01
     assert (found.facts["bucket"] == "").sum() == 150
+
+
+def test_whatever_is_compared_two_screens_hold_it() -> None:
+    """Many tasks, long names and answers over several lines: 48 lines of 100 columns, what was lost first."""
+    right = np.arange(COUNT) % 2 == 0
+    long = FACTS.assign(question=FACTS["question"] + " " + "very " * 40, aliases=[["an answer " * 9]] * COUNT)
+    names = [f"{'long-' * 8}{i:02}.jsonl" for i in range(20)]
+    ids = [f"{name}/{i}" for name in names for i in range(30)]
+    tasks = pd.Series([name for name in names for _ in range(30)], index=ids)
+
+    def side(right: np.ndarray, lost: bool) -> Asked:
+        made = asked(right, np.linspace(0, 1, COUNT), right)
+        answers = made.answers.assign(output="one\ntwo\tthree " * 9)
+        fails = [lost and name == names[-1] for name in tasks]
+        return Asked(answers, made.mastery, pd.DataFrame({"task_id": ids, "score": 1.0 - np.array(fails)}))
+
+    found = diagnose(
+        long, side(right, False), side(~right, True), tolerance=0.02, again=side(~right, True), tasks=tasks
+    )
+    lines = screen.text(found, ["base " + "b" * 90, "tuned"]).splitlines()
+    assert len(lines) <= screen.LINES and max(map(len, lines)) <= screen.WIDTH
+    text = " ".join(" ".join(lines).split())
+    assert (f"{names[-1]} lost" in text and "14 more tasks: kept" in text) or "14 more tasks: too little" in text
+    assert "right before, wrong now: 100 facts" in text

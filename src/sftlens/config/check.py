@@ -6,6 +6,8 @@ from sftlens.config.repair import FewShotSettings, RepairSettings
 
 LOST_POINTS, TASK_POINTS = 2.0, 5.0
 """Points of knowledge, and of a task's score, that may be lost and still count as kept, unless others are given."""
+ON_CPU, ON_GPU = 2048, 16384
+"""Tokens of a batch: a vocabulary of 150,000 makes every row 0.6 MB of logits."""
 OF_REPAIR = {"ratios", "criteria", "regions", "save_as", "rank", "epsilon", "seed", "reprobe", "tolerance"}
 """Settings of a repair that a check has no use for."""
 
@@ -13,10 +15,11 @@ OF_REPAIR = {"ratios", "criteria", "regions", "save_as", "rank", "epsilon", "see
 class CheckSettings(RepairSettings):
     """How two models are measured."""
 
-    few_shot: FewShotSettings = FewShotSettings(samples=2)
+    few_shot: FewShotSettings = FewShotSettings(prompts=2, samples=2)
     """How mastery is measured where there are no templates."""
-    batch_tokens: int = Field(4096, ge=1)
-    """Tokens of prompts and answers in one batch; speed and memory only. A GPU takes more."""
+    batch_tokens: int = Field(0, ge=0)
+    """Tokens of prompts and answers in one batch: speed, memory, and in half precision the rounding. 0: 2,048 on a CPU,
+    16,384 on a GPU."""
     most_facts: int = Field(0, ge=0)
     """At most so many of the facts are asked, a fixed sample; 0: all."""
     floor_facts: int = Field(200, ge=0)

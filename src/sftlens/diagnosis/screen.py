@@ -10,7 +10,8 @@ from sftlens.diagnosis.effects import Effect, Verdict
 
 WIDTH, LINES = 100, 48
 BUCKET_MEANING = {"D0": "base mastery 0", "D4": "base mastery over 75 %"}
-EXAMPLES = 5
+EXAMPLES, TASKS = 5, 6
+"""Flips of a kind, and tasks, that are shown at most."""
 
 
 def sentence(verdict: Verdict, effect: Effect, what: str) -> str:
@@ -26,12 +27,16 @@ def sentence(verdict: Verdict, effect: Effect, what: str) -> str:
     return f"too little evidence: {what} changed by {change}, the limit is {limit}; {remedy}"
 
 
-def verdicts(seen: Diagnosis) -> list[str]:
-    """Return the verdict on knowledge and on each task, a sentence each."""
+def verdicts(seen: Diagnosis, most: int | None = None) -> list[str]:
+    """Return the verdict on knowledge and on each of the first `most` tasks, lost ones first, a sentence each."""
     what = "mastery" if seen.judged is seen.knowledge else "the share of facts answered"
     found = [f"knowledge {sentence(seen.verdict, seen.judged, what)}"]
-    return found + [f"{name} {sentence(seen.task_verdicts[name], effect, 'the score')}"
-                    for name, effect in seen.tasks.items()]  # fmt: skip
+    order = [effects.LOST, effects.UNDECIDED, effects.KEPT]
+    names = sorted(seen.tasks, key=lambda name: order.index(seen.task_verdicts[name].outcome))
+    found += [f"{name} {sentence(seen.task_verdicts[name], seen.tasks[name], 'the score')}" for name in names[:most]]
+    left = names[len(found) - 1 :]
+    outcome = effects.together([seen.task_verdicts[name] for name in left])
+    return found + ([f"{len(left)} more tasks: {outcome} (report.json of --out has them)"] if left else [])
 
 
 def rows(seen: Diagnosis) -> list[tuple[str, Effect]]:
@@ -48,9 +53,11 @@ def rows(seen: Diagnosis) -> list[tuple[str, Effect]]:
 def text(seen: Diagnosis, about: Sequence[str]) -> str:
     """Return the lines of a diagnosis; `about` says in lines what was compared and how."""
     wrap = partial(textwrap.wrap, width=WIDTH, subsequent_indent="  ", break_on_hyphens=False)
-    lines = [line for part in (*about, "", *verdicts(seen)) for line in wrap(part) or [""]]
+    lines = [line for part in (*about, "", *verdicts(seen, TASKS)) for line in wrap(part) or [""]]
     head = f"{'':34}{'base':>8}{'tuned':>8}{'change':>9}  {'95 % interval':<18}{'noise':>6}{'n':>8}"
-    lines += ["", head, *(_row(name, effect) for name, effect in rows(seen))]
+    shown = rows(seen)
+    shown = shown[: len(shown) - max(0, len(seen.tasks) - TASKS)]
+    lines += ["", head, *(_row(name, effect) for name, effect in shown)]
     if seen.kl:
         value, low, high = seen.kl
         bounds = "" if low is None else f"{low:.3f} to {high:.3f}"
@@ -72,7 +79,7 @@ def text(seen: Diagnosis, about: Sequence[str]) -> str:
         left = (LINES - len(lines)) // (2 if side == "before" else 1) - 2
         lines += ["", f"{title}: {len(flipped):,} facts"]
         for _, row in flipped.head(max(0, min(EXAMPLES, left))).iterrows():
-            said = _cut(" ".join(str(row[f"{other}_output"]).split()), 26) or "nothing"
+            said = _cut(" ".join(str(row[f"{other}_output"]).split()), 24) or "nothing"
             question, answer = _cut(str(row["question"]), 46), _cut(row["aliases"][0], 20)
             lines.append(f"  {question:<46}  {answer:<20}  not {said}")
     return "\n".join(line.rstrip() for line in lines)

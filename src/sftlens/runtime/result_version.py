@@ -23,6 +23,6 @@ RESULT_VERSION = {
     "levels": 1,  # restoration/export: the level map
     "collect": 3,  # results/, reporting/: the tidy table, figures, tables and the page
     "merge": 2,  # models/adapters
-    "check": 1,  # diagnosis/, and what repair measures
+    "check": 2,  # diagnosis/, and what repair measures
     "repair": 5,  # repair/
 }

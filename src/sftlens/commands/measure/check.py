@@ -20,7 +20,7 @@ from typing import Any
 
 from sftlens import files
 from sftlens.commands import asking, headline, options, program
-from sftlens.config.check import LOST_POINTS, OF_REPAIR, TASK_POINTS, CheckSettings
+from sftlens.config.check import LOST_POINTS, OF_REPAIR, ON_CPU, ON_GPU, TASK_POINTS, CheckSettings
 from sftlens.data import templates
 from sftlens.data.question_sets import shipped
 from sftlens.errors import ConfigError
@@ -45,7 +45,7 @@ def main() -> None:
     asking.add(parser)
     text = f"exit with 2 where more is lost, 3 on too little evidence (without it the verdict is on {LOST_POINTS:g})"
     parser.add_argument("--fail-if-lost", type=float, metavar="POINTS", help=text)
-    options.add_device(parser)
+    parser.add_argument("--device", help="torch device, or auto: all GPUs (default: what there is)")
     parser.add_argument("--out", type=Path, help=f"folder of {REPORT}, {PAGE} and {ANSWERS} (default: terminal only)")
     args = parser.parse_args()
     settings = options.settings(args, CheckSettings)
@@ -73,9 +73,13 @@ def main() -> None:
     tasks, tolerances = _tasks(args.task)
 
     from sftlens.diagnosis import effects, page, screen
+    from sftlens.models import placement
     from sftlens.repair import measurements, models, wording
     from sftlens.repair.measure import diagnosing
 
+    if not settings.batch_tokens:
+        tokens = ON_CPU if placement.device_map(args.device) is None else ON_GPU
+        settings = settings.model_copy(update={"batch_tokens": tokens})
     with tempfile.TemporaryDirectory(prefix="sftlens-check-") as scratch:
         tuned = args.tuned
         if adapters.is_adapter(folders[1]):

@@ -15,8 +15,9 @@ from sftlens.models.delta.reader import open_tensors
 from sftlens.repair.measurements import Measurements
 from sftlens.repair.models import BASE, FINETUNED
 
-SMALLER = 4
-"""For the noise of the instrument the fine-tuned model is asked again, with batches smaller by this factor."""
+SMALLER, ROW_TOKENS = 4, 64
+"""For the noise of the instrument the fine-tuned model is asked again, with batches smaller by a factor. A question
+with its answer is about ROW_TOKENS: so few questions that one batch would hold them all are divided, too."""
 FIRST = 64
 """Elements of each tensor that are compared before whole tensors are: a fine-tuning changes some of them."""
 
@@ -47,6 +48,8 @@ def diagnose(
         floor_facts: facts whose mastery is measured a second time; answers, tasks and first tokens all are.
     """
     inputs, repeated = measured.inputs, in_other_batches(measured)
+    floor = min(floor_facts, len(inputs.facts))
+    measured.expect(3 * measured.prompts() + measured.mastery_prompts(2 * len(inputs.facts) + floor))
 
     # Model by model, as each is loaded once.
     def asked(source: Measurements, key: str, count: int | None = None) -> Asked:
@@ -55,8 +58,8 @@ def diagnose(
 
     after = asked(measured, FINETUNED)
     first = measured.first_tokens()
-    again = asked(repeated, FINETUNED, floor_facts)
-    floor = own_divergence(first, repeated.first_tokens())
+    again = asked(repeated, FINETUNED, floor)
+    kl_floor = own_divergence(first, repeated.first_tokens())
     before = asked(measured, BASE)
     assert before.mastery is not None
     tasks = inputs.tasks
@@ -69,14 +72,15 @@ def diagnose(
         tasks=None if tasks is None else tasks.set_index("task_id")["task"],
         task_tolerances=task_tolerances,
         kl=measured.divergence(before.mastery),
-        kl_floor=floor,
+        kl_floor=kl_floor,
     )
 
 
 def in_other_batches(measured: Measurements) -> Measurements:
     """Return the same measurements in smaller batches, by which the noise of the instrument is told."""
     settings = measured.inputs.settings
-    smaller = settings.model_copy(update={"batch_tokens": max(1, settings.batch_tokens // SMALLER)})
+    largest = min(settings.batch_tokens, ROW_TOKENS * len(measured.inputs.facts))
+    smaller = settings.model_copy(update={"batch_tokens": max(1, largest // SMALLER)})
     return replace(measured, inputs=replace(measured.inputs, settings=smaller), state=measured.state / "again")
 
 
