@@ -185,7 +185,14 @@ def test_ranks_share_a_batch_and_pad_what_is_missing(samples, world_size, micro)
 def test_the_report_counts_tokens_and_calls_progress(base, samples, tmp_path):
     calls = []
     settings = FinetuneSettings(**RECIPE)
-    report = loop.finetune(base, samples, settings, tiny_tokenizer(), tmp_path / "out", SEED, calls.append)
+    seen = []
+
+    def progress(steps, **values):
+        calls.append(steps)
+        seen.append(values)
+
+    report = loop.finetune(base, samples, settings, tiny_tokenizer(), tmp_path / "out", SEED, progress)
+    assert seen[1:] == [{"loss": a, "lr": b} for a, b in zip(report.losses, report.learning_rates, strict=True)]
     order = training_order(20, SEED)
     expected = [sum(samples[i].supervised for i in order[a : a + 8]) for a in (0, 8, 16)]
     assert report.supervised_tokens == expected and report.examples == 20 and sum(calls) == 3
@@ -223,7 +230,15 @@ def test_what_could_not_be_saved_afterwards_is_refused_before_the_first_step(bas
     tokenizer, steps = tiny_tokenizer(), []
     tokenizer.init_kwargs["note"] = {"no", "JSON"}
     with pytest.raises(ModelError, match=r"model: transformers loads this model but could not save it after training"):
-        loop.finetune(base, samples, FinetuneSettings(**RECIPE), tokenizer, tmp_path / "out", SEED, steps.append)
+        loop.finetune(
+            base,
+            samples,
+            FinetuneSettings(**RECIPE),
+            tokenizer,
+            tmp_path / "out",
+            SEED,
+            lambda n, **values: steps.append(n),
+        )
     assert not steps and not list(tmp_path.iterdir())
 
 
