@@ -198,3 +198,13 @@ def test_hash_of_a_folder_follows_names_and_bytes(tmp_path):
     (tmp_path / "b").write_text("1")
     (tmp_path / "b").rename(tmp_path / "a")
     assert files.tree_sha256(tmp_path) == first
+
+
+def test_text_of_a_parquet_table_that_is_no_unicode_is_damage(tmp_path):
+    path = tmp_path / "table.parquet"
+    pd.DataFrame({"fact_id": ["a-text-to-be-spoilt"] * 3}).to_parquet(path, compression=None)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"a-text-to", b"a-tex\xff-to"[:9]))
+    assert len(path.read_bytes()) == len(whole) and path.read_bytes() != whole
+    with pytest.raises(DataError, match="not a readable Parquet file"):
+        files.read_parquet(path)

@@ -215,7 +215,13 @@ def read_parquet(
     require_columns(path, there, columns or [])
     wanted = None if columns is None or rest else [name for name in there if name in (*columns, *optional)]
     with _damage_named(path):
-        return pd.read_parquet(path, columns=wanted)
+        import pyarrow
+
+        table = pd.read_parquet(path, columns=wanted)
+        for _, column in table.items():
+            if column.dtype == "str":  # Arrow's text, which nothing decodes before it is used
+                pyarrow.array(column.array).validate(full=True)
+        return table
 
 
 def parquet_columns(path: Path) -> list[str]:
