@@ -14,7 +14,7 @@ from sftlens.dag import cells, contrasts, recorded
 from sftlens.dag.cells import Product
 from sftlens.dag.paths import Paths
 from sftlens.data.buckets import BUCKETS
-from sftlens.files import read_parquet, write_json, write_parquet
+from sftlens.files import read_json, read_parquet, write_json, write_parquet
 from sftlens.paper.measured import first_half
 from sftlens.reporting import frames
 
@@ -138,6 +138,19 @@ def test_the_effect_is_that_of_the_answers(root: Path) -> None:
     loss = np.mean([macro(name, 240) - macro(name, 480) for name in BUCKETS])
     assert table["Effect"]["C1 ID test"] == pytest.approx(loss, abs=0.0051)
     assert table["Effect"]["C3 ID test"] == pytest.approx(macro("D2", 480) - macro("D0", 480), abs=0.0051)
+
+
+def test_the_noise_of_the_permutations_is_part_of_the_interval_of_c5(root: Path) -> None:
+    """Permutations whose shares differ by more than the margin of 2 points leave the claim undecided."""
+    calm = claims(root).loc["C5 Parameters"]
+    noise = np.random.default_rng(0)
+    for path in sorted(root.glob("one/D*/n480/seed*/full/changes/relative-transformer/summary.json")):
+        rows = read_json(path)["metrics"]
+        draw = 0.05 * noise.standard_normal()
+        write_json(path, {"metrics": [r | {"value": r["value"] + draw * (r["metric"][0] == "n")} for r in rows]})
+    noisy = claims(root).loc["C5 Parameters"]
+    assert noisy["High"] - noisy["Low"] > 3 + 2 * (calm["High"] - calm["Low"])
+    assert (calm["Verdict"], noisy["Verdict"]) == ("not reproduced", "undecided")
 
 
 def test_a_failed_cell_blocks_the_verdicts_that_need_it(root: Path) -> None:

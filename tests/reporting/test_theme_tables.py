@@ -109,6 +109,16 @@ def test_table3_is_in_percent_by_ratio():
     assert tops == [f"Top {k} %" for k in (1, 5, 20, 40, 60)]
 
 
+def test_table3_shows_how_far_one_permutation_may_be_off():
+    results = fake_results()
+    spread = results[results["metric"] == "null_share_of_change"]
+    table = build("table3", pd.concat([results, spread.assign(metric="null_sd_share_of_change", value=0.014, n=3)]))
+    assert row(table, n="60", Trained_on="D0", Changes="permuted: SD of a draw")["Top 1 %"] == pytest.approx(1.4)
+    rest = table[table["Changes"] != "permuted: SD of a draw"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(rest, build("table3", results))
+    assert TARGETS.get("concentration").draw(table, "").axes
+
+
 def test_table3_counts_elements_with_a_base_of_zero_where_there_are_any():
     """Of no model that we train; a dequantised one has them, and they may hold all of the sum of r."""
     results = fake_results()

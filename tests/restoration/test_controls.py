@@ -129,7 +129,9 @@ def test_null_model_deals_out_the_changes_of_each_tensor_anew(tmp_path: Path) ->
 
 
 def _dealt(pair: Pair, name: str, seed: int) -> torch.Tensor:
-    return torch.cat([values[2] for _, values in permutation_null.dealt(pair, RELATIVE, 1e-8, seed, name)])
+    d = permutation_null.change(pair, name)
+    d = permutation_null.shuffled(d, permutation_null.start(seed, 0, name, d))
+    return torch.cat([values[2] for _, values in permutation_null.dealt(pair, RELATIVE, 1e-8, name, d)])
 
 
 def test_changes_of_a_large_tensor_may_come_to_lie_anywhere_in_it() -> None:
@@ -166,6 +168,22 @@ def test_null_model_tells_arithmetic_from_changes_that_follow_the_weights(tmp_pa
     null = permutation_null.measure(pair, RELATIVE, [20], 1e-8, seed=0).shares[20]["sum_r"]
     assert null > 0.8  # few |p| near zero carry most of the sum, whatever is divided by them
     assert real < 0.3 if follows else abs(real - null) < 0.04
+
+
+def test_several_draws_of_the_null_model_have_a_mean_and_a_spread_of_their_own(tmp_path: Path) -> None:
+    base, finetuned = models(6, follows=False)
+    pair = pair_of(tmp_path, base, finetuned, piece=5000)
+    one, *several = (permutation_null.measure(pair, RELATIVE, [1, 20], 1e-8, 0, draws) for draws in (1, 3, 40))
+    assert one.spread == {}
+    for found in several:
+        pd.testing.assert_frame_equal(found.tensors, one.tensors)  # of the first draw
+    few, many = (found.spread[1]["sum_r"] for found in several)
+    assert 0.2 < few / many < 2.5
+    assert abs(one.shares[1]["sum_r"] - several[1].shares[1]["sum_r"]) < 4 * many
+    # Another model fine-tuned from the same base has other permutations, and so errors of its own.
+    d = permutation_null.change(pair, name := pair.names[0])
+    starts = {permutation_null.start(0, draw, name, x) for draw in (0, 1) for x in (d, d * 2)}
+    assert len(starts) == 4
 
 
 def test_places_share_everything_out(tmp_path: Path) -> None:

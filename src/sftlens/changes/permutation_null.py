@@ -4,7 +4,10 @@ It keeps every size of change and every |p| of a tensor, and breaks what links t
 arithmetic, no trace of learning: |d| / (|p| + epsilon) is large wherever |p| is small.
 """
 
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,47 +27,80 @@ MOST_PILES = 256
 """As many as one byte tells apart."""
 BATCH = 1 << 20
 """Elements dealt into piles at a time. All three decide, with the seed, about the order."""
+FINGERPRINT = 1 << 18
+"""First elements of a tensor's change that tell models apart."""
 Sparse = tuple[np.ndarray, np.ndarray]
 """The bins that one tensor's keys fall into, and how many fall into each."""
 
 
-def measure(pair: Pair, criterion: Criterion, ratios: Sequence[float], epsilon: float, seed: int) -> Concentration:
-    """Return how the change would be spread under the null model: two passes.
+@dataclass(frozen=True)
+class Null(Concentration):
+    """How the change is spread under the null model: `tensors` of the first draw, `shares` the mean over all draws."""
+
+    spread: dict[float, dict[str, float]]
+    """SD between draws of each of the shares; empty for one draw."""
+
+
+def measure(
+    pair: Pair, criterion: Criterion, ratios: Sequence[float], epsilon: float, seed: int, draws: int = 1
+) -> Null:
+    """Return how the change would be spread under the null model: one pass, and one more for each of the `draws`.
 
     Cuts lie within a range of 2^14 keys, in which r differs by 0.2 %; of the elements in it each counts as taken in
     the same part. So the shares are exact to far below that, and numbers of elements have fractions.
 
-    It takes 12 bytes of memory for each element of the largest tensor. Every tensor has a permutation of its own.
+    It takes 12 bytes of memory for each element of the largest tensor. Every draw and tensor has a permutation of its
+    own, and so has every model: the errors of several models' nulls are independent.
     Returns `tensors` with the columns `name` and `top(ratio)`, and `shares` (see Concentration); `ratios` ascend.
     """
-    numbers, sums = np.zeros(BINS), np.zeros((len(SUMS), BINS))
+    numbers, sums = np.zeros((draws, BINS)), np.zeros((draws, len(SUMS), BINS))
     tensors: list[Sparse] = []
     for name in pair.names:
-        own = np.zeros(BINS)
-        for keys, values in dealt(pair, criterion, epsilon, seed, name):
-            bins = keys >> LOW_BITS
-            own += torch.bincount(bins, minlength=BINS).cpu().numpy()
-            for column, value in enumerate(values):
-                sums[column] += torch.bincount(bins, value, minlength=BINS).cpu().numpy()
-        numbers += own
-        tensors.append((np.flatnonzero(own), own[own > 0]))
-    ends = [end(numbers, count(pair.elements(), ratio)) for ratio in ratios]
-    every = (np.arange(BINS), sums.T)
-    held = np.array([taken(*every, *boundary) for boundary in [*ends, (0, 1.0)]])
+        d = change(pair, name)
+        for draw in range(draws):
+            own = np.zeros(BINS)
+            for keys, values in dealt(pair, criterion, epsilon, name, shuffled(d, start(seed, draw, name, d))):
+                bins = keys >> LOW_BITS
+                own += torch.bincount(bins, minlength=BINS).cpu().numpy()
+                for column, value in enumerate(values):
+                    sums[draw, column] += torch.bincount(bins, value, minlength=BINS).cpu().numpy()
+            numbers[draw] += own
+            if draw == 0:
+                tensors.append((np.flatnonzero(own), own[own > 0]))
+    found: list[dict[float, dict[str, float]]] = []
+    for draw in reversed(range(draws)):
+        ends = [end(numbers[draw], count(pair.elements(), ratio)) for ratio in ratios]
+        held = [taken(np.arange(BINS), sums[draw].T, *boundary) for boundary in [*ends, (0, 1.0)]]
+        found.append(shares(ratios, np.array(held)))
+    # The cuts are now those of the first draw.
     tops = {
         top(ratio): [taken(*own, *boundary) for own in tensors] for ratio, boundary in zip(ratios, ends, strict=True)
     }
-    return Concentration(pd.DataFrame({"name": pair.names, **tops}), shares(ratios, held))
+
+    def over_draws(statistic: Callable[[list[float]], Any]) -> dict[float, dict[str, float]]:
+        return {k: {name: float(statistic([one[k][name] for one in found])) for name in SUMS} for k in found[0]}
+
+    spread = over_draws(lambda values: np.std(values, ddof=1)) if draws > 1 else {}
+    return Null(pd.DataFrame({"name": pair.names, **tops}), over_draws(np.mean), spread)
 
 
-def dealt(
-    pair: Pair, criterion: Criterion, epsilon: float, seed: int, name: str
-) -> Iterator[tuple[Tensor, tuple[Tensor, ...]]]:
-    """Yield the keys, int32, and r, |d| and d^2, float64, of one tensor's pieces with their changes dealt out anew."""
+def change(pair: Pair, name: str) -> Tensor:
+    """Return the change d = s - p of one tensor, fp32, 1-D."""
     d = torch.empty(pair.size(name), device=pair.device)
     for piece in pair.of(name, pair.finetuned.get(name).to(pair.device)):
         torch.sub(piece.s, piece.p, out=d[piece.start : piece.start + len(piece.p)])
-    d = shuffled(d, stream(seed, f"null {name}"))
+    return d
+
+
+def start(seed: int, draw: int, name: str, d: Tensor) -> int:
+    """Return the seed of a tensor's permutation: also its change decides, so that no two models share one."""
+    return stream(seed, f"null {draw} {zlib.crc32(d[:FINGERPRINT].cpu().numpy().tobytes())} {name}")
+
+
+def dealt(
+    pair: Pair, criterion: Criterion, epsilon: float, name: str, d: Tensor
+) -> Iterator[tuple[Tensor, tuple[Tensor, ...]]]:
+    """Yield the keys, int32, and r, |d| and d^2, float64, of one tensor's pieces with `d` for their changes."""
     for piece in pair.of(name, pair.finetuned.get(name).to(pair.device)):
         here = d[piece.start : piece.start + len(piece.p)]
         exact = here.double()

@@ -13,7 +13,7 @@ from sftlens.config.stages.data import FactsSettings, WorldSettings
 from sftlens.config.stages.evaluation import DivergenceSettings, EvaluationSettings
 from sftlens.config.stages.mastery import ProbingSettings, TemplateChoice
 from sftlens.config.stages.model import BaseSettings, Launch
-from sftlens.config.stages.restoration import RestorationSettings
+from sftlens.config.stages.restoration import ChangesSettings
 from sftlens.config.stages.training import FinetuneSettings
 from sftlens.errors import ConfigError
 from sftlens.settings import Location, Settings
@@ -78,7 +78,7 @@ class Study(Settings):
     """How questions are answered."""
     divergence: DivergenceSettings = DivergenceSettings()
     """How the divergence is measured."""
-    restoration: RestorationSettings = RestorationSettings()
+    restoration: ChangesSettings = ChangesSettings()
     """How parameters are restored."""
     plan: PlanSettings = PlanSettings()
     """Rates of what a job is expected to take: for `snakemake plan`, and for the time it asks a cluster for."""

@@ -18,7 +18,7 @@ from sftlens.restoration.methods import chosen
 
 STATE = 12
 """Bytes of a parameter in a saved training state: fp32 weights and AdamW's two moments."""
-CHANGES_PASSES, RESTORE_PASSES = 5, 3
+CHANGES_PASSES, RESTORE_PASSES = 4, 3
 """How often sftlens changes and sftlens restore read both models."""
 START, FACTOR, SHORTEST = 10, 4, 30
 """A limit: minutes for a slow start, how many times what is expected, and the least that is asked for, minutes."""
@@ -200,7 +200,8 @@ class Costs:
         opened = self.tuned(model) + base * deltas if job.trained else base
         decoding, passing = job.trained * deltas * rates.decode_ns * 1e-9 * count, rates.pass_ns * 1e-9 * count
         if job.rule == "changes":
-            return Work(CHANGES_PASSES * (decoding + passing), CHANGES_PASSES * (base + opened))
+            passes = CHANGES_PASSES + study.restoration.null_draws
+            return Work(passes * (decoding + passing), passes * (base + opened))
         if job.rule in ("divergence", "divergence_base"):
             # The token after the prompt of each best-known test fact; the base completes each of them first.
             half, batch = study.divergence, study.divergence.batch_tokens

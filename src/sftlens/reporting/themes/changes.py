@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 SUMS = {"change": "r", "abs_d": "|d|", "d2": "d^2"}
 """Ends of names of metrics -> the quantity that is summed."""
 WEIGHTS = {"": "as trained", "null_": "permuted"}
+SPREAD = "permuted: SD of a draw"
 ZEROS, HELD = "Elements with base 0", "Held by them"
 PARAMETERS, UNCHANGED = "Parameters (%)", "Unchanged (%)"
 PLACES = {
@@ -34,23 +35,25 @@ _GROUP = _KEYS[:4]
 def concentration(results: pd.DataFrame) -> pd.DataFrame:
     """Return the share of each sum of change held by the top k %, as trained and with the changes permuted.
 
+    Of several permutations their mean, and their SD in rows of its own.
     Where a base has elements that are exactly 0: also how many, and the share that they hold.
     """
     import pandas as pd
 
-    kinds = {f"{null}share_of_{end}": (SUMS[end], WEIGHTS[null]) for null in WEIGHTS for end in SUMS}
+    names = {**WEIGHTS, "null_sd_": SPREAD}
+    kinds = {f"{start}share_of_{end}": (SUMS[end], names[start]) for start in names for end in SUMS}
     held = {f"zero_base_share_of_{end}": (SUMS[end], WEIGHTS[""]) for end in SUMS}
     rows = results[results["stage"] == "changes"]
     zeros = rows[rows["metric"].isin(list(held)) & (rows["n"] > 0)]
     rows = rows[rows["metric"].isin(list(kinds))]
-    names = [f"Top {ratio:g} %" for ratio in sorted(rows["ratio"].unique())]
+    columns = [f"Top {ratio:g} %" for ratio in sorted(rows["ratio"].unique())]
     rows = rows.assign(value=rows["value"] * 100, top=[f"Top {ratio:g} %" for ratio in rows["ratio"]])
     counts = zeros.assign(value=zeros["n"].astype("float64"), top=ZEROS)
     rows = pd.concat([rows, counts, zeros.assign(value=zeros["value"] * 100, top=HELD)]) if len(zeros) else rows
     kinds |= held
     kind = {"Sum of": [kinds[m][0] for m in rows["metric"]], "Changes": [kinds[m][1] for m in rows["metric"]]}
-    names += [ZEROS, HELD] if len(zeros) else []
-    table = frames.pivot(frames.named(rows.assign(**kind)), [*_KEYS, "Sum of", "Changes"], "top", names, [ZEROS])
+    columns += [ZEROS, HELD] if len(zeros) else []
+    table = frames.pivot(frames.named(rows.assign(**kind)), [*_KEYS, "Sum of", "Changes"], "top", columns, [ZEROS])
     return table.assign(**{ZEROS: table[ZEROS].round().astype("Int64")}) if ZEROS in table else table
 
 
@@ -87,7 +90,7 @@ def draw_concentration(numbers: pd.DataFrame, notice: str) -> Figure:
     for row, group in zip(grid, groups, strict=False):
         first = group.iloc[0]
         for axes, kind in zip(row, kinds, strict=True):
-            for _, line in group[group["Sum of"] == kind].iterrows():
+            for _, line in group[(group["Sum of"] == kind) & group["Changes"].isin(list(styles))].iterrows():
                 look = {"color": style.look(line["Trained on"])[0], "ls": styles[line["Changes"]]}
                 x = [float(name.split()[1]) for name in tops]
                 axes.plot(x, line[tops].astype("float64"), marker=".", lw=1.1, **look)
@@ -137,9 +140,9 @@ TARGETS.add(Target(
     "Share in percent of the total change that lies in the k % of the elements that rank first: of the relative "
     "change r = |s - p| / (|p| + 1e-8), which the paper prints, and of d = s - p. Permuted: the same changes "
     "dealt out at random within each tensor. Where that gives the same shares they are arithmetic (dividing by "
-    "|p| near zero suffices) and no sign of learning. Elements whose base is exactly 0, as a dequantised model "
-    "has them, are counted where there are any: their r divides by 1e-8, so a few of them can hold all of its sum. "
-    "Paper: Table 3.",
+    "|p| near zero suffices) and no sign of learning; the SD of a draw says how far one permutation may be off. "
+    "Elements whose base is exactly 0, as a dequantised model has them, are counted where there are any: their r "
+    "divides by 1e-8, so a few of them can hold all of its sum. Paper: Table 3.",
     concentration,
 ))  # fmt: skip
 TARGETS.add(Target(
