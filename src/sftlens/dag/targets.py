@@ -60,14 +60,10 @@ class Target:
     def numbers(self, source: Any) -> pd.DataFrame:
         """Return the target as a wide frame with one header row and no index of its own.
 
-        Args:
-            source: the tidy table of a study, one row per number, which may be incomplete; `from_answers` the
-                `results.answers.Answers` of a study.
-
-        Returns:
-            Text columns that name a row, then numbers: accuracies and shares in percent, KL in nats; after a column
-            `X` its `X SD` (over seeds, n - 1 in the denominator) or `X gain` (points). NaN where nothing was measured;
-            no rows where the study has nothing for this target yet.
+        `source` is the tidy table of a study, one row per number, which may be incomplete; `from_answers` the
+        `results.answers.Answers` of a study. The frame has text columns that name a row, then numbers: accuracies and
+        shares in percent, KL in nats; after a column `X` its `X SD` (over seeds, n - 1 in the denominator) or `X gain`
+        (points). NaN where nothing was measured; no rows where the study has nothing for this target yet.
         """
         if self.from_answers:
             return self.build(source)

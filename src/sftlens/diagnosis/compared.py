@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from sftlens.data import tables
 from sftlens.data.buckets import BUCKETS
 from sftlens.diagnosis import effects
 from sftlens.diagnosis.effects import Effect
 from sftlens.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TABLES = ("answers.parquet", "answers.csv")
 """What is read of a folder that a program wrote."""
@@ -30,7 +29,7 @@ class Answers:
 
     name: str
     """What it is called: the path as given, and the model where the file holds several."""
-    table: "pd.DataFrame"
+    table: pd.DataFrame
     """Those of IDS that there are, score (0 to 1), output and accepted (text, "" where unknown), split and bucket."""
 
 
@@ -40,7 +39,7 @@ class Comparison:
 
     first: Answers
     second: Answers
-    groups: dict[str, "pd.DataFrame"]
+    groups: dict[str, pd.DataFrame]
     """ALL (without the training set where there are other splits), then each split, then each bucket of the first:
     question, accepted, and output and score of both models as `first`, `second`, `was` and `is`."""
 
@@ -48,7 +47,7 @@ class Comparison:
         """Return the effect on a group."""
         return effects.paired(self.groups[group]["was"], self.groups[group]["is"])
 
-    def flips(self, gained: bool, group: str = ALL) -> "pd.DataFrame":
+    def flips(self, gained: bool, group: str = ALL) -> pd.DataFrame:
         """Return the questions of a group that the second model gained (scores more on), or those that it lost."""
         change = self.groups[group]["is"] - self.groups[group]["was"]
         return self.groups[group][change > 0 if gained else change < 0]
@@ -77,10 +76,8 @@ def read(given: Sequence[str], score: str | None = None) -> list[Answers]:
     return found
 
 
-def _models(path: Path, score: str | None) -> "dict[str, pd.DataFrame]":
+def _models(path: Path, score: str | None) -> dict[str, pd.DataFrame]:
     """Return the answers that a file holds by model; "" for a file of one model that it does not name."""
-    import pandas as pd
-
     folder = path if path.is_dir() else path.parent if path.name == "report.json" else None
     if folder:
         path = next((folder / name for name in TABLES if (folder / name).is_file()), folder / TABLES[0])

@@ -79,9 +79,7 @@ def write(
     _write_model(folder / MODEL, repair, models, wording.model_card(repair, models, inputs, names), final / MODEL)
     outcome = {
         "written": written is not None,
-        "criterion": written.criterion if written else None,
-        "ratio": written.ratio if written else None,
-        "region": written.region if written else None,
+        **{name: getattr(written, name, None) for name in ("criterion", "ratio", "region")},
         "as": repair.inputs.settings.save_as if written else None,
         "stored": stored or None,
         "confirmed": repair.confirmed,

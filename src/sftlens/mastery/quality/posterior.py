@@ -15,16 +15,14 @@ have a rate of exactly zero rests on the shape of the beta distribution near zer
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from sftlens.data.buckets import BUCKETS
 from sftlens.errors import DataError
 from sftlens.statistics import intervals
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 COLUMNS = tuple(f"posterior_{name}" for name in BUCKETS)
 EDGES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -113,7 +111,7 @@ def predictive(hits: np.ndarray, trials: np.ndarray, prior: Prior) -> np.ndarray
     return np.asarray(zero * (again == 0) + (1 - zero) * chances)
 
 
-def with_uncertainty(table: "pd.DataFrame") -> "pd.DataFrame":
+def with_uncertainty(table: pd.DataFrame) -> pd.DataFrame:
     """Return a mastery table with an interval of each fact's rate and posterior probabilities of its bucket.
 
     The prior is fitted to the columns hits and trials of all facts that one model was probed on. Added or replaced are
@@ -138,7 +136,7 @@ def with_uncertainty(table: "pd.DataFrame") -> "pd.DataFrame":
     return made
 
 
-def metrics(table: "pd.DataFrame") -> list[dict[str, Any]]:
+def metrics(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return what the posterior says of a table of `with_uncertainty`, as rows of metrics.
 
     `prior_zero` (with its profile interval), `prior_alpha`, `prior_beta`; per split and bucket `posterior_facts`, the

@@ -9,21 +9,19 @@ x (1 - x) n / (n - 1). Each estimator is unbiased, so one whose true value is ne
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from sftlens.statistics import intervals
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SOURCES = ("fact", "template", "interaction", "sample")
 DESIGNS = ((1.0, 1.0), (1.0, 0.5), (1.0, 0.1), (0.5, 1.0), (0.25, 1.0))
 """Shares of the templates and of the samples for which the error of R is also worked out."""
 
 
-def components(table: "pd.DataFrame") -> "pd.DataFrame":
+def components(table: pd.DataFrame) -> pd.DataFrame:
     """Return the variance components of the hit indicator of each relation.
 
     `table` is a mastery table; columns relation, trials and template_hits (list of int, one a template). Returns one
@@ -32,8 +30,6 @@ def components(table: "pd.DataFrame") -> "pd.DataFrame":
     where (in an imported table) not every fact has the same templates and samples; `interaction` and `sample` with one
     sample.
     """
-    import pandas as pd
-
     groups = table.groupby("relation", sort=False)[["template_hits", "trials"]]
     return pd.DataFrame([{"relation": str(name), **_relation(part)} for name, part in groups])
 
@@ -48,7 +44,7 @@ def contributions(relation: Mapping[str, Any], templates: float, samples: float)
     return {name: float(relation[name]) / by for name, by in zip(SOURCES, divisors, strict=True)}
 
 
-def metrics(table: "pd.DataFrame") -> list[dict[str, Any]]:
+def metrics(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return components, contributions and the cost of fewer templates or samples as rows of metrics.
 
     Each value is the mean over relations with a 95 % interval across them, n the number of relations:
@@ -97,7 +93,7 @@ def metrics(table: "pd.DataFrame") -> list[dict[str, Any]]:
     return rows
 
 
-def _relation(part: "pd.DataFrame") -> dict[str, Any]:
+def _relation(part: pd.DataFrame) -> dict[str, Any]:
     """Equate the mean squares of the rates [facts, templates] of a relation to their expectations."""
     listed = [list(hits) for hits in part["template_hits"]]
     facts, templates, trials = len(part), len(listed[0]), int(part["trials"].iloc[0])
