@@ -58,7 +58,8 @@ def shaped(
         first = faults.errors()[0]
         key = ".".join(str(part) for part in first["loc"] if part != "[key]")
         said = first["msg"].removeprefix("Value error, ")
-        expected = f"key {key!r} is {first['input']!r:.60}: {said}" if key else f"holds no mapping but {value!r:.60}"
+        whole = f"holds no mapping but {value!r:.60}" if "dict" in first["type"] else f"holds {value!r:.60}: {said}"
+        expected = f"key {key!r} is {first['input']!r:.60}: {said}" if key else whole
         if first["type"] == "missing":
             expected = f"key {key!r} is missing"
         raise error(f"{source}: {expected}; {remedy}") from None

@@ -3,16 +3,32 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 import yaml
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from sftlens import files
 from sftlens.config.stages.mastery import TemplateChoice
 from sftlens.mastery import mastery_table
 from sftlens.mastery.completions import Probe
 from sftlens.synthetic.corpus import seen_indices
+
+Text = Annotated[str, Field(pattern=r"\S")]
+
+
+class CalibrationFact(TypedDict):
+    """A fact that templates are judged on."""
+
+    relation: Text
+    subject: Text
+    object: Text
+
+
+Calibration = Annotated[list[CalibrationFact], Field(min_length=1)]
+"""The type of what calibration.json holds."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +44,7 @@ class Chosen:
     """Seen, or at least `threshold` times as good as the seen ones."""
 
 
-def calibrate(probe: Probe, calibration: Sequence[Mapping[str, str]]) -> dict[str, list[float]]:
+def calibrate(probe: Probe, calibration: Sequence[CalibrationFact]) -> dict[str, list[float]]:
     """Return the mean R of every template of every relation over the relation's calibration facts."""
     facts = pd.DataFrame(list(calibration))
     facts["fact_id"] = [f"calibration/{r}/{s}" for r, s in zip(facts["relation"], facts["subject"], strict=True)]

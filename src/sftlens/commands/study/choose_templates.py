@@ -35,7 +35,8 @@ def main() -> None:
         from sftlens.models import checkpoints
         from sftlens.synthetic import template_choice
 
-        sentences, calibration = templates.load(args.templates), files.read_json(args.calibration)
+        sentences = templates.load(args.templates)
+        calibration = files.read_json(args.calibration, template_choice.Calibration)
         templates.require(sentences, [fact["relation"] for fact in calibration], args.templates)
         with progress.bar(description="calibrate", unit="prompt") as bar:
             model, tokenizer = checkpoints.load_model(args.model), checkpoints.load_tokenizer(args.model)
