@@ -12,7 +12,10 @@ PROGRAMS = {
     ),
     "tune": ("training_set", "finetune"),
     "fix": ("restore", "repair", "delta"),
-    "study": ("study", "status", "plan", "requirements", "world", "base", "choose_templates", "collect", "config_docs"),
+    "study": (
+        "study", "status", "clean", "plan", "requirements", "world", "base", "choose_templates", "collect",
+        "config_docs",
+    ),
 }  # fmt: skip
 """The programs by the folder of sftlens.commands that holds them, in the order of `sftlens --help`."""
 TITLES = {"measure": "measure a model", "tune": "fine-tune", "fix": "repair", "study": "run a whole study"}
