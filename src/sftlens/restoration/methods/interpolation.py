@@ -1,6 +1,7 @@
 """Uniform interpolation towards the base, a control: does it matter which elements are restored, or only how much?"""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sftlens.restoration.methods import METHODS, PostHoc
@@ -19,6 +20,19 @@ def make(
     pair, ratio = restorer.pair, restorer.cut.ratio
     words = f"`{matched}` at k = {ratio:g} %" if matched else ""
     return Interpolation(pair, factor(pair, reverted()), settings.seed, ratio=ratio, matched=words)
+
+
+def control(name: str) -> PostHoc:
+    """Return the control of the method `name`: an interpolation that reverts as much of sum (s - p)^2 at the same k."""
+    return PostHoc(
+        f"{name}-control",
+        f"All parameters move towards the base, until as much of sum (s - p)^2 is reverted as by `{name}`",
+        f"the control of {name}",
+        partial(make, matched=name),
+        matched=name,
+        against="as much of sum d^2 reverted",
+        uses=("seed",),
+    )
 
 
 METHODS.add(

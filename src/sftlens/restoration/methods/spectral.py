@@ -1,11 +1,10 @@
 """The update without its small singular values, matrix by matrix; and the control that reverts as much uniformly."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 from sftlens.restoration.methods import METHODS, PostHoc
-from sftlens.restoration.methods.interpolation import make as interpolated
+from sftlens.restoration.methods.interpolation import control
 
 if TYPE_CHECKING:
     from sftlens.config.stages.restoration import RestorationSettings
@@ -29,14 +28,4 @@ METHODS.add(
         uses=("seed",),
     )
 )
-METHODS.add(
-    PostHoc(
-        "spectral-control",
-        "All parameters move towards the base, until as much of sum (s - p)^2 is reverted as by `spectral`",
-        "the control of spectral",
-        partial(interpolated, matched="spectral"),
-        matched="spectral",
-        against="as much of sum d^2 reverted",
-        uses=("seed",),
-    )
-)
+METHODS.add(control("spectral"))
