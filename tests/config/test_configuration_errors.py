@@ -59,6 +59,7 @@ def test_key_like_no_other_lists_the_known_ones():
         ({"finetuning__learning_rate": -1}, ["'finetuning.learning_rate'", "greater than 0"]),
         ({"finetuning__learning_rate": float("inf")}, ["'finetuning.learning_rate'", "finite number"]),
         ({"finetuning__learning_rate": float("nan")}, ["'finetuning.learning_rate'", "finite number"]),
+        ({"models__path": {"source": "path", "path": "x" * 5000}}, ["File name too long; choose a shorter name"]),
         ({"templates": "my {own}/templates.yaml"}, ["'templates'", "has braces", "give a link to it"]),
         ({"models__tiny__mastery": "{x}.parquet"}, ["'models.tiny.mastery'", "has braces"]),
         ({"finetuning__epochs": True}, ["'finetuning.epochs'", "a truth value (true, yes, on, ...) is no value here"]),

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from sftlens.config.experiments import Experiments
 from sftlens.config.study import Study
-from sftlens.errors import ConfigError
+from sftlens.errors import ConfigError, explained
 from sftlens.settings import tell_shipped
 
 SHARED = ("scales", "seeds")
@@ -39,6 +39,8 @@ def load(values: Mapping[str, Any], source: str = "the configuration") -> Study:
     """
     try:
         return Study.model_validate(_modern(values, source))
+    except OSError as error:  # a path that cannot be looked at
+        raise ConfigError(f"{source}: {explained(error)}") from None
     except ValidationError as error:
         faults = error.errors()
         # A misspelt key is also a missing one: the spelling is what helps.
