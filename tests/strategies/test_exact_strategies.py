@@ -13,7 +13,7 @@ from sftlens.restoration import criteria, topk
 from sftlens.restoration.apply import Restorer
 from sftlens.restoration.pairs import Pair
 from sftlens.training import deepspeed_engine
-from strategy_runs import distance, nll, plain, same, trained
+from strategy_runs import RECIPE, distance, nll, plain, same, trained
 from tiny import tiny_model
 
 STAGES = (0, 1, 2, 3)
@@ -35,7 +35,7 @@ def pilot(base, tmp_path_factory) -> Path:
     return folder
 
 
-NOTHING = {"l2-sp": {"decay": 0}, "kl": {"weight": 0}, "self-distil": {"weight": 0}, "masked": {"ratio": 0}}
+NOTHING = {"l2-sp": {"pull": 0}, "kl": {"weight": 0}, "self-distil": {"weight": 0}, "masked": {"ratio": 0}}
 
 
 @pytest.mark.parametrize("name", NOTHING)
@@ -67,9 +67,9 @@ def test_l2_sp_goes_back_a_share_of_the_way_before_each_step(base, tmp_path, sta
     def pull(parameters, rate):
         with torch.no_grad():
             for name, weight in parameters.items():
-                weight -= rate * 30 * (weight - original[name])
+                weight -= rate / RECIPE["learning_rate"] * 0.3 * (weight - original[name])
 
-    made = trained(base, tmp_path / "out", "l2-sp", {"decay": 30}, zero_stage=stage)
+    made = trained(base, tmp_path / "out", "l2-sp", {"pull": 0.3}, zero_stage=stage)
     assert distance(made, expected := plain(base, before_step=pull)) < EXACT
     assert distance(plain(base), expected) > 10 * EXACT
 

@@ -9,7 +9,7 @@ from sftlens.training import loop
 from strategy_runs import RECIPE, SEED, same, samples, trained
 from tiny import tiny_model
 
-OWN = {"l2-sp": {"decay": 10}, "kl": {"weight": 5}, "masked-random": {}, "lora": {}, "freeze": {}}
+OWN = {"l2-sp": {"pull": 0.1}, "kl": {"weight": 5}, "masked-random": {}, "lora": {}, "freeze": {}}
 
 
 @pytest.mark.parametrize("name", OWN)

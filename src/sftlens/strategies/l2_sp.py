@@ -7,28 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from sftlens.errors import ConfigError
 from sftlens.settings import Settings
 from sftlens.strategies import STRATEGIES, Strategy
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sftlens.config.stages.training import FinetuneSettings
-
 
 class L2SPSettings(Settings):
     """Settings of l2-sp: decay of the weights towards the base model."""
 
-    decay: float = Field(1.0, ge=0)
-    """Before each step a weight goes this share, times the learning rate, of its way back to the base model."""
+    pull: float = Field(0.01, ge=0, le=1)
+    """Share of its way back to the base model that a weight goes before each step at the peak learning rate; the share
+    falls with the rate."""
 
 
 class L2SP(Strategy):
-    """Before each step: w <- w - learning rate x decay x (w - base).
+    """Before each step: w <- w - pull x (learning rate / its peak) x (w - base).
 
-    The source adds decay / 2 x |w - base|^2 to the loss of plain gradient descent. AdamW divides a gradient by its own
-    size, which such a term would lose its meaning in, so that it acts on the weights directly, as AdamW's weight decay
+    The source adds a multiple of |w - base|^2 to the loss of plain gradient descent. AdamW divides a gradient by its
+    own size, which would take the meaning from such a term. So it acts on the weights directly, as AdamW's weight decay
     does (Loshchilov and Hutter, ICLR 2019, arXiv 1711.05101).
     """
 
@@ -38,17 +36,9 @@ class L2SP(Strategy):
     settings_class = L2SPSettings
     bytes_shared = 4.0
 
-    def check(self, recipe: FinetuneSettings, train_set: str = "") -> None:
-        """Raise ConfigError where a step would go beyond the base model."""
-        if recipe.learning_rate * self.settings.decay > 1:
-            raise ConfigError(
-                f"strategies.l2-sp.decay: {self.settings.decay:g} times the learning rate {recipe.learning_rate:g} is "
-                "above 1, so that a step would go beyond the base model; lower one of them"
-            )
-
     def started(self, optimizer: Any, weights: Sequence[Tensor]) -> None:
         """Keep the values of the base, one more fp32 copy of this process' part, and pull to them at each step."""
-        decay = self.settings.decay
+        share = self.settings.pull / optimizer.param_groups[0]["lr"]  # no step was made: this is the peak
         base = {id(weight): weight.detach().clone() for weight in weights if weight.requires_grad}
 
         def pull(optimizer: Any, args: object, kwargs: object) -> None:
@@ -57,7 +47,7 @@ class L2SP(Strategy):
             with torch.no_grad():
                 for group in optimizer.param_groups:
                     for weight in group["params"]:
-                        weight.lerp_(base[id(weight)], group["lr"] * decay)
+                        weight.lerp_(base[id(weight)], group["lr"] * share)
 
         optimizer.register_step_pre_hook(pull)
 
