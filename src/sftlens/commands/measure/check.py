@@ -20,7 +20,7 @@ from typing import Any
 
 from sftlens import files
 from sftlens.commands import asking, headline, options, program
-from sftlens.config.check import LOST_POINTS, OF_REPAIR, ON_CPU, ON_GPU, TASK_POINTS, CheckSettings
+from sftlens.config.check import LOST_POINTS, MOST_LOGITS, MOST_TOKENS, OF_REPAIR, TASK_POINTS, CheckSettings
 from sftlens.data import templates
 from sftlens.data.question_sets import shipped
 from sftlens.errors import ConfigError
@@ -77,9 +77,6 @@ def main() -> None:
     from sftlens.repair import measurements, models, wording
     from sftlens.repair.measure import diagnosing
 
-    if not settings.batch_tokens:
-        tokens = ON_CPU if placement.device_map(args.device) is None else ON_GPU
-        settings = settings.model_copy(update={"batch_tokens": tokens})
     with tempfile.TemporaryDirectory(prefix="sftlens-check-") as scratch:
         tuned = args.tuned
         if adapters.is_adapter(folders[1]):
@@ -90,6 +87,10 @@ def main() -> None:
         loaded = models.RepairModels(args.base, tuned, settings, args.device)
         prompts = asking.made(asked, loaded.tokenizer(models.FINETUNED), loaded.folders[models.FINETUNED])
         prompts.check([] if tasks is None else tasks["prompt"].tolist())
+        if not settings.batch_tokens:
+            on_cpu = placement.device_map(args.device) is None
+            fit = MOST_LOGITS // loaded.vocabulary() if on_cpu else MOST_TOKENS
+            settings = settings.model_copy(update={"batch_tokens": min(MOST_TOKENS, fit)})
         given = measurements.RepairInputs(facts, tasks, prompts, sentences, settings)
         # What is kept is kept by content. Without --state nothing is, and no model need be read for its hash.
         contents = {models.BASE: folders[0], models.FINETUNED: tuned}
