@@ -52,3 +52,14 @@ def test_a_terminal_has_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         bar.tell(1, loss=1.0)
         bar.refresh()
     assert "\r" in capsys.readouterr().err
+
+
+def test_a_bar_that_nobody_closed_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    left = progress.bar(description="changes", total=9, unit="element")
+    left.update(1)
+    with progress.bar(description="evaluate", total=30, unit="question") as bar:
+        for _ in range(30):
+            time.sleep(0.02)
+            bar.update(1)
+    assert lines(capsys)
+    left.close()

@@ -54,5 +54,11 @@ def bar(items: Iterable[Any] | None = None, description: str = "", total: int | 
     how: dict[str, Any] = {"desc": description, "total": total, "unit": unit, "leave": False}
     if not sys.stderr.isatty():
         how |= {"file": _Log(), "mininterval": SECONDS, "maxinterval": SECONDS, "delay": SECONDS, "miniters": 1}
-        how |= {"ascii": True, "ncols": 1000, "bar_format": _FORMAT if of is not None else _WITHOUT_TOTAL}
+        # A place of its own would move the cursor past other bars.
+        how |= {
+            "ascii": True,
+            "position": 0,
+            "ncols": 1000,
+            "bar_format": _FORMAT if of is not None else _WITHOUT_TOTAL,
+        }
     return Bar(items, **how)
