@@ -211,6 +211,8 @@ def mutate(path: Path, draw: Random) -> str:
 def option(words: list[str], draw: Random) -> list[str]:
     """Return the arguments of a program with one value changed, lost or said twice."""
     words = list(words)
+    if not words:  # lost already
+        return [str(draw.choice(TEXTS[:-4]))[:100].replace("\ud800", "?")]
     place = draw.randrange(len(words))
     what = draw.randrange(5)
     if what == 0:

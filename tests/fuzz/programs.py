@@ -35,6 +35,8 @@ CALLS: dict[str, list[str]] = {
                         "--retest", "0", "--answer-probability", "--out", "out"],
     "evaluate": ["--model", "@/ft", "--facts", "@/mastery.parquet", "--train", "@/order.parquet", "--scale", "4",
                  *ANSWERING, "--out", "out"],
+    "evaluate with templates": ["--model", "@/ft", *MASTERED, "--probing", "samples=2", "max_new_tokens=2",
+                                "--reprobe", "4", *ANSWERING, "--out", "out"],
     "evaluate of a delta": ["--model", "@/delta", "--facts", "@/facts.parquet", *ANSWERING, "--out", "out"],
     "divergence": ["--base", "@/base", "--finetuned", "@/ft", *MASTERED, "--out", "out"],
     "divergence_base": ["--base", "@/base", *MASTERED, "--out", "out/b.parquet"],

@@ -54,13 +54,15 @@ IGNORED = ("/dev/", "/proc/", "/memfd:", "/sys/")
 
 
 class Case:
-    """One call of a program with changed inputs, in a folder of its own; equal seeds and numbers give equal cases."""
+    """One call of a program with changed inputs, in a folder of its own.
+
+    Equal seeds and numbers give equal cases, until a call is added. The first ones, one a call, have valid inputs.
+    """
 
     def __init__(self, inputs: Path, folder: Path, seed: int, number: int) -> None:
         draw = Random(f"{seed} {number}")
-        # Only words that depend on nothing else: a call that is added must not change every other case.
         self.call = sorted(programs.CALLS)[number % len(programs.CALLS)]
-        self.folder, self.number = folder, number
+        self.folder, self.number, self.status = folder, number, -1
         # Deep enough that `../..` leads to a place that is watched.
         self.cwd = folder / "a" / "b" / "cwd"
         self.cwd.mkdir(parents=True)
@@ -107,7 +109,7 @@ class Case:
                 break
             time.sleep(0.005)
         else:
-            status = os.waitstatus_to_exitcode(done[1])
+            self.status = status = os.waitstatus_to_exitcode(done[1])
             faults += self._ended(status, said.read_text(errors="replace"))
         after = tree(self.folder, self.cwd / "out")
         # Where an option names another output, that is meant; what was there before stays as it is nevertheless.
@@ -249,14 +251,17 @@ def main() -> None:
             os._exit(0)
         if os.waitpid(pid, 0)[1]:
             sys.exit("error: the inputs cannot be made:\n" + Path(scratch, "made").read_text())
-        began, number, failed = time.monotonic(), args.case or 0, 0
+        began, number, failed, refused, done = time.monotonic(), args.case or 0, 0, 0, 0
         last = number + 1 if args.case is not None else args.cases
         while number < last if last is not None else time.monotonic() < began + 60 * args.minutes:
             if args.only and not sorted(programs.CALLS)[number % len(programs.CALLS)].startswith(args.only):
                 number += 1
                 continue
             case = Case(inputs, Path(scratch, f"case-{seed}-{number}"), seed, number)
-            if faults := case.run(args.limit):
+            faults = case.run(args.limit)
+            done += 1
+            refused += case.status == 1 and not faults
+            if faults:
                 failed += 1
                 print(f"case {number}: {case.call}, changed {case.changed}", *faults, sep="\n  ", flush=True)
             if faults or args.keep:
@@ -265,7 +270,11 @@ def main() -> None:
                 shutil.copytree(case.folder, args.out / case.folder.name, symlinks=True)
             shutil.rmtree(case.folder)
             number += 1
-        print(f"seed {seed}: {number} cases in {(time.monotonic() - began) / 60:.1f} minutes, {failed} failed")
+        minutes = (time.monotonic() - began) / 60
+        worked = done - refused - failed
+        print(
+            f"seed {seed}: {done} cases in {minutes:.1f} minutes: {worked} worked, {refused} refused, {failed} failed"
+        )
     sys.exit(1 if failed else 0)
 
 

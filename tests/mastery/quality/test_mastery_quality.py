@@ -90,6 +90,17 @@ def test_an_imported_table_without_templates_is_described_too(here: Path, tmp_pa
     assert "bucket_certainty" in metrics and "variance_fact" not in metrics
 
 
+def test_what_is_asked_again_needs_a_subject(here: Path, tmp_path: Path) -> None:
+    table = pd.read_parquet(here / "mastery.parquet").drop(columns="subject")
+    files.write_parquet(tmp_path / "mine.parquet", table)
+    given = ["--model", here / "model", "--templates", here / "templates.yaml", *PROBING]
+    for asked in (["--retest", 3], ["--retest", 0, "--answer-probability"]):
+        command = ["--mastery", tmp_path / "mine.parquet", *given, *asked, "--out", tmp_path / "out"]
+        message = refused("mastery_quality.py", *command)
+        assert f"{tmp_path / 'mine.parquet'}: column 'subject' is missing" in message
+    ok("mastery_quality.py", "--mastery", tmp_path / "mine.parquet", "--retest", 0, "--out", tmp_path / "out")
+
+
 def test_what_does_not_belong_together_is_refused(here: Path, tmp_path: Path) -> None:
     common = ("mastery_quality.py", "--mastery", here / "mastery.parquet", "--out", tmp_path / "out")
     model = ("--model", here / "model", "--templates", here / "templates.yaml", "--retest", 3)

@@ -31,6 +31,7 @@ def main() -> None:
     if settings.tables and (args.model is None or args.templates is None):
         parser.error("give --model and --templates, or --retest 0 without --answer-probability")
     columns = ["split", "relation", "hits", "trials", "mastery", "bucket"]
+    columns += ["subject"] if settings.tables else []  # what is asked again needs it
     table = used.by_quality(tables.facts(args.mastery, columns, ["subject", "template_hits"]))
     inputs = program.contents(args, "model", "templates", "exposures", mastery=table)
     depends = {**settings.model_dump(), "probing": probing.model_dump(include=set(MASTERY_FIELDS)), "bos": args.bos}
