@@ -126,3 +126,14 @@ def test_what_asks_no_model_imports_no_transformers(inputs: Path, tmp_path: Path
     )
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert "sftlens.restoration.topk" in imported and "transformers" not in imported
+
+
+@pytest.mark.parametrize("column", ["split", "relation", "subject", "bucket", "mastery"])
+def test_probing_again_needs_a_mastery_table(inputs: Path, tmp_path: Path, column: str) -> None:
+    write_parquet(tmp_path / "m.parquet", pd.read_parquet(inputs / "mastery.parquet").drop(columns=column))
+    given = ["--facts", tmp_path / "m.parquet", "--templates", inputs / "templates.yaml", "--reprobe", 2]
+    wanted = f"{tmp_path / 'm.parquet'}: column {column!r} is missing"
+    assert wanted in refused("evaluate.py", "--model", inputs / "ft", *given, "--out", tmp_path / "out")
+    models = (inputs / "base", inputs / "ft")
+    assert wanted in refused("restore.py", *models, "--ratio", 5, *given, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

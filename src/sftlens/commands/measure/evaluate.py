@@ -60,7 +60,8 @@ def questions(args: argparse.Namespace) -> tuple[Any, Any]:
     if not args.facts:
         return None, None
     columns = ["split", "relation", "subject", "bucket", "mastery"]
-    facts = used.by_evaluation(tables.facts(args.facts, optional=columns), reprobed=args.templates is not None)
+    reprobed = args.templates is not None  # which needs them all
+    facts = used.by_evaluation(tables.facts(args.facts, columns if reprobed else (), columns), reprobed=reprobed)
     train = tables.facts(args.train, optional=columns, unique=False) if args.train else None
     return facts, None if train is None else used.by_evaluation_of_training(train, args.scale)
 
