@@ -183,12 +183,12 @@ def test_table4_without_the_unrestored_evaluation_has_no_gain():
 
 def test_other_strategies_do_not_enter_and_unknown_ones_are_refused(monkeypatch):
     results = fake_results()
-    lora = results[results["strategy"] == "full"].assign(strategy="lora", value=0.0)
-    both = pd.concat([results, lora])
-    with pytest.raises(ConfigError, match="no strategy 'lora'"):
+    other = results[results["strategy"] == "full"].assign(strategy="prompt-tuning", value=0.0)
+    both = pd.concat([results, other])
+    with pytest.raises(ConfigError, match="no strategy 'prompt-tuning'"):
         build("fig2", both)
     STRATEGIES.names()
-    monkeypatch.setitem(STRATEGIES._entries, "lora", type("Lora", (Strategy,), {"name": "lora"}))
+    monkeypatch.setitem(STRATEGIES._entries, "prompt-tuning", type("Prompts", (Strategy,), {"name": "prompt-tuning"}))
     for name in NAMES:
         pd.testing.assert_frame_equal(build(name, both), build(name, results))
 
