@@ -63,10 +63,11 @@ CALLS: dict[str, list[str]] = {
     "plan": ["@/study.yaml"],
     "requirements": ["@/study.yaml"],
     "status": ["layout"],
+    "clean": ["layout", "--yes"],
     "collect": ["layout", "--partial", "--only", "scaling"],
 }  # fmt: skip
 """Name of a program, and of a call of it -> its arguments; `@` stands for the folder of the inputs."""
-IN_RESULTS = ("status", "collect")
+IN_RESULTS = ("status", "clean", "collect")
 """Programs whose inputs are the folder results/ where they are called."""
 
 
