@@ -71,7 +71,7 @@ def test_the_page_is_one_file(tmp_path: Path) -> None:
     ok("status.py", "fake", "--html", tmp_path / "status.html")
     page = (tmp_path / "status.html").read_text()
     assert "error: training set D0 has 12 facts" in page and "one/D0/n16" in page
-    assert "http" not in page
+    assert "http:" not in page and "https:" not in page
 
 
 def test_an_older_models_log_says_nothing_of_a_job_that_waits() -> None:
