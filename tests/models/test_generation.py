@@ -57,6 +57,7 @@ def test_settings_that_are_fine_are_kept_and_nothing_is_said(
         ("[1, 2]", "is no JSON object"),
         ('{"eos_token_id": "</s>"}', "key 'eos_token_id' is '</s>', no token id"),
         ('{"eos_token_id": [[2]]}', "no token id"),
+        ('{"eos_token_id": 2, "pad_token_id": [0]}', "key 'pad_token_id' is '[0]', no token id"),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path: Path, text: str, words: str) -> None:

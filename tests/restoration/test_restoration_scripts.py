@@ -113,6 +113,9 @@ def test_several_ratios_with_changes_share_one_call(models: Path, tmp_path: Path
     assert_same(tmp_path / "out" / "k100", load_file(models / "base" / "model.safetensors"))
     again = ["restore.py", models / "base", models / "ft", "--ratio", 5, *given[:-1], tmp_path / "new"]
     assert "other weights, criterion or region" in refused(*map(str, again), "--criterion", "absolute")
+    histogram = pd.read_parquet(tmp_path / "changes" / "histogram.parquet")
+    histogram.assign(bin=histogram["bin"] + 0.5).to_parquet(tmp_path / "changes" / "histogram.parquet")
+    assert "column 'bin' holds other numbers" in refused(*map(str, again))
     (tmp_path / "changes" / "histogram.parquet").write_bytes(b"PAR1")
     assert "histogram.parquet" in refused(*map(str, again))
     assert not (tmp_path / "new").exists()

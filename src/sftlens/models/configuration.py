@@ -93,8 +93,9 @@ def read_generation_config(folder: Path, model: "PreTrainedModel") -> None:
     if not isinstance(values, dict):
         raise ModelError(f"{path}: is no JSON object; fetch it again, or delete it")
     for key in TOKENS:
-        # A token id, or a list of some (-1 stands for none in old files).
-        several = values[key] if isinstance(values.get(key), list) else [values.get(key)]
+        # A token id (-1 stands for none in old files); a model may end with one of several.
+        listed = key == "eos_token_id" and isinstance(values.get(key), list)
+        several = values[key] if listed else [values.get(key)]
         if values.get(key) is not None and any(type(one) is not int for one in several):
             raise ModelError(
                 f"{path}: key {key!r} is {str(values[key])[:60]!r}, no token id; correct it or delete the file"

@@ -102,6 +102,10 @@ def test_no_facts_have_no_probabilities(model: PreTrainedModel) -> None:
     assert found.empty and "answer_probability" in found
 
 
+def test_no_facts_have_no_calibration() -> None:
+    assert answer_probability.calibration(np.array([]), np.array([])) == []
+
+
 def test_calibration_on_numbers_worked_out_by_hand() -> None:
     rows = answer_probability.calibration(np.array([0.02, 0.04, 0.35, 1.0]), np.array([0.0, 0.1, 0.5, 1.0]))
     bins = {row["bucket"]: row["value"] for row in rows if row["metric"] == "mastery_by_probability"}

@@ -62,6 +62,11 @@ def test_agreement_on_a_table_worked_out_by_hand() -> None:
     assert found["kappa_quadratic"] == pytest.approx(1 - 0.6 / by_chance)
 
 
+def test_no_fact_probed_again_gives_no_row() -> None:
+    names = ("mastery", "retest_mastery", "bucket", "retest_bucket", "expected_agreement", "expected_within_one")
+    assert retest.metrics(pd.DataFrame({name: [] for name in names})) == []
+
+
 def test_one_bucket_has_no_kappa() -> None:
     table = pd.DataFrame({"mastery": [0.0] * 9, "retest_mastery": 0.0, "bucket": "D0", "retest_bucket": "D0"})
     found = values(table.assign(expected_agreement=0.9, expected_within_one=1.0))

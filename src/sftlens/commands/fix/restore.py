@@ -109,8 +109,9 @@ class Restoring:
             return {cut.ratio: cut for cut in topk.select(self.pair, self.criterion, self.ratios)}
         path = self.args.changes / "histogram.parquet"
         table = files.read_parquet(path, ["bin", "count"])
-        if not table["bin"].between(0, topk.BINS - 1).all():
-            raise DataError(f"{path}: column 'bin' is out of range; make it again with sftlens changes")
+        for name, last in (("bin", topk.BINS - 1), ("count", np.iinfo(np.int64).max)):
+            if table[name].dtype.kind not in "iu" or not table[name].between(0, last).all():
+                raise DataError(f"{path}: column {name!r} holds other numbers; make it again with sftlens changes")
         counts = np.zeros(topk.BINS, dtype=np.int64)
         counts[table["bin"].to_numpy()] = table["count"].to_numpy()
         return {cut.ratio: cut for cut in topk.cuts(self.pair, self.criterion, counts, self.ratios)}

@@ -86,8 +86,10 @@ def calibration(probability: np.ndarray, mastery: np.ndarray) -> list[dict[str, 
     `mastery_by_probability`: the mean of R in ten bins of the probability (`bucket`: "probability 0.1-0.2"), with its
     interval; `probability_in_bin`, the mean probability there. `probability_spearman`; `probability_brier`, the mean of
     (probability - R)^2; `probability_ece`, the expected calibration error, the mean over facts of
-    |mean probability - mean R| of their bin (Naeini et al., AAAI 2015).
+    |mean probability - mean R| of their bin (Naeini et al., AAAI 2015). No facts, no rows.
     """
+    if not len(mastery):
+        return []
     place = np.minimum((probability * BINS).astype(int), BINS - 1)
     rows: list[dict[str, Any]] = []
     error = 0.0

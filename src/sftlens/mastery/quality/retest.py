@@ -86,8 +86,11 @@ def metrics(table: pd.DataFrame) -> list[dict[str, Any]]:
 
     Besides `agreement` (shares: Wilson; kappas: percentile bootstrap over facts): `retest_correlation` (Pearson, of R),
     `retest_difference` (mean of second minus first R), and `expected_agreement` and `expected_within_one`, what the
-    posterior predicts; low and high are then where the observed share would lie in 95 % of second probes.
+    posterior predicts; low and high are then where the observed share would lie in 95 % of second probes. No facts, no
+    rows.
     """
+    if table.empty:
+        return []
     numbers = {name: number for number, name in enumerate(BUCKETS)}
     confusion = np.zeros((len(numbers), len(numbers)))
     np.add.at(confusion, (table["bucket"].map(numbers), table["retest_bucket"].map(numbers)), 1)
