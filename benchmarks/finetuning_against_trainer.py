@@ -105,7 +105,7 @@ def run_side(args: argparse.Namespace) -> dict[str, float]:
 def ours(folder: Path, samples: Any, order: Any, settings: Any, tokenizer: Any, stamps: list[float]) -> None:
     from sftlens.training import loop
 
-    def progress(steps: int) -> None:
+    def progress(steps: int, **told: float) -> None:
         if steps:
             stamps.append(time.process_time())
 

@@ -47,7 +47,7 @@ def run(job: Job, processes: int, kill: Kill | None = None, signal_number: int =
 def _train(rank: int, job: Job, kill: Kill | None, signal_number: int) -> None:
     made = []
 
-    def progress(steps: int) -> None:
+    def progress(steps: int, **told: float) -> None:
         made.extend([True] * (steps == 1))
         if kill and kill.rank == rank and len(made) == kill.step:
             _die(kill.files, signal_number)

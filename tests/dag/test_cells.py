@@ -156,7 +156,7 @@ def test_quality_of_mastery_is_shared_and_its_settings_leave_mastery_alone(chang
 def test_exposure_is_drawn_only_where_the_text_was_written_here():
     mine = {**DEMO["models"]["tiny"], "source": "path", "path": "models/mine"}
     study = demo(models={"mine": mine}, experiments={"mastery": {}})
-    assert list(targets.wanted(study)) == ["table1", "reliability"]
+    assert list(targets.wanted(study)) == ["table1", "reliability", "claims_paper"]
     assert "reliability" not in targets.wanted(demo(experiments={"scaling": {"scales": [60]}}))
 
 
@@ -198,13 +198,17 @@ def test_figures_and_tables_follow_the_experiments():
     every = targets.TARGETS.names()
     assert list(targets.wanted(demo())) == [name for name in every if name != "table11"]
     assert list(targets.wanted(demo(experiments__blocks={"scales": [480]}))) == every
-    assert list(targets.wanted(demo(experiments={"divergence": {"scales": [60]}}))) == ["table1", "fig5"]
+    assert list(targets.wanted(demo(experiments={"divergence": {"scales": [60]}}))) == [
+        "table1",
+        "fig5",
+        "claims_paper",
+    ]
 
 
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("fig9", "there is no file or target 'fig9'; did you mean 'fig5'? choose one of: claims, claims_paper,"),
+        ("fig9", "there is no file or target 'fig9'; did you mean 'fig5'? choose one of: claims, table1,"),
         ("table11", "study demo has nothing to draw table11 from; add experiments.blocks"),
     ],
 )

@@ -93,7 +93,7 @@ def test_a_step_of_a_strategy_is_compared_with_one_of_full(capsys: pytest.Captur
 
 
 def test_a_check_reads_each_model_once_and_its_memory_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    size = ["--layers", 2, "--hidden", 64, "--vocabulary", 300, "--facts", 6]
+    size = ["--layers", 2, "--hidden", 64, "--vocabulary", 300, "--facts", 20]
     first = printed(capsys, "check_memory.py", *size).splitlines()[0]
     assert first.startswith("peak memory less one model's weights: ")
     assert first.endswith("reads of the base 1.00, of the fine-tuned model 1.00")

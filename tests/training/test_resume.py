@@ -208,7 +208,7 @@ def test_told_to_end_with_too_short_a_notice_it_says_what_may_be_lost(job, tmp_p
     told = job(tmp_path / "out", tmp_path / "resume", checkpoint_steps=None, notice_seconds=1e-9)
     made = []
 
-    def progress(steps):
+    def progress(steps, **values):
         made.extend([True] * (steps == 1))
         if len(made) == 3:
             os.kill(os.getpid(), signal.SIGTERM)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sftlens.dag.targets import EVERYTHING, TARGETS, Target
+from sftlens.dag.targets import EVERYTHING, MASTERY, TARGETS, Target
 from sftlens.reporting import frames
 
 if TYPE_CHECKING:
@@ -37,8 +37,11 @@ def claims(answers: Answers) -> pd.DataFrame:
     return table.astype({"Seeds each": "Int64"} | dict.fromkeys(_RESULT, "float64"))
 
 
-def printed(_: Answers) -> pd.DataFrame:
-    """Return the same for each model of the paper, from its printed means and SDs, for three and for five repeats."""
+def printed(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the same for each model of the paper, from its printed means and SDs, for three and for five repeats.
+
+    Of a study it takes nothing but that there are results.
+    """
     import pandas as pd
 
     from sftlens.paper import printed, verdicts
@@ -50,7 +53,7 @@ def printed(_: Answers) -> pd.DataFrame:
     )
     rows = []
     for three, five in zip(few, many, strict=True):
-        if three.verdict == verdicts.NOT_TESTABLE and not three.seeds:
+        if results.empty or (three.verdict == verdicts.NOT_TESTABLE and not three.seeds):
             continue
         claim = specification().claims[three.claim]
         words = {"As printed": claim.printed, "In its numbers": claim.numbers, "Remarks": _remarks(five)}
@@ -90,7 +93,7 @@ def _caption() -> str:
 
 TARGETS.add(Target("claims", 2, EVERYTHING, "The paper's claims, tested here", _caption(), claims))
 TARGETS.add(Target(
-    "claims_paper", 3, EVERYTHING, "The paper's claims by its own numbers",
+    "claims_paper", 94, MASTERY, "Claims of the paper, by its own numbers",
     "The paper's printed means and standard deviations through the same rule, for three and for five repeats, as it "
     "gives both (interval: five). Tables of single runs show an effect and allow no verdict. What it prints nothing "
     "for has no row.",
