@@ -18,11 +18,12 @@ from snakemake_interface_logger_plugins.common import LogEvent
 CELL = ("model", "train_set", "scale", "seed")
 MORE = ("strategy", "criterion", "region", "ratio", "figure", "table")
 UNSAID = {
-    LogEvent.PROGRESS, LogEvent.SHELLCMD, LogEvent.RESOURCES_INFO, LogEvent.JOB_STARTED, LogEvent.JOB_INFO,
-    LogEvent.JOB_FINISHED, LogEvent.GROUP_INFO, LogEvent.DEBUG_DAG, LogEvent.RULEGRAPH,
+    LogEvent.WORKFLOW_STARTED, LogEvent.PROGRESS, LogEvent.SHELLCMD, LogEvent.RESOURCES_INFO,
+    LogEvent.JOB_STARTED, LogEvent.JOB_INFO, LogEvent.JOB_FINISHED,
+    LogEvent.GROUP_INFO, LogEvent.DEBUG_DAG, LogEvent.RULEGRAPH,
 }  # fmt: skip
 """Events of which Snakemake's own words are left out."""
-IDLE = ("SNAKEMAKE", "Select jobs to execute", "Execute ", "Using shell", "Assuming unrestricted")
+IDLE = ("Select jobs to execute", "Execute ", "Using shell", "Assuming unrestricted")
 """Beginnings of lines that say nothing to a person."""
 QUIET = 3
 """Finished jobs before a time is told: the first ones say little about the others."""

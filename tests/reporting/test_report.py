@@ -80,6 +80,17 @@ def test_page_has_every_target_under_its_heading(drawn, tmp_path):
     assert "Mean ± SD over 2 seeds." in text
 
 
+def test_a_table_without_a_number_is_folded(tmp_path):
+    claims = pd.DataFrame({"Claim": ["C1", "C2"], "Model": "m", "Verdict": "undecided", "Effect": [float("nan")] * 2})
+    for effect, folded in ((float("nan"), True), (1.5, False)):
+        numbers = {"claims": claims.fillna({"Effect": effect}) if effect == effect else claims}
+        report.write(
+            tmp_path / "r.html", study="s", results=fake_results(), numbers=numbers, figures={}, notice="", missing=[],
+            settings={},
+        )  # fmt: skip
+        assert ("<summary>2 rows</summary>" in (tmp_path / "r.html").read_text()) is folded
+
+
 def test_notice_stands_once_at_the_top(drawn, tmp_path):
     text = make(tmp_path / "r.html", figures=drawn)
     assert text.count(NOTICE) == 1 and text.index(NOTICE) < text.index("<section")

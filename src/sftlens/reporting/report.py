@@ -59,7 +59,9 @@ def _section(target: Target, table: pd.DataFrame, figures: Mapping[str, Path]) -
     notes = [target.caption, f"Here: {here}." if same else "", frames.seeds_note(table)]
     image = figures.get(target.name)
     drawn = target.kind == "figure" and not table.empty and image is not None and image.is_file()
-    folded = "The numbers of this figure" if drawn else f"{len(table)} rows" if target.folded else ""
+    # A table without a number, such as verdicts on claims that this study cannot test, need not stand in the way.
+    closed = target.folded or (len(table) > 0 and bool(table.select_dtypes("number").isna().all(axis=None)))
+    folded = "The numbers of this figure" if drawn else f"{len(table)} rows" if closed else ""
     return {
         "name": target.name,
         "kind": target.kind,
