@@ -24,7 +24,7 @@ def sentence(verdict: Verdict, effect: Effect, what: str) -> str:
     remedy = verdict.reason
     if verdict.enough:
         remedy = f"about {verdict.enough:,} would be enough, there are {effect.n:,}"
-    return f"too little evidence: {what} changed by {change}, the limit is {limit}; {remedy}"
+    return f"undecided, too little evidence: {what} changed by {change}, the limit is {limit}; {remedy}"
 
 
 def verdicts(seen: Diagnosis, most: int | None = None) -> list[str]:

@@ -1,4 +1,4 @@
-"""Only elements outside of the set that restoring a pilot would set back are trained; and a random set as control."""
+"""Only elements outside of the set that restoring a pilot would revert are trained; and a random set as control."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class MaskedSettings(Settings):
 
 
 class Masked(Strategy):
-    """Elements that restoring the pilot would set back (paper section 6) get no gradient, so AdamW leaves them alone.
+    """Elements that restoring the pilot would revert (paper section 6) get no gradient, so AdamW leaves them alone.
 
     The pilot is the same training by full fine-tuning. What its restoration takes back afterwards, this never changes.
     """
 
     name = "masked"
-    description = "Only elements outside of those that restoring a fully fine-tuned pilot would set back"
+    description = "Only elements outside of those that restoring a fully fine-tuned pilot would revert"
     reference = "arXiv 2509.16596, section 6, turned round"
     settings_class: ClassVar[type[Settings]] = MaskedSettings
     inputs: ClassVar[tuple[str, ...]] = ("pilot",)

@@ -1,4 +1,4 @@
-"""Queries and keys alone are set back; and the control that reverts as much uniformly."""
+"""Queries and keys alone move towards the base; and the control that reverts as much uniformly."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
