@@ -54,7 +54,8 @@ def _train(rank: int, job: Job, kill: Kill | None, signal_number: int) -> None:
 
     resume = loop.Resume(job.resume, job.deadline) if job.resume else None
     try:
-        report = loop.finetune(job.model, job.samples, job.settings, None, job.out, 5, progress, resume)
+        told = job.out.with_suffix(".jsonl")
+        report = loop.finetune(job.model, job.samples, job.settings, None, job.out, 5, progress, resume, told=told)
     except TrainingPaused:
         sys.exit(75)
     if rank == 0:

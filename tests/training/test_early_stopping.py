@@ -14,6 +14,7 @@ from sftlens.config.stages.training import FinetuneSettings
 from sftlens.dag.jobs import Jobs
 from sftlens.inference import prompts
 from sftlens.models import checkpoints
+from sftlens.runtime import events
 from sftlens.training import deepspeed_engine, loop
 from strategy_runs import RECIPE, SEED, distance, nll, samples
 from tiny import tiny_model, tiny_tokenizer
@@ -101,9 +102,15 @@ def test_by_hand_and_in_a_study(base, tmp_path):
     pd.DataFrame(rows, columns=["split", "question", "object"]).to_csv(tmp_path / "facts.csv", index=False)
     given = ["--model", base, "--train", tmp_path / "facts.csv", "--dtype", "float32", "--zero-stage", 0]
     given += ["--out", tmp_path / "out"]
-    ok("finetune.py", *given, "--dev", tmp_path / "facts.csv", "--early-stopping", "every=1")
+    watched = ["--dev", tmp_path / "facts.csv", "--early-stopping", "every=1", "--events", tmp_path / "out.jsonl"]
+    ok("finetune.py", *given, *watched, "--state", tmp_path / "state")
     summary = json.loads((tmp_path / "out.json").read_text())
     assert [step for step, _ in summary["dev_losses"]] == [1, 2]
+    told = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [event["event"] for event in told] == ["step", "dev"] * 2 and all(event["time"] for event in told)
+    (tmp_path / "out.jsonl").unlink()
+    ok("finetune.py", *given, *watched, "--state", tmp_path / "state")  # trains nothing
+    assert [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()] == events.of(summary)
     assert "--dev: is missing, but --early-stopping" in refused("finetune.py", *given, "--early-stopping", "every=1")
     assert "--early-stopping: is missing, but --dev" in refused("finetune.py", *given, "--dev", tmp_path / "facts.csv")
     pd.DataFrame(rows[:3], columns=["split", "question", "object"]).to_csv(tmp_path / "none.csv", index=False)

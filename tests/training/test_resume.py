@@ -1,5 +1,6 @@
 """A training run that is killed at any point goes on and ends with the bytes of a run that never was."""
 
+import json
 import os
 import random
 import signal
@@ -14,6 +15,7 @@ from sftlens import files
 from sftlens.config.stages.training import FinetuneSettings
 from sftlens.errors import TrainingError, TrainingPaused
 from sftlens.inference import prompts
+from sftlens.runtime import events
 from sftlens.training import deepspeed_config, loop, resume
 from sftlens.training.loop import Resume
 from sftlens.training.time_limit import Clock
@@ -64,6 +66,9 @@ def test_killed_at_random_points_it_ends_with_the_same_bytes(job, tmp_path, kind
         assert codes[kill.rank] in (-signal.SIGKILL, 0) and None not in codes
     assert killed_runs.run(killed, processes) == [0] * processes
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    told = [json.loads(line) for line in (tmp_path / "killed.jsonl").read_text().splitlines()]
+    assert all(event.pop("time") for event in told if event.pop("steps_per_second", None))
+    assert told == events.of(files.read_json(tmp_path / "killed.json"))  # no step twice, none missing
 
 
 def test_it_goes_on_from_the_last_state_and_not_from_the_beginning(job, tmp_path):

@@ -39,7 +39,9 @@ rule finetune:
         checkpoint=CHECKPOINT,
         summary=f"{CELL}/finetune.json",
     log:
-        f"{LOGS}/{{model}}/{{train_set}}/n{{scale}}/seed{{seed}}/{{strategy}}/finetune.log",
+        text=f"{LOGS}/{{model}}/{{train_set}}/n{{scale}}/seed{{seed}}/{{strategy}}/finetune.log",
+        # What happened at each step, which grows while the job runs.
+        events=f"{LOGS}/{{model}}/{{train_set}}/n{{scale}}/seed{{seed}}/{{strategy}}/finetune.jsonl",
     benchmark:
         f"{LOGS}/{{model}}/{{train_set}}/n{{scale}}/seed{{seed}}/{{strategy}}/finetune.tsv"
     conda:
@@ -55,4 +57,4 @@ rule finetune:
         'python "$SCRIPTS"/finetune.py --model {input.model:q} --train {input.train:q}'
         " --scale {wildcards.scale} --seed {wildcards.seed} --out {output.checkpoint:q}"
         " --summary {output.summary:q} --nodes {resources.nodes} --cpus {resources.cpus_per_task}"
-        " {params.options:q} --state {params.state:q} > {log:q} 2>&1"
+        " {params.options:q} --state {params.state:q} --events {log.events:q} > {log.text:q} 2>&1"

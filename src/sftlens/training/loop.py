@@ -19,6 +19,7 @@ from sftlens.config.stages.training import FinetuneSettings
 from sftlens.errors import TrainingError, TrainingPaused
 from sftlens.inference.prompts import Sample
 from sftlens.models import checkpoints
+from sftlens.runtime import events
 from sftlens.strategies import Strategy
 from sftlens.training import deepspeed_engine, export, reference
 from sftlens.training.deepspeed_config import engine_config
@@ -116,6 +117,7 @@ def finetune(
     resume: Resume | None = None,
     strategy: Strategy | None = None,
     dev: Sequence[Sample] = (),
+    told: Path | None = None,
 ) -> Report:
     """Fine-tune a model and write it, with its tokenizer, as a Hugging Face folder of `settings.dtype`.
 
@@ -133,6 +135,7 @@ def finetune(
         resume: where to keep a state; None: keep none.
         strategy: what is trained and how; None: all parameters. Its `rows` are the caller's business.
         dev: what early stopping looks at, where the recipe has it.
+        told: file that the first process writes each step to as it is made (`sftlens.runtime.events`).
 
     Raises:
         TrainingError: no samples, a sample without a supervised token or longer than the model's positions,
@@ -157,9 +160,11 @@ def finetune(
         if strategy.compared == "base":  # the model itself, before training; before its state is brought back, too
             compared = reference.logits(engine, samples, plan, settings, process)
         saving, best = Saving(engine, settings, process, resume), BestWeights(engine, dev, settings, process)
-        with termination_noted(saving.clock) if resume else nullcontext():
+        first = told if process.rank == 0 else None
+        with termination_noted(saving.clock) if resume else nullcontext(), events.Events(first) as file:
             done, report = saving.restored(Report(examples=len(samples)), best)
             progress(done)
+            file.begin(events.of(vars(report)))
             start = time.perf_counter() - report.seconds
             engine.train()
             for number, batch in enumerate(plan[done:], start=done + 1):
@@ -173,7 +178,11 @@ def finetune(
                 if step.gradient_norm is not None:
                     report.gradient_norms.append(step.gradient_norm)
                 progress(1, loss=step.loss, lr=step.learning_rate)
-                if best.look(number, len(plan), report.dev_losses):
+                file.add(events.of_step(vars(report), number))
+                stop = best.look(number, len(plan), report.dev_losses)
+                for event in events.of_looks(vars(report), number):
+                    file.add(event)
+                if stop:
                     break
                 if number < len(plan):  # the last step's result is the model itself
                     saving.act(number, step, replace(report, seconds=time.perf_counter() - start), best)

@@ -34,7 +34,7 @@ from sftlens.data import tables, training_sets, used
 from sftlens.errors import ConfigError, DataError
 from sftlens.mastery import mastery_table
 from sftlens.models.delta import manifest
-from sftlens.runtime import launch, progress, provenance, stages
+from sftlens.runtime import events, launch, progress, provenance, stages
 from sftlens.strategies import STRATEGIES, Strategy
 
 
@@ -94,6 +94,8 @@ def main() -> None:
             packing.pack(args.model, checkpoint, checkpoint)
 
     program.run_stage(args, stage, compute)
+    if args.events:  # also where a finished result was published, and nothing was trained
+        events.Events(args.events).begin(events.of(files.read_json(outputs["finetune.json"])))
     if settings.keep == "deltas":
         manifest.point(args.out, args.model)
     stages.forget(other)
@@ -124,6 +126,8 @@ def _arguments() -> argparse.Namespace:
     options.add_bos(parser)
     parser.add_argument("--out", type=Path, required=True, help="Hugging Face folder to write")
     parser.workflow.add_argument("--summary", type=Path, help="summary to write (default: OUT.json)")
+    text = "write each step to this file as it is made, one JSON object a line (docs/training.md)"
+    parser.add_argument("--events", type=Path, metavar="FILE", help=text)
     text = "save the state and stop shortly before (exit status 75)"
     parser.add_argument("--time-limit-minutes", type=float, help=text)
     # For the processes that this program starts.
@@ -187,7 +191,7 @@ def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) ->
     with progress.bar(description="fine-tune", total=steps if first else 0, unit="step") as bar:
         update = bar.tell if first else (lambda steps, **values: None)
         resume = loop.Resume(args.resume, args.deadline) if args.resume else None
-        how = (args.seed, update, resume, _strategy(args), looked_at)
+        how = (args.seed, update, resume, _strategy(args), looked_at, args.events)
         report = loop.finetune(args.model, samples, settings, tokenizer, folder / "checkpoint", *how)
     if first:
         identity.write_manifest(folder / "checkpoint")
