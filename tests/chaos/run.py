@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -35,13 +36,29 @@ CALLS = 15
 """Calls of the same command after which a round that is still not finished has failed."""
 LONGEST = 900
 """Seconds after which a call hangs."""
+ONE = {"train_sets": ["mixed"], "scales": [16]}
 VARIANTS: tuple[dict[str, Any], ...] = (
     {},
-    {"finetuning": {**CONFIG["finetuning"], "keep": "deltas"}},
-    {"finetuning": {**CONFIG["finetuning"], "zero_stage": 2}, "probing": {**CONFIG["probing"], "processes": 2}},
-    {"models": {"tiny": {**CONFIG["models"]["tiny"], "launch": {"processes": 2}}}},
+    {"experiments": {"restoration": {**ONE, "ratios": [20]}}},
+    {
+        "experiments": {"restoration": {**ONE, "ratios": [5]}, "concentration": ONE},
+        "finetuning": {**CONFIG["finetuning"], "keep": "deltas"},
+    },
+    {
+        "experiments": {"scaling": {**ONE, "train_sets": ["D0", "mixed"], "base": False}},
+        "finetuning": {**CONFIG["finetuning"], "zero_stage": 2},
+        "probing": {**CONFIG["probing"], "processes": 2},
+    },
+    {
+        "experiments": {"divergence": {**ONE, "base": False}, "restoration": {**ONE, "ratios": [20]}},
+        "models": {"tiny": {**CONFIG["models"]["tiny"], "launch": {"processes": 2}}},
+    },
+    {"experiments": {"mastery": {"retest": 6}, "scaling": {**ONE, "base": False, "strategies": ["lora", "kl"]}}},
+    {"experiments": {"blocks": {**ONE, "size": 1}}, "finetuning": {**CONFIG["finetuning"], "keep": "none"}},
 )
-"""What is changed in the small study, so that deltas, shards, helpers and several ranks are hit too."""
+"""What is changed in the small study: one cell or two of another kind, with deltas, shards, helpers, several ranks."""
+WHOLE = 20
+"""Of so many rounds one plays the whole small study, the first variant."""
 UNCOMPARED = ("logs/", ".state/", "partial/")
 """Folders of a study in which two equal runs may differ."""
 LEAVINGS = (".*.partial-*", ".*.old", ".*.work-*", "work-*", "owner", ".owner.*", "*.tmp")
@@ -87,7 +104,9 @@ def disturb(folder: Path, driver: subprocess.Popen[bytes], draw: random.Random, 
     """Do one random thing to a running study; return what it was."""
     processes = tree(driver.pid)
     victim = draw.choice(processes)
-    what = draw.choice(["kill", "kill", "terminate", "stop", "kill the driver", "second driver", "full disk", "clock"])
+    what = draw.choice(
+        ["kill", "kill", "terminate", "stop", "kill the driver", "kill all", "second driver", "full disk", "clock"]
+    )
     with suppress(ProcessLookupError):
         if what == "kill":
             os.kill(victim, signal.SIGKILL)
@@ -99,6 +118,10 @@ def disturb(folder: Path, driver: subprocess.Popen[bytes], draw: random.Random, 
             os.kill(victim, signal.SIGCONT)
         elif what == "kill the driver":  # its jobs live on
             os.kill(driver.pid, signal.SIGKILL)
+        elif what == "kill all":  # as when the machine goes down
+            for process in processes:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
         elif what == "second driver":
             other = start(folder)
             time.sleep(draw.uniform(1, 8))
@@ -207,9 +230,11 @@ def disturbed(folder: Path, one: Round, draw: random.Random, faults: int, pause:
             if draw.random() < 0.5:
                 break
         status = driver.wait(LONGEST)
-        end(folder, driver)
         if status == 0 and not faults:
+            end(folder, driver)
             return
+        if draw.random() < 0.5:  # else the next call meets what still runs
+            end(folder, driver)
         if status == 0:
             faults = 0  # it was faster than chaos
     raise TimeoutError(f"not finished after {CALLS} calls")
@@ -228,7 +253,7 @@ def play(number: int, seed: int, reference: Path, variant: int, options: argpars
         try:
             disturbed(folder, one, draw, draw.randint(1, options.faults), options.pause, options.seconds)
             one.fault = compare(contents(reference), contents(folder)) or "; ".join(leavings(folder)[:3])
-        except (TimeoutError, subprocess.TimeoutExpired) as error:
+        except (OSError, subprocess.TimeoutExpired) as error:
             one.fault = str(error)
         if one.fault:
             shutil.copytree(folder, options.keep / f"failed{number}", symlinks=True, dirs_exist_ok=True)
@@ -237,10 +262,10 @@ def play(number: int, seed: int, reference: Path, variant: int, options: argpars
 
 @contextmanager
 def space(place: Path) -> Iterator[Path]:
-    """Yield an empty folder, on a file system of its own of 1 GB where that may be mounted; take both away again."""
+    """Yield an empty folder, on a file system of its own of 300 MB where that may be mounted; take both away again."""
     place.mkdir(parents=True)
     mounted = os.geteuid() == 0 and not subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1g", "tmpfs", str(place)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=300m", "tmpfs", str(place)], capture_output=True, check=False
     ).returncode  # fmt: skip
     try:
         yield place
@@ -266,6 +291,7 @@ def undisturbed(place: Path, variant: int) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--at-once", type=int, default=1, help="rounds at the same time: one with a stop mostly waits")
     parser.add_argument("--seed", type=int, default=0, help="of the rounds: the same seed draws the same faults")
     parser.add_argument("--faults", type=int, default=5, help="most faults in a round")
     parser.add_argument("--pause", type=float, default=130.0, help="seconds that a process is stopped for")
@@ -274,15 +300,19 @@ def main() -> None:
     options = parser.parse_args()
     options.keep = options.keep or Path(tempfile.mkdtemp(prefix="chaos-"))
     rounds, kinds = [], Counter[str]()
-    for number in range(options.rounds):
-        variant = number % len(VARIANTS)
-        one = play(number, options.seed, undisturbed(options.keep, variant), variant, options)
-        rounds.append(one)
-        kinds.update(done.partition(",")[0] for done in one.done)
-        print(
-            f"round {number} variant {variant}: {one.fault or 'equal'}; calls {one.calls}; {', '.join(one.done)}",
-            flush=True,
-        )
+    variants = [0 if n % WHOLE == WHOLE - 1 else 1 + n % (len(VARIANTS) - 1) for n in range(options.rounds)]
+    references = {variant: undisturbed(options.keep, variant) for variant in sorted({*variants})}
+    with ThreadPoolExecutor(options.at_once) as pool:
+        played = [pool.submit(play, n, options.seed, references[v], v, options) for n, v in enumerate(variants)]
+        for future in as_completed(played):
+            one = future.result()
+            rounds.append(one)
+            kinds.update(done.partition(",")[0] for done in one.done)
+            print(
+                f"round {one.number} variant {one.variant}: {one.fault or 'equal'}; calls {one.calls}; "
+                + ", ".join(one.done),
+                flush=True,
+            )
     equal = sum(not one.fault for one in rounds)
     print(f"{equal} of {len(rounds)} rounds ended as the undisturbed study")
     print("faults: " + ", ".join(f"{kind} {count}" for kind, count in kinds.most_common()))

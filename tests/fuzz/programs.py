@@ -60,6 +60,8 @@ CALLS: dict[str, list[str]] = {
              "intermediate_size": 48, "heads": 4, "vocab_size": 400}), "--out", "out/base"],
     "choose_templates": ["--model", "@/base", "--templates", "@/templates.yaml", "--calibration", "@/calibration.json",
                          "--seen-templates", "1", *FEW, "--out", "out/t.yaml"],
+    "study": ["--dry-run", "--quiet", "all", "--cores", "1", "--configfile", "@/study.yaml"],
+    "study of a model": ["--dry-run", "--quiet", "all", "--cores", "1", "--configfile", "@/own.yaml"],
     "plan": ["@/study.yaml"],
     "requirements": ["@/study.yaml"],
     "status": ["layout"],
@@ -67,6 +69,10 @@ CALLS: dict[str, list[str]] = {
     "collect": ["layout", "--partial", "--only", "scaling"],
 }  # fmt: skip
 """Name of a program, and of a call of it -> its arguments; `@` stands for the folder of the inputs."""
+INPUTS = {"study of a model": ("base", "facts.csv", "templates.yaml")}
+"""Inputs of a call that its arguments do not name."""
+FIXED = ("study",)
+"""Programs whose options are those of another program (Snakemake), and stay as they are."""
 IN_RESULTS = ("status", "clean", "collect")
 """Programs whose inputs are the folder results/ where they are called."""
 
@@ -96,5 +102,11 @@ def make(folder: Path) -> None:
     study = demo(study="layout", experiments={"scaling": axes},
                  models={stage_results.MODEL: stage_results.DEMO["models"]["tiny"]})  # fmt: skip
     (folder / "study.yaml").write_text(yaml.safe_dump(study.model_dump(mode="json", exclude_unset=True)))
+    own = {
+        "study": "own", "facts": {"source": "table", "path": "facts.csv"}, "templates": "templates.yaml",
+        "models": {"t": {"source": "path", "path": "base"}}, "finetuning": {"allow_smaller": True},
+        "experiments": {"scaling": {"train_sets": ["mixed"], "scales": [4]}},
+    }  # fmt: skip
+    (folder / "own.yaml").write_text(yaml.safe_dump(own))
     with contextlib.chdir(folder):
         stage_results.write_summaries(study, fake_results())

@@ -68,6 +68,7 @@ class Case:
         self.cwd.mkdir(parents=True)
         words = programs.CALLS[self.call]
         used = [word[2:].split("/")[0] for word in words if word.startswith("@/")]
+        used += programs.INPUTS.get(self.call, ())
         used += ["results"] if programs.program_of(self.call) in programs.IN_RESULTS else []
         for name in {*used, *(["base"] if {"delta", "adapter"} & {*used} else [])}:
             source = inputs / name
@@ -80,7 +81,7 @@ class Case:
         if number >= len(programs.CALLS):
             changes = []
             for _ in range(draw.choice((1, 1, 1, 2))):
-                if draw.random() < 0.15:
+                if draw.random() < 0.15 and programs.program_of(self.call) not in programs.FIXED:
                     self.words = mutations.option(self.words, draw)
                     changes.append("options")
                 else:
@@ -208,7 +209,7 @@ def tree(folder: Path, out: Path) -> dict[str, str]:
             names = [name for name in names if name not in ("said", "outside")]
         if Path(place) == out.parent:
             # What a study's programs make lies beside their inputs.
-            folders[:] = [name for name in folders if name not in ("out", "results")]
+            folders[:] = [name for name in folders if name not in ("out", "results", ".snakemake")]
         for name in (*folders, *names):
             path = os.path.join(place, name)
             if os.path.islink(path):

@@ -3,10 +3,14 @@
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing, suppress
 from pathlib import Path
+
+import pytest
 
 from repository import ROOT
 from sftlens.runtime import driver
@@ -17,23 +21,47 @@ def locked(folder: Path) -> None:
     (folder / driver.LOCKS / "0.output.lock").write_text("results/x\n")
 
 
+def locks(folder: Path) -> bool:
+    """Whether Snakemake has locked a folder, by files or, where its name holds braces, in a table."""
+    if (folder / driver.DATABASE).is_file():
+        with suppress(sqlite3.Error), closing(sqlite3.connect(folder / driver.DATABASE)) as database:
+            return bool(database.execute("SELECT count(*) FROM snakemake_locks").fetchone()[0])
+    return any((folder / driver.LOCKS).glob("*"))
+
+
+def was_killed(folder: Path) -> bool:
+    with driver.was_killed(folder) as killed:
+        if killed:  # meanwhile nobody else is told so, nor begins
+            with driver.was_killed(folder) as twice:
+                assert not twice and driver.hold(folder) is None
+        return killed
+
+
 def test_only_a_dead_driver_of_this_machine_was_killed(tmp_path: Path) -> None:
-    assert not driver.was_killed(tmp_path)
+    assert not was_killed(tmp_path)
     held = driver.hold(tmp_path)
     assert held
     assert driver.hold(tmp_path) is None
-    assert not driver.was_killed(tmp_path)
+    assert not was_killed(tmp_path)
     locked(tmp_path)
-    assert not driver.was_killed(tmp_path)
+    assert not was_killed(tmp_path)
+    driver._leave(held)
     held.close()
-    assert driver.was_killed(tmp_path)
+    assert not was_killed(tmp_path)  # it ended by itself
+    held = driver.hold(tmp_path)
+    assert held
+    held.close()
+    assert was_killed(tmp_path)
     (tmp_path / driver.PLACE).write_text(f"not {socket.gethostname()}")
-    assert not driver.was_killed(tmp_path)
+    assert not was_killed(tmp_path)
     (tmp_path / driver.PLACE).unlink()
-    assert not driver.was_killed(tmp_path)  # one of an earlier version, which may live
+    assert not was_killed(tmp_path)  # one of an earlier version, which may live
 
 
-def test_the_same_command_goes_on_after_its_driver_was_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["plain", "x {0} {b}"])
+def test_the_same_command_goes_on_after_its_driver_was_killed(tmp_path: Path, name: str) -> None:
+    tmp_path = tmp_path / name
+    tmp_path.mkdir()
     command = [sys.executable, "-m", "sftlens", "study", "--cores", "1", "--until", "facts", "--quiet", "rules"]
     command += ["--configfile", str(ROOT / "config" / "config.yaml")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
@@ -41,15 +69,15 @@ def test_the_same_command_goes_on_after_its_driver_was_killed(tmp_path: Path) ->
         command, cwd=tmp_path, env=environment, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     deadline = time.monotonic() + 120
-    while not any((tmp_path / driver.LOCKS).glob("*")) and time.monotonic() < deadline:
+    while not locks(tmp_path) and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
-    assert not driver.was_killed(tmp_path)
+    assert not was_killed(tmp_path)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    assert driver.was_killed(tmp_path)
+    assert was_killed(tmp_path)
     again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert again.returncode == 0, again.stdout + again.stderr
     assert "study: the Snakemake that ran here before was killed; its lock is taken away" in again.stderr
     assert list(tmp_path.glob("results/facts/**/facts.parquet")) or list(tmp_path.rglob("facts*.parquet"))
-    assert not any((tmp_path / driver.LOCKS).glob("*"))
+    assert not locks(tmp_path) and not was_killed(tmp_path)

@@ -99,3 +99,11 @@ def test_folders_in_the_places_of_records_are_said_in_one_line(inputs: Path, tmp
     (kept / "owner").write_text("[]")
     ok("evaluate.py", *given)
     assert (tmp_path / "out" / "answers.parquet").read_bytes() == wanted
+
+
+def test_a_study_whose_configuration_cannot_be_read_says_so_before_snakemake_starts(tmp_path: Path) -> None:
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / "bytes.yaml").write_bytes(b"study: x\n \x06y: [")
+    loop(tmp_path / "loop.yaml")
+    for name in ("folder.yaml", "bytes.yaml", "loop.yaml", "missing.yaml"):
+        assert str(tmp_path / name) in refused("study.py", "-n", "--configfile", tmp_path / name)

@@ -21,8 +21,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from sftlens.errors import ConfigError
 from sftlens.runtime import driver
 from sftlens.settings import SHIPPED, found
+from sftlens.yaml_file import read_mapping
 
 NAMES_CONFIG = ("--configfile", "--configfiles")
 PLACES = re.compile(r"-[cje].*|--(cores|jobs|profile|executor)(=.*)?")
@@ -36,10 +38,19 @@ def main() -> None:
         print(__doc__.strip())
         return
     given = completed(arguments)
+    # Snakemake's own answer to a file that is missing or no YAML is a traceback.
+    for name in _configurations(given):
+        read_mapping(Path(name), ConfigError)
+    folder = _folder(given)
+    if "{" in str(folder.absolute()) and "--persistence-backend" not in {word.split("=")[0] for word in given}:
+        # Snakemake looks for its lock files by a pattern, in which such a name would be one, too.
+        given += ["--persistence-backend", "db"]
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(SHIPPED / "Snakefile"), *given]
-    if not {"-n", "--dry-run", "--unlock"} & {*given} and driver.was_killed(_folder(given)):
-        print("study: the Snakemake that ran here before was killed; its lock is taken away", file=sys.stderr)
-        subprocess.run([*command, "--unlock", "--quiet"], check=False)
+    if not {"-n", "--dry-run", "--unlock"} & {*given}:
+        with driver.was_killed(folder) as killed:
+            if killed:
+                print("study: the Snakemake that ran here before was killed; its lock is taken away", file=sys.stderr)
+                subprocess.run([*command, "--unlock", "--quiet"], check=False)
     os.execv(sys.executable, command)
 
 
@@ -49,6 +60,14 @@ def _folder(arguments: Sequence[str]) -> Path:
     parser.add_argument("--directory", "-d", type=Path, default=Path())
     found: Path = parser.parse_known_args(arguments)[0].directory
     return found
+
+
+def _configurations(arguments: Sequence[str]) -> list[str]:
+    """Return the configuration files that Snakemake is given."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(*NAMES_CONFIG, nargs="+", default=[])
+    named: list[str] = parser.parse_known_args(arguments)[0].configfile
+    return named
 
 
 def completed(arguments: Sequence[str]) -> list[str]:
