@@ -160,9 +160,27 @@ def test_places_are_summed_over_what_a_table_leaves_out():
 
 def test_table11_is_the_blocks_against_none():
     table = build("table11", fake_results())
-    assert list(dict.fromkeys(table["Block restored"])) == ["none", "layers 0-0", "layers 1-1"]
-    plain, block = (row(table, Test_set="ID test", Block_restored=name) for name in ("none", "layers 0-0"))
-    assert block["D2 gain"] == pytest.approx(block["D2"] - plain["D2"]) and block["D2 gain"] < -5
+    names = ["none", "layers 0-0", "layers 1-1"]
+    assert [name for name in table if name in names] == names
+    cell = row(table, Test_set="ID test", Trained_on="D2")
+    assert cell["layers 0-0 gain"] == pytest.approx(cell["layers 0-0"] - cell["none"]) and cell["layers 0-0 gain"] < -5
+
+
+def test_table6_is_the_training_set_after_restoring():
+    results = fake_results()
+    table = build("table6", results)
+    start, after = (row(table, Criterion="relative", Region="transformer", **{"Restored_(%)": k}) for k in ("0", "20"))
+    asked = results.query("split == 'train' and bucket == 'all' and train_set == 'D0' and scale == '480' and seed == 0")
+    assert start["D0"] == pytest.approx(asked.query("stage == 'evaluate'")["value"].item() * 100)
+    assert after["D0 gain"] == pytest.approx(after["D0"] - start["D0"]) and after["D0 gain"] > 5
+
+
+def test_figures_2_and_6_and_tables_1_and_8_share_the_models_out():
+    both = pd.concat([fake_results().assign(model=name) for name in ("llama-3-8b", "Llama-2-7b-hf", "own")])
+    for name in ("fig2", "table1"):
+        assert list(dict.fromkeys(build(name, both)["Model"])) == ["llama-3-8b", "own"]
+    for name in ("fig6", "table8"):
+        assert list(dict.fromkeys(build(name, both)["Model"])) == ["Llama-2-7b-hf"]
 
 
 def test_restorations_stand_beside_what_they_revert():

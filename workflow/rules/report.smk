@@ -61,7 +61,7 @@ rule table:
             category="Tables",
             labels={"model": ", ".join(STUDY.models), "table": "{table}"},
         ),
-        f"{PATHS.root}/tables/{{table}}.txt",
+        multiext(f"{PATHS.root}/tables/{{table}}", ".txt", ".md", ".tex"),
     log:
         f"{LOGS}/tables/{{table}}.log",
     benchmark:

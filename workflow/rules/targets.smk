@@ -3,6 +3,7 @@
 
 localrules:
     all,
+    paper,
     cells,
     plan,
 
@@ -15,6 +16,19 @@ for target in JOBS.targets:
         input:
             JOBS.target(target),
             JOBS.files(JOBS.targets[target]),
+
+
+rule paper:
+    input:
+        JOBS.paper,
+    log:
+        f"{LOGS}/paper.txt",
+    conda:
+        "../../envs/data.yaml"
+    params:
+        lacks=JOBS.paper_lacks,
+    shell:
+        "echo {params.lacks:q} | tee {log:q}"
 
 
 rule cells:

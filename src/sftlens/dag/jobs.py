@@ -14,7 +14,8 @@ from sftlens.config.study import Study
 from sftlens.dag.cells import FEWSHOT, Cell, Product, distinct, is_trained, number, pilot, quota_needs, way
 from sftlens.dag.paths import Paths, options
 from sftlens.dag.recorded import BASE_FIELDS, RESULTS, stamp
-from sftlens.dag.targets import TARGETS, of_kind, wanted, why_unknown
+from sftlens.dag.targets import TARGETS, of_kind, paper, wanted, why_unknown
+from sftlens.errors import ConfigError
 from sftlens.resources.memory import probers
 from sftlens.resources.requests import Resources
 from sftlens.restoration.methods import ranking, uses
@@ -88,8 +89,19 @@ class Jobs:
     def target(self, name: str) -> list[str]:
         """The files of a named figure or table."""
         kind = TARGETS.get(name).kind
-        endings = ("svg", "png", "pdf", "csv", "txt") if kind == "figure" else ("csv", "txt")
+        endings = ("svg", "png", "pdf", "csv", "txt") if kind == "figure" else ("csv", "txt", "md", "tex")
         return [f"{self.paths.root}/{kind}s/{name}.{ending}" for ending in endings]
+
+    def paper(self, wildcards: Any) -> list[str]:
+        """The files of the paper's figures and tables that the grid has; ends the run where it has none."""
+        try:
+            return [path for name in paper(self.study)[0] for path in self.target(name)]
+        except ConfigError as error:
+            sys.exit(f"error: {error}")
+
+    def paper_lacks(self, wildcards: Any) -> str:
+        """One line on the paper's figures and tables that the grid has no cells for."""
+        return paper(self.study)[1]
 
     stamp = staticmethod(stamp)
 

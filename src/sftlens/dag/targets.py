@@ -9,6 +9,7 @@ those of the whole study, so that choosing otherwise reruns nothing.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,6 +27,19 @@ if TYPE_CHECKING:
 
 MASTERY, ANSWERS, EVERYTHING = "mastery of each model", "answers", "the whole study"
 """What can be behind a target besides an experiment: every mastery table, every answer to a test question, or all."""
+_OF_THE_PAPER = re.compile(r"(fig|table)\d+")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a table is printed: columns of its frame that name a row, and what stands side by side."""
+
+    rows: tuple[str, ...]
+    """Columns that name a row, and order the rows; those that are the same in all rows are said once beside it."""
+    across: tuple[str, ...] = ()
+    """Columns whose values become groups of columns."""
+    values: tuple[str, ...] = ()
+    """Columns of numbers; empty: all."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +50,8 @@ class Target:
     place: float
     """Where it stands on the page: targets are in the order of this number, whatever their theme."""
     behind: str
-    """The experiment of a study whose products it is made from; or MASTERY, ANSWERS or EVERYTHING."""
+    """The experiment of a study whose products it is made from, or several with `+` between them; or MASTERY, ANSWERS
+    or EVERYTHING."""
     title: str
     caption: str
     build: Callable[[Any], pd.DataFrame]
@@ -45,8 +60,14 @@ class Target:
     """That frame and a notice -> the figure; None for a table."""
     folded: bool = False
     """Whether the page shows its rows only when they are unfolded."""
-    pretrained_only: bool = False
-    """Whether it needs models that were pretrained here."""
+    shows: Callable[[Study, str], bool] | None = None
+    """Whether it shows a model of the study; None: every model."""
+    needs: str = ""
+    """Those models in words, for a study that has none."""
+    layout: Layout | None = None
+    """How a table is printed (Markdown, LaTeX); None: as its frame is."""
+    relations: bool = False
+    """Whether `build` is given the rows of single relations too."""
 
     @property
     def kind(self) -> Literal["figure", "table"]:
@@ -70,7 +91,8 @@ class Target:
         # Rows of single relations are for readers of the tidy table; these targets show full fine-tuning.
         for strategy in set(source["strategy"]) - {"", "base", "fewshot"}:
             STRATEGIES.get(way(strategy)[0])  # an unknown one is an error, not something to leave out
-        rows = source[(source["relation"] == "") & source["strategy"].isin(["", "base", "fewshot", DEFAULT])]
+        rows = source[source["strategy"].isin(["", "base", "fewshot", DEFAULT])]
+        rows = rows if self.relations else rows[rows["relation"] == ""]
         return self.build(rows.dropna(subset=["value"]))
 
 
@@ -83,18 +105,15 @@ def of_kind(kind: str) -> list[str]:
 
 
 def wanted(study: Study) -> dict[str, list[Product]]:
-    """Return the products behind each figure and table that the study has experiments for, in the order of the page."""
-    every = distinct(study)
-    answered = [product for product in every if product.stage in ANSWERED]
-    bases = [product for product in every if product.stage == "mastery"]
-    found = {**products(study), MASTERY: bases}
-    if answered:
-        found |= {ANSWERS: [*bases, *answered], EVERYTHING: every}
+    """Return the products behind each figure and table that the study's grid has, in the order of the page."""
+    found = _behind(study)
     behind: dict[str, list[Product]] = {}
     for target in TARGETS:
-        asked = list(dict.fromkeys(found.get(target.behind, [])))
-        if target.pretrained_only:
-            asked = [product for product in asked if study.models[product.cell.model].source == "pretrain"]
+        parts = [found.get(name, []) for name in target.behind.split("+")]
+        asked = list(dict.fromkeys(product for part in parts for product in part)) if all(parts) else []
+        if target.shows:
+            shown = {model for model in study.models if target.shows(study, model)}
+            asked = [product for product in asked if product.cell.model in shown]
         if asked and target.behind not in (MASTERY, ANSWERS, EVERYTHING):
             # How many examples a cell really had stands in the summary of its training.
             cells = dict.fromkeys(product.cell for product in asked if product.cell.trained)
@@ -104,11 +123,45 @@ def wanted(study: Study) -> dict[str, list[Product]]:
     return behind
 
 
+def _behind(study: Study) -> dict[str, list[Product]]:
+    every = distinct(study)
+    answered = [product for product in every if product.stage in ANSWERED]
+    bases = [product for product in every if product.stage == "mastery"]
+    found = {**products(study), MASTERY: bases}
+    if answered:
+        found |= {ANSWERS: [*bases, *answered], EVERYTHING: every}
+    return found
+
+
+def paper(study: Study) -> tuple[list[str], str]:
+    """Return the paper's figures and tables that the study's grid has, and one line on those that it lacks ("": none).
+
+    Raises ConfigError where it has none of them.
+    """
+    there = wanted(study)
+    names = [name for name in TARGETS.names() if _OF_THE_PAPER.fullmatch(name)]
+    found = _behind(study)
+    lacking = [f"{name} ({_lacks(study, name, found)})" for name in names if name not in there]
+    line = f"not in the grid of study {study.study}: {', '.join(lacking)}" if lacking else ""
+    if len(lacking) == len(names):
+        raise ConfigError(line)
+    return [name for name in names if name in there], line
+
+
 def why_unknown(study: Study, name: str) -> str:
     """Return why nothing makes a file or target of this name: what the study lacks for it, or what there is instead."""
     if name in TARGETS.names():
-        return f"study {study.study} has nothing to draw {name} from; add experiments.{TARGETS.get(name).behind}"
-    return str(unknown("file or target", name, [*wanted(study), "all", "cells", "plan"]))
+        return f"study {study.study} has nothing to draw {name} from; {_lacks(study, name, _behind(study))}"
+    return str(unknown("file or target", name, [*wanted(study), "paper", "all", "cells", "plan"]))
+
+
+def _lacks(study: Study, name: str, found: dict[str, list[Product]]) -> str:
+    target = TARGETS.get(name)
+    lacking = [part for part in target.behind.split("+") if not found.get(part)]
+    if not lacking:
+        return f"it shows {target.needs}, and the study has {', '.join(study.models)}"
+    asked = "scaling" if lacking[0] in (MASTERY, ANSWERS, EVERYTHING) else " and experiments.".join(lacking)
+    return f"add experiments.{asked}"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ when a frame is made, so that the list of targets can be read without it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,10 @@ MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 CELL = ["model", "train_set", "scale", "seed", "strategy"]
 _READING_ORDER = (BASE, FEWSHOT, *BUCKETS, "mixed", *SPLITS.values(), *MODULES, "r", "|d|", "d^2", "none")
 _AS_FOUND = ("Model", "Criterion", "Region")
+BAND = 3
+"""Seeds from which on an SD is printed, or drawn as a band: fewer are shown one by one."""
+PLAIN = ("Model", "Strategy", "Criterion", "Region")
+"""Columns that are said once beside a table in which they are the same in all rows."""
 _TEXT = ("Model", "Strategy", "Trained on", "n", "Criterion", "Region", RATIO, "Test set", "Against", "Scope")
 """Columns that are text in a file, however they look."""
 
@@ -48,6 +52,11 @@ def _size(text: str) -> float:
 def selected(results: pd.DataFrame, stage: str, metric: str) -> pd.DataFrame:
     """Return the rows of one metric of one stage."""
     return results[(results["stage"] == stage) & (results["metric"] == metric)]
+
+
+def of_models(rows: pd.DataFrame, shown: Callable[[str], bool]) -> pd.DataFrame:
+    """Return the rows of the models whose names `shown` chooses."""
+    return rows[rows["model"].map(shown).astype(bool)]
 
 
 def named(rows: pd.DataFrame) -> pd.DataFrame:
@@ -115,12 +124,12 @@ def with_examples(table: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     return table.astype({"Examples": "Int64"})
 
 
-def restored(results: pd.DataFrame) -> pd.DataFrame:
-    """Return the macro accuracies at every k, 0 included, each with its gain on k = 0 of the same cell."""
+def restored(results: pd.DataFrame, bucket: str = "macro", splits: Collection[str] = TESTS) -> pd.DataFrame:
+    """Return the accuracies of a bucket at every k, 0 included, each with its gain on k = 0 of the same cell."""
     import pandas as pd
 
-    rows = results[(results["metric"] == "contains") & (results["bucket"] == "macro")]
-    rows = rows[rows["split"].isin(TESTS)]
+    rows = results[(results["metric"] == "contains") & (results["bucket"] == bucket)]
+    rows = rows[rows["split"].isin(splits)]
     cell = [*CELL, "split"]
     plain = rows[rows["stage"] == "evaluate"][[*cell, "value"]]
     restored = rows[(rows["stage"] == "restore") & (rows["ratio"] > 0)]
@@ -132,11 +141,14 @@ def restored(results: pd.DataFrame) -> pd.DataFrame:
     return both.assign(value=both["value"] * 100, gain=gain * 100, **{RATIO: text})
 
 
-def with_gains(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Return `keys`, `Seeds`, and for each training set its mean accuracy and gain, from named rows of `restored`."""
-    names = sorted(rows["train_set"].unique())
-    table = pivot(rows, keys, "train_set", names, constant=names)
-    gains = pivot(rows.assign(value=rows["gain"]), keys, "train_set", names)
+def with_gains(rows: pd.DataFrame, keys: list[str], across: str, names: list[str] | None = None) -> pd.DataFrame:
+    """Return `keys`, `Seeds`, and for each of `names` of a column its mean accuracy and gain.
+
+    `rows` are named ones of `restored`; `names` None: what the column `across` holds, by the alphabet.
+    """
+    names = sorted(rows[across].unique()) if names is None else names
+    table = pivot(rows, keys, across, names, constant=names)
+    gains = pivot(rows.assign(value=rows["gain"]), keys, across, names)
     for name in names:
         table.insert(list(table).index(name) + 1, f"{name} gain", gains[name])
     return table
@@ -184,6 +196,24 @@ def as_text(table: pd.DataFrame) -> pd.DataFrame:
         return f"{round(value, decimals) + 0.0:.{decimals}f}"
 
     return pd.DataFrame({name: [text(name, value) for value in table[name]] for name in table}, dtype="str")
+
+
+def cells(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame as text in which a value's SD or gain stands in its own cell: `45.47 ± 0.40`, `55.76 (+0.43)`.
+
+    An SD of fewer than three seeds says next to nothing and is left to the CSV file.
+    """
+    text = as_text(table)
+    names = [name for name in table if not name.endswith((" SD", " gain"))]
+    enough = table["Seeds"].astype("float64").ge(BAND) if "Seeds" in table else None
+    for name in names:
+        spread, gain = text.get(f"{name} SD"), text.get(f"{name} gain")
+        if spread is not None and enough is not None:
+            text[name] = text[name].where(~enough | (spread == "-"), text[name] + " ± " + spread)
+        if gain is not None:
+            signed = gain.where(gain.str.startswith("-"), "+" + gain)
+            text[name] = text[name].where(gain == "-", text[name] + " (" + signed + ")")
+    return text[names].replace(r"(?<!\w)-(?=\d)", "−", regex=True)
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:

@@ -2,7 +2,7 @@
 
   sftlens collect demo --results            results/demo/results.parquet
   sftlens collect demo --figure fig2        results/demo/figures/fig2.{png,svg,pdf,csv,txt}
-  sftlens collect demo --table table4       results/demo/tables/table4.{csv,txt}
+  sftlens collect demo --table table4       results/demo/tables/table4.{csv,md,tex,txt}
   sftlens collect demo --report             results/demo/report.html
   sftlens collect demo --partial            all of it from what exists, below results/demo/partial/
 
@@ -86,7 +86,7 @@ def _complete(study: Study, wanted: list[Product] | None) -> Any:
 
 def _write(root: Path, study: Study, target: Target, results: Any, wanted: list[Product]) -> None:
     """Write the files of one target, from its rows of the tidy table or, where it is made of them, from the answers."""
-    from sftlens.reporting import frames, style
+    from sftlens.reporting import frames, layout, style
     from sftlens.results import answers
 
     if target.from_answers:
@@ -97,6 +97,9 @@ def _write(root: Path, study: Study, target: Target, results: Any, wanted: list[
     stem = root / f"{target.kind}s" / target.name
     if target.draw:
         style.save(style.drawn(target, numbers, study.notice), stem, target.title, study.notice)
+    else:
+        for suffix, printed in ((".md", layout.markdown), (".tex", layout.latex)):
+            files.write_text(stem.with_suffix(suffix), printed(target, numbers, study.notice))
     frames.write_csv(numbers, stem.with_suffix(".csv"))
     files.write_text(stem.with_suffix(".txt"), frames.words(target, numbers, study.notice))
 

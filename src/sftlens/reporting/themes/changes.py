@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sftlens.dag.targets import TARGETS, Target
+from sftlens.dag.targets import TARGETS, Layout, Target
 from sftlens.reporting import frames, style
 
 if TYPE_CHECKING:
@@ -17,16 +17,16 @@ SUMS = {"change": "r", "abs_d": "|d|", "d2": "d^2"}
 WEIGHTS = {"": "as trained", "null_": "permuted"}
 SPREAD = "permuted: SD of a draw"
 ZEROS, HELD = "Elements with base 0", "Held by them"
-PARAMETERS, UNCHANGED = "Parameters (%)", "Unchanged (%)"
+PARAMETERS, UNCHANGED, RESTORED = "Parameters (%)", "Unchanged (%)", "Restored part (%)"
 PLACES = {
     "place_elements": PARAMETERS,
-    "place_restored": "Restored part (%)",
+    "place_restored": RESTORED,
     "place_null_restored": "Restored part, permuted (%)",
     "place_sum_r": "Sum of r (%)",
     "place_sum_abs_d": "Sum of |d| (%)",
     "place_sum_d2": "Sum of d^2 (%)",
 }
-MAPS = {"Restored part (%)": "first 20 %", "Sum of d^2 (%)": "sum of d²"}
+MAPS = {RESTORED: "first 20 %", "Sum of d^2 (%)": "sum of d²"}
 _PLACE = {"layer": "Layer", "module": "Module"}
 _KEYS = ["Model", "Criterion", "Region", "n", "Trained on"]
 _GROUP = _KEYS[:4]
@@ -143,7 +143,7 @@ TARGETS.add(Target(
     "|p| near zero suffices) and no sign of learning; the SD of a draw says how far one permutation may be off. "
     "Elements whose base is exactly 0, as a dequantised model has them, are counted where there are any: their r "
     "divides by 1e-8, so a few of them can hold all of its sum. Paper: Table 3.",
-    concentration,
+    concentration, layout=Layout(("Model", "Criterion", "Region", "Changes", "Sum of", "n", "Trained on")),
 ))  # fmt: skip
 TARGETS.add(Target(
     "concentration", 52, "concentration", "How concentrated the change is, and how much of that is arithmetic",
@@ -163,9 +163,11 @@ TARGETS.add(Target(
     "changes dealt out at random within each tensor), and of the sums of the change; and the share of the layer's "
     "own elements that training left as they were. Paper: Table 9, which does not say its k.",
     lambda results: places(results, ["layer"]),
+    layout=Layout((*_KEYS[:3], "Layer", PARAMETERS), ("n", "Trained on"), (RESTORED,)),
 ))  # fmt: skip
 TARGETS.add(Target(
     "table10", 58, "concentration", "What changed, and what is restored, by module",
     "The same by projection, over all layers. Paper: Table 10.",
     lambda results: places(results, ["module"]),
+    layout=Layout((*_KEYS[:3], "Module", PARAMETERS), ("n", "Trained on"), (RESTORED,)),
 ))  # fmt: skip

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sftlens.dag.targets import MASTERY as EVERY_TABLE
-from sftlens.dag.targets import TARGETS, Target
+from sftlens.dag.targets import TARGETS, Layout, Target
 from sftlens.data.buckets import BUCKETS
+from sftlens.paper import models
 from sftlens.reporting import frames, style
 from sftlens.reporting.frames import SPLITS
 
@@ -46,9 +48,9 @@ MEASURES = {
 """Metrics of the table `reliability`, in its order -> what it calls them."""
 
 
-def table1(results: pd.DataFrame) -> pd.DataFrame:
-    """Return facts per bucket, model and split."""
-    rows = frames.selected(results, "mastery", "facts")
+def counts(results: pd.DataFrame, shown: Callable[[str], bool]) -> pd.DataFrame:
+    """Return facts per bucket, model and split, of the models whose names `shown` chooses."""
+    rows = frames.of_models(frames.selected(results, "mastery", "facts"), shown)
     rows = rows.assign(Model=rows["model"], Split=rows["split"].map(SPLITS))
     keys = ["Model", "Split"]
     table = frames.pivot(rows, keys, "bucket", list(BUCKETS))[[*keys, *BUCKETS]]
@@ -130,7 +132,14 @@ def draw_exposure(numbers: pd.DataFrame, notice: str) -> Figure:
 TARGETS.add(Target(
     "table1", 10, EVERY_TABLE, "Facts per mastery bucket",
     "Number of facts in each bucket, as this base model masters them. Paper: Tables 1 and 8.",
-    table1,
+    lambda results: counts(results, models.others), layout=Layout(("Model", "Split")),
+    shows=lambda study, model: models.others(model), needs="models other than LLaMA-2 (see table8)",
+))  # fmt: skip
+TARGETS.add(Target(
+    "table8", 11, EVERY_TABLE, "Facts per mastery bucket: LLaMA-2",
+    "Number of facts in each bucket, as this base model masters them. Paper: Table 8.",
+    lambda results: counts(results, models.llama_2), layout=Layout(("Model", "Split")),
+    shows=lambda study, model: models.llama_2(model), needs="models of LLaMA-2, by their names (llama-2-7b)",
 ))  # fmt: skip
 TARGETS.add(Target(
     "reliability", 12, "mastery", "How good the measurement of mastery is",
@@ -147,5 +156,6 @@ TARGETS.add(Target(
     "Mean mastery R of the facts that the pretraining text states so often, with its 95 % interval over facts. "
     "The text was written here, so exposure is known; with a real model it is not. What the text never "
     "states can only be guessed.",
-    exposure, draw_exposure, pretrained_only=True,
+    exposure, draw_exposure,
+    shows=lambda study, model: study.models[model].source == "pretrain", needs="models that are pretrained here",
 ))  # fmt: skip

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from sftlens.dag.targets import TARGETS, Target
+from sftlens.dag.targets import TARGETS, Layout, Target
 from sftlens.reporting import frames, style
 from sftlens.reporting.frames import ACCURACY, RATIO
 
@@ -26,17 +27,25 @@ WHOLE = "none"
 def table4(results: pd.DataFrame) -> pd.DataFrame:
     """Return accuracy after restoring k %, one column per training set, with the gain on k = 0."""
     keys = ["Model", "Criterion", "Region", "n", "Test set", RATIO]
-    return frames.with_gains(frames.named(frames.restored(results)), keys)
+    return frames.with_gains(frames.named(frames.restored(results)), keys, "Trained on")
 
 
 def table11(results: pd.DataFrame) -> pd.DataFrame:
-    """Return accuracy after restoring all of a block of layers, one column per training set, with gains."""
+    """Return accuracy after restoring all of a block of layers, one column per block, with gains on none."""
     rows = frames.restored(results)
     rows = rows[rows["region"].str.fullmatch(r"layers\d+-\d+") & rows["ratio"].isin([0, 100])]
     rows = frames.named(rows.assign(region=rows["region"].where(rows["ratio"] > 0, WHOLE)))
-    rows["Block restored"] = rows["region"].str.replace("layers", "layers ")
-    seen = ["Model", "n", "Test set", "Block restored", "train_set", "seed", "strategy"]
-    return frames.with_gains(rows.drop_duplicates(seen), ["Model", "n", "Test set", "Block restored"])
+    rows["Block"] = rows["region"].str.replace("layers", "layers ")
+    rows = rows.drop_duplicates(["Model", "n", "Test set", "Block", "train_set", "seed", "strategy"])
+    blocks = sorted(set(rows["Block"]), key=lambda name: (name != WHOLE, [int(i) for i in re.findall(r"\d+", name)]))
+    return frames.with_gains(rows, ["Model", "n", "Test set", "Trained on"], "Block", blocks)
+
+
+def table6(results: pd.DataFrame) -> pd.DataFrame:
+    """Return accuracy on the model's own training set after restoring k %, one column per training set, with gains."""
+    rows = frames.named(frames.restored(results, "all", ["train"]))
+    keys = ["Model", "Criterion", "Region", "n", RATIO]
+    return frames.with_gains(rows, keys, "Trained on")
 
 
 def restoration(results: pd.DataFrame) -> pd.DataFrame:
@@ -95,7 +104,7 @@ TARGETS.add(Target(
     "pre-trained values, without further training; columns are training sets. In brackets, the gain "
     "(blue) or loss (orange) in points on k = 0, which is the same fine-tuned models as they were "
     "evaluated. Paper: Table 4.",
-    table4,
+    table4, layout=Layout(("Model", "Criterion", "Region", "n", RATIO), ("Test set",)),
 ))  # fmt: skip
 TARGETS.add(Target(
     "restoration", 62, "restoration", "Which parameters are restored, or how many",
@@ -107,8 +116,15 @@ TARGETS.add(Target(
     restoration, draw_restoration,
 ))  # fmt: skip
 TARGETS.add(Target(
+    "table6", 63, "restoration", "Accuracy on the training set after restoring parameters",
+    "Share in percent of a model's own training questions that it answers, after setting the k % of the elements that "
+    "rank first back to their pre-trained values; columns are training sets. In brackets, the gain or loss in points "
+    "on k = 0. Paper: Table 6.",
+    table6, layout=Layout(("Model", "Criterion", "Region", "n", RATIO)),
+))  # fmt: skip
+TARGETS.add(Target(
     "table11", 64, "blocks", "Accuracy after restoring blocks of layers",
-    "Macro accuracy in percent after setting every projection of some layers back to the pre-trained values; "
-    "columns are training sets. In brackets, the gain (blue) or loss (orange) in points. Paper: Table 11 (ID).",
-    table11,
+    "Macro accuracy in percent after setting every projection of a block of layers (columns) back to the pre-trained "
+    "values; rows are training sets. In brackets, the gain or loss in points on none. Paper: Table 11 (ID).",
+    table11, layout=Layout(("Model", "Test set", "n", "Trained on")),
 ))  # fmt: skip

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sftlens.dag.targets import TARGETS, Target
+from sftlens.dag.targets import TARGETS, Layout, Target
 from sftlens.data.buckets import BUCKETS
+from sftlens.paper import models
 from sftlens.reporting import curves, frames
 from sftlens.reporting.frames import ACCURACY, TESTS
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 
 def table2(results: pd.DataFrame) -> pd.DataFrame:
@@ -30,6 +33,17 @@ def table2(results: pd.DataFrame) -> pd.DataFrame:
     return frames.with_examples(table, results)
 
 
+def accuracies(results: pd.DataFrame, shown: Callable[[str], bool]) -> pd.DataFrame:
+    """Return macro accuracy against n, of the models whose names `shown` chooses (see `curves.against_n`)."""
+    rows = frames.of_models(results, shown)
+    return curves.against_n(rows, "evaluate", "contains", "macro", TESTS, ACCURACY)
+
+
+def draw_accuracies(numbers: pd.DataFrame, notice: str) -> Figure:
+    """Return them as panels of models by test sets."""
+    return curves.draw(numbers, notice, ACCURACY, "Accuracy, mean of the five\nmastery buckets (%)", by_test_set=True)
+
+
 TARGETS.add(Target(
     "fig2", 20, "scaling", "Accuracy against the number of training examples",
     "Share of test questions whose greedy answer contains the right object or an alias, averaged over "
@@ -37,10 +51,14 @@ TARGETS.add(Target(
     "relations. One line per bucket that the training examples come from. The grey lines are the "
     "model before fine-tuning, with the same prompt and, where measured, with five examples in the "
     "prompt. Paper: Figures 2 and 6.",
-    lambda results: curves.against_n(results, "evaluate", "contains", "macro", TESTS, ACCURACY),
-    lambda numbers, notice: curves.draw(
-        numbers, notice, ACCURACY, "Accuracy, mean of the five\nmastery buckets (%)", by_test_set=True
-    ),
+    lambda results: accuracies(results, models.others), draw_accuracies,
+    shows=lambda study, model: models.others(model), needs="models other than LLaMA-2 (see fig6)",
+))  # fmt: skip
+TARGETS.add(Target(
+    "fig6", 21, "scaling", "Accuracy against the number of training examples: LLaMA-2",
+    "As Figure 2, for the models of LLaMA-2, which the paper shows in its appendix. Paper: Figure 6.",
+    lambda results: accuracies(results, models.llama_2), draw_accuracies,
+    shows=lambda study, model: models.llama_2(model), needs="models of LLaMA-2, by their names (llama-2-7b)",
 ))  # fmt: skip
 TARGETS.add(Target(
     "fig4", 22, "scaling", "Accuracy on well-known facts",
@@ -55,4 +73,5 @@ TARGETS.add(Target(
     "largest numbered scale. Macro is the unweighted mean of the five. Examples is the real size of "
     "the training set: a bucket with fewer than n facts gives all that it has. Paper: Table 2.",
     table2,
+    layout=Layout(("Model", "Trained on", "n", "Examples"), ("Test set",)),
 ))  # fmt: skip
