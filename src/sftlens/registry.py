@@ -26,7 +26,7 @@ class Registry(Generic[E]):
         """Name an axis and its package; entries are in the order of `key`, else of their modules' names."""
         self._axis, self._package, self._key = axis, package, key
         self._entries: dict[str, E] = {}
-        self._complete = False
+        self._imported = False
 
     def add(self, entry: E) -> E:
         """Register an entry and return it. Raises ValueError for a name that another one has."""
@@ -35,11 +35,7 @@ class Registry(Generic[E]):
         return entry
 
     def __iter__(self) -> Iterator[E]:
-        if not self._complete:
-            for module in pkgutil.iter_modules(import_module(self._package).__path__):
-                import_module(f"{self._package}.{module.name}")
-            self._complete = True
-        entries = list(self._entries.values())
+        entries = list(self._complete().values())
         return iter(sorted(entries, key=self._key) if self._key else entries)
 
     def names(self) -> list[str]:
@@ -47,10 +43,16 @@ class Registry(Generic[E]):
 
     def get(self, name: str) -> E:
         """Return the entry of a name. Raises ConfigError, which names the nearest and lists all, for an unknown one."""
-        names = self.names()
-        if name in self._entries:
+        if name in self._complete():
             return self._entries[name]
-        raise unknown(self._axis, name, names)
+        raise unknown(self._axis, name, self.names())
+
+    def _complete(self) -> dict[str, E]:
+        if not self._imported:
+            for module in pkgutil.iter_modules(import_module(self._package).__path__):
+                import_module(f"{self._package}.{module.name}")
+            self._imported = True
+        return self._entries
 
 
 def unknown(axis: str, name: str, names: Sequence[str]) -> ConfigError:

@@ -99,6 +99,19 @@ def test_a_check_reads_each_model_once_and_its_memory_is_printed(capsys: pytest.
     assert first.endswith("reads of the base 1.00, of the fine-tuned model 1.00")
 
 
+def test_planning_is_counted_in_loops_and_its_growth_is_an_exponent(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    study = yaml.safe_load((ROOT / "config/paper.yaml").read_text(encoding="utf-8"))
+    study |= {"scales": [60], "seeds": [0], "experiments": {"divergence": {"train_sets": ["D0"]}}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
+    with patch.dict(os.environ, {"ENTITY_QUESTIONS_DIR": ""}):
+        lines = printed(capsys, "planning.py", "--config", tmp_path / "study.yaml", "--models", 1, 3).splitlines()
+    assert lines[0].startswith("a fixed loop") and " loops, " in lines[1]
+    assert lines[2].startswith("  1 models: ") and lines[3].startswith("  3 models: ")
+    assert lines[4].startswith("growth: ") and "jobs ** " in lines[4] and lines[5].startswith("of sftlens: ")
+
+
 def test_the_gpu_benchmark_checks_itself_on_the_cpu(tmp_path: Path) -> None:
     """Every section runs on a small geometry, and every result is within its bound."""
     out = tmp_path / "gpu.json"

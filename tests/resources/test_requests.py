@@ -33,6 +33,9 @@ def asked(
     wildcards = SimpleNamespace(model="tiny", scale="60")
     found = {}
     for key, function in functions.items():
+        if not callable(function):
+            found[key] = function
+            continue
         takes_attempt = "attempt" in function.__code__.co_varnames[: function.__code__.co_argcount]
         found[key] = function(wildcards, attempt=attempt) if takes_attempt else function(wildcards)
     return {key: value for key, value in found.items() if value is not None}

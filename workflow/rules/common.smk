@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 
 # This file's own place: the Snakefile that runs may be another, which uses this one as a module.

@@ -10,7 +10,7 @@ localrules:
 
 rule results:
     input:
-        JOBS.summaries(),
+        JOBS.summaries,
     output:
         table=f"{PATHS.root}/results.parquet",
     log:
@@ -28,7 +28,7 @@ rule results:
 
 rule figure:
     input:
-        JOBS.summaries_of,
+        JOBS.summaries,
     output:
         report(
             f"{PATHS.root}/figures/{{figure}}.svg",
@@ -53,7 +53,7 @@ rule figure:
 
 rule table:
     input:
-        JOBS.summaries_of,
+        JOBS.summaries,
     output:
         report(
             f"{PATHS.root}/tables/{{table}}.csv",

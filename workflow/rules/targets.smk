@@ -14,8 +14,7 @@ for target in JOBS.targets:
         name:
             target
         input:
-            JOBS.target(target),
-            JOBS.files(JOBS.targets[target]),
+            JOBS.named(target),
 
 
 rule paper:
@@ -37,7 +36,7 @@ rule cells:
     conda:
         "../../envs/data.yaml"
     params:
-        text=job_list.describe(ASKED),
+        text=partial(job_list.describe, ASKED),
     shell:
         "echo {params.text:q} | tee {log:q}"
 

@@ -59,15 +59,22 @@ class Jobs:
         hashes = {"key": "[0-9a-f]{10}", "choice": "[0-9a-f]{10}"}
         return hashes | {name: "|".join(map(re.escape, given)) or "(?!)" for name, given in chosen.items()}
 
-    def summaries(self, products: Iterable[Product] | None = None) -> list[str]:
-        """Summary files of products; None: of the whole study."""
-        return list(map(self.paths.summary, self.products if products is None else products))
+    def summaries(self, wildcards: Wildcards) -> list[str]:
+        """Summary files of the whole study, or of those that one figure or table is drawn from.
 
-    def summaries_of(self, wildcards: Any) -> list[str]:
-        """Summary files that one figure or table is drawn from; for intervals also the answers beside them."""
+        The answers that intervals are drawn from come with the summaries, from the same jobs: naming them, too, would
+        give the paper's grid 8,000 more edges, each of which Snakemake follows.
+        """
         name = wildcards.get("figure") or wildcards.get("table")
-        products = self.targets.get(name, [])
-        return self.files(products) if TARGETS.get(name).from_answers else self.summaries(products)
+        return list(map(self.paths.summary, self.targets.get(name, []) if name else self.products))
+
+    def named(self, target: str) -> Callable[[Wildcards], list[str]]:
+        """Input function of a named figure or table: its files, and all that it is made from.
+
+        The latter directly: else a deleted result would go unnoticed. A function: each job of a run, which parses the
+        rules anew, asks for none of these.
+        """
+        return lambda wildcards: [*self.target(target), *self.files(self.targets[target])]
 
     def unknown(self, wildcards: Any) -> NoReturn:
         """End the run with why there is no such target; an exception would drag Snakemake's own words along."""
@@ -83,7 +90,8 @@ class Jobs:
         found = []
         for product in self.products if products is None else products:
             summary = self.paths.summary(product)
-            found += [summary, *(str(Path(summary).with_name(name)) for name in self._beside(product.stage))]
+            folder = summary.rpartition("/")[0]
+            found += [summary, *(f"{folder}/{name}" for name in self._beside(product.stage))]
         return found
 
     def target(self, name: str) -> list[str]:

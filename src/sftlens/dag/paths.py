@@ -41,12 +41,10 @@ class Paths:
         """Folder of the corpus, the calibration facts and, for the embedded world, its questions."""
         self.facts = f"{RESULTS}/facts/facts-{self.facts_key}/facts.parquet"
         """Table of the prepared facts."""
+        self.base_folder = cache(lambda model: f"{RESULTS}/models/{model}/base-{self._base_key(model)}")
+        """Model -> the folder of its pointer and, if it is pretrained here, its checkpoint."""
         self.mastery_folder = cache(self._mastery_folder)
         """Model -> the folder of its mastery table."""
-
-    def base_folder(self, model: str) -> str:
-        """Folder of a base model: its pointer and, if it is pretrained here, its checkpoint."""
-        return f"{RESULTS}/models/{model}/base-{self._base_key(model)}"
 
     def base(self, model: str) -> str:
         """Pointer to a base model: folder, revision, size and hash of each file."""

@@ -12,6 +12,7 @@ import difflib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from sftlens.config.study import Study
@@ -177,12 +178,12 @@ class Selection:
         """Whether these are all experiments of the study."""
         return self.experiments == tuple(products(self.study))
 
-    @property
+    @cached_property
     def products(self) -> list[Product]:
         """Every product that they ask for once, training runs and mastery included."""
         return distinct(self.study, self.experiments)
 
-    @property
+    @cached_property
     def targets(self) -> dict[str, list[Product]]:
         """The figures and tables that can be drawn from nothing but these, with the products behind each."""
         found = set(self.products)

@@ -1,6 +1,7 @@
 """How large a study is: its jobs one by one, its cells per experiment and its jobs per rule."""
 
 from collections import Counter
+from typing import Any
 
 from sftlens.config.study import Study
 from sftlens.dag.cells import FEWSHOT, Product, pilot, products
@@ -76,8 +77,8 @@ def jobs(selection: Selection) -> dict[str, int]:
     return {rule: counts[rule] for rule in ORDER if counts[rule]}
 
 
-def describe(selection: Selection) -> str:
-    """Return the grid as text for people."""
+def describe(selection: Selection, wildcards: Any = None) -> str:
+    """Return the grid as text for people; Snakemake calls it with a job's wildcards only where it is asked for."""
     study, per_rule = selection.study, jobs(selection)
     lines = [
         f"Study {study.study}: {models_of(study)}: {', '.join(study.models)}",

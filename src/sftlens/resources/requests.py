@@ -5,6 +5,7 @@ rule serves one node and many. All of it is overridden with `--set-resources RUL
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from sftlens.config.repair import RepairStudy
@@ -28,6 +29,8 @@ class Resources:
         for model in study.models.values():
             amounts.questions(study), amounts.templates(study, model)
         self.costs = Costs(study)
+        # Of thousands of jobs a few hundred differ in what they take.
+        self._minutes = cache(self.costs.minutes)
 
     def of(self, rule: str) -> dict[str, Resource | int]:
         """Return what a job of a rule asks for, by Snakemake's names."""
@@ -41,7 +44,7 @@ class Resources:
 
         def runtime(wildcards: Any, attempt: int) -> int:
             axes = {name: getattr(wildcards, name, "") for name in ("model", "train_set", "scale", "criterion")}
-            return self.costs.minutes(Job(rule, **axes), attempt)
+            return self._minutes(Job(rule, **axes), attempt)
 
         def mem_mb(wildcards: Any, attempt: int) -> int:
             return memory.request_mb(self._memory(rule, self._model(wildcards)), attempt)
@@ -61,7 +64,7 @@ class Resources:
         # Of making or fetching a base model, and of comparing the parameters of two.
         if rule in ("base", "changes"):
             return {"mem_mb": mem_mb, "runtime": runtime}
-        return {"nodes": lambda wildcards: 1, "gpu": gpu, "mem_mb": mem_mb, "runtime": runtime}
+        return {"nodes": 1, "gpu": gpu, "mem_mb": mem_mb, "runtime": runtime}
 
     def _training(self) -> dict[str, Resource | int]:
         """The nodes of a training run, and what is asked for on each."""

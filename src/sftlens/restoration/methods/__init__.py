@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from sftlens.registry import Registry, unknown
@@ -66,6 +67,7 @@ def descriptions() -> dict[str, str]:
     return {entry.name: entry.description for entry in (*CRITERIA, *matched())}
 
 
+@cache
 def chosen(name: str) -> tuple[PostHoc, Criterion]:
     """Return the method and the criterion behind one of `choices`; `relative` stands in where nothing is ranked.
 
