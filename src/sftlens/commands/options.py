@@ -238,6 +238,8 @@ def add_evaluation(made: argparse.ArgumentParser) -> None:
     made.add_argument("--train", type=Path, help="ordered training set (sftlens training-set), scored as split train")
     made.add_argument("--scale", default="all", help="how many of its first rows were trained on")
     made.add_argument("--templates", type=Path, help="probe a sample of the test facts again with these templates")
+    text = "facts that --dev-facts are drawn from: those of split dev, where the table has splits"
+    made.add_argument("--dev", type=Path, help=text)
     text = "settings of that probing (see sftlens mastery --help)"
     made.add_argument("--probing", nargs="+", default=[], metavar="KEY=VALUE", help=text)
     add_bos(made)

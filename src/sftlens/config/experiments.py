@@ -133,6 +133,14 @@ class Restoration(Axes):
         return values
 
 
+class Strategies(Restoration):
+    """Ways of fine-tuning at equal tuning budget: what each keeps and learns, and at what price (docs/strategies.md)."""
+
+    ratios: Ratios = []
+    """Settings of each post-hoc method in `criteria`, which are applied to `full` at `finetuning.learning_rate`; empty:
+    none is. As many as learning rates make the budgets equal."""
+
+
 class Concentration(Axes):
     """Share of the total relative change that few parameters hold (Table 3)."""
 
@@ -167,6 +175,8 @@ class Experiments(Settings):
     """KL divergence at the first predicted token."""
     restoration: Restoration | None = None
     """Restoring the most-changed parameters."""
+    strategies: Strategies | None = None
+    """Strategies and post-hoc methods compared."""
     concentration: Concentration | None = None
     """How concentrated the change is."""
     blocks: Blocks | None = None

@@ -113,6 +113,8 @@ class Study(Settings):
             raise ValueError("key 'models' is missing or empty; name at least one model, or one to `repair`")
         if self.models and "experiments" not in self.model_fields_set:
             raise ValueError("key 'experiments' is missing; say what is run with the models (config/README.md)")
+        if self.experiments.strategies and not self.evaluation.dev_facts:
+            raise ValueError("experiments.strategies: settings are chosen on dev facts; set evaluation.dev_facts")
         for name, experiment in self.experiments:
             asked = (experiment.models if experiment else []) or self.models
             for model in asked:

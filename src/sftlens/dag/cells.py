@@ -5,7 +5,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sftlens.config.experiments import Axes
+from sftlens.config.experiments import Axes, Strategies
 from sftlens.config.study import Study
 from sftlens.errors import ConfigError
 from sftlens.strategies import DEFAULT, STRATEGIES
@@ -86,6 +86,11 @@ def way(strategy: str) -> tuple[str, float | None]:
     return name, float(rate) if rate else None
 
 
+def full(strategy: str) -> str:
+    """Return the strategy of the cell that was trained by full fine-tuning at the same learning rate."""
+    return DEFAULT + strategy.removeprefix(way(strategy)[0])
+
+
 def pilot(study: Study, cell: Cell) -> Cell | None:
     """Return the cell whose model the strategy of a cell looks at, trained at the same learning rate, if it does."""
     name, _ = way(cell.strategy)
@@ -123,6 +128,8 @@ def products(study: Study) -> dict[str, list[Product]]:
             made for cell in _cells(study, restoration)
             for made in (Product("evaluate", cell), *(Product("restore", cell, *place) for place in grid))
         ]  # fmt: skip
+    if ways := asked.strategies:
+        found["strategies"] = _compared(study, ways)
     if axes := asked.concentration:
         pairs = list(itertools.product(axes.criteria, axes.regions))
         found["concentration"] = [Product("changes", cell, *place) for cell in _cells(study, axes) for place in pairs]
@@ -159,6 +166,18 @@ def quota_needs(study: Study, model: str) -> dict[str, int]:
                 if one and one.model == model:
                     needs[one.train_set] = max(int(one.scale), needs.get(one.train_set, 0))
     return dict(sorted(needs.items()))
+
+
+def _compared(study: Study, ways: Strategies) -> list[Product]:
+    """Return what compares strategies: the base, every cell, and the post-hoc methods on full fine-tuning."""
+    cells = list(_cells(study, ways))
+    bases = [Cell(m, BASE, "0", 0, BASE) for m in ways.models or study.models]
+    made = [Product(stage, cell) for cell in [*bases, *cells] for stage in ("evaluate", "divergence")]
+    made += [Product("changes", cell, "relative", region) for cell in cells for region in ways.regions]
+    posthoc = itertools.product(ways.criteria, ways.regions, ways.ratios)
+    return made + [
+        Product("restore", cell, *place) for place in posthoc for cell in cells if cell.strategy == DEFAULT
+    ]
 
 
 def _cells(study: Study, axes: Axes) -> Iterator[Cell]:

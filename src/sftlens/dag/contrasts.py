@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal, get_args
 
-from sftlens.dag.cells import BASE, Product, number
+from sftlens.dag.cells import BASE, Product, full, number
 from sftlens.restoration.methods import matched
 
 ANSWERED = ("evaluate", "restore")
@@ -58,8 +58,8 @@ def conditions(products: Iterable[Product]) -> dict[Condition, dict[int, Product
 def contrasts(grid: Iterable[Condition]) -> list[Contrast]:
     """Return the contrasts of a grid by kind: a function of its conditions and of nothing measured.
 
-    Every trained model against its base, against the smallest n of its training set and strategy, and against the one
-    trained as much on D0; every restored model against the same unrestored, and against a method matched to it
+    Every trained model against its base, against the smallest n of its training set and strategy, against the one
+    trained as much on D0, and against full fine-tuning at its learning rate; every restored model against the same unrestored, and against a method matched to it
     (interpolation towards the base); and every two base models, and every two trained alike at the largest numbered n
     that both have.
     """
@@ -81,6 +81,7 @@ def contrasts(grid: Iterable[Condition]) -> list[Contrast]:
             found.append(Contrast(one, Condition(one.model, BASE, "0", BASE), "Base model (n = 0)", "fixed"))
             found.append(Contrast(one, replace(one, scale=first), f"n = {first}", "seeds"))
             found.append(Contrast(one, replace(one, train_set="D0"), "D0", "questions"))
+            found.append(Contrast(one, replace(one, strategy=full(one.strategy)), "full, same learning rate", "seeds"))
     found = [contrast for contrast in found if contrast.reference in known and contrast.reference != contrast.condition]
     found.sort(key=lambda c: (c.condition.ratio is not None, PAIRINGS.index(c.pairing)))
     # Two models are compared where they were trained alike, at the largest numbered n that both have.

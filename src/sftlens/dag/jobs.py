@@ -218,6 +218,7 @@ class Jobs:
         """Inputs of an evaluation; the training set is asked too where there is one."""
         inputs = {"model": self.model(wildcards), "facts": self.mastery(wildcards)}
         inputs |= {"train": self.order(wildcards)} if is_trained(wildcards.scale) else {}
+        inputs |= {"dev": self.paths.facts} if self.study.evaluation.dev_facts else {}
         return inputs | ({"templates": self.templates(wildcards)} if self._reprobed(wildcards) else {})
 
     def evaluate_options(self, wildcards: Wildcards) -> list[str]:
@@ -299,6 +300,7 @@ class Jobs:
 
     def _answering(self, wildcards: Wildcards) -> list[str]:
         given = [*self.bos(wildcards), *options(self.study.evaluation)]
+        given += ["--dev", self.paths.facts] if self.study.evaluation.dev_facts else []
         if self._reprobed(wildcards):
             probing = self.study.probing.model_dump(include=set(MASTERY_FIELDS))
             given += ["--templates", self.templates(wildcards), "--probing", json.dumps(probing)]

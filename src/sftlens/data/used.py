@@ -45,6 +45,15 @@ def by_evaluation(facts: "pd.DataFrame", reprobed: bool) -> "pd.DataFrame":
     return rows.assign(**{name: rows[name].where(asked, value) for name, value in blank.items() if name in rows})
 
 
+def with_dev(asked: "pd.DataFrame", dev: "pd.DataFrame") -> "pd.DataFrame":
+    """Return what an evaluation uses (`by_evaluation`) with dev facts behind it, which have no bucket and no mastery."""
+    import pandas as pd
+
+    unknown = {"bucket": "", "mastery": float("nan")}
+    added = dev.assign(split="dev", **{name: value for name, value in unknown.items() if name in asked})
+    return pd.concat([asked, added[[name for name in asked if name in added]]], ignore_index=True)
+
+
 def by_evaluation_of_training(order: "pd.DataFrame", scale: str) -> "pd.DataFrame":
     """Return the rows of an order that a model was trained on, to be asked as split `train`."""
     return _columns(training_sets.take(order, scale, allow_smaller=True), FACT)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TEST_SPLITS = ("test", "testood")
+ASKED = (*TEST_SPLITS, "dev")
 ANSWER_COLUMNS = ["fact_id", "split", "relation", "bucket", "output", *TASKS.get(DEFAULT).judgements, "well_formed"]
 """Of the task closed_book_qa; another one has judgements of its own."""
 
@@ -85,14 +86,14 @@ def run(
     examples: Sequence[tuple[str, str]] = (),
     progress: Callable[[int], object] = lambda rows: None,
 ) -> pd.DataFrame:
-    """Answer the test and testood facts, and the training set itself as split `train` (Table 6).
+    """Answer the test and testood facts, dev facts if there are any, and the training set as split `train` (Table 6).
 
     Returns the table of `answer`, with two facts about each question: leak (the object or an alias stands inside the
     question's subject; only where all subjects are known) and in_train (the same question stands among the train facts
     of the table; only where it holds train facts). Raises DataError where no fact belongs to the test splits, and what
     `answer` raises.
     """
-    asked = facts[facts["split"].isin(TEST_SPLITS)] if "split" in facts else facts.assign(split="test")
+    asked = facts[facts["split"].isin(ASKED)] if "split" in facts else facts.assign(split="test")
     if asked.empty:
         raise DataError(f"no fact is of split {' or '.join(TEST_SPLITS)}; give a facts table with test facts")
     if training_set is not None:

@@ -28,7 +28,8 @@ def summary(
     """Return a stage's summary as a JSON value.
 
     Everything that may differ between two runs of the same computation stands in the block `run`, which never
-    enters results.parquet: wall time (s), peak memory (bytes), versions and hardware.
+    enters results.parquet: wall time (s), CPU time (s, of the processes it started too), peak memory (bytes), versions
+    and hardware.
     """
     return {
         "schema": SCHEMA_VERSION,
@@ -43,7 +44,7 @@ def summary(
 
 
 def circumstances() -> dict[str, Any]:
-    """Return wall time since the process started, peak memory, package versions and hardware."""
+    """Return wall and CPU time since the process started, peak memory, package versions and hardware."""
     packages = {}
     for name in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
@@ -55,6 +56,7 @@ def circumstances() -> dict[str, Any]:
     devices = range(torch.cuda.device_count()) if torch and torch.cuda.is_available() else ()
     return {
         "wall_seconds": round(time.time() - _STARTED, 3),
+        "cpu_seconds": round(sum(os.times()[:4]), 3),
         "peak_memory_bytes": peak_memory(),
         "python": platform.python_version(),
         "packages": packages,

@@ -18,7 +18,7 @@ RESULT_VERSION = {
     "evaluate": 2,  # evaluation/, data/scoring, inference/greedy
     "divergence_base": 1,  # evaluation/divergence: the base model's half
     "divergence": 1,  # evaluation/divergence
-    "changes": 3,  # changes/
+    "changes": 4,  # changes/
     "restore": 2,  # restoration/, and what evaluate measures
     "levels": 1,  # restoration/export: the level map
     "collect": 3,  # results/, reporting/: the tidy table, figures, tables and the page

@@ -20,6 +20,7 @@ and (s - p)^2, and the distance to the base that remains.
 
 import argparse
 import sys
+import time
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ class Restoring:
         if not (args.out or args.level_map):
             raise ConfigError("option --out: is missing; give a folder for the results, or a file with --level-map")
         self.pair = Pair(base, finetuned, args.region, progress=bar(description="restore", unit="element").update)
-        self.facts, self.train = evaluate.questions(args)
+        self.facts, self.train = evaluate.questions(args, self.answering)
         self.inputs = program.contents(args, "base", "finetuned", "templates", facts=self.facts, train=self.train)
         program.refuse_same(args.base, args.finetuned, self.inputs)
 
@@ -128,6 +129,7 @@ class Restoring:
     def _compute(self, ratio: float, depends: dict[str, Any], folder: Path) -> None:
         args = self.args
         self.pair.device = ranking_device(args.device)  # now: CUDA may be asked once the GPUs are lent
+        start = time.process_time()
         # A method that ranks nothing is given a restoration of nothing, which holds the models and k.
         cut = self.cuts[ratio] if self.posthoc.ranked else topk.Cut(ratio, 0, NOTHING)
         restorer = Restorer(self.pair, self.criterion, cut)
@@ -139,6 +141,8 @@ class Restoring:
 
         method = self.posthoc.make(restorer, reverts, self.settings)
         metrics: list[dict[str, object]] = []
+        choosing = time.process_time() - start
+        spent: dict[str, float] = {}
         if self.saves:
             folder = folder / "model"
             used = self.settings.model_dump(include=set(methods.uses(args.criterion)))
@@ -150,10 +154,13 @@ class Restoring:
             names = (self.inputs["base"], self.inputs["finetuned"], self.posthoc.stream or args.criterion, args.region)
             identity = " ".join([*names, f"{ratio:g}", str(self.settings.seed)])
             metrics = evaluate.evaluate(args, folder, *how, identity=identity)
-            metrics += reverted(method, self.settings.epsilon).metrics(self.pair.elements())
+            start = time.process_time()
+            metrics += reverted(method, self.settings.epsilon).metrics(self.pair.elements())  # one pass, as loading is
+            spent = {"restoring_cpu_seconds": round(choosing + time.process_time() - start, 3)}
         where = {name: depends[name] for name in ("criterion", "region", "ratio")}
         rows, done = [{**where, **row} for row in metrics], {"name": self.posthoc.name, **method.facts}
         summary = provenance.summary("restore", settings=depends, inputs=self.inputs, metrics=rows, method=done)
+        summary["run"] |= spent
         files.write_json(folder / "summary.json", summary)
 
     def map_levels(self) -> None:

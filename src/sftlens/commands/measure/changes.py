@@ -82,6 +82,8 @@ def main() -> None:
         ]
         unchanged = float(tensors["unchanged"].sum()) / pair.elements()
         metrics.append({"metric": "unchanged", "value": unchanged, "n": pair.elements()})
+        distance = float(np.sqrt(tensors["sum_d2"].sum()))
+        metrics.append({"metric": "distance_to_base", "value": distance, "n": pair.elements()})
         zeros = int(tensors[concentration.ZERO_BASE].sum())
         metrics.append({"metric": "zero_base", "value": zeros / pair.elements(), "n": pair.elements()})
         metrics += [

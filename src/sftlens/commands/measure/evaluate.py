@@ -6,7 +6,7 @@
 Writes answers.parquet (one row a question: the output and its scores) and summary.json (accuracy by split, bucket and
 relation, macro). The questions are those of the splits test and testood, and with --train those of the training set,
 as split `train`. With --templates the mastery of a fixed sample of the test facts is measured again (column
-reprobed_mastery). Without --train and --shots the summary also has the majority baseline of each relation.
+reprobed_mastery). With --dev and --dev-facts a fixed sample of the dev facts is asked too, to choose settings on. Without --train and --shots the summary also has the majority baseline of each relation.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from sftlens.commands import options, program
 from sftlens.config.stages.evaluation import EvaluationSettings
 from sftlens.config.stages.mastery import MASTERY_FIELDS, ProbingSettings
 from sftlens.data import used
+from sftlens.errors import ConfigError
 from sftlens.runtime import progress, provenance
 
 
@@ -30,7 +31,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of answers.parquet and summary.json")
     args = parser.parse_args()
     settings = options.settings(args, EvaluationSettings)
-    facts, train = questions(args)
+    facts, train = questions(args, settings)
     inputs = program.contents(args, "model", "templates", facts=facts, train=train)
     depends = {**settings.model_dump(), **{name: getattr(args, name) for name in ("bos", "scale", "shots")}}
     depends |= reprobing_settings(args)
@@ -53,15 +54,22 @@ def main() -> None:
     program.stage(args, "evaluate", outputs, inputs, key, compute)
 
 
-def questions(args: argparse.Namespace) -> tuple[Any, Any]:
-    """Return what an evaluation uses of --facts, and the rows of --train that the model was trained on; or None."""
+def questions(args: argparse.Namespace, settings: EvaluationSettings) -> tuple[Any, Any]:
+    """Return what an evaluation uses of --facts and --dev, and the rows of --train that it was trained on; or None."""
     from sftlens.data import tables
+    from sftlens.mastery import mastery_table
 
+    if bool(args.dev) != bool(settings.dev_facts):
+        there, missing = ("--dev", "--dev-facts") if args.dev else ("--dev-facts", "--dev")
+        raise ConfigError(f"option {missing}: is missing, but {there} is given; give both, or neither")
     if not args.facts:
         return None, None
     columns = ["split", "relation", "subject", "bucket", "mastery"]
     reprobed = args.templates is not None  # which needs them all
     facts = used.by_evaluation(tables.facts(args.facts, columns if reprobed else (), columns), reprobed=reprobed)
+    if args.dev:
+        dev = mastery_table.dev_facts(tables.facts(args.dev, optional=columns), settings.dev_facts, args.dev)
+        facts = used.with_dev(facts, dev)
     train = tables.facts(args.train, optional=columns, unique=False) if args.train else None
     return facts, None if train is None else used.by_evaluation_of_training(train, args.scale)
 

@@ -31,7 +31,7 @@ from sftlens.cli import ENTRY
 from sftlens.commands import options, program
 from sftlens.config.stages.training import HOUSEKEEPING, FinetuneSettings
 from sftlens.data import tables, training_sets, used
-from sftlens.errors import ConfigError, DataError
+from sftlens.errors import ConfigError
 from sftlens.mastery import mastery_table
 from sftlens.models.delta import manifest
 from sftlens.runtime import events, launch, progress, provenance, stages
@@ -152,10 +152,7 @@ def _dev(args: argparse.Namespace, settings: FinetuneSettings) -> Any:
     if not settings.early_stopping:
         return None
     table = tables.facts(args.dev, optional=["split"], unique=False)
-    table = table[table["split"] == "dev"] if "split" in table else table
-    if table.empty:
-        raise DataError(f"{args.dev}: has no facts of split dev for early stopping; give a table with some")
-    return mastery_table.fixed_sample(table, settings.early_stopping.facts, "dev")[["question", "object"]]
+    return mastery_table.dev_facts(table, settings.early_stopping.facts, args.dev)[["question", "object"]]
 
 
 def _strategy(args: argparse.Namespace) -> Strategy:
@@ -192,11 +189,14 @@ def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) ->
         update = bar.tell if first else (lambda steps, **values: None)
         resume = loop.Resume(args.resume, args.deadline) if args.resume else None
         how = (args.seed, update, resume, _strategy(args), looked_at, args.events)
+        start = time.process_time()
         report = loop.finetune(args.model, samples, settings, tokenizer, folder / "checkpoint", *how)
+        used_here = time.process_time() - start
     if first:
         identity.write_manifest(folder / "checkpoint")
         made: dict[str, Any] = {"train_set": training_sets.name(rows), "shares": training_sets.shares(rows)}
         made |= {**dataclasses.asdict(report), "peak_memory_bytes": provenance.peak_memory()}
+        made |= {"cpu_seconds": used_here * args.processes}  # of each process the same work
         if dev is None:
             del made["dev_losses"]
         files.write_json(folder / "report.json", made)
@@ -204,7 +204,8 @@ def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) ->
 
 def summary(report: dict[str, Any], settings: dict[str, Any], inputs: dict[str, str]) -> dict[str, Any]:
     """Return the stage's summary; what differs between two equal runs goes to its block `run`."""
-    run = {"training_seconds": report.pop("seconds"), "peak_memory_bytes": report.pop("peak_memory_bytes")}
+    run = {"training_seconds": report.pop("seconds"), "training_cpu_seconds": report.pop("cpu_seconds")}
+    run |= {"peak_memory_bytes": report.pop("peak_memory_bytes")}
     tokens, losses = report["supervised_tokens"], report["losses"]
     metrics = [
         {"metric": "examples", "value": float(report["examples"]), "n": report["examples"]},
