@@ -134,7 +134,7 @@ class Restoration(Axes):
 
 
 class Strategies(Restoration):
-    """Ways of fine-tuning at equal tuning budget: what each keeps and learns, and at what price (docs/strategies.md)."""
+    """Ways of fine-tuning at equal tuning budget: what each keeps, what it learns, its price (docs/strategies.md)."""
 
     ratios: Ratios = []
     """Settings of each post-hoc method in `criteria`, which are applied to `full` at `finetuning.learning_rate`; empty:

@@ -175,9 +175,7 @@ def _compared(study: Study, ways: Strategies) -> list[Product]:
     made = [Product(stage, cell) for cell in [*bases, *cells] for stage in ("evaluate", "divergence")]
     made += [Product("changes", cell, "relative", region) for cell in cells for region in ways.regions]
     posthoc = itertools.product(ways.criteria, ways.regions, ways.ratios)
-    return made + [
-        Product("restore", cell, *place) for place in posthoc for cell in cells if cell.strategy == DEFAULT
-    ]
+    return made + [Product("restore", cell, *place) for place in posthoc for cell in cells if cell.strategy == DEFAULT]
 
 
 def _cells(study: Study, axes: Axes) -> Iterator[Cell]:

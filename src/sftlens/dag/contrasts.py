@@ -59,9 +59,9 @@ def contrasts(grid: Iterable[Condition]) -> list[Contrast]:
     """Return the contrasts of a grid by kind: a function of its conditions and of nothing measured.
 
     Every trained model against its base, against the smallest n of its training set and strategy, against the one
-    trained as much on D0, and against full fine-tuning at its learning rate; every restored model against the same unrestored, and against a method matched to it
-    (interpolation towards the base); and every two base models, and every two trained alike at the largest numbered n
-    that both have.
+    trained as much on D0, and against full fine-tuning at its learning rate; every restored model against the same
+    unrestored, and against a method matched to it (interpolation towards the base); and every two base models, and
+    every two trained alike at the largest numbered n that both have.
     """
     known = dict.fromkeys(grid)
     smallest: dict[Condition, str] = {}

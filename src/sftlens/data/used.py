@@ -46,7 +46,7 @@ def by_evaluation(facts: "pd.DataFrame", reprobed: bool) -> "pd.DataFrame":
 
 
 def with_dev(asked: "pd.DataFrame", dev: "pd.DataFrame") -> "pd.DataFrame":
-    """Return what an evaluation uses (`by_evaluation`) with dev facts behind it, which have no bucket and no mastery."""
+    """Return what an evaluation uses (`by_evaluation`), and behind it dev facts: they have no bucket and no mastery."""
     import pandas as pd
 
     unknown = {"bucket": "", "mastery": float("nan")}

@@ -6,7 +6,8 @@
 Writes answers.parquet (one row a question: the output and its scores) and summary.json (accuracy by split, bucket and
 relation, macro). The questions are those of the splits test and testood, and with --train those of the training set,
 as split `train`. With --templates the mastery of a fixed sample of the test facts is measured again (column
-reprobed_mastery). With --dev and --dev-facts a fixed sample of the dev facts is asked too, to choose settings on. Without --train and --shots the summary also has the majority baseline of each relation.
+reprobed_mastery). With --dev and --dev-facts a fixed sample of the dev facts is asked too, to choose settings on.
+Without --train and --shots the summary also has the majority baseline of each relation.
 """
 
 import argparse

@@ -18,8 +18,8 @@ class EvaluationSettings(Settings):
     """Test facts (a fixed sample) whose mastery is measured again on the model; 0 leaves this out."""
     # Left out where none are asked, so that results made before there was this choice keep their keys.
     dev_facts: int = Field(0, ge=0, exclude_if=lambda count: not count)
-    """Dev facts (a fixed sample) that are asked besides, as split `dev`: on them alone a setting may be chosen; 0 leaves
-    this out."""
+    """Dev facts (a fixed sample) that are asked besides, as split `dev`: on them alone a setting may be chosen; 0: none
+    are asked."""
     batch_tokens: int = Field(16384, ge=1)
     """Tokens of prompts and answers held side by side: speed, memory, and in half precision the rounding."""
     rebatched: int = Field(100, ge=0)
