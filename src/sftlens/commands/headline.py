@@ -41,7 +41,8 @@ def of(stage: str, outputs: Mapping[str, Path]) -> str:
             found.setdefault((row["metric"], *place), row["value"])
     if stage == "finetune":
         first, last = found["loss_first", "0"], found["loss_last", "0"]
-        return f"{found['examples', '0']:,.0f} examples, loss {first:.2f} -> {last:.2f}"
+        stopped = f"; stopped after step {made['stopped']['step']}" if "stopped" in made else ""
+        return f"{found['examples', '0']:,.0f} examples, loss {first:.2f} -> {last:.2f}{stopped}"
     if stage == "divergence":
         if ("kl", "test", "D4") not in found:
             return "no fact's answer comes near the beginning, so there is no divergence"

@@ -10,7 +10,7 @@ from sftlens.config.experiments import Experiments, Scales, Seeds, StrategySetti
 from sftlens.config.rates import PlanSettings
 from sftlens.config.repair import RepairStudy
 from sftlens.config.stages.data import FactsSettings, WorldSettings
-from sftlens.config.stages.evaluation import DivergenceSettings, EvaluationSettings
+from sftlens.config.stages.evaluation import DivergenceSettings, StudyEvaluation
 from sftlens.config.stages.mastery import ProbingSettings, TemplateChoice
 from sftlens.config.stages.model import BaseSettings, Launch
 from sftlens.config.stages.restoration import ChangesSettings
@@ -74,7 +74,7 @@ class Study(Settings):
     """How models are fine-tuned."""
     strategies: StrategySettings = StrategySettings()
     """Settings of fine-tuning strategies; `full` has none."""
-    evaluation: EvaluationSettings = EvaluationSettings()
+    evaluation: StudyEvaluation = StudyEvaluation()
     """How questions are answered."""
     divergence: DivergenceSettings = DivergenceSettings()
     """How the divergence is measured."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sftlens.config.repair import OUTPUTS, RepairSettings, RepairStudy
-from sftlens.config.stages.evaluation import OF_BASE
+from sftlens.config.stages.evaluation import OF_BASE, EvaluationSettings
 from sftlens.config.stages.mastery import MASTERY_FIELDS, ProbingSettings, QualitySettings
 from sftlens.config.study import Study
 from sftlens.dag.cells import FEWSHOT, Cell, Product, distinct, is_trained, number, pilot, quota_needs, way
@@ -198,7 +198,8 @@ class Jobs:
         mastery = self.mastery(w)
         read = {"known": mastery, "texts": str(Path(mastery).with_name(TEXTS)), "templates": self.templates(w)}
         inputs |= {name: read[name] for name in STRATEGIES.get(way(w.strategy)[0]).inputs if name in read}
-        return inputs | ({"dev": self.paths.facts} if self.study.finetuning.early_stopping else {})
+        inputs |= {"dev": self.paths.facts} if self.study.finetuning.early_stopping else {}
+        return inputs | ({"facts": mastery} if self.study.evaluation.during else {})
 
     def finetune_options(self, wildcards: Wildcards) -> list[str]:
         launch, inputs = self.study.models[wildcards.model].launch, self.finetune_inputs(wildcards)
@@ -207,8 +208,10 @@ class Jobs:
         recipe = self.study.finetuning.model_copy(update={"learning_rate": rate} if rate else {})
         own = getattr(self.study.strategies, name, Settings()).model_dump(mode="json")
         strategy = ["--strategy", name, *(["--strategy-settings", json.dumps(own)] if own else [])]
-        strategy += [w for name in (*INPUTS, "dev") if name in inputs for w in (f"--{name}", inputs[name])]
-        return [*where, *self.bos(wildcards), *options(recipe), *strategy]
+        strategy += [w for name in (*INPUTS, "dev", "facts") if name in inputs for w in (f"--{name}", inputs[name])]
+        asked, named = self.study.evaluation, ("during_facts", "stop_when_lost", "max_new_tokens")
+        looks = ["--evaluate-at", *map(str, asked.during), *options(asked, named)] if asked.during else []
+        return [*where, *self.bos(wildcards), *options(recipe), *strategy, *looks]
 
     def cpus(self, wildcards: Wildcards) -> int:
         """CPUs of a training run, of one node."""
@@ -299,7 +302,7 @@ class Jobs:
         return str(Path(self.model(wildcards)).with_name("changes") / measure)
 
     def _answering(self, wildcards: Wildcards) -> list[str]:
-        given = [*self.bos(wildcards), *options(self.study.evaluation)]
+        given = [*self.bos(wildcards), *options(self.study.evaluation, EvaluationSettings.model_fields)]
         given += ["--dev", self.paths.facts] if self.study.evaluation.dev_facts else []
         if self._reprobed(wildcards):
             probing = self.study.probing.model_dump(include=set(MASTERY_FIELDS))

@@ -18,6 +18,8 @@ from sftlens.restoration.methods import chosen
 
 STATE = 12
 """Bytes of a parameter in a saved training state: fp32 weights and AdamW's two moments."""
+LOOKED_AT = 3
+"""Splits of which facts are asked during a training: train, test, testood."""
 CHANGES_PASSES, RESTORE_PASSES = 4, 3
 """How often sftlens changes and sftlens restore read both models."""
 START, FACTOR, SHORTEST = 10, 4, 30
@@ -123,7 +125,7 @@ class Costs:
         return float(BYTES[self._study.finetuning.dtype].weights * parameters(model.shape))
 
     def training_seconds(self, model: Model, job: Job) -> float:
-        """Return the seconds of a training's steps, without start, loading and saving."""
+        """Return the seconds of a training's steps and looks, without start, loading and saving."""
         settings, launch, rates = self._study.finetuning, model.launch, self._device(model)
         examples = settings.epochs * self.examples(job)
         steps, computing = ceil(examples / settings.batch_size), min(launch.world_size, settings.batch_size)
@@ -136,7 +138,12 @@ class Costs:
         # Stage 3 gathers the weights twice a step and shares the gradients out.
         exchanged = steps * 3.0 * STORED * parameters(model.shape) if launch.world_size > 1 else 0.0
         exchange = rates.exchange if launch.nodes == 1 else rates.exchange_nodes
-        return operations / (rates.operations * computing) + overhead + exchanged / exchange
+        # A look reads each of its facts anew for every token of the answer.
+        asked, answer = self._study.evaluation, self._rates.answer_tokens
+        looks = sum(step < steps for step in asked.during) + 2 if asked.during else 0
+        rows = min(ceil(LOOKED_AT * asked.during_facts / launch.world_size), self._questions["train"])
+        looked = looks * self._generating(model, rows * answer * self._rates.sample_tokens, answer)
+        return operations / (rates.operations * computing) + overhead + exchanged / exchange + looked
 
     def states(self, model: Model, job: Job) -> int:
         """Return how many states of a training are saved until it ends."""

@@ -3,6 +3,8 @@
     {"event": "step", "step": 12, "loss": 1.83, "learning_rate": 9.1e-06, "supervised_tokens": 31, "gradient_norm": 4.2,
      "steps_per_second": 2.4, "time": 1764197534.21}
     {"event": "dev", "step": 20, "loss": 1.71, "time": ...}
+    {"event": "during", "step": 20, "split": "test", "bucket": "D4", "right": 17, "n": 20, "time": ...}
+    {"event": "stopped", "step": 20, "points_lost": 6.0, "facts": 50, "why": "training stops ...", "time": ...}
 
 Lines stand in the order of their steps, and each step is there once, however often the run was killed and went on: what
 a line says, but for TIMES, follows from the summary of the training (`of`).
@@ -10,8 +12,9 @@ a line says, but for TIMES, follows from the summary of the training (`of`).
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -33,7 +36,7 @@ Event = dict[str, Any]
 def of(summary: Mapping[str, Any]) -> list[Event]:
     """Return the events, without TIMES, of a training's summary (finetune.json), or of what is known while it runs."""
     found = [of_step(summary, step) for step in range(1, len(summary["losses"]) + 1)]
-    found += [{"event": "dev", "step": step, "loss": loss} for step, loss in summary.get("dev_losses", ())]
+    found += _looks(summary.get("dev_losses", ()), summary.get("during", ()), summary.get("stopped"))
     return sorted(found, key=lambda event: int(event["step"]))  # of one step in the order in which they stand here
 
 
@@ -45,8 +48,18 @@ def of_step(summary: Mapping[str, Any], step: int) -> Event:
 
 def of_looks(summary: Mapping[str, Any], step: int) -> list[Event]:
     """Return the events of the newest step besides its own."""
-    dev = summary.get("dev_losses", ())[-1:]
-    return [{"event": "dev", "step": at, "loss": loss} for at, loss in dev if at == step]
+    rows: Sequence[Any] = summary.get("during", ())
+    during = list(takewhile(lambda row: row["step"] == step, reversed(rows)))[::-1]
+    dev, stopped = [look for look in summary.get("dev_losses", ())[-1:] if look[0] == step], summary.get("stopped")
+    return _looks(dev, during, stopped)
+
+
+def _looks(dev: Iterable[Sequence[Any]], during: Iterable[Event], stopped: Event | None) -> list[Event]:
+    return [
+        *({"event": "dev", "step": step, "loss": loss} for step, loss in dev),
+        *({"event": "during", **row} for row in during),
+        *([{"event": "stopped", **stopped}] if stopped else []),
+    ]
 
 
 class Events:

@@ -5,6 +5,7 @@ unless a strategy says otherwise), divided by their number. It is the same loss 
 accumulation steps.
 """
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -24,6 +25,7 @@ from sftlens.strategies import Strategy
 from sftlens.training import deepspeed_engine, export, reference
 from sftlens.training.deepspeed_config import engine_config
 from sftlens.training.deepspeed_engine import Process
+from sftlens.training.during import Asked, Looks
 from sftlens.training.early_stopping import BestWeights
 from sftlens.training.resume import States, masters
 from sftlens.training.step import Step, batches, micro_batch_plan, take_step
@@ -53,6 +55,10 @@ class Report:
     """Norm of the whole gradient before clipping; empty at ZeRO stage 0, which does not tell it."""
     dev_losses: list[tuple[int, float]] = field(default_factory=list)
     """Steps, and after each the mean loss of the answer tokens of the dev facts, nats; empty without early stopping."""
+    during: list[dict[str, Any]] = field(default_factory=list)
+    """What was answered at each look, a row a split and bucket: step, split, bucket, right, n."""
+    stopped: dict[str, Any] | None = None
+    """Where `stop_when_lost` ended the training: step, points_lost, facts, why."""
     seconds: float = 0.0
     """Wall time of the loop, without loading and writing."""
 
@@ -118,6 +124,7 @@ def finetune(
     strategy: Strategy | None = None,
     dev: Sequence[Sample] = (),
     told: Path | None = None,
+    asked: Asked | None = None,
 ) -> Report:
     """Fine-tune a model and write it, with its tokenizer, as a Hugging Face folder of `settings.dtype`.
 
@@ -136,12 +143,14 @@ def finetune(
         strategy: what is trained and how; None: all parameters. Its `rows` are the caller's business.
         dev: what early stopping looks at, where the recipe has it.
         told: file that the first process writes each step to as it is made (`sftlens.runtime.events`).
+        asked: questions that the model is asked meanwhile, by `tokenizer`; they change nothing but where it stops.
 
     Raises:
         TrainingError: no samples, a sample without a supervised token or longer than the model's positions,
             or a loss, gradient or weight becomes NaN or Inf.
         TrainingPaused: the deadline came near, or SIGTERM came; the state was saved.
         ModelError: the model cannot be loaded.
+        DataError: a prompt of `asked` does not fit the model's context.
         ConfigError: the file of DeepSpeed options cannot be used, or the strategy's settings contradict the recipe.
     """
     strategy = strategy or strategies.make(strategies.DEFAULT)
@@ -160,6 +169,7 @@ def finetune(
         if strategy.compared == "base":  # the model itself, before training; before its state is brought back, too
             compared = reference.logits(engine, samples, plan, settings, process)
         saving, best = Saving(engine, settings, process, resume), BestWeights(engine, dev, settings, process)
+        looks = Looks(engine, asked, tokenizer, process)
         first = told if process.rank == 0 else None
         with termination_noted(saving.clock) if resume else nullcontext(), events.Events(first) as file:
             done, report = saving.restored(Report(examples=len(samples)), best)
@@ -167,6 +177,10 @@ def finetune(
             file.begin(events.of(vars(report)))
             start = time.perf_counter() - report.seconds
             engine.train()
+            if not done:
+                looks.look(0, len(plan), report.during)
+                for event in events.of_looks(vars(report), 0):
+                    file.add(event)
             for number, batch in enumerate(plan[done:], start=done + 1):
                 chosen = [samples[i] for i in batch]
                 wishes = saving.wishes()
@@ -180,6 +194,10 @@ def finetune(
                 progress(1, loss=step.loss, lr=step.learning_rate)
                 file.add(events.of_step(vars(report), number))
                 stop = best.look(number, len(plan), report.dev_losses)
+                if lost := looks.look(number, len(plan), report.during):
+                    report, stop = replace(report, stopped=lost), True
+                    if process.rank == 0:
+                        print(lost["why"], file=sys.stderr, flush=True)
                 for event in events.of_looks(vars(report), number):
                     file.add(event)
                 if stop:

@@ -12,6 +12,9 @@ With --keep deltas the folder holds the difference from the base model (see sftl
 --strategy says how it is trained (docs/strategies.md), full fine-tuning unless named; some read a model that was
 fine-tuned before (--pilot) or a table of facts (--known).
 
+--evaluate-at STEP ... asks the facts of a table (--facts) while it trains: what it still knows, step by step, stands in
+the summary. With --stop-when-lost POINTS training ends when so much of what the base knew is lost (docs/training.md).
+
 With --state DIR a killed run continues where it last saved its state (--checkpoint-minutes), and ends with the bytes of
 a run that was never killed. Shortly before the end of --time-limit-minutes or of its Slurm job, and at SIGTERM, it
 saves its state and ends with exit status 75: run the same command again.
@@ -29,6 +32,8 @@ from typing import Any
 from sftlens import files, strategies
 from sftlens.cli import ENTRY
 from sftlens.commands import options, program
+from sftlens.commands.tune import looks
+from sftlens.config.stages.evaluation import DuringSettings
 from sftlens.config.stages.training import HOUSEKEEPING, FinetuneSettings
 from sftlens.data import tables, training_sets, used
 from sftlens.errors import ConfigError
@@ -55,11 +60,15 @@ def main() -> None:
     dev = _dev(args, settings)
     if dev is not None:
         inputs |= program.contents(args, dev=dev)
+    watched = looks.facts(args, _rows(args, settings))
+    inputs |= program.contents(args, asked=watched)
     # What a recipe may lack leaves no trace in the key: results from before there was such a setting stay valid.
     unset = set() if settings.early_stopping else {"early_stopping"}
     key = settings.model_dump(exclude={*HOUSEKEEPING, "deepspeed", *unset})
     key |= {name: getattr(args, name) for name in ("scale", "seed", "bos", "processes", "strategy")}
     key |= {"strategy_settings": _strategy(args).settings.model_dump()}
+    if watched is not None:
+        key |= {**options.settings(args, DuringSettings).model_dump(), "max_new_tokens": args.max_new_tokens}
 
     # Finished work of a run that kept its model in the other way is converted.
     outputs = {"checkpoint": args.out, "finetune.json": args.summary or Path(f"{args.out}.json")}
@@ -104,7 +113,7 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = options.parser(__doc__, FinetuneSettings)
+    parser = options.parser(__doc__, FinetuneSettings, DuringSettings, without={"during"})
     parser.add_argument("--model", type=options.Model, required=True, help="model folder, .gguf file or hub id")
     parser.add_argument("--train", type=Path, required=True, help="ordered training set (sftlens training-set)")
     parser.add_argument("--scale", default="all", help="train on its first N rows, or on all (default: all)")
@@ -118,6 +127,7 @@ def _arguments() -> argparse.Namespace:
         parser.add_argument(f"--{name}", type=kind, help=f"{text}; for strategies {needed}")
     text = "facts that early stopping looks at: those of split dev, where the table has splits"
     parser.add_argument("--dev", type=Path, help=text)
+    looks.add(parser)
     parser.add_argument("--seed", type=int, default=0, help="seed of the training order")
     parser.add_argument("--processes", type=int, default=1, help="processes on all nodes together, one for each GPU")
     parser.workflow.add_argument("--nodes", type=int, default=1, help="nodes that share them, inside a Slurm job")
@@ -184,11 +194,13 @@ def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) ->
         looked_at = prompts.encode_samples(
             tokenizer, dev["question"].tolist(), dev["object"].tolist(), limit, settings.task
         )
+    watched = looks.facts(args, rows)
+    asking = None if watched is None else looks.asked(args, watched, tokenizer, settings.task)
     steps = step.steps_of(len(samples), settings)
     with progress.bar(description="fine-tune", total=steps if first else 0, unit="step") as bar:
         update = bar.tell if first else (lambda steps, **values: None)
         resume = loop.Resume(args.resume, args.deadline) if args.resume else None
-        how = (args.seed, update, resume, _strategy(args), looked_at, args.events)
+        how = (args.seed, update, resume, _strategy(args), looked_at, args.events, asking)
         start = time.process_time()
         report = loop.finetune(args.model, samples, settings, tokenizer, folder / "checkpoint", *how)
         used_here = time.process_time() - start
@@ -197,8 +209,9 @@ def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) ->
         made: dict[str, Any] = {"train_set": training_sets.name(rows), "shares": training_sets.shares(rows)}
         made |= {**dataclasses.asdict(report), "peak_memory_bytes": provenance.peak_memory()}
         made |= {"cpu_seconds": used_here * args.processes}  # of each process the same work
-        if dev is None:
-            del made["dev_losses"]
+        for name, there in {"dev_losses": dev is not None, "during": asking, "stopped": report.stopped}.items():
+            if not there:
+                del made[name]
         files.write_json(folder / "report.json", made)
 
 
@@ -212,6 +225,8 @@ def summary(report: dict[str, Any], settings: dict[str, Any], inputs: dict[str, 
         {"metric": "loss_first", "value": losses[0], "n": tokens[0]},
         {"metric": "loss_last", "value": losses[-1], "n": tokens[-1]},
     ]
+    if stopped := report.get("stopped"):
+        metrics.append({"metric": "stopped_after_step", "value": float(stopped["step"]), "n": stopped["facts"]})
     made = provenance.summary("finetune", settings=settings, inputs=inputs, metrics=metrics, **report)
     made["run"] |= run
     return made

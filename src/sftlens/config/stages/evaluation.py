@@ -1,6 +1,8 @@
 """Settings of closed-book answers (paper section 4) and of the token-level divergence (section 5)."""
 
-from pydantic import Field
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
 
 from sftlens.config.stages.training import TaskName
 from sftlens.settings import Settings
@@ -25,6 +27,38 @@ class EvaluationSettings(Settings):
     rebatched: int = Field(100, ge=0)
     """Test facts (a fixed sample) that a model in half precision answers again, one by one: how many answers depend on
     what is computed beside them; 0 leaves this out."""
+
+
+KNOWN = ("D3", "D4")
+"""Buckets of the facts that a base model knows: it completes more than half of their prompts with the answer."""
+
+
+def guarded(split: str, bucket: str) -> bool:
+    """Whether `stop_when_lost` looks at a fact; no choice may look at test facts."""
+    return bucket in KNOWN and split not in ("test", "testood")
+
+
+class DuringSettings(Settings):
+    """Facts that a model is asked while it is trained."""
+
+    during: list[Annotated[int, Field(ge=1)]] = []
+    """Steps of a training after which facts are asked, besides before the first and after the last one; steps beyond
+    its end are left out. Changes no model."""
+    during_facts: int = Field(100, ge=1)
+    """Facts of each split that are asked then: a fixed sample, without those that are trained on."""
+    stop_when_lost: float | None = Field(None, gt=0, le=100)
+    """Stop a training when so many points are lost: of the facts asked that the base knows (D3, D4) and that are
+    neither trained on nor test facts, the share answered lies so far below its highest so far."""
+
+    @model_validator(mode="after")
+    def _looked_at(self) -> Self:
+        if self.stop_when_lost and not self.during:
+            raise ValueError("stop_when_lost needs steps to look at: set `during` (by hand: --evaluate-at)")
+        return self
+
+
+class StudyEvaluation(DuringSettings, EvaluationSettings):
+    """Greedy answers to the questions, in the prompt of fine-tuning; and what is asked during a training."""
 
 
 OF_BASE = ("answer_within_words", "max_new_tokens")
