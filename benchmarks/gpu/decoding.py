@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from sftlens import inference
 from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.inference import forward, slots
-from sftlens.inference.batching import batches
+from sftlens.inference.forward import batches
 from sftlens.inference.prompts import token_ids
 from sftlens.mastery import completions
 

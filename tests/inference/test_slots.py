@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 from probe_tables import prompts_of
 from sftlens import inference
 from sftlens.inference import forward, slots
-from sftlens.inference.batching import batches
+from sftlens.inference.forward import batches
 from sftlens.inference.slots import Slots, rows_computed
 from tiny import tiny_model
 

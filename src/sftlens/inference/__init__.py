@@ -5,8 +5,7 @@ batch share is computed once, and every prompt once for all its samples; rows le
 prompts of all lengths at once and decodes in slots (`slots`): for it a launch costs more than some padding.
 """
 
-from sftlens.inference.batching import Batch, batches, check_prompts
-from sftlens.inference.forward import first_logits
+from sftlens.inference.forward import Batch, batches, check_prompts, first_logits
 from sftlens.inference.greedy import ends, greedy
 from sftlens.inference.sampling import Sampled, sample
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from sftlens.inference import forward, slots
-from sftlens.inference.batching import Batch, batches, check_prompts
+from sftlens.inference.forward import Batch, batches, check_prompts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

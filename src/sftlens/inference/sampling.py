@@ -30,7 +30,7 @@ import numpy as np
 import torch
 
 from sftlens.inference import forward, slots
-from sftlens.inference.batching import Batch, batches, check_prompts
+from sftlens.inference.forward import Batch, batches, check_prompts
 from sftlens.inference.slots import Slots
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,18 +33,16 @@ def probe(probe: Probe, facts: "pd.DataFrame") -> "pd.DataFrame":
         hits[batch.prompts] = batch.hits
         probe.progress(len(batch.prompts))
     per_fact = np.split(hits, np.cumsum(counts)[:-1]) if counts else []
-    return with_mastery(facts, [row.tolist() for row in per_fact], settings.samples)
+    columns = measured([row.tolist() for row in per_fact], settings.samples)
+    return facts.reset_index(drop=True).assign(**columns)
 
 
-def with_mastery(facts: "pd.DataFrame", template_hits: Sequence[list[int]], samples: int) -> "pd.DataFrame":
-    """Return `facts` with the columns that `probe` adds, from each fact's hits by template."""
-    table = facts.reset_index(drop=True).copy()
-    table["hits"] = np.array([sum(row) for row in template_hits], dtype=np.int64)
-    table["trials"] = np.array([len(row) * samples for row in template_hits], dtype=np.int64)
-    table["mastery"] = table["hits"] / table["trials"]
-    table["bucket"] = [bucket(r) for r in table["mastery"]]
-    table["template_hits"] = list(template_hits)
-    return table
+def measured(template_hits: Sequence[list[int]], samples: int) -> dict[str, Any]:
+    """Return the columns that `probe` adds, from each fact's hits by template."""
+    hits = np.array([sum(row) for row in template_hits], dtype=np.int64)
+    trials = np.array([len(row) * samples for row in template_hits], dtype=np.int64)
+    found = {"hits": hits, "trials": trials, "mastery": hits / trials}
+    return {**found, "bucket": [bucket(r) for r in hits / trials], "template_hits": list(template_hits)}
 
 
 def join_imported(facts: "pd.DataFrame", table: "pd.DataFrame", source: str) -> "pd.DataFrame":

@@ -114,7 +114,8 @@ def probe(
     if texts:
         probe_shards.join_texts(texts, [part for _, part in sorted(parts.items()) if part])
     rows = sorted(hits)
-    table = mastery_table.with_mastery(facts.loc[rows], [hits[row] for row in rows], settings.samples)
+    columns = mastery_table.measured([hits[row] for row in rows], settings.samples)
+    table = facts.loc[rows].reset_index(drop=True).assign(**columns)
     of = facts.loc[facts["split"] == TRAIN, "relation"].value_counts(sort=False).to_dict()
     return Probed(table, quota.record(of) if quota else None, sum(map(len, hits.values())), sampled)
 

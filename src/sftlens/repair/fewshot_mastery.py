@@ -120,4 +120,5 @@ def probe(
                 counts = np.array([count for _, count in ends])
                 hits[i] = counts[right([i] * len(ends), [tokens for tokens, _ in ends])].sum()
         progress(len(batch.indices))
-    return mastery_table.with_mastery(facts, hits.reshape(len(facts), settings.prompts).tolist(), settings.samples)
+    columns = mastery_table.measured(hits.reshape(len(facts), settings.prompts).tolist(), settings.samples)
+    return facts.reset_index(drop=True).assign(**columns)

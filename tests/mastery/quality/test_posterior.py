@@ -14,6 +14,10 @@ from sftlens.mastery.quality.posterior import Prior
 from sftlens.statistics import intervals
 
 
+def with_uncertainty(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(**posteriors.uncertainty(table["hits"].to_numpy(), table["trials"].to_numpy()))
+
+
 def population(prior: Prior, facts: int, trials: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Return true rates and hits of facts drawn from a prior."""
     draw = np.random.default_rng(seed)
@@ -105,7 +109,7 @@ def test_few_facts_without_a_hit_say_less_than_many() -> None:
 
 def test_a_fact_without_trials_has_the_prior_and_any_rate() -> None:
     table = pd.DataFrame({"hits": [0, 0, 5, 9], "trials": [0, 10, 10, 10]})
-    made = posteriors.with_uncertainty(table)
+    made = with_uncertainty(table)
     assert (made["low"][0], made["high"][0]) == (0, 1)
     assert made["posterior_D0"][0] == pytest.approx(posteriors.fit(*made[["hits", "trials"]].to_numpy().T).zero)
 
@@ -113,22 +117,22 @@ def test_a_fact_without_trials_has_the_prior_and_any_rate() -> None:
 def test_the_columns_of_a_table() -> None:
     _, hits = population(Prior(0.3, 0.5, 1.0), 300, 70)
     table = pd.DataFrame({"fact_id": [str(i) for i in range(300)], "hits": hits, "trials": 70}, index=range(7, 307))
-    made = posteriors.with_uncertainty(table)
+    made = with_uncertainty(table)
     pd.testing.assert_frame_equal(made[table.columns.tolist()], table)
     assert made.columns.tolist()[3:] == ["low", "high", *posteriors.COLUMNS]
     assert made.dtypes[3:].eq(float).all()
     for row in made.itertuples():
         assert (row.low, row.high) == intervals.wilson(row.hits, row.trials)
     np.testing.assert_allclose(made[list(posteriors.COLUMNS)].sum(axis=1), 1)
-    pd.testing.assert_frame_equal(posteriors.with_uncertainty(made), made)
-    assert posteriors.with_uncertainty(table.head(0)).columns.tolist() == made.columns.tolist()
+    pd.testing.assert_frame_equal(with_uncertainty(made), made)
+    assert with_uncertainty(table.head(0)).columns.tolist() == made.columns.tolist()
 
 
 def test_the_interval_is_never_too_narrow_when_templates_differ() -> None:
     """Seven templates of very different rates, ten samples each: 95 % and more of the intervals hold the mean rate."""
     draw, rates = np.random.default_rng(1), np.array([0.0, 0.02, 0.05, 0.3, 0.6, 0.95, 1.0])
     hits = draw.binomial(10, rates, size=(4000, 7)).sum(axis=1)
-    made = posteriors.with_uncertainty(pd.DataFrame({"hits": hits, "trials": 70}))
+    made = with_uncertainty(pd.DataFrame({"hits": hits, "trials": 70}))
     held = ((made["low"] <= rates.mean()) & (rates.mean() <= made["high"])).mean()
     assert held > 0.985  # much above 95 %: these hits vary less than binomial ones
 
@@ -149,14 +153,14 @@ def test_a_second_probe_is_predicted() -> None:
 
 def test_impossible_hits_are_refused() -> None:
     with pytest.raises(DataError, match=r"row 1 .* 8 hits of 7 trials.*probe again"):
-        posteriors.with_uncertainty(pd.DataFrame({"hits": [1, 8], "trials": [7, 7]}))
+        with_uncertainty(pd.DataFrame({"hits": [1, 8], "trials": [7, 7]}))
 
 
 def test_metrics_count_expected_facts() -> None:
     _, hits = population(Prior(0.3, 0.5, 1.0), 400, 70)
     table = pd.DataFrame({"split": ["train"] * 300 + ["test"] * 100, "hits": hits, "trials": 70})
     table["bucket"] = [f"D{n}" for n in true_buckets(hits / 70)]
-    rows = posteriors.metrics(posteriors.with_uncertainty(table))
+    rows = posteriors.metrics(with_uncertainty(table))
     expected = [row for row in rows if row["metric"] == "posterior_facts"]
     assert [(row["split"], row["bucket"]) for row in expected] == [(s, b) for s in ("train", "test") for b in BUCKETS]
     assert sum(row["value"] for row in expected[:5]) == pytest.approx(300)

@@ -113,7 +113,7 @@ def test_a_model_is_probed_again_with_other_numbers(tmp_path: Path) -> None:
     assert again["expected_agreement"].between(0, 1).all()
     assert (again["expected_agreement"] <= again["expected_within_one"] + 1e-12).all()
     assert {row["metric"] for row in retest.metrics(again)} >= {"retest_agreement", "kappa"}
-    posterior = posteriors.with_uncertainty(table)
+    posterior = table.assign(**posteriors.uncertainty(table["hits"].to_numpy(), table["trials"].to_numpy()))
     pd.testing.assert_frame_equal(
         retest.probe_again(Probe(model, tokenizer, SENTENCES, SETTINGS), posterior, 10), again
     )  # fmt: skip

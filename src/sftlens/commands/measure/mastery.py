@@ -72,8 +72,9 @@ def main() -> None:
             probed = probing.Probed(mastery_table.join_imported(_facts(args), table, str(args.table)), None, 0, 0)
         else:
             probed = _probe_with_helpers(args, settings, inputs["model"], folder)
-        files.write_parquet(folder / TABLE, posterior.with_uncertainty(probed.table))
-        metrics = mastery_table.counts(probed.table, partly=("train",) if probed.quota else ())
+        hits, trials = (probed.table[name].to_numpy() for name in ("hits", "trials"))
+        files.write_parquet(folder / TABLE, probed.table.assign(**posterior.uncertainty(hits, trials)))
+        metrics = mastery_table.counts(probed.table[["split", "bucket"]], partly=("train",) if probed.quota else ())
         summary = provenance.summary("mastery", settings=used, inputs=inputs, quota=probed.quota, metrics=metrics)
         summary["run"] |= {"prompts": probed.prompts, "prompts_drawn": probed.sampled}
         files.write_json(folder / SUMMARY, summary)

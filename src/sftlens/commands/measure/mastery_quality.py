@@ -39,7 +39,8 @@ def main() -> None:
     def compute(folder: Path) -> None:
         from sftlens.mastery.quality import exposure, posterior, variance
 
-        metrics = posterior.metrics(posterior.with_uncertainty(table))
+        columns = posterior.uncertainty(table["hits"].to_numpy(), table["trials"].to_numpy())
+        metrics = posterior.metrics(table.assign(**columns))
         metrics += variance.metrics(table) if "template_hits" in table else []
         if args.exposures:
             exposures = tables.read(args.exposures, ["question", "role", "exposure"])

@@ -111,15 +111,13 @@ def predictive(hits: np.ndarray, trials: np.ndarray, prior: Prior) -> np.ndarray
     return np.asarray(zero * (again == 0) + (1 - zero) * chances)
 
 
-def with_uncertainty(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a mastery table with an interval of each fact's rate and posterior probabilities of its bucket.
+def uncertainty(hits: np.ndarray, trials: np.ndarray) -> dict[str, np.ndarray]:
+    """Return columns with an interval of each fact's rate and posterior probabilities of its bucket.
 
-    The prior is fitted to the columns hits and trials of all facts that one model was probed on. Added or replaced are
-    `low` and `high` (95 % Wilson interval) and `posterior_D0` .. `posterior_D4` (sum 1), all float64. An empty
-    table gets empty ones. Raises DataError where hits do not lie between 0 and trials.
+    The prior is fitted to the hits and trials, integers [facts], of all facts that one model was probed on. The columns
+    are `low` and `high` (95 % Wilson interval) and `posterior_D0` .. `posterior_D4` (sum 1), all float64 [facts].
+    Raises DataError where hits do not lie between 0 and trials.
     """
-    made = table.copy()
-    hits, trials = table["hits"].to_numpy(dtype=np.int64), table["trials"].to_numpy(dtype=np.int64)
     wrong = np.flatnonzero((hits < 0) | (hits > trials))
     if len(wrong):
         raise DataError(
@@ -129,15 +127,13 @@ def with_uncertainty(table: pd.DataFrame) -> pd.DataFrame:
     # Facts with the same hits and trials share a posterior: it is computed once for each pair.
     pairs, place = np.unique(np.column_stack([hits, trials]), axis=0, return_inverse=True)
     ends = np.array([intervals.wilson(int(h), int(n)) for h, n in pairs]).reshape(-1, 2)
-    made["low"], made["high"] = ends[place.ravel()].T
-    shares = posterior(pairs[:, 0], pairs[:, 1], fit(hits, trials))[place.ravel()]
-    for name, column in zip(COLUMNS, shares.T, strict=True):
-        made[name] = column
-    return made
+    shares = posterior(pairs[:, 0], pairs[:, 1], fit(hits, trials))
+    both = np.hstack([ends, shares])[place.ravel()]
+    return dict(zip(("low", "high", *COLUMNS), both.T, strict=True))
 
 
 def metrics(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return what the posterior says of a table of `with_uncertainty`, as rows of metrics.
+    """Return what the posterior says of a mastery table with the columns of `uncertainty`, as rows of metrics.
 
     `prior_zero` (with its profile interval), `prior_alpha`, `prior_beta`; per split and bucket `posterior_facts`, the
     expected number of facts; per bucket `bucket_certainty`, the mean posterior of the bucket that its facts are in.
