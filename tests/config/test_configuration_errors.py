@@ -72,7 +72,10 @@ def test_key_like_no_other_lists_the_known_ones():
         ({"study": 7}, ["'study'", "string"]),
         ({"experiments__scaling__scales": 60}, ["'experiments.scaling.scales'", "list"]),
         ({"experiments__scaling__scales": ["alll"]}, ["scales.0'", "'alll'", "integer", "or", "'all'"]),
-        ({"experiments__scaling__train_sets": ["D5"]}, ["train_sets.0'", "'D5'", "'mixed'"]),
+        (
+            {"experiments__scaling__train_sets": ["D5"]},
+            ["experiments.scaling.train_sets", "'D5'; did you mean 'D4'", "mixed"],
+        ),
         ({"experiments__scaling__seeds": [-1]}, ["seeds.0'", "greater than or equal to 0"]),
         ({"experiments__restoration__criteria": ["relativ"]}, ["criteria.0'", "'relative'"]),
         ({"experiments": None}, ["'experiments'", "None"]),

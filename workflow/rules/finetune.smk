@@ -7,7 +7,7 @@ localrules:
 
 rule training_order:
     input:
-        JOBS.mastery,
+        unpack(JOBS.sets.inputs),
     output:
         f"{PATHS.root}/{{model}}/{{train_set}}/order-seed{{seed}}.parquet",
     log:
@@ -17,12 +17,13 @@ rule training_order:
     conda:
         "../../envs/data.yaml"
     params:
+        options=JOBS.sets.options,
         version=RESULT_VERSION["training_set"],
         state=PATHS.state,
     shell:
-        'python "$SCRIPTS"/training_set.py --mastery {input:q} --train-set {wildcards.train_set}'
-        " --seed {wildcards.seed} --model-name {wildcards.model:q} --out {output:q} --state {params.state:q}"
-        " > {log:q} 2>&1"
+        'python "$SCRIPTS"/training_set.py --train-set {wildcards.train_set:q}'
+        " --seed {wildcards.seed} --model-name {wildcards.model:q} --out {output:q} {params.options:q}"
+        " --state {params.state:q} > {log:q} 2>&1"
 
 
 CHECKPOINT = directory(f"{CELL}/checkpoint")

@@ -33,7 +33,7 @@ else:
     OWN = {s.name: (s.settings_class, s.settings_class()) for s in STRATEGIES if s.settings_class.model_fields}
     StrategySettings = create_model("StrategySettings", __base__=_Strategies, __doc__=_Strategies.__doc__, **OWN)
 
-TrainSet = Literal["D0", "D1", "D2", "D3", "D4", "mixed"]
+TrainSet = Literal["D0", "D1", "D2", "D3", "D4", "mixed"] | str
 Scale = int | Literal["all"]
 Rate = Annotated[float, Field(gt=0)]
 REGION = re.compile(r"transformer|attention|query_key|mlp|embedding|all|layers\d{1,4}-\d{1,4}|re:[^/\s{}]+")
@@ -78,7 +78,7 @@ class Axes(Settings):
     models: Distinct[str] = []
     """Names of models; empty: all models of the study."""
     train_sets: Distinct[TrainSet] = ["D0", "D1", "D2", "D3", "D4"]
-    """Mastery buckets to train on, or `mixed`."""
+    """Mastery buckets to train on, `mixed` for all of them, or names of `recipes` and `tasks`."""
     scales: Scales = []
     """Numbers of training examples, or `all`; left out: those of the study."""
     seeds: Seeds = [0]

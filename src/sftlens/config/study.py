@@ -2,7 +2,7 @@
 
 import re
 from itertools import product
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,11 +13,15 @@ from sftlens.config.stages.data import FactsSettings, WorldSettings
 from sftlens.config.stages.evaluation import DivergenceSettings, StudyEvaluation
 from sftlens.config.stages.mastery import ProbingSettings, TemplateChoice
 from sftlens.config.stages.model import BaseSettings, Launch
+from sftlens.config.stages.recipes import Recipe
 from sftlens.config.stages.restoration import ChangesSettings
-from sftlens.config.stages.training import FinetuneSettings
+from sftlens.config.stages.training import FinetuneSettings, TaskFiles
+from sftlens.data.buckets import BUCKETS, MIXED
 from sftlens.errors import ConfigError
+from sftlens.registry import unknown
 from sftlens.settings import Location, Settings
 from sftlens.strategies import STRATEGIES
+from sftlens.tasks import DEFAULT, TASKS
 
 RESERVED = {"models", "facts"}
 RESERVED_MODELS = {"figures", "tables", "logs", "partial", "repair"}
@@ -72,6 +76,10 @@ class Study(Settings):
     """How mastery is measured."""
     finetuning: FinetuneSettings = FinetuneSettings()
     """How models are fine-tuned."""
+    recipes: dict[str, Recipe] = {}
+    """Training sets of one's own, by names that `train_sets` then knows."""
+    tasks: dict[str, TaskFiles] = {}
+    """Tasks to fine-tune on, by their names (docs/tasks.md), which `train_sets` then knows."""
     strategies: StrategySettings = StrategySettings()
     """Settings of fine-tuning strategies; `full` has none."""
     evaluation: StudyEvaluation = StudyEvaluation()
@@ -107,6 +115,24 @@ class Study(Settings):
                 raise ValueError(f"model name {name!r}: use letters, digits, `.`, `_`, `-` (taken: {taken})")
         return value
 
+    @field_validator("recipes")
+    @classmethod
+    def _recipe_names(cls, value: dict[str, Recipe]) -> dict[str, Recipe]:
+        taken = (*BUCKETS, MIXED, "base", *TASKS.names())
+        for name in value:
+            if not NAME.fullmatch(name) or name in taken:
+                raise ValueError(f"recipe {name!r}: use letters, digits, `.`, `_`, `-` (taken: {', '.join(taken)})")
+        return value
+
+    @field_validator("tasks")
+    @classmethod
+    def _task_names(cls, value: dict[str, TaskFiles]) -> dict[str, TaskFiles]:
+        known = [name for name in TASKS.names() if name != DEFAULT]
+        for name in value:
+            if name not in known:
+                raise ValueError(str(unknown("task", name, known)))
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if not self.models and not self.repair:
@@ -131,15 +157,17 @@ class Study(Settings):
                     )
             rates = [self.finetuning.learning_rate, *getattr(experiment, "learning_rates", [])]
             sets = getattr(experiment, "train_sets", [])
+            for train_set in sets:
+                self._known_set(f"experiments.{name}.train_sets", train_set)
             for strategy, train_set, rate in product(getattr(experiment, "strategies", []), sets, rates):
-                recipe = self.finetuning.model_copy(update={"learning_rate": rate})
+                recipe = self.finetuning_on(train_set, rate)
                 if "texts" in STRATEGIES.get(strategy).inputs and not self.probing.keep_texts:
                     raise ValueError(f"experiments.{name}.strategies: {strategy} needs `probing.keep_texts: true`")
                 try:
                     STRATEGIES.get(strategy)(getattr(self.strategies, strategy, Settings())).check(recipe, train_set)
                 except ConfigError as error:
                     raise ValueError(f"experiments.{name}.strategies: {error}") from None
-            for key, value in (("scales", "all"), ("train_sets", "mixed")):
+            for key, value in (("scales", "all"), *(("train_sets", name) for name in (MIXED, *self.recipes))):
                 if self.probing.quota and value in getattr(experiment, key, []):
                     raise ValueError(
                         f"experiments.{name}.{key}: `{value}` needs every train fact probed, and probing.quota leaves "
@@ -147,12 +175,35 @@ class Study(Settings):
                     )
         return self
 
+    def _known_set(self, key: str, train_set: str) -> None:
+        """Raise ValueError for a training set that there is not, or that lacks what it needs."""
+        known = (*BUCKETS, MIXED, *self.recipes, *self.tasks)
+        if train_set not in known:
+            lacking = f"; a task needs its files under `tasks.{train_set}`" if train_set in TASKS.names() else ""
+            raise ValueError(f"{key}: {unknown('training set', train_set, known)}{lacking}")
+        if train_set in self.tasks and self.finetuning.early_stopping and not self.tasks[train_set].dev:
+            raise ValueError(f"key 'tasks.{train_set}.dev' is missing; early stopping looks at its examples")
+        parts = self.recipes[train_set].parts if train_set in self.recipes else {}
+        if any(part.answers == "own" for part in parts.values()) and not self.probing.keep_texts:
+            raise ValueError(f"recipes.{train_set}: `answers: own` needs `probing.keep_texts: true`")
+
+    def finetuning_on(self, train_set: str, rate: float | None = None) -> FinetuneSettings:
+        """Return how models are fine-tuned on a training set: of a task with its own prompt and length."""
+        changes: dict[str, Any] = {"learning_rate": rate} if rate else {}
+        if train_set in self.tasks:
+            changes |= {"task": train_set, "max_length": self.tasks[train_set].limits(train_set)["max_length"]}
+        return self.finetuning.model_copy(update=changes)
+
     @model_validator(mode="after")
     def _inputs_of_jobs(self) -> Self:
         """Refuse braces in a path that is an input of a rule: Snakemake has no way to write them there."""
         given = {"templates": self.templates, "facts.aliases": self.facts.aliases}
         for name, model in self.models.items():
             given |= {f"models.{name}.{key}": getattr(model, key) for key in ("templates", "mastery")}
+        for name, task in self.tasks.items():
+            given |= {f"tasks.{name}.{key}": getattr(task, key) for key in ("train", "test", "dev")}
+        for name, recipe in self.recipes.items():
+            given |= {f"recipes.{name}.parts.{part}.file": chosen.file for part, chosen in recipe.parts.items()}
         if self.repair:
             given |= {f"repair.{key}": getattr(self.repair, key) for key in ("facts", "task", "templates")}
         for key, path in given.items():

@@ -20,7 +20,7 @@ class Cell:
 
     model: str
     train_set: str
-    """D0..D4, mixed; `base` at n = 0."""
+    """D0..D4, mixed, a recipe or a task; `base` at n = 0."""
     scale: str
     """Number of examples, `all`, or 0."""
     seed: int
@@ -163,7 +163,7 @@ def quota_needs(study: Study, model: str) -> dict[str, int]:
     for _, axes in study.experiments if study.probing.quota else ():
         for cell in _cells(study, axes) if isinstance(axes, Axes) else ():
             for one in (cell, pilot(study, cell)):
-                if one and one.model == model:
+                if one and one.model == model and one.train_set not in study.tasks:
                     needs[one.train_set] = max(int(one.scale), needs.get(one.train_set, 0))
     return dict(sorted(needs.items()))
 

@@ -14,6 +14,7 @@ from sftlens.config.study import Study
 from sftlens.dag.cells import FEWSHOT, Cell, Product, distinct, is_trained, number, pilot, quota_needs, way
 from sftlens.dag.paths import Paths, options
 from sftlens.dag.recorded import BASE_FIELDS, RESULTS, stamp
+from sftlens.dag.sets import TEXTS, Sets, Wildcards
 from sftlens.dag.targets import TARGETS, of_kind, paper, wanted, why_unknown
 from sftlens.errors import ConfigError
 from sftlens.resources.memory import probers
@@ -24,10 +25,6 @@ from sftlens.strategies import INPUTS, STRATEGIES
 
 BESIDE = {"evaluate": "answers", "restore": "answers", "divergence": "kl", "changes": "tensors", "mastery": "mastery"}
 """The table that stands beside the summary of a stage."""
-TEXTS = "mastery-texts.parquet"
-"""Another one beside the mastery of a study that keeps the sampled texts."""
-Wildcards = Any
-"""The wildcards of a job; which of model, train_set, scale ... there are depends on its rule."""
 
 
 class Jobs:
@@ -39,6 +36,7 @@ class Jobs:
         self.products = distinct(study)
         self.targets = wanted(study)
         self.resources = Resources(study)
+        self.sets = Sets(study, self.paths, self.products)
         # What a cell's base model has.
         self.base, self.mastery = _of_model(self.paths.base), _of_model(self.paths.mastery)
         self.templates, self.divergence_base = _of_model(self.paths.templates), _of_model(self.paths.divergence_base)
@@ -118,10 +116,6 @@ class Jobs:
         entry = self.study.models[wildcards.model]
         return self.stamp(entry.path) if entry.source == "path" else ""
 
-    def order(self, wildcards: Wildcards) -> str:
-        """Ordered training set of a cell."""
-        return f"{self.paths.root}/{wildcards.model}/{wildcards.train_set}/order-seed{wildcards.seed}.parquet"
-
     def model(self, wildcards: Wildcards) -> str:
         """The model that a cell measures: the base itself at n = 0."""
         w = wildcards
@@ -192,20 +186,22 @@ class Jobs:
     def finetune_inputs(self, wildcards: Wildcards) -> dict[str, str]:
         """Inputs of a training; what its strategy and early stopping look at has the names of options."""
         w = wildcards
-        inputs = {"model": self.base(w), "train": self.order(w)}
+        inputs = {"model": self.base(w), "train": self.sets.order(w)}
         if found := pilot(self.study, Cell(w.model, w.train_set, w.scale, int(w.seed), w.strategy)):
             inputs["pilot"] = f"{self.paths.root}/{found.path}/checkpoint"
         mastery = self.mastery(w)
         read = {"known": mastery, "texts": str(Path(mastery).with_name(TEXTS)), "templates": self.templates(w)}
         inputs |= {name: read[name] for name in STRATEGIES.get(way(w.strategy)[0]).inputs if name in read}
-        inputs |= {"dev": self.paths.facts} if self.study.finetuning.early_stopping else {}
+        task = self.study.tasks.get(w.train_set)
+        dev = str(task.dev) if task else self.paths.facts
+        inputs |= {"dev": dev} if self.study.finetuning.early_stopping else {}
         return inputs | ({"facts": mastery} if self.study.evaluation.during else {})
 
     def finetune_options(self, wildcards: Wildcards) -> list[str]:
         launch, inputs = self.study.models[wildcards.model].launch, self.finetune_inputs(wildcards)
         where = ["--processes", str(launch.world_size), "--gpus", str(launch.gpus_per_node)]
         name, rate = way(wildcards.strategy)
-        recipe = self.study.finetuning.model_copy(update={"learning_rate": rate} if rate else {})
+        recipe = self.study.finetuning_on(wildcards.train_set, rate)
         own = getattr(self.study.strategies, name, Settings()).model_dump(mode="json")
         strategy = ["--strategy", name, *(["--strategy-settings", json.dumps(own)] if own else [])]
         strategy += [w for name in (*INPUTS, "dev", "facts") if name in inputs for w in (f"--{name}", inputs[name])]
@@ -218,16 +214,17 @@ class Jobs:
         return self.study.models[wildcards.model].launch.cpus
 
     def evaluate_inputs(self, wildcards: Wildcards) -> dict[str, str]:
-        """Inputs of an evaluation; the training set is asked too where there is one."""
+        """Inputs of an evaluation; the training set is asked too where there is one, of a task its test examples."""
         inputs = {"model": self.model(wildcards), "facts": self.mastery(wildcards)}
-        inputs |= {"train": self.order(wildcards)} if is_trained(wildcards.scale) else {}
+        inputs |= {"train": self.sets.order(wildcards)} if self.sets.chosen(wildcards) else {}
+        inputs |= {f"test_{name}": task.test for name, task in self.sets.tasks(wildcards).items()}
         inputs |= {"dev": self.paths.facts} if self.study.evaluation.dev_facts else {}
         return inputs | ({"templates": self.templates(wildcards)} if self._reprobed(wildcards) else {})
 
     def evaluate_options(self, wildcards: Wildcards) -> list[str]:
         scaling = self.study.experiments.scaling
         shots = ["--shots", str(scaling.shots)] if wildcards.strategy == FEWSHOT and scaling else []
-        return [*self.training_set(wildcards), *shots, *self._answering(wildcards)]
+        return [*self.sets.chosen(wildcards), *shots, *self._answering(wildcards)]
 
     def divergence_base_options(self, wildcards: Wildcards) -> list[str]:
         probed = options(self.study.probing, ["max_templates"])
@@ -240,7 +237,7 @@ class Jobs:
     def restore_options(self, wildcards: Wildcards) -> list[str]:
         given = ["--changes", self._changes(wildcards)] if self._ranks(wildcards) else []
         given += options(self.study.restoration, ["epsilon", *uses(wildcards.criterion)])
-        return [*given, *self.training_set(wildcards), *self._answering(wildcards)]
+        return [*given, *self.sets.chosen(wildcards), *self._answering(wildcards)]
 
     def restore_inputs(self, wildcards: Wildcards) -> dict[str, str]:
         """Inputs of a restoration besides the models; at 100 % nothing is ranked, so no histogram is needed."""
@@ -248,10 +245,6 @@ class Jobs:
         if self._ranks(wildcards):
             inputs["histogram"] = f"{self._changes(wildcards)}/histogram.parquet"
         return inputs
-
-    def training_set(self, wildcards: Wildcards) -> list[str]:
-        """Options that name a cell's training set; none at n = 0."""
-        return ["--train", self.order(wildcards), "--scale", wildcards.scale] if is_trained(wildcards.scale) else []
 
     def bos(self, wildcards: Wildcards) -> list[str]:
         """Whether the model's tokenizer needs a BOS token."""
@@ -304,6 +297,8 @@ class Jobs:
     def _answering(self, wildcards: Wildcards) -> list[str]:
         given = [*self.bos(wildcards), *options(self.study.evaluation, EvaluationSettings.model_fields)]
         given += ["--dev", self.paths.facts] if self.study.evaluation.dev_facts else []
+        for name, task in self.sets.tasks(wildcards).items():
+            given += ["--task-test", json.dumps({"task": name, "file": task.test, **task.limits(name)})]
         if self._reprobed(wildcards):
             probing = self.study.probing.model_dump(include=set(MASTERY_FIELDS))
             given += ["--templates", self.templates(wildcards), "--probing", json.dumps(probing)]

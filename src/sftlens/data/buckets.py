@@ -3,6 +3,8 @@
 import math
 
 BUCKETS = ("D0", "D1", "D2", "D3", "D4")
+MIXED = "mixed"
+"""The training set of all of them."""
 
 
 def bucket(mastery: float) -> str:

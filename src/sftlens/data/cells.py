@@ -144,5 +144,6 @@ TYPES: dict[str, Callable[[Any], Any]] = {
     "aliases": names, "answers": answers, "answer": _one, "object": _one, "hits": whole, "trials": whole,
     "mastery": share, "template_hits": wholes, "exposure": whole, "bucket": one_of(*BUCKETS),
     "split": one_of("train", "dev", "test", "testood"), "domain": one_of("id", "ood"),
+    "phase": whole, "part_share": share, "part_facts": whole,
 }  # fmt: skip
 """How the values of a column are read; every other column that a program asks for is text."""

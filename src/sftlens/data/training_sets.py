@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sftlens.data.buckets import BUCKETS
+from sftlens.data.buckets import BUCKETS, MIXED
 from sftlens.data.relations import rank
 from sftlens.errors import DataError, TrainingError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-MIXED = "mixed"
 
 
 def order(facts: "pd.DataFrame", train_set: str, seed: int, model: str) -> "pd.DataFrame":
@@ -36,18 +34,27 @@ def order(facts: "pd.DataFrame", train_set: str, seed: int, model: str) -> "pd.D
             f"training set {train_set} is empty: none of the {len(train)} train facts is in it; leave this "
             "bucket out of `train_sets`, or give facts that the base model masters to that degree"
         )
+    return drawn(rows, f"{model}\0{train_set}\0{seed}\0")
+
+
+def drawn(rows: "pd.DataFrame", key: str) -> "pd.DataFrame":
+    """Return rows in an order that `key` and their fact_id alone decide: relations, if they have any, take turns.
+
+    Raises DataError where two rows share a `fact_id`.
+    """
     duplicates = rows["fact_id"][rows["fact_id"].duplicated()]
     if len(duplicates):
         raise DataError(f"fact_id {duplicates.iloc[0]!r} stands twice among the train facts; make them again")
-    key = f"{model}\0{train_set}\0{seed}\0"
-    position = {relation: i for i, relation in enumerate(_relations(rows))}
-    drawn = rows.assign(
+    shuffled = rows.assign(
         _draw=[hashlib.sha256((key + fact_id).encode()).digest() for fact_id in rows["fact_id"]],
-        _relation=rows["relation"].map(position),
     ).sort_values("_draw")
+    if "relation" not in rows:
+        return shuffled.drop(columns="_draw").reset_index(drop=True)
+    position = {relation: i for i, relation in enumerate(_relations(rows))}
     # Taking turns is the same as sorting by (how many of the relation came before, relation).
-    drawn["_turn"] = drawn.groupby("relation").cumcount()
-    ordered = drawn.sort_values(["_turn", "_relation"])
+    shuffled["_turn"] = shuffled.groupby("relation").cumcount()
+    shuffled["_relation"] = shuffled["relation"].map(position)
+    ordered = shuffled.sort_values(["_turn", "_relation"])
     return ordered.drop(columns=["_draw", "_relation", "_turn"]).reset_index(drop=True)
 
 
@@ -62,6 +69,15 @@ def take(order: "pd.DataFrame", scale: int | str, allow_smaller: bool = False) -
     if scale != "all" and (not re.fullmatch(r"\d{1,18}", str(scale), re.ASCII) or int(scale) < 1):
         raise TrainingError(f"scale {scale!r}: give a number of facts from 1 on, or `all`")
     wanted = size if scale == "all" else int(scale)
+    if size < wanted and not allow_smaller and "recipe" in order:
+        parts = order.drop_duplicates("part")[["part", "part_share", "part_facts"]].itertuples(index=False)
+        short = [f"{wanted * share:.0f} rows of part {part!r}, which has {there}" for part, share, there in parts
+                 if wanted * share > there]  # fmt: skip
+        raise TrainingError(
+            f"recipe {name(order)}: the scale {wanted} needs {'; '.join(short)}; lower the scale (--scale, "
+            f"or the experiment's `scales`), change recipes.{name(order)}, or set `allow_smaller: true` to train on "
+            f"the {size} rows that keep its shares"
+        )
     if size < wanted and not allow_smaller:
         raise TrainingError(
             f"training set {name(order)} has {size} facts, fewer than the scale {wanted}: lower the scale "
@@ -84,7 +100,9 @@ def shares(training_set: "pd.DataFrame") -> dict[str, float]:
 
 
 def name(order: "pd.DataFrame") -> str:
-    """Return the bucket that all facts of an order share, else `mixed`."""
+    """Return the recipe of an order, or the bucket that all its facts share, else `mixed`."""
+    if "recipe" in order and len(order):
+        return str(order["recipe"].iloc[0])
     buckets = set(order["bucket"]) if "bucket" in order else set()
     return buckets.pop() if len(buckets) == 1 else MIXED
 

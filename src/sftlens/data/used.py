@@ -24,10 +24,15 @@ def by_order(mastery: "pd.DataFrame", train_set: str) -> "pd.DataFrame":
     return _columns(rows if members.empty else members, ("split", *FACT))
 
 
+def by_recipe(mastery: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the train facts, of which the parts of a recipe take some: columns as `by_order`."""
+    return _columns(mastery[mastery["split"] == "train"], ("split", *FACT))
+
+
 def by_training(order: "pd.DataFrame", scale: str, allow_smaller: bool) -> "pd.DataFrame":
     """Return the rows that a scale takes of an order, for fine-tuning. Raises TrainingError as `take` does."""
     rows = training_sets.take(order, scale, allow_smaller)
-    return _columns(rows, ("question", "object", "relation", "bucket"))
+    return _columns(rows, ("question", "object", "relation", "bucket", "phase"))
 
 
 def by_evaluation(facts: "pd.DataFrame", reprobed: bool) -> "pd.DataFrame":
@@ -55,8 +60,9 @@ def with_dev(asked: "pd.DataFrame", dev: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def by_evaluation_of_training(order: "pd.DataFrame", scale: str) -> "pd.DataFrame":
-    """Return the rows of an order that a model was trained on, to be asked as split `train`."""
-    return _columns(training_sets.take(order, scale, allow_smaller=True), FACT)
+    """Return the rows of an order that a model was trained on, each once, to be asked as split `train`."""
+    rows = training_sets.take(order, scale, allow_smaller=True)
+    return _columns(rows.drop_duplicates("fact_id") if "recipe" in rows else rows, FACT)
 
 
 def by_divergence(mastery: "pd.DataFrame") -> "pd.DataFrame":

@@ -11,6 +11,8 @@ from sftlens import files
 from sftlens.config.stages.evaluation import EvaluationSettings
 from sftlens.data.buckets import BUCKETS
 from sftlens.evaluation import accuracy, answering
+from sftlens.evaluation import examples as task_examples
+from sftlens.evaluation.examples import TaskExamples
 from sftlens.mastery import mastery_table
 from sftlens.mastery.completions import Probe
 from sftlens.statistics import intervals
@@ -90,6 +92,7 @@ def measure(
     facts: pd.DataFrame,
     training_set: pd.DataFrame | None,
     settings: EvaluationSettings,
+    tests: Sequence[TaskExamples] = (),
     *,
     shots: int = 0,
     probe: Probe | None = None,
@@ -98,6 +101,7 @@ def measure(
     """Write ANSWERS into a folder and return the rows of metrics.
 
     With `probe` (see `reprobe`) the column reprobed_mastery holds the new R of the sampled test facts (else NaN).
+    Behind the facts stand the examples of `tests`; a judgement of another task than a row's is missing there.
     """
     examples = answering.shots(facts, shots)
     answers = answering.run(model, tokenizer, facts, training_set, settings, examples=examples, progress=progress)
@@ -108,5 +112,8 @@ def measure(
         metrics += reprobed_metrics(table)
         found = answers["fact_id"].map(table.set_index("fact_id")["mastery"])
         answers["reprobed_mastery"] = found.where(answers["split"] == "test")
+    for test in tests:
+        found, rows = task_examples.answer(model, tokenizer, test, settings, progress)
+        answers, metrics = pd.concat([answers, found], ignore_index=True), metrics + rows
     files.write_parquet(folder / ANSWERS, answers)
     return metrics

@@ -23,10 +23,12 @@ class Sample:
     Attributes:
         input_ids: BOS (where the tokenizer has one), prompt, answer, EOS.
         labels: of the same length; the token's id where it is supervised, MASKED elsewhere. Not shifted.
+        phase: samples of a lower phase are trained first, in each epoch.
     """
 
     input_ids: list[int]
     labels: list[int]
+    phase: int = 0
 
     @property
     def supervised(self) -> int:
@@ -97,7 +99,8 @@ def encode_samples(
 ) -> list[Sample]:
     """Return training samples: prompt and answer tokenised as one string, EOS by id, loss on answer and EOS.
 
-    A token is supervised if its character span ends after the prompt. Nothing is ever cut off.
+    A token is supervised if its character span ends after the prompt. Nothing is ever cut off but the inputs of a task
+    that says so (`shortened`).
 
     Raises DataError where a sample is longer than `max_length` tokens, or an answer is empty; TrainingError where no
     token of an answer would be supervised; ModelError where the tokenizer has no EOS, or joins the prompt's end with
@@ -110,6 +113,9 @@ def encode_samples(
     if not questions:
         return []
     form = TASKS.get(task)
+    if form.cut:
+        targets = token_ids(tokenizer, [form.target(answer) for answer in answers], add_special_tokens=False)
+        questions = shortened(tokenizer, questions, [max_length - len(ids) - 1 for ids in targets], task)
     prompts = [form.prompt(question) for question in questions]
     texts = [prompt + form.target(answer) for prompt, answer in zip(prompts, answers, strict=True)]
     prompt_ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
@@ -142,6 +148,34 @@ def encode_samples(
             )
         samples.append(sample)
     return samples
+
+
+def shortened(
+    tokenizer: "PreTrainedTokenizerBase", questions: Sequence[str], room: Sequence[int], task: str
+) -> list[str]:
+    """Return the inputs of a task that may be cut, each cut at its end until its prompt has at most `room` tokens.
+
+    Tokens are counted with BOS; an input is cut between two words where it has any. Other tasks' inputs stay as they
+    are. Raises DataError where an input leaves no room for a single character.
+    """
+    form = TASKS.get(task)
+    if not form.cut:
+        return list(questions)
+    found = []
+    for question, most in zip(questions, room, strict=True):
+        text = question
+        while (over := len(encode_prompts(tokenizer, [text], task=task)[0]) - most) > 0:
+            ends = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+            kept = len(ends) - over
+            if kept < 1:
+                raise DataError(
+                    f"input {question[:60]!r}: a prompt of {most} tokens leaves no room for it; raise tasks.{task}."
+                    f"max_length (by hand: --max-length), or lower tasks.{task}.max_new_tokens"
+                )
+            shorter = text[: cast("list[tuple[int, int]]", ends)[kept - 1][1]]
+            text = (shorter.rpartition(" ")[0].rstrip() or shorter) if shorter != text.rstrip() else shorter[:-1]
+        found.append(text)
+    return found
 
 
 def encode_continuations(

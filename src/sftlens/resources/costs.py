@@ -22,6 +22,8 @@ LOOKED_AT = 3
 """Splits of which facts are asked during a training: train, test, testood."""
 CHANGES_PASSES, RESTORE_PASSES = 4, 3
 """How often sftlens changes and sftlens restore read both models."""
+TASK_TRAIN, TASK_TEST = 7473, 1319
+"""Examples of a task whose number is not stated: those of GSM8K."""
 START, FACTOR, SHORTEST = 10, 4, 30
 """A limit: minutes for a slow start, how many times what is expected, and the least that is asked for, minutes."""
 
@@ -154,8 +156,13 @@ class Costs:
         return int(self.training_seconds(model, job) / (60 * settings.checkpoint_minutes)) + by_steps
 
     def examples(self, job: Job) -> int:
-        """Return how many examples a job trains on: a bucket is thought to hold a fifth of the train questions."""
-        there = self._questions["train"] // (1 if job.train_set == "mixed" else len(BUCKETS))
+        """Return how many examples a job trains on: a bucket is thought to hold a fifth of the train questions.
+
+        How many a task's file has is not looked up: as many as a published one (GSM8K).
+        """
+        if job.train_set in self._study.tasks:
+            return TASK_TRAIN if job.scale == "all" else int(job.scale)
+        there = self._questions["train"] // (len(BUCKETS) if job.train_set in BUCKETS else 1)
         return there if job.scale == "all" else min(int(job.scale), there)
 
     def answers(self, job: Job) -> int:
@@ -222,10 +229,20 @@ class Costs:
         asked, limit = self.answers(job), study.evaluation.max_new_tokens
         held = ceil(asked * (rates.sample_tokens + limit) / study.evaluation.batch_tokens)
         seconds = self._generating(model, asked * (rates.sample_tokens + rates.answer_tokens), held * limit)
-        seconds += self._sampling(model, study.evaluation.reprobe, templates)
+        seconds += self._sampling(model, study.evaluation.reprobe, templates) + self._tasks(model, job)
         passes = RESTORE_PASSES + bool(chosen(job.criterion)[0].matched) if job.rule == "restore" else 0
         seconds = seconds + (passes or 1) * decoding + passes * passing
         return Work(seconds, passes * (base + opened) if passes else opened, asked * rates.answer_bytes)
+
+    def _tasks(self, model: Model, job: Job) -> float:
+        """Seconds in which the test examples of a cell's task are answered, at n = 0 those of all tasks."""
+        seconds, batch = 0.0, self._study.evaluation.batch_tokens
+        for name, task in self._study.tasks.items():
+            if not job.trained or name == job.train_set:
+                limits = task.limits(name)
+                tokens = (limits["sample"] or TASK_TEST) * limits["max_length"]
+                seconds += self._generating(model, tokens, ceil(tokens / batch) * limits["max_new_tokens"])
+        return seconds
 
     def _sampling(self, model: Model, facts: int, templates: int) -> float:
         probing, rates = self._study.probing, self._rates

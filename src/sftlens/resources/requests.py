@@ -57,7 +57,8 @@ class Resources:
         if rule == "finetune":
 
             def of_training(wildcards: Any, attempt: int) -> int:
-                need = self._memory(rule, self._model(wildcards)) + self._of_strategy(wildcards)
+                model, recipe = self._model(wildcards), self._study.finetuning_on(wildcards.train_set)
+                need = memory.training_node(model.shape, recipe, model.launch) + self._of_strategy(wildcards)
                 return memory.request_mb(need, attempt)
 
             return {**self._training(), "mem_mb": of_training, "runtime": runtime}
@@ -105,8 +106,6 @@ class Resources:
         if rule in ("base", "changes"):  # read tensor by tensor: one model, or two that are compared
             held = {"base": 2.0 * memory.STORED, "changes": 32.0}[rule]
             return memory.PROCESS + held * memory.largest_tensor(model.shape)
-        if rule == "finetune":
-            return memory.training_node(model.shape, self._study.finetuning, model.launch)
         each = memory.measuring(model.shape, memory.side_by_side(self._study), memory.gpus(self._study, model))
         return each * (memory.probers(self._study, model) if rule == "mastery" else 1)
 

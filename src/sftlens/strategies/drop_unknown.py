@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sftlens.errors import ConfigError, DataError
 from sftlens.strategies import STRATEGIES, Strategy
+from sftlens.tasks import TASKS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +24,12 @@ class DropUnknown(Strategy):
     reference = "Gekhman et al., EMNLP 2024, arXiv 2405.05904"
 
     def check(self, recipe: FinetuneSettings, train_set: str = "") -> None:
-        """Raise ConfigError for the training set of unknown facts."""
+        """Raise ConfigError for the training set of unknown facts, and for a task, whose examples have no buckets."""
+        if train_set and TASKS.get(recipe.task).published:
+            raise ConfigError(
+                f"drop-unknown needs the buckets of facts, which examples of {train_set} do not have; take {train_set} "
+                "out of this experiment's `train_sets`, or the strategy out of its `strategies`"
+            )
         if train_set == UNKNOWN:
             raise ConfigError(
                 f"drop-unknown leaves nothing of the train set {UNKNOWN}; take {UNKNOWN} out of this experiment's "

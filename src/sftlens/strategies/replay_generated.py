@@ -25,16 +25,13 @@ class ReplayGenerated(Replay):
     def candidates(self, known: pd.DataFrame) -> pd.DataFrame:
         """Return the facts that have such a completion: `question` the sentence's beginning, `object` its rest."""
         from sftlens import files
-        from sftlens.data import scoring, templates
+        from sftlens.data import templates
+        from sftlens.data.recipes import filling
 
         sentences = templates.load(self.given["templates"])
         templates.require(sentences, known["relation"], self.given["templates"])
         drawn = files.read_parquet(self.given["texts"], ["fact_id", "template", "text", "count"])
-        drawn = known.merge(drawn, on="fact_id")
-        pairs = zip(drawn["text"], scoring.accepted(drawn), strict=True)
-        drawn = drawn[[scoring.contains(text, accepted) for text, accepted in pairs]]
-        best = drawn.sort_values(["count", "template", "text"], ascending=[False, True, True], kind="stable")
-        best = best.drop_duplicates("fact_id")
+        best = filling.own_answers(known, drawn)
         places = zip(best["relation"], best["template"], best["subject"], strict=True)
         begun = [templates.fill(sentences[relation][number], subject) for relation, number, subject in places]
         return best.assign(question=begun, object=best["text"], continued=True)

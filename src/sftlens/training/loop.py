@@ -158,7 +158,7 @@ def finetune(
     _check_samples(samples, model_path)
     if settings.early_stopping:
         _check_samples(dev, model_path, "table of dev facts")
-    plan = batches(len(samples), settings, seed)
+    plan = batches(len(samples), settings, seed, [sample.phase for sample in samples])
     with deepspeed_engine.process_group() as process:
         compared: dict[int, torch.Tensor] = {}
         if strategy.compared == "pilot":

@@ -46,10 +46,15 @@ def steps_of(examples: int, settings: FinetuneSettings) -> int:
     return settings.epochs * math.ceil(examples / settings.batch_size)
 
 
-def batches(examples: int, settings: FinetuneSettings, seed: int) -> list[list[int]]:
-    """Return the samples' numbers in each global batch, in training order, whatever the processes."""
+def batches(examples: int, settings: FinetuneSettings, seed: int, phases: Sequence[int] = ()) -> list[list[int]]:
+    """Return the samples' numbers in each global batch, in training order, whatever the processes.
+
+    In each epoch those of a lower phase come first, if samples have `phases`.
+    """
     size = settings.batch_size
     orders = [training_order(examples, seed, epoch) for epoch in range(settings.epochs)]
+    for order in orders if phases else ():
+        order.sort(key=phases.__getitem__)
     return [order[start : start + size] for order in orders for start in range(0, examples, size)]
 
 

@@ -96,7 +96,9 @@ class Restoring:
             raise ConfigError("option --out: is missing; give a folder for the results, or a file with --level-map")
         self.pair = Pair(base, finetuned, args.region, progress=bar(description="restore", unit="element").update)
         self.facts, self.train = evaluate.questions(args, self.answering)
-        self.inputs = program.contents(args, "base", "finetuned", "templates", facts=self.facts, train=self.train)
+        self.tests = evaluate.task_tests(args)
+        tables = {"facts": self.facts, "train": self.train, **evaluate.tables_of(self.tests)}
+        self.inputs = program.contents(args, "base", "finetuned", "templates", **tables)
         program.refuse_same(args.base, args.finetuned, self.inputs)
 
     def out(self, ratio: float) -> Path:
@@ -123,6 +125,7 @@ class Restoring:
         depends = {"criterion": args.criterion, "region": args.region, "ratio": ratio}
         depends |= {"bos": args.bos, "scale": args.scale, "model": self.saves, **self.settings.model_dump()}
         depends |= {**self.answering.model_dump(exclude={"batch_tokens"}), **evaluate.reprobing_settings(args)}
+        depends |= evaluate.settings_of(self.tests)
         outputs = {"model": out} if self.saves else {name: out / name for name in ("answers.parquet", "summary.json")}
         program.stage(args, "restore", outputs, self.inputs, depends, partial(self._compute, ratio, depends))
 
@@ -149,7 +152,7 @@ class Restoring:
             save_restored(method, folder, method.card(self.inputs, used))
         if args.facts:
             model = load_model(args.finetuned, device=args.device, transform=method)
-            how = (model, load_tokenizer(args.finetuned, args.bos), self.facts, self.train, self.answering)
+            how = (model, load_tokenizer(args.finetuned, args.bos), self.facts, self.train, self.answering, self.tests)
             # What names the restored model's content: it lies nowhere.
             names = (self.inputs["base"], self.inputs["finetuned"], self.posthoc.stream or args.criterion, args.region)
             identity = " ".join([*names, f"{ratio:g}", str(self.settings.seed)])

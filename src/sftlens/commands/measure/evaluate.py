@@ -8,6 +8,7 @@ relation, macro). The questions are those of the splits test and testood, and wi
 as split `train`. With --templates the mastery of a fixed sample of the test facts is measured again (column
 reprobed_mastery). With --dev and --dev-facts a fixed sample of the dev facts is asked too, to choose settings on.
 Without --train and --shots the summary also has the majority baseline of each relation.
+With --task-test the test examples of a task are asked too, with its own prompt: split gsm8k or xsum (docs/tasks.md).
 """
 
 import argparse
@@ -16,11 +17,14 @@ from typing import Any
 
 from sftlens import files
 from sftlens.commands import options, program
-from sftlens.config.stages.evaluation import EvaluationSettings
+from sftlens.config.stages.evaluation import EvaluationSettings, TaskTest
 from sftlens.config.stages.mastery import MASTERY_FIELDS, ProbingSettings
 from sftlens.data import used
 from sftlens.errors import ConfigError
+from sftlens.evaluation.examples import TaskExamples
+from sftlens.mastery import mastery_table
 from sftlens.runtime import progress, provenance
+from sftlens.tasks import TASKS
 
 
 def main() -> None:
@@ -33,9 +37,10 @@ def main() -> None:
     args = parser.parse_args()
     settings = options.settings(args, EvaluationSettings)
     facts, train = questions(args, settings)
-    inputs = program.contents(args, "model", "templates", facts=facts, train=train)
+    tests = task_tests(args)
+    inputs = program.contents(args, "model", "templates", facts=facts, train=train, **tables_of(tests))
     depends = {**settings.model_dump(), **{name: getattr(args, name) for name in ("bos", "scale", "shots")}}
-    depends |= reprobing_settings(args)
+    depends |= reprobing_settings(args) | settings_of(tests)
 
     def compute(folder: Path) -> None:
         from sftlens.evaluation import accuracy
@@ -43,7 +48,7 @@ def main() -> None:
 
         tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
         model = checkpoints.load_model(args.model, device=args.device)
-        how = (model, tokenizer, facts, train, settings)
+        how = (model, tokenizer, facts, train, settings, tests)
         metrics = evaluate(args, folder, *how, identity=inputs["model"], shots=args.shots)
         # It depends on the facts alone: once a model, at n = 0, is enough.
         metrics += [] if args.train or args.shots else accuracy.majority(facts)
@@ -71,8 +76,33 @@ def questions(args: argparse.Namespace, settings: EvaluationSettings) -> tuple[A
     if args.dev:
         dev = mastery_table.dev_facts(tables.facts(args.dev, optional=columns), settings.dev_facts, args.dev)
         facts = used.with_dev(facts, dev)
-    train = tables.facts(args.train, optional=columns, unique=False) if args.train else None
+    train = tables.facts(args.train, optional=[*columns, "recipe"], unique=False) if args.train else None
     return facts, None if train is None else used.by_evaluation_of_training(train, args.scale)
+
+
+def task_tests(args: argparse.Namespace) -> list[TaskExamples]:
+    """Return the examples of every --task-test. Raises ConfigError, DataError."""
+    found: list[TaskExamples] = []
+    for words in args.task_test:
+        given = options.nested("--task-test", words, TaskTest)
+        if given.task in [test.task for test in found]:
+            raise ConfigError(f"option --task-test: task {given.task} stands there twice; give it once")
+        limits = given.limits(given.task)
+        table = TASKS.get(given.task).read(Path(given.file))
+        table = mastery_table.fixed_sample(table, limits.pop("sample") or len(table), given.task)
+        found.append(TaskExamples(given.task, table.reset_index(drop=True), **limits))
+    return found
+
+
+def tables_of(tests: list[TaskExamples]) -> dict[str, Any]:
+    """Return what examples of tasks a result depends on, by the names of inputs."""
+    return {f"task {test.task}": test.table for test in tests}
+
+
+def settings_of(tests: list[TaskExamples]) -> dict[str, Any]:
+    """Return which settings of tasks a result depends on; nothing without tasks."""
+    asked = {test.task: {"max_new_tokens": test.max_new_tokens, "max_length": test.max_length} for test in tests}
+    return {"tasks": asked} if asked else {}
 
 
 def reprobing_settings(args: argparse.Namespace) -> dict[str, Any]:

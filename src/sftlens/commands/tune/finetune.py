@@ -36,11 +36,13 @@ from sftlens.commands.tune import looks
 from sftlens.config.stages.evaluation import DuringSettings
 from sftlens.config.stages.training import HOUSEKEEPING, FinetuneSettings
 from sftlens.data import tables, training_sets, used
+from sftlens.data.recipes import drawing
 from sftlens.errors import ConfigError
 from sftlens.mastery import mastery_table
 from sftlens.models.delta import manifest
 from sftlens.runtime import events, launch, progress, provenance, stages
 from sftlens.strategies import STRATEGIES, Strategy
+from sftlens.tasks import TASKS
 
 
 def main() -> None:
@@ -150,8 +152,21 @@ def _arguments() -> argparse.Namespace:
 def _rows(args: argparse.Namespace, settings: FinetuneSettings) -> Any:
     strategy = _strategy(args)
     strategy.check(settings)
-    table = tables.facts(args.train, optional=["relation", "bucket"], unique=False)
-    return strategy.rows(used.by_training(table, args.scale, settings.allow_smaller))
+    rows = strategy.rows(used.by_training(_examples(args.train, settings), args.scale, settings.allow_smaller))
+    if "phase" in rows and rows["phase"].isna().any():
+        raise ConfigError(
+            f"strategy {strategy.name} adds rows to a training set whose rows have phases; take `order: parts` out of "
+            "the recipe (the column phase out of the table), or choose another strategy"
+        )
+    return rows
+
+
+def _examples(path: Path, settings: FinetuneSettings) -> Any:
+    """Return a training set as it stands in a file: made by sftlens training-set, one's own, or a task's published."""
+    if (form := TASKS.get(settings.task)).published:
+        return form.read(path)
+    # An order says more of its recipe than is trained on.
+    return tables.facts(path, optional=["relation", "bucket", *drawing.COLUMNS], unique=False)
 
 
 def _dev(args: argparse.Namespace, settings: FinetuneSettings) -> Any:
@@ -161,7 +176,10 @@ def _dev(args: argparse.Namespace, settings: FinetuneSettings) -> Any:
         raise ConfigError(f"option {missing}: is missing, but {there} is given; give both, or neither")
     if not settings.early_stopping:
         return None
-    table = tables.facts(args.dev, optional=["split"], unique=False)
+    if (form := TASKS.get(settings.task)).published:
+        table = form.read(args.dev)
+    else:
+        table = tables.facts(args.dev, optional=["split"], unique=False)
     return mastery_table.dev_facts(table, settings.early_stopping.facts, args.dev)[["question", "object"]]
 
 
@@ -183,17 +201,19 @@ def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) ->
     tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
     limit, continued = settings.max_length, rows["continued"] if "continued" in rows else rows["question"].isna()
     asked, told = rows[~continued], rows[continued]  # what is replayed stands behind the training set
-    samples = prompts.encode_samples(
-        tokenizer, asked["question"].tolist(), asked["object"].tolist(), limit, settings.task
-    )
+
+    def encoded(table: Any) -> list[prompts.Sample]:
+        asked, told = table["question"].tolist(), table["object"].tolist()
+        return prompts.encode_samples(tokenizer, asked, told, limit, settings.task)
+
+    samples = encoded(asked)
+    if "phase" in asked:
+        pairs = zip(samples, asked["phase"].tolist(), strict=True)
+        samples = [dataclasses.replace(sample, phase=phase) for sample, phase in pairs]
     samples += prompts.encode_continuations(tokenizer, told["question"].tolist(), told["object"].tolist(), limit)
     first = os.environ.get("RANK", "0") == "0"
     dev = _dev(args, settings)
-    looked_at: list[prompts.Sample] = []
-    if dev is not None:
-        looked_at = prompts.encode_samples(
-            tokenizer, dev["question"].tolist(), dev["object"].tolist(), limit, settings.task
-        )
+    looked_at = [] if dev is None else encoded(dev)
     watched = looks.facts(args, rows)
     asking = None if watched is None else looks.asked(args, watched, tokenizer, settings.task)
     steps = step.steps_of(len(samples), settings)
@@ -206,7 +226,9 @@ def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) ->
         used_here = time.process_time() - start
     if first:
         identity.write_manifest(folder / "checkpoint")
-        made: dict[str, Any] = {"train_set": training_sets.name(rows), "shares": training_sets.shares(rows)}
+        form = TASKS.get(settings.task)
+        name = form.name if form.published else training_sets.name(rows)
+        made: dict[str, Any] = {"train_set": name, "shares": training_sets.shares(rows)}
         made |= {**dataclasses.asdict(report), "peak_memory_bytes": provenance.peak_memory()}
         made |= {"cpu_seconds": used_here * args.processes}  # of each process the same work
         for name, there in {"dev_losses": dev is not None, "during": asking, "stopped": report.stopped}.items():

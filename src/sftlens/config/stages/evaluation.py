@@ -4,8 +4,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from sftlens.config.stages.training import TaskName
-from sftlens.settings import Settings
+from sftlens.config.stages.training import TaskName, TaskSettings
+from sftlens.settings import Location, Settings
 from sftlens.tasks import DEFAULT
 
 
@@ -59,6 +59,15 @@ class DuringSettings(Settings):
 
 class StudyEvaluation(DuringSettings, EvaluationSettings):
     """Greedy answers to the questions, in the prompt of fine-tuning; and what is asked during a training."""
+
+
+class TaskTest(TaskSettings):
+    """Test examples of a task that an evaluation asks besides the facts."""
+
+    task: TaskName
+    """Whose prompt and judgements."""
+    file: Location
+    """The examples."""
 
 
 OF_BASE = ("answer_within_words", "max_new_tokens")

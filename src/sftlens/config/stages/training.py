@@ -100,3 +100,32 @@ class FinetuneSettings(Settings):
 
 HOUSEKEEPING = {"keep", "checkpoint_minutes", "checkpoint_steps", "notice_seconds"}
 """Settings that change no result."""
+
+
+class TaskSettings(Settings):
+    """How long the samples and outputs of a task are; what is unset is the task's own (docs/tasks.md)."""
+
+    sample: int | None = Field(None, ge=0)
+    """Test examples (a fixed sample) that are answered; 0: all. Unset: xsum 500, gsm8k all."""
+    max_new_tokens: int | None = Field(None, ge=1)
+    """Longest output, tokens. Unset: xsum 128, gsm8k 512."""
+    max_length: int | None = Field(None, ge=8)
+    """Longest training sample, and longest prompt with its output, tokens; a long article of xsum is cut, anything else
+    refused. Unset: 1024."""
+
+    def limits(self, task: str) -> dict[str, int]:
+        """Return every setting of this class with the task's own in the place of what is unset."""
+        own = TASKS.get(task)
+        given = {name: getattr(self, name) for name in TaskSettings.model_fields}
+        return {name: getattr(own, name) if value is None else value for name, value in given.items()}
+
+
+class TaskFiles(TaskSettings):
+    """A task to fine-tune on: its files, JSON lines, Parquet or CSV in the published form of its data."""
+
+    train: Location
+    """Examples that models are trained on; a scale takes the first n in a seeded order."""
+    test: Location
+    """Examples that models fine-tuned on the task, restored ones and the base model are asked."""
+    dev: Location | None = None
+    """Examples that early stopping looks at, which needs them."""

@@ -1,0 +1,57 @@
+"""Training sets in the grid: buckets, recipes and tasks; what makes each, and what a cell is asked of it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sftlens.config.stages.training import TaskFiles
+from sftlens.config.study import Study
+from sftlens.dag.cells import FEWSHOT, Product, is_trained
+from sftlens.dag.paths import Paths
+
+TEXTS = "mastery-texts.parquet"
+"""A table beside the mastery of a study that keeps the sampled texts."""
+Wildcards = Any
+"""The wildcards of a job; which of model, train_set, scale ... there are depends on its rule."""
+
+
+class Sets:
+    """Functions of rules about the training set of a cell; most take the job's wildcards."""
+
+    def __init__(self, study: Study, paths: Paths, products: Sequence[Product]) -> None:
+        self.study, self.paths, self.products = study, paths, products
+
+    def order(self, wildcards: Wildcards) -> str:
+        """Ordered training set of a cell."""
+        return f"{self.paths.root}/{wildcards.model}/{wildcards.train_set}/order-seed{wildcards.seed}.parquet"
+
+    def inputs(self, wildcards: Wildcards) -> dict[str, Any]:
+        """Inputs of a training set: facts with their mastery, and what else a recipe reads; or a task's examples."""
+        if task := self.study.tasks.get(wildcards.train_set):
+            return {"examples": task.train}
+        recipe, mastery = self.study.recipes.get(wildcards.train_set), self.paths.mastery(wildcards.model)
+        parts = recipe.parts.values() if recipe else ()
+        own = any(part.answers == "own" for part in parts)
+        texts = {"texts": str(Path(mastery).with_name(TEXTS))} if own else {}
+        return {"mastery": mastery, **texts, "files": [part.file for part in parts if part.file]}
+
+    def options(self, wildcards: Wildcards) -> list[str]:
+        """Options of sftlens training-set."""
+        recipe = self.study.recipes.get(wildcards.train_set)
+        given = ["--recipe", recipe.model_dump_json(exclude_unset=True)] if recipe else []
+        inputs = {name: path for name, path in self.inputs(wildcards).items() if name != "files"}
+        return [*given, *(word for name, path in inputs.items() for word in (f"--{name}", path))]
+
+    def chosen(self, wildcards: Wildcards) -> list[str]:
+        """Options that name the training set of a cell that is asked it; none at n = 0, and for a task."""
+        w = wildcards
+        asked = is_trained(w.scale) and w.train_set not in self.study.tasks
+        return ["--train", self.order(w), "--scale", w.scale] if asked else []
+
+    def tasks(self, wildcards: Wildcards) -> dict[str, TaskFiles]:
+        """Tasks whose test examples a cell is asked: its own; at n = 0 all that its model is trained on."""
+        w = wildcards
+        names = {w.train_set}
+        if not is_trained(w.scale):
+            names = {p.cell.train_set for p in self.products if p.cell.model == w.model and w.strategy != FEWSHOT}
+        return {name: task for name, task in self.study.tasks.items() if name in names}
