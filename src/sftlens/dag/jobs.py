@@ -1,7 +1,6 @@
 """What the jobs of a study are given: their inputs, and the settings that their own cell depends on, no others."""
 
 import json
-import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,11 +10,11 @@ from sftlens.config.repair import OUTPUTS, RepairSettings, RepairStudy
 from sftlens.config.stages.evaluation import OF_BASE, EvaluationSettings
 from sftlens.config.stages.mastery import MASTERY_FIELDS, ProbingSettings, QualitySettings
 from sftlens.config.study import Study
-from sftlens.dag.cells import FEWSHOT, Cell, Product, distinct, is_trained, number, pilot, quota_needs, way
+from sftlens.dag.cells import FEWSHOT, Cell, Product, distinct, is_trained, pilot, quota_needs, way
 from sftlens.dag.paths import Paths, options
 from sftlens.dag.recorded import BASE_FIELDS, RESULTS, stamp
 from sftlens.dag.sets import TEXTS, Sets, Wildcards
-from sftlens.dag.targets import TARGETS, of_kind, paper, wanted, why_unknown
+from sftlens.dag.targets import TARGETS, admitted, paper, wanted, why_unknown
 from sftlens.errors import ConfigError
 from sftlens.resources.memory import probers
 from sftlens.resources.requests import Resources
@@ -43,19 +42,7 @@ class Jobs:
 
     def constraints(self) -> dict[str, str]:
         """Wildcard constraints that admit exactly the values of this configuration."""
-        values: dict[str, Iterable[str]] = {
-            "model": self.study.models,
-            "criterion": [o for p in self.products for o in (p.criterion, p.criterion and ranking(p.criterion))],
-            "region": [product.region for product in self.products],
-            "ratio": [number(product.ratio) for product in self.products if product.ratio is not None],
-            "figure": of_kind("figure"),
-            "table": of_kind("table"),
-        }
-        for name in ("train_set", "scale", "seed", "strategy"):
-            values[name] = [str(getattr(product.cell, name)) for product in self.products]
-        chosen = {name: dict.fromkeys(filter(None, given)) for name, given in values.items()}
-        hashes = {"key": "[0-9a-f]{10}", "choice": "[0-9a-f]{10}"}
-        return hashes | {name: "|".join(map(re.escape, given)) or "(?!)" for name, given in chosen.items()}
+        return admitted(self.study, self.products)
 
     def summaries(self, wildcards: Wildcards) -> list[str]:
         """Summary files of the whole study, or of those that one figure or table is drawn from.

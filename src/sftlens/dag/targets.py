@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from sftlens.config.study import Study
-from sftlens.dag.cells import Product, distinct, products, way
+from sftlens.dag.cells import Product, distinct, number, products, way
 from sftlens.dag.contrasts import ANSWERED
 from sftlens.errors import ConfigError
 from sftlens.registry import Registry, unknown
+from sftlens.restoration.methods import ranking
 from sftlens.strategies import DEFAULT, STRATEGIES
 
 if TYPE_CHECKING:
@@ -103,6 +104,23 @@ TARGETS: Registry[Target] = Registry("target", "sftlens.reporting.themes", key=l
 def of_kind(kind: str) -> list[str]:
     """Return the names of the figures, or of the tables, in the order of the page."""
     return [target.name for target in TARGETS if target.kind == kind]
+
+
+def admitted(study: Study, asked: Sequence[Product]) -> dict[str, str]:
+    """Return a regular expression for each wildcard of the rules that admits exactly the values of a study."""
+    values: dict[str, Iterable[str]] = {
+        "model": study.models,
+        "criterion": [o for p in asked for o in (p.criterion, p.criterion and ranking(p.criterion))],
+        "region": [product.region for product in asked],
+        "ratio": [number(product.ratio) for product in asked if product.ratio is not None],
+        "figure": of_kind("figure"),
+        "table": of_kind("table"),
+    }
+    for name in ("train_set", "scale", "seed", "strategy"):
+        values[name] = [str(getattr(product.cell, name)) for product in asked]
+    chosen = {name: dict.fromkeys(filter(None, given)) for name, given in values.items()}
+    hashes = {"key": "[0-9a-f]{10}", "choice": "[0-9a-f]{10}"}
+    return hashes | {name: "|".join(map(re.escape, given)) or "(?!)" for name, given in chosen.items()}
 
 
 def wanted(study: Study) -> dict[str, list[Product]]:
