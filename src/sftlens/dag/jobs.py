@@ -179,9 +179,7 @@ class Jobs:
         mastery = self.mastery(w)
         read = {"known": mastery, "texts": str(Path(mastery).with_name(TEXTS)), "templates": self.templates(w)}
         inputs |= {name: read[name] for name in STRATEGIES.get(way(w.strategy)[0]).inputs if name in read}
-        task = self.study.tasks.get(w.train_set)
-        dev = str(task.dev) if task else self.paths.facts
-        inputs |= {"dev": dev} if self.study.finetuning.early_stopping else {}
+        inputs |= {"dev": self.sets.dev(w)} if self.study.finetuning.early_stopping else {}
         return inputs | ({"facts": mastery} if self.study.evaluation.during else {})
 
     def finetune_options(self, wildcards: Wildcards) -> list[str]:
@@ -284,8 +282,7 @@ class Jobs:
     def _answering(self, wildcards: Wildcards) -> list[str]:
         given = [*self.bos(wildcards), *options(self.study.evaluation, EvaluationSettings.model_fields)]
         given += ["--dev", self.paths.facts] if self.study.evaluation.dev_facts else []
-        for name, task in self.sets.tasks(wildcards).items():
-            given += ["--task-test", json.dumps({"task": name, "file": task.test, **task.limits(name)})]
+        given += self.sets.tests(wildcards)
         if self._reprobed(wildcards):
             probing = self.study.probing.model_dump(include=set(MASTERY_FIELDS))
             given += ["--templates", self.templates(wildcards), "--probing", json.dumps(probing)]

@@ -1,5 +1,6 @@
 """Training sets in the grid: buckets, recipes and tasks; what makes each, and what a cell is asked of it."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,16 @@ class Sets:
         w = wildcards
         asked = is_trained(w.scale) and w.train_set not in self.study.tasks
         return ["--train", self.order(w), "--scale", w.scale] if asked else []
+
+    def dev(self, wildcards: Wildcards) -> str:
+        """File of the examples that early stopping looks at."""
+        task = self.study.tasks.get(wildcards.train_set)
+        return str(task.dev) if task else self.paths.facts
+
+    def tests(self, wildcards: Wildcards) -> list[str]:
+        """Options that name the test examples of `tasks`."""
+        given = {name: {"task": name, "file": t.test, **t.limits(name)} for name, t in self.tasks(wildcards).items()}
+        return [word for test in given.values() for word in ("--task-test", json.dumps(test))]
 
     def tasks(self, wildcards: Wildcards) -> dict[str, TaskFiles]:
         """Tasks whose test examples a cell is asked: its own; at n = 0 all that its model is trained on."""

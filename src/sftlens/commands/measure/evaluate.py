@@ -63,7 +63,6 @@ def main() -> None:
 def questions(args: argparse.Namespace, settings: EvaluationSettings) -> tuple[Any, Any]:
     """Return what an evaluation uses of --facts and --dev, and the rows of --train that it was trained on; or None."""
     from sftlens.data import tables
-    from sftlens.mastery import mastery_table
 
     if bool(args.dev) != bool(settings.dev_facts):
         there, missing = ("--dev", "--dev-facts") if args.dev else ("--dev-facts", "--dev")
