@@ -2,7 +2,10 @@
 
 import csv
 import io
+import json
 import re
+from base64 import b64encode
+from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +18,11 @@ from sftlens.reporting import html
 from sftlens.reporting.html import Cell, Table
 
 HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(2)>\"'><!--{{ 7 * 7 }}"
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {}; base-uri 'none'; form-action 'none'"
+)
+SCRIPT = re.compile(r'<script type="module">(.*?)</script>', re.S)
+DATA = re.compile(r'<script type="application/json">\{\{ [\w.]+\|tojson \}\}</script>')
 PAGES = [name for name in html.PAGES.list_templates(["html"]) if name.endswith(("page.html", "report.html"))]
 
 
@@ -23,18 +30,36 @@ PAGES = [name for name in html.PAGES.list_templates(["html"]) if name.endswith((
 def test_no_page_lets_anything_through_unescaped(name: str) -> None:
     loaded = html.PAGES.loader
     assert loaded
-    text = loaded.get_source(html.PAGES, name)[0]
+    text = DATA.sub("", loaded.get_source(html.PAGES, name)[0])  # in which `<` is written otherwise
+    if name == "reporting/page.html":
+        text = text.replace('<script type="module">{{ script.text }}</script>', "")
     assert not re.search(r"\|\s*safe|autoescape|<script|javascript:|\son\w+=", text)
     if "<body>" not in text and "{% macro" not in text:
         assert '{% extends "reporting/page.html" %}' in text  # which has the policy
 
 
-def test_the_frame_of_every_page_forbids_scripts_and_the_network(tmp_path: Path) -> None:
-    html.write(tmp_path / "page.html", "reporting/page.html", title=HOSTILE)
+@pytest.mark.parametrize("charts", [True, False])
+def test_a_page_runs_its_own_scripts_alone_and_asks_nothing_of_the_network(tmp_path: Path, charts: bool) -> None:
+    html.write(tmp_path / "page.html", "reporting/page.html", charts=charts, title=HOSTILE)
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">' in text
+    found = SCRIPT.findall(text)
+    assert len(found) == 2 + charts
+    hashes = [f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in found]
+    policy = POLICY.format(" ".join(hashes))
+    assert f'<meta http-equiv="Content-Security-Policy" content="{policy}">' in text
     assert text.index("Content-Security-Policy") < text.index("<title>") < text.index("<style>")
+    text = SCRIPT.sub("", text)
     assert "<script" not in text and "<img" not in text and "{{ 7 * 7 }}" in text
+
+
+def test_what_comes_as_data_ends_no_element() -> None:
+    table = Table([Cell(HOSTILE)], [("", [Cell(HOSTILE, HOSTILE, "number", "", HOSTILE)])] * (html.LISTED + 1))
+    macro = "{% from 'reporting/table.html' import table %}{{ table(given) }}"
+    text = html.PAGES.from_string(macro).render(given=table)
+    data = re.search(r'<script type="application/json">(.*?)</script>', text)
+    assert data and not re.search("[<>&']", data[1])
+    assert json.loads(data[1])[0][0][:2] == [HOSTILE, HOSTILE]
+    assert text.count("<tr") == 1 + html.LEAD and text.count("<script") == 1
 
 
 def test_cells_of_tables_are_escaped() -> None:

@@ -45,6 +45,23 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class Chart:
+    """A target's frame as a chart of the page that one can point at, by the names of columns.
+
+    What remains of the columns that name a row, and has several values, becomes a choice beside the chart.
+    """
+
+    x: str
+    y: str
+    line: str
+    """One line a value; none where `shade` is given."""
+    panel: str = ""
+    """One panel a value, side by side."""
+    shade: str = ""
+    """The number that shades the cells of a map of x by y."""
+
+
+@dataclass(frozen=True)
 class Target:
     """One figure or table."""
 
@@ -70,6 +87,8 @@ class Target:
     """How a table is printed (Markdown, LaTeX); None: as its frame is."""
     relations: bool = False
     """Whether `build` is given the rows of single relations too."""
+    chart: Chart | None = None
+    """How the page shows a figure to those who can point at it; None: as the figure alone."""
 
     @property
     def kind(self) -> Literal["figure", "table"]:

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from sftlens.errors import DataError
 from sftlens.files import write_text
 from sftlens.reporting.frames import as_text
+from sftlens.reporting.scripts import scripts
 
 _KINDS = {".png": "image/png", ".svg": "image/svg+xml"}
 
@@ -23,6 +24,11 @@ class Cell(NamedTuple):
     small: str = ""
     kind: str = ""
     shade: str = ""
+    more: str = ""
+    """Lines that unfold."""
+
+
+_PLAIN = tuple(Cell("", "", kind)[1:] for kind in ("", "number", "code"))
 
 
 class Table(NamedTuple):
@@ -32,17 +38,36 @@ class Table(NamedTuple):
     rows: Sequence[tuple[str, Sequence[Cell]]]
     kind: str = ""
 
+    @property
+    def keys(self) -> list[int]:
+        """The columns that name a row, after the first and before the numbers: a phone shows them below the first."""
+        numbers = [i for i, cell in enumerate(self.head) if "number" in cell.kind]
+        return list(range(1, numbers[0])) if numbers else []
+
+    @property
+    def data(self) -> list[list[str | list[str]]]:
+        """Its cells as a JSON value for page.js: a text, or a list of what `Cell` holds."""
+        return [[c.text if c[1:] in _PLAIN else list(c) for c in row] for _, row in self.rows]
+
+
+LISTED = 400
+"""Rows of a table that stand in the page as such; of a larger one the page holds all as JSON, and LEAD as rows."""
+LEAD = 50
 
 LOADER = PackageLoader("sftlens", ".")
 PAGES = Environment(loader=LOADER, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
-def write(path: Path, template: str, **values: Any) -> None:
+PAGES.globals.update(LISTED=LISTED, LEAD=LEAD)
+
+
+def write(path: Path, template: str, *, charts: bool = False, **values: Any) -> None:
     """Write a page atomically; equal arguments give equal bytes.
 
-    `template` is a file of this package that extends reporting/page.html. Values are escaped.
+    `template` is a file of this package that extends reporting/page.html. Values are escaped. `charts` says whether
+    the page has charts and needs the script that draws them.
     """
-    write_text(path, PAGES.get_template(template).render(**values))
+    write_text(path, PAGES.get_template(template).render(scripts=scripts(charts=charts), **values))
 
 
 def embedded(image: Path) -> str:

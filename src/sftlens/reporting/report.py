@@ -1,5 +1,6 @@
 """The page of a study: its figures and tables with their captions, and what did not finish, in one HTML file."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,13 @@ from typing import Any
 import pandas as pd
 
 from sftlens.dag.targets import TARGETS, Target
-from sftlens.reporting import conclusions, frames, html
+from sftlens.reporting import charts, conclusions, frames, html, provenance
 from sftlens.reporting.html import Cell, Table
 
 _PLAIN = ("Model", "Strategy", "Criterion", "Region")
+STORY, PAPER, MORE = "The story", "The paper's figures and tables", "Every number"
+PARTS = (STORY, PAPER, MORE)
+_NUMBERED = re.compile(r"(fig|table)\d+")
 
 
 def write(
@@ -23,12 +27,15 @@ def write(
     notice: str,
     missing: Sequence[Mapping[str, str]],
     settings: Mapping[str, Any],
+    runs: pd.DataFrame | None = None,
+    bases: Sequence[dict[str, str]] = (),
 ) -> None:
     """Write the page of the study of this name atomically; equal arguments give equal bytes.
 
     `results` is its tidy table, which may be incomplete; of `numbers` (target -> frame) and `figures` (target -> PNG or
     SVG file, which may be absent) it shows the targets in the order of the registry; `missing` are the cells that did
-    not finish: `cell`, `stage`, `log` and, if known, `reason`. Raises DataError for a figure of another format.
+    not finish: `cell`, `stage`, `log` and, if known, `reason` and `tail`, the last lines of the log; `runs` and
+    `bases` are those of `results.runs`. Raises DataError for a figure of another format.
     """
     title = f"Study {study}: what fine-tuning does to a model's knowledge"
     trained = results[(results["stage"] == "evaluate") & (results["scale"] != "0")]
@@ -39,15 +46,22 @@ def write(
         f"Seeds: {cells['seed'].nunique()}. Fine-tuned models evaluated: {len(cells)}."
     )  # fmt: skip
     unfinished = [
-        ("", [Cell(item["cell"], "", "any"), Cell(item["stage"]), Cell(item.get("reason", ""), item["log"], "any")])
+        ("", [Cell(item["cell"], "", "any"), Cell(item["stage"]),
+              Cell(item.get("reason", ""), item["log"], "any", "", item.get("tail", ""))])
         for item in missing
-    ]
+    ]  # fmt: skip
     head = [Cell(name) for name in ("Cell", "Stage", "Why, and its log")]
-    sections = [_section(target, numbers[target.name], figures) for target in TARGETS if target.name in numbers]
+    shown = [_section(target, numbers[target.name], figures) for target in TARGETS if target.name in numbers]
+    parts = [(title, [section for section in shown if section["part"] == title]) for title in PARTS]
     rows = [("", [Cell(key, "", "any code"), Cell(value, "", "any")]) for key, value in _flat(settings)]
     html.write(
-        path, "reporting/report.html", title=title, summary=summary, notice=notice,
-        missing=Table(head, unfinished) if missing else None, sections=sections, settings=Table([], rows),
+        path, "reporting/report.html", charts=any(section["chart"] for section in shown), title=title, summary=summary,
+        notice=notice, missing=Table(head, unfinished) if missing else None,
+        parts=[(title, sections) for title, sections in parts if sections],
+        cells=provenance.cells(runs) if runs is not None and len(runs) else None,
+        cost=provenance.cost(runs) if runs is not None and len(runs) else None,
+        made_with=provenance.made_with(runs) if runs is not None and len(runs) else "",
+        models=provenance.models(bases) if bases else None, settings=Table([], rows),
         conclusions=conclusions.conclusions(results, numbers),
     )  # fmt: skip
 
@@ -64,6 +78,8 @@ def _section(target: Target, table: pd.DataFrame, figures: Mapping[str, Path]) -
     folded = "The numbers of this figure" if drawn else f"{len(table)} rows" if closed else ""
     return {
         "name": target.name,
+        "part": PAPER if _NUMBERED.fullmatch(target.name) else MORE if target.folded else STORY,
+        "chart": charts.chart(table, target.chart) if drawn and target.chart else None,
         "kind": target.kind,
         "title": target.title,
         "words": " ".join(filter(None, notes)),

@@ -12,6 +12,8 @@ from sftlens.dag.paths import Paths
 from sftlens.dag.targets import Selection
 
 WAITS = "waits for another job"
+TAIL = 12
+"""Lines of a log that a reader is shown."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Unfinished:
     """Its log; "" for a job that never started because another one failed."""
     reason: str
     """The error in the log, one line."""
+    tail: str = ""
+    """The last lines of the log."""
 
 
 def made(paths: Paths, product: Product) -> bool:
@@ -84,4 +88,5 @@ def _entry(cell: str, stage: str, log: Path) -> Unfinished:
         return Unfinished(cell, stage, "", WAITS)
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("error:")]
-    return Unfinished(cell, stage, str(log), (errors or lines or ["the log is empty"])[-1][:300])
+    reason = (errors or lines or ["the log is empty"])[-1][:300]
+    return Unfinished(cell, stage, str(log), reason, "\n".join(line[:300] for line in lines[-TAIL:]))

@@ -44,7 +44,7 @@ def summary(
 
 
 def circumstances() -> dict[str, Any]:
-    """Return wall and CPU time since the process started, peak memory, package versions and hardware."""
+    """Return wall and CPU time since the process started, its end (UTC), peak memory, versions, hardware."""
     packages = {}
     for name in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
@@ -57,6 +57,7 @@ def circumstances() -> dict[str, Any]:
     return {
         "wall_seconds": round(time.time() - _STARTED, 3),
         "cpu_seconds": round(sum(os.times()[:4]), 3),
+        "finished": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()),
         "peak_memory_bytes": peak_memory(),
         "python": platform.python_version(),
         "packages": packages,

@@ -108,6 +108,7 @@ def _report(
     root: Path, study: Study, behind: dict[str, list[Product]], results: Any, missing: list[dict[str, str]]
 ) -> None:
     from sftlens.reporting import frames, report
+    from sftlens.results import runs
 
     wanted = {TARGETS.get(name): asked for name, asked in behind.items()}
     numbers = {
@@ -116,7 +117,8 @@ def _report(
         else target.numbers(collect.part(results, asked))
         for target, asked in wanted.items()
     }
-    notes = collect.notes(study, dict.fromkeys(product for asked in behind.values() for product in asked))
+    products = list(dict.fromkeys(product for asked in behind.values() for product in asked))
+    notes = collect.notes(study, products)
     for note in notes:
         print(f"collect: {note}", file=sys.stderr)
     report.write(
@@ -128,4 +130,6 @@ def _report(
         notice=" ".join(filter(None, (study.notice, *notes))),
         missing=missing,
         settings=study.model_dump(mode="json"),
+        runs=runs.runs(study, products),
+        bases=runs.models(study),
     )

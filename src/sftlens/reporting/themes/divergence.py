@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sftlens.dag.targets import TARGETS, Target
+from sftlens.dag.targets import TARGETS, Chart, Target
 from sftlens.reporting import curves
 from sftlens.reporting.frames import KL
 
@@ -14,4 +14,5 @@ TARGETS.add(Target(
     "template, so the value at n = 0 shows what this difference of prompts alone does. Paper: Figure 5.",
     lambda results: curves.against_n(results, "divergence", "kl", "D4", ["test"], KL),
     lambda numbers, notice: curves.draw(numbers, notice, KL, "KL divergence, first token, bucket D4 (nats)"),
+    chart=Chart("n", KL, "Trained on"),
 ))  # fmt: skip

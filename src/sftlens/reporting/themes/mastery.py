@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sftlens.dag.targets import MASTERY as EVERY_TABLE
-from sftlens.dag.targets import TARGETS, Layout, Target
+from sftlens.dag.targets import TARGETS, Chart, Layout, Target
 from sftlens.data.buckets import BUCKETS
 from sftlens.paper import models
 from sftlens.reporting import frames, style
@@ -156,6 +156,6 @@ TARGETS.add(Target(
     "Mean mastery R of the facts that the pretraining text states so often, with its 95 % interval over facts. "
     "The text was written here, so exposure is known; with a real model it is not. What the text never "
     "states can only be guessed.",
-    exposure, draw_exposure,
+    exposure, draw_exposure, chart=Chart("Exposure", MASTERY, "Split"),
     shows=lambda study, model: study.models[model].source == "pretrain", needs="models that are pretrained here",
 ))  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from sftlens.dag.targets import TARGETS, Layout, Target
+from sftlens.dag.targets import TARGETS, Chart, Layout, Target
 from sftlens.reporting import frames, style
 from sftlens.reporting.frames import ACCURACY, RATIO
 
@@ -113,7 +113,7 @@ TARGETS.add(Target(
     "restores no element in particular: all are moved towards the base, as far as reverts as much of that sum as "
     "relative, the paper's criterion. Where the lines of the second row lie upon each other, it matters how much "
     "was reverted and not which elements.",
-    restoration, draw_restoration,
+    restoration, draw_restoration, chart=Chart(RATIO, ACCURACY, "Trained on", "Test set"),
 ))  # fmt: skip
 TARGETS.add(Target(
     "table6", 63, "restoration", "Accuracy on the training set after restoring parameters",

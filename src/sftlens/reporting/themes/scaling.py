@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sftlens.dag.targets import TARGETS, Layout, Target
+from sftlens.dag.targets import TARGETS, Chart, Layout, Target
 from sftlens.data.buckets import BUCKETS
 from sftlens.paper import models
 from sftlens.reporting import curves, frames
@@ -53,12 +53,14 @@ TARGETS.add(Target(
     "prompt. Paper: Figures 2 and 6.",
     lambda results: accuracies(results, models.others), draw_accuracies,
     shows=lambda study, model: models.others(model), needs="models other than LLaMA-2 (see fig6)",
+    chart=Chart("n", ACCURACY, "Trained on", "Test set"),
 ))  # fmt: skip
 TARGETS.add(Target(
     "fig6", 21, "scaling", "Accuracy against the number of training examples: LLaMA-2",
     "As Figure 2, for the models of LLaMA-2, which the paper shows in its appendix. Paper: Figure 6.",
     lambda results: accuracies(results, models.llama_2), draw_accuracies,
     shows=lambda study, model: models.llama_2(model), needs="models of LLaMA-2, by their names (llama-2-7b)",
+    chart=Chart("n", ACCURACY, "Trained on", "Test set"),
 ))  # fmt: skip
 TARGETS.add(Target(
     "fig4", 22, "scaling", "Accuracy on well-known facts",
@@ -66,6 +68,7 @@ TARGETS.add(Target(
     "more than three times in four. Paper: Figure 4.",
     lambda results: curves.against_n(results, "evaluate", "contains", "D4", ["test"], ACCURACY),
     lambda numbers, notice: curves.draw(numbers, notice, ACCURACY, "Accuracy on test bucket D4 (%)"),
+    chart=Chart("n", ACCURACY, "Trained on"),
 ))  # fmt: skip
 TARGETS.add(Target(
     "table2", 24, "scaling", "Accuracy per test bucket at the largest scale",

@@ -1,0 +1,104 @@
+"""A target's frame as a chart one can point at: rows as texts, and a Vega-Lite description that page.js fills.
+
+The numbers are those of the table beside it, written out the same way. Colours and markers are those of the figures.
+"""
+
+from typing import Any
+
+import pandas as pd
+
+from sftlens.dag.targets import Chart
+from sftlens.reporting import frames, style
+
+SHAPES = {"o": "circle", "s": "square", "D": "diamond", "^": "triangle-up", "v": "triangle-down", ">": "triangle-right",
+          "<": "triangle-left", "X": "cross", "P": "cross", "x": "cross", "d": "wedge", "p": "arrow"}  # fmt: skip
+"""matplotlib's markers -> Vega's nearest."""
+REFERENCES = (frames.BASE, frames.FEWSHOT)
+
+
+def chart(numbers: pd.DataFrame, wanted: Chart) -> dict[str, Any] | None:
+    """Return what page.js draws, a JSON value, or None where a column is missing or no row has a number.
+
+    `columns` and `rows` hold the whole frame as texts; `x`, `y`, `line`, `panel`, `low`, `high`, `sd` and `choices` are
+    indices of columns (-1: none); `lines` name each line with its colour; `spec` lacks data, width and the ends of y.
+    """
+    value = wanted.shade or wanted.y
+    used = [name for name in (wanted.x, wanted.y, wanted.line, wanted.panel, wanted.shade) if name]
+    if any(name not in numbers for name in used) or numbers[value].isna().all():
+        return None
+    columns = list(numbers)
+    names = [name for name in numbers if not pd.api.types.is_numeric_dtype(numbers[name])]
+    choices = [name for name in names if name not in used and numbers[name].nunique() > 1]
+    lines = [] if wanted.shade else list(dict.fromkeys(numbers[wanted.line]))
+    low, high = ("Low", "High") if {"Low", "High"} <= set(columns) else (f"{value} low", f"{value} high")
+
+    def at(name: str) -> int:
+        return columns.index(name) if name in columns else -1
+
+    looks = [style.GREY if name in REFERENCES else style.look(name)[0] for name in lines]
+    shapes = [SHAPES.get(style.look(name)[1], "square") for name in lines]
+    return {
+        "columns": columns,
+        "rows": frames.as_text(numbers).to_numpy().tolist(),
+        "x": at(wanted.x), "y": at(wanted.y), "line": at(wanted.line), "panel": at(wanted.panel),
+        "low": at(low), "high": at(high), "sd": at(f"{value} SD"), "shade": at(wanted.shade),
+        "choices": [at(name) for name in choices],
+        "lines": [{"name": n, "colour": c, "reference": n in REFERENCES} for n, c in zip(lines, looks, strict=True)],
+        "spec": _map(wanted) if wanted.shade else _curves(numbers, wanted, lines, looks, shapes),
+    }  # fmt: skip
+
+
+def _curves(
+    numbers: pd.DataFrame, wanted: Chart, lines: list[str], looks: list[str], shapes: list[str]
+) -> dict[str, Any]:
+    """Return lines with points and bars; what does not depend on x, the references, is a dashed rule."""
+    own = numbers[~numbers[wanted.line].isin(REFERENCES)]
+    continuous = wanted.x == frames.RATIO or pd.api.types.is_numeric_dtype(numbers[wanted.x])
+    order = list(dict.fromkeys(own[wanted.x].astype(str)))
+    if wanted.x == "n":
+        order = frames.scales(order)
+    x: dict[str, Any] = {"field": "x", "title": wanted.x, "type": "quantitative" if continuous else "ordinal"}
+    x |= {} if continuous else {"sort": order, "axis": {"labelAngle": 0}}
+    if continuous:
+        ends = own[wanted.x].astype("float64")
+        x["scale"] = {"domain": [float(ends.min()), float(ends.max())], "padding": 8, "nice": False}
+    y = {"field": "y", "type": "quantitative", "title": wanted.y, "scale": {"zero": False}}
+    colour = {"field": "line", "type": "nominal", "legend": None, "scale": {"domain": lines, "range": looks}}
+    shape = {"field": "line", "type": "nominal", "legend": None, "scale": {"domain": lines, "range": shapes}}
+    seen = {"tooltip": {"field": "says"}, "description": {"field": "says"}}
+    return {
+        "height": 260,
+        "params": [{"name": "off", "value": []}],
+        "transform": [{"filter": "indexof(off, datum.line) < 0"}],
+        "encoding": {"color": colour},
+        "layer": [
+            {"transform": [{"filter": "datum.reference"}], "mark": {"type": "rule", "strokeDash": [6, 4], "size": 2},
+             "encoding": {"y": y, **seen}},
+            {"transform": [{"filter": "!datum.reference && isValid(datum.low)"}],
+             "mark": {"type": "rule", "opacity": 0.55, "aria": False},
+             "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}}},
+            {"transform": [{"filter": "!datum.reference"}], "mark": {"type": "line", "aria": False},
+             "encoding": {"x": x, "y": y}},
+            {"transform": [{"filter": "!datum.reference"}],
+             "mark": {"type": "point", "filled": True, "size": 75, "opacity": 1, "stroke": "white", "strokeWidth": 0.7},
+             "encoding": {"x": x, "y": y, "shape": shape, **seen}},
+        ],
+    }  # fmt: skip
+
+
+def _map(wanted: Chart) -> dict[str, Any]:
+    """Return a map whose cells are shaded by a number: blue above zero, orange below."""
+    scale = {"scheme": "blueorange", "reverse": True, "domainMid": 0}
+    axis = {"type": "ordinal", "sort": None, "axis": {"labelAngle": 0}}
+    return {
+        "height": {"step": 18},
+        "params": [{"name": "off", "value": []}],
+        "mark": {"type": "rect", "stroke": "white", "strokeWidth": 0.5},
+        "encoding": {
+            "x": {"field": "x", "title": wanted.x, **axis},
+            "y": {"field": "y", "title": wanted.y, **axis},
+            "color": {"field": "shade", "type": "quantitative", "title": wanted.shade, "scale": scale,
+                      "legend": {"orient": "bottom"}},
+            "tooltip": {"field": "says"}, "description": {"field": "says"},
+        },
+    }  # fmt: skip
