@@ -10,8 +10,6 @@ In the end every result, table and checkpoint must have the bytes of the undistu
 """
 
 import argparse
-import hashlib
-import json
 import os
 import random
 import shutil
@@ -25,17 +23,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from copy import deepcopy
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "workflow")]
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "workflow")]
+from rounds import LONGEST, Round, compare, contents, disturbed, leavings, tree  # noqa: E402
 from study import CONFIG, configure, copy_repository  # noqa: E402
 
-CALLS = 15
-"""Calls of the same command after which a round that is still not finished has failed."""
-LONGEST = 900
-"""Seconds after which a call hangs."""
 ONE = {"train_sets": ["mixed"], "scales": [16]}
 VARIANTS: tuple[dict[str, Any], ...] = (
     {},
@@ -59,37 +53,6 @@ VARIANTS: tuple[dict[str, Any], ...] = (
 """What is changed in the small study: one cell or two of another kind, with deltas, shards, helpers, several ranks."""
 WHOLE = 20
 """Of so many rounds one plays the whole small study, the first variant."""
-UNCOMPARED = ("logs/", ".state/", "partial/")
-"""Folders of a study in which two equal runs may differ."""
-LEAVINGS = (".*.partial-*", ".*.old", ".*.work-*", "work-*", "owner", ".owner.*", "*.tmp")
-"""Names that no finished study may hold."""
-
-
-@dataclass
-class Round:
-    """What was done in a round, and how it ended."""
-
-    number: int
-    variant: int
-    done: list[str] = field(default_factory=list)
-    calls: int = 0
-    fault: str = ""
-    """Why it failed; empty: it ended as the undisturbed run."""
-
-
-def tree(pid: int) -> list[int]:
-    """Return a process and all that it started, as far as they still are its children."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError, ValueError, IndexError):
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                children.setdefault(parent, []).append(int(entry.name))
-    found, left = [], [pid]
-    while left:
-        found.append(left.pop())
-        left += children.get(found[-1], [])
-    return found
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:
@@ -159,87 +122,6 @@ def filled(folder: Path) -> Iterator[bool]:
         filler.unlink(missing_ok=True)
 
 
-def end(folder: Path, driver: subprocess.Popen[bytes]) -> None:
-    """Wait until nothing of the round runs any more: jobs of a killed driver go on, and so may a launched training."""
-    until = time.monotonic() + LONGEST
-    while time.monotonic() < until:
-        driver.poll()
-        mine = [
-            p for p in Path("/proc").iterdir() if p.name.isdigit() and p.name != str(os.getpid()) and _in(p, folder)
-        ]
-        if not mine:
-            return
-        time.sleep(0.5)
-    raise TimeoutError(f"processes still run: {', '.join(p.name for p in mine)}")
-
-
-def _in(process: Path, folder: Path) -> bool:
-    with suppress(OSError):
-        return Path(os.readlink(process / "cwd")).is_relative_to(folder) and (process / "cmdline").read_bytes() != b""
-    return False
-
-
-def contents(folder: Path) -> dict[str, str]:
-    """Return a hash of each file of the results, by name; of a summary without what it says of its own run."""
-    found = {}
-    for path in sorted((folder / "results").rglob("*")):
-        name = path.relative_to(folder / "results").as_posix()
-        if path.is_file() and not any(f"/{part}" in f"/{name}" for part in UNCOMPARED) and path.suffix != ".tsv":
-            found[name] = hashlib.sha256(_lasting(path)).hexdigest()
-    return found
-
-
-def _lasting(path: Path) -> bytes:
-    if path.suffix == ".json":
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(value, dict):
-            value.pop("run", None)
-            report = value.get("report")
-            if isinstance(report, dict):
-                report.pop("seconds", None)
-        return json.dumps(value, sort_keys=True).encode()
-    return b"" if path.name == ".snakemake_timestamp" else path.read_bytes()
-
-
-def leavings(folder: Path) -> list[str]:
-    """Return what no finished study may hold."""
-    return sorted(
-        path.relative_to(folder).as_posix() for name in LEAVINGS for path in (folder / "results").rglob(name)
-    )  # fmt: skip
-
-
-def compare(known: dict[str, str], made: dict[str, str]) -> str:
-    """Return the first difference of two results, in words; empty where there is none."""
-    for name in sorted(known.keys() | made.keys()):
-        if known.get(name) != made.get(name):
-            kind = "missing" if name not in made else "new" if name not in known else "other bytes"
-            return f"{name}: {kind}"
-    return ""
-
-
-def disturbed(folder: Path, one: Round, draw: random.Random, faults: int, pause: float, seconds: float) -> None:
-    """Run the study of a folder to its end, with so many faults, each within `seconds` of a call's start."""
-    for call in range(CALLS):
-        one.calls = call + 1
-        driver = start(folder)
-        while faults and driver.poll() is None:
-            time.sleep(draw.uniform(0.2, seconds))
-            if driver.poll() is None:
-                one.done.append(disturb(folder, driver, draw, pause))
-                faults -= 1
-            if draw.random() < 0.5:
-                break
-        status = driver.wait(LONGEST)
-        if status == 0 and not faults:
-            end(folder, driver)
-            return
-        if draw.random() < 0.5:  # else the next call meets what still runs
-            end(folder, driver)
-        if status == 0:
-            faults = 0  # it was faster than chaos
-    raise TimeoutError(f"not finished after {CALLS} calls")
-
-
 def play(number: int, seed: int, reference: Path, variant: int, options: argparse.Namespace) -> Round:
     """Play one round; the folder of one that failed is kept."""
     one, draw = Round(number, variant), random.Random(f"{seed} {number}")
@@ -251,7 +133,15 @@ def play(number: int, seed: int, reference: Path, variant: int, options: argpars
             for part in ("facts", "models"):
                 shutil.copytree(reference / "results" / part, folder / "results" / part, symlinks=True)
         try:
-            disturbed(folder, one, draw, draw.randint(1, options.faults), options.pause, options.seconds)
+            disturbed(
+                folder,
+                one,
+                draw,
+                draw.randint(1, options.faults),
+                options.seconds,
+                start=lambda: start(folder),
+                disturb=lambda driver: disturb(folder, driver, draw, options.pause),
+            )
             one.fault = compare(contents(reference), contents(folder)) or "; ".join(leavings(folder)[:3])
         except (OSError, subprocess.TimeoutExpired) as error:
             one.fault = str(error)

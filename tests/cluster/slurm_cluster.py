@@ -42,6 +42,17 @@ class Cluster:
         """Switch a node `up` or `off`."""
         self._script("node.sh", what, str(self.folder), name)
 
+    def controller(self, what: str) -> None:
+        """Switch the controller `up` or `off`; it goes on with the jobs that it knew."""
+        place = self.folder / "pid/slurmctld"
+        if what == "off":
+            os.kill(int(place.read_text()), signal.SIGKILL)
+            return
+        with (self.folder / "log/slurmctld.out.log").open("ab") as log:
+            again = subprocess.Popen(["slurmctld", "-D"], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                     start_new_session=True)  # fmt: skip
+        place.write_text(f"{again.pid}\n")
+
     def idle(self) -> bool:
         """Whether all nodes are up and none has work."""
         return len(set(self.ask("sinfo", "-h", "-N", "-t", "idle", "-o", "%n").split())) == NODES

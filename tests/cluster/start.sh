@@ -85,6 +85,8 @@ Waittime=0
 MinJobAge=300
 AccountingStorageType=accounting_storage/none
 GresTypes=gpu
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 CONF
 # Faked GPUs must be device nodes, or CUDA_VISIBLE_DEVICES is not set.
 for ((g = 0; g < GPUS; g++)); do mknod "$DIR/dev/nvidia$g" c 1 3; done
@@ -97,6 +99,8 @@ for ((i = 1; i <= NODES; i++)); do
   mkdir -p "$DIR/spool/node$i"
 done
 echo "PartitionName=main Nodes=node[1-$NODES] Default=YES MaxTime=2-0 DefaultTime=10 State=UP" >>"$DIR/etc/slurm.conf"
+# Its jobs send those of the other partition back to the queue.
+echo "PartitionName=urgent Nodes=node[1-$NODES] PriorityTier=10 DefaultTime=10 State=UP" >>"$DIR/etc/slurm.conf"
 
 export SLURM_CONF=$DIR/etc/slurm.conf
 start slurmctld slurmctld -D -c
