@@ -3,7 +3,8 @@
     python tests/chaos/run.py --rounds 100           by hand, hours; the table of docs/reliability.md
     python tests/chaos/run.py --rounds 3 --seed 7    the same rounds again
 
-A round runs a study in a folder of its own. At random moments a random process of its tree (Snakemake, a job, a rank of
+A round runs a study in a folder of its own, from nothing, from a finished base model, or from some finished cells; half
+of them only up to the table of results. At random moments a random process of its tree (Snakemake, a job, a rank of
 a training, a helper of probing) is killed, terminated or stopped for a while, a second driver is started beside the
 first, the disk is filled, or the clock of owner files jumps. Then the same command is called again until it succeeds.
 In the end every result, table and checkpoint must have the bytes of the undisturbed run, and nothing else may be left.
@@ -24,11 +25,12 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "workflow")]
 from rounds import LONGEST, Round, compare, contents, disturbed, leavings, tree  # noqa: E402
-from study import CONFIG, configure, copy_repository  # noqa: E402
+from study import CONFIG, configure, copy_repository, copy_run  # noqa: E402
 
 ONE = {"train_sets": ["mixed"], "scales": [16]}
 VARIANTS: tuple[dict[str, Any], ...] = (
@@ -51,13 +53,16 @@ VARIANTS: tuple[dict[str, Any], ...] = (
     {"experiments": {"blocks": {**ONE, "size": 1}}, "finetuning": {**CONFIG["finetuning"], "keep": "none"}},
 )
 """What is changed in the small study: one cell or two of another kind, with deltas, shards, helpers, several ranks."""
+TABLE = "results/mini/results.parquet"
+MAKING = [Lock() for _ in VARIANTS]
+"""Held by who makes the undisturbed study of a variant."""
 WHOLE = 20
 """Of so many rounds one plays the whole small study, the first variant."""
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
+def start(folder: Path, *targets: str) -> subprocess.Popen[bytes]:
     """Call the command of a study, as its user would."""
-    command = [sys.executable, "-m", "sftlens", "study", "--configfile", "study.yaml", "--cores", "2"]
+    command = [sys.executable, "-m", "sftlens", "study", *targets, "--configfile", "study.yaml", "--cores", "2"]
     environment = {**os.environ, "PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"}
     with (folder / "run.log").open("ab") as log:
         return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
@@ -126,12 +131,9 @@ def play(number: int, seed: int, reference: Path, variant: int, options: argpars
     """Play one round; the folder of one that failed is kept."""
     one, draw = Round(number, variant), random.Random(f"{seed} {number}")
     with space(options.keep / f"round{number}") as place:
-        folder = copy_repository(place / "repository")
-        configure(folder, {**deepcopy(CONFIG), **VARIANTS[variant]})
-        # Half of the rounds begin where only the cells are left to do: there most of the stages are.
-        if draw.random() < 0.5:
-            for part in ("facts", "models"):
-                shutil.copytree(reference / "results" / part, folder / "results" / part, symlinks=True)
+        folder = copy_run(reference, place / "repository")
+        one.done.append(begin(folder, draw))
+        targets = [TABLE] if draw.random() < 0.5 else []
         try:
             disturbed(
                 folder,
@@ -139,7 +141,7 @@ def play(number: int, seed: int, reference: Path, variant: int, options: argpars
                 draw,
                 draw.randint(1, options.faults),
                 options.seconds,
-                start=lambda: start(folder),
+                start=lambda: start(folder, *targets),
                 disturb=lambda driver: disturb(folder, driver, draw, options.pause),
             )
             one.fault = compare(contents(reference), contents(folder)) or "; ".join(leavings(folder)[:3])
@@ -148,6 +150,23 @@ def play(number: int, seed: int, reference: Path, variant: int, options: argpars
         if one.fault:
             shutil.copytree(folder, options.keep / f"failed{number}", symlinks=True, dirs_exist_ok=True)
     return one
+
+
+def begin(folder: Path, draw: random.Random) -> str:
+    """Take away what is left to do of the finished study in a folder; return what is still there."""
+    (folder / TABLE).unlink()
+    if (chance := draw.random()) < 0.1:
+        shutil.rmtree(folder / "results")
+        shutil.rmtree(folder / ".snakemake")
+        return "from nothing"
+    if chance < 0.25:
+        shutil.rmtree(folder / "results/mini")
+        return "from the base model"
+    shutil.rmtree(folder / "results/mini/.state")
+    for made in sorted(folder.glob("results/mini/*/*/n*/seed*/*/*")):
+        if draw.random() < 0.5:
+            shutil.rmtree(made) if made.is_dir() else made.unlink()
+    return "from some cells"
 
 
 @contextmanager
@@ -168,13 +187,14 @@ def space(place: Path) -> Iterator[Path]:
 def undisturbed(place: Path, variant: int) -> Path:
     """Run the study of a variant to its end, once; return its folder."""
     folder = place / f"reference{variant}"
-    if not (folder / "finished").is_file():
-        shutil.rmtree(folder, ignore_errors=True)
-        copy_repository(folder)
-        configure(folder, {**deepcopy(CONFIG), **VARIANTS[variant]})
-        if start(folder).wait(LONGEST):
-            sys.exit(f"the undisturbed study failed: see {folder}/run.log")
-        (folder / "finished").touch()
+    with MAKING[variant]:
+        if not (folder / "finished").is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            copy_repository(folder)
+            configure(folder, {**deepcopy(CONFIG), **VARIANTS[variant]})
+            if start(folder).wait(LONGEST):
+                raise OSError(f"the undisturbed study failed: see {folder}/run.log")
+            (folder / "finished").touch()
     return folder
 
 
@@ -191,13 +211,16 @@ def main() -> None:
     options.keep = options.keep or Path(tempfile.mkdtemp(prefix="chaos-"))
     rounds, kinds = [], Counter[str]()
     variants = [0 if n % WHOLE == WHOLE - 1 else 1 + n % (len(VARIANTS) - 1) for n in range(options.rounds)]
-    references = {variant: undisturbed(options.keep, variant) for variant in sorted({*variants})}
+
+    def whole_round(number: int, variant: int) -> Round:
+        return play(number, options.seed, undisturbed(options.keep, variant), variant, options)
+
     with ThreadPoolExecutor(options.at_once) as pool:
-        played = [pool.submit(play, n, options.seed, references[v], v, options) for n, v in enumerate(variants)]
+        played = [pool.submit(whole_round, number, variant) for number, variant in enumerate(variants)]
         for future in as_completed(played):
             one = future.result()
             rounds.append(one)
-            kinds.update(done.partition(",")[0] for done in one.done)
+            kinds.update(done.partition(",")[0] for done in one.done[1:])
             print(
                 f"round {one.number} variant {one.variant}: {one.fault or 'equal'}; calls {one.calls}; "
                 + ", ".join(one.done),
