@@ -186,15 +186,6 @@ def read_json(path: Path, kind: Any = Any, error: type[SftlensError] = DataError
     return value if kind is Any else gate.shaped(value, kind, path, error)
 
 
-def csv_text(table: "pd.DataFrame", float_format: str | None = None) -> str:
-    """Return a table as CSV, every text in it as `gate.harmless` has it."""
-    made = table.rename(columns=gate.harmless)
-    for name, column in made.items():
-        if column.dtype.kind not in "biufM":
-            made[name] = column.map(gate.harmless)
-    return made.to_csv(index=False, lineterminator="\n", float_format=float_format)
-
-
 def write_parquet(path: Path, table: "pd.DataFrame") -> None:
     """Write a table to Parquet atomically; equal tables give equal bytes."""
     with atomic_path(path) as partial:

@@ -11,11 +11,14 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from sftlens.errors import DataError, SftlensError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LONGEST_NAME = 255
 """Bytes of a file's name that Linux' file systems hold."""
@@ -142,3 +145,12 @@ def harmless(value: Any) -> Any:
     """
     is_formula = isinstance(value, str) and FORMULA.match(value) and not NUMBER.fullmatch(value)
     return f"'{value}" if is_formula else value
+
+
+def csv_text(table: "pd.DataFrame", float_format: str | None = None) -> str:
+    """Return a table as CSV, every text in it `harmless`."""
+    made = table.rename(columns=harmless)
+    for name, column in made.items():
+        if column.dtype.kind not in "biufM":
+            made[name] = column.map(harmless)
+    return made.to_csv(index=False, lineterminator="\n", float_format=float_format)

@@ -11,9 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sftlens import files
 from sftlens.data import rows
-from sftlens.gate import printable
+from sftlens.gate import csv_text, printable
 from sftlens.reporting import html
 from sftlens.reporting.html import Cell, Table
 
@@ -78,12 +77,12 @@ def test_a_table_does_nothing_in_a_spreadsheet(tmp_path: Path) -> None:
     formulas = ["=cmd|' /C calc'!A0", "+1+cmd", "-1+cmd", "@SUM(A1)", "\t=1", "\uff1d1", "'=1"]
     harmless = ["plain", "-1.5", "+3", "-12 %", "-", "'tis", "a=b"]
     table = pd.DataFrame({"question": formulas + harmless, "=head": 1, "value": -0.123456789})
-    text = files.csv_text(table)
+    text = csv_text(table)
     head, *found = list(csv.reader(io.StringIO(text)))
     assert head == ["question", "'=head", "value"]
     assert [row[0] for row in found] == [f"'{formula}" for formula in formulas] + harmless
     assert {row[2] for row in found} == {"-0.123456789"}
-    assert files.csv_text(table, "%.3g").splitlines()[1].endswith(",-0.123")
+    assert csv_text(table, "%.3g").splitlines()[1].endswith(",-0.123")
     # Read again, it is what it was.
     (tmp_path / "x.csv").write_text(text)
     assert [row["question"] for _, row in rows.rows(tmp_path / "x.csv")] == formulas + harmless

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sftlens import files
+from sftlens import files, gate
 from sftlens.errors import ConfigError
 from sftlens.models.delta import manifest, packing
 from sftlens.repair import numbers, page, wording
@@ -60,7 +60,7 @@ def write(
     result depends on, `names` what the page and the card say of the models and of this run, what -> words.
     """
     rows, table, written = numbers.metrics(repair), numbers.trade_off(repair), repair.written
-    files.write_text(folder / TABLE, files.csv_text(table, "%.6g"))
+    files.write_text(folder / TABLE, gate.csv_text(table, "%.6g"))
     drawn = draw(table, REPORTING, repair.inputs.settings.tolerance, wording.task_name(repair))
     style.save(drawn, (folder / FIGURE).with_suffix(""), formats=["png"])
     measured, stored = wording.measured(repair), wording.stored(repair, models)
@@ -74,7 +74,7 @@ def write(
         answers[f"{label(key)}: answer"] = facts["output"].tolist()
         answers[f"{label(key)}: right"] = facts["first_line"].tolist()
         answers[f"{label(key)}: right anywhere"] = facts["contains"].tolist()
-    files.write_text(folder / ANSWERS, files.csv_text(answers))
+    files.write_text(folder / ANSWERS, gate.csv_text(answers))
 
     _write_model(folder / MODEL, repair, models, wording.model_card(repair, models, inputs, names), final / MODEL)
     outcome = {

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sftlens.data.buckets import BUCKETS
-from sftlens.files import csv_text, write_text
+from sftlens.files import write_text
+from sftlens.gate import csv_text
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from sftlens import files
+from sftlens import files, gate
 from sftlens.commands import asking, headline, options, program
 from sftlens.config.check import LOST_POINTS, MOST_LOGITS, MOST_TOKENS, OF_REPAIR, TASK_POINTS, CheckSettings
 from sftlens.data import templates
@@ -105,7 +105,7 @@ def main() -> None:
     if args.out:
         described = wording.how_measured(given)
         args.out.mkdir(parents=True, exist_ok=True)
-        files.write_text(args.out / ANSWERS, files.csv_text(page.answers(seen)))
+        files.write_text(args.out / ANSWERS, gate.csv_text(page.answers(seen)))
         page.write(args.out / PAGE, seen, about, described)
         used = {"compared": about, **asked, **settings.model_dump(exclude=OF_REPAIR)}
         inputs = program.contents(args, "templates", facts=facts)

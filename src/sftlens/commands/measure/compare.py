@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from sftlens import files
+from sftlens import files, gate
 from sftlens.commands import headline, options
 from sftlens.diagnosis import compared, effects
 from sftlens.diagnosis.compared import Comparison
@@ -52,7 +52,7 @@ def main() -> None:
         names = {"first_model": found["first"], "second_model": found["second"]}
         rows += [{**names, **group} for group in found["groups"]]
     if args.csv:
-        files.write_text(args.csv, files.csv_text(pd.DataFrame(rows), "%.6g"))
+        files.write_text(args.csv, gate.csv_text(pd.DataFrame(rows), "%.6g"))
     if args.json:
         settings = {name: getattr(args, name) for name in ("answers", "score", "tolerance")}
         whole = {"stage": "compare", "settings": settings, "comparisons": made, "run": provenance.circumstances()}

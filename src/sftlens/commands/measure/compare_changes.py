@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sftlens import files
+from sftlens import files, gate
 from sftlens.changes import change_cosines
 from sftlens.commands import headline, options
 from sftlens.errors import ConfigError
@@ -40,5 +40,5 @@ def main() -> None:
     norms, cosines = np.sqrt(np.diag(products)), change_cosines.cosines(products)
     names, (a, b) = np.array(list(map(str, args.finetuned))), np.triu_indices(len(pairs))
     columns = {"a": names[a], "b": names[b], "norm_a": norms[a], "norm_b": norms[b], "cosine": cosines[a, b]}
-    files.write_text(args.out, files.csv_text(pd.DataFrame(columns)))
+    files.write_text(args.out, gate.csv_text(pd.DataFrame(columns)))
     headline.say("compare_changes", [args.out])
