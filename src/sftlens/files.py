@@ -43,6 +43,8 @@ def replace(source: Path, target: Path) -> None:
     A folder that is there is exchanged with the new one. Where the file system cannot do that (NFS), it is missing
     for a moment, and a process killed just then leaves it beside its place, from where `atomic_path` brings it back.
     """
+    if source.is_file() and target.is_dir():  # which would be deleted with all that is in it
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     if not target.is_dir() or target.is_symlink():
         os.replace(source, target)
     elif exchange(source, target):

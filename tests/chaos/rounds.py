@@ -129,7 +129,7 @@ def disturbed(
             if driver.poll() is None:
                 one.done.append(disturb(driver))
                 faults -= 1
-            if draw.random() < 0.5:
+            if draw.random() < 0.3:
                 break
         status = driver.wait(LONGEST)
         if status == 0:

@@ -155,17 +155,20 @@ def play(number: int, seed: int, reference: Path, variant: int, options: argpars
 def begin(folder: Path, draw: random.Random) -> str:
     """Take away what is left to do of the finished study in a folder; return what is still there."""
     (folder / TABLE).unlink()
-    if (chance := draw.random()) < 0.1:
+    if (chance := draw.random()) < 0.06:
         shutil.rmtree(folder / "results")
         shutil.rmtree(folder / ".snakemake")
         return "from nothing"
-    if chance < 0.25:
+    if chance < 0.2:
         shutil.rmtree(folder / "results/mini")
         return "from the base model"
     shutil.rmtree(folder / "results/mini/.state")
-    for made in sorted(folder.glob("results/mini/*/*/n*/seed*/*/*")):
-        if draw.random() < 0.5:
-            shutil.rmtree(made) if made.is_dir() else made.unlink()
+    for cell in sorted(folder.glob("results/mini/*/*/n*/seed*/*")):
+        # A checkpoint goes only with what was made from it: whose table of results is there asks for no checkpoint.
+        whole = draw.random() < 0.5
+        for made in sorted(cell.iterdir()):
+            if whole or (made.name not in ("checkpoint", "finetune.json") and draw.random() < 0.5):
+                shutil.rmtree(made) if made.is_dir() else made.unlink()
     return "from some cells"
 
 
@@ -202,6 +205,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--at-once", type=int, default=1, help="rounds at the same time: one with a stop mostly waits")
+    parser.add_argument("--first", type=int, default=0, help="number of the first round")
     parser.add_argument("--seed", type=int, default=0, help="of the rounds: the same seed draws the same faults")
     parser.add_argument("--faults", type=int, default=5, help="most faults in a round")
     parser.add_argument("--pause", type=float, default=130.0, help="seconds that a process is stopped for")
@@ -210,13 +214,14 @@ def main() -> None:
     options = parser.parse_args()
     options.keep = options.keep or Path(tempfile.mkdtemp(prefix="chaos-"))
     rounds, kinds = [], Counter[str]()
-    variants = [0 if n % WHOLE == WHOLE - 1 else 1 + n % (len(VARIANTS) - 1) for n in range(options.rounds)]
+    numbers = range(options.first, options.first + options.rounds)
+    variants = {n: 0 if n % WHOLE == WHOLE - 1 else 1 + n % (len(VARIANTS) - 1) for n in numbers}
 
     def whole_round(number: int, variant: int) -> Round:
         return play(number, options.seed, undisturbed(options.keep, variant), variant, options)
 
     with ThreadPoolExecutor(options.at_once) as pool:
-        played = [pool.submit(whole_round, number, variant) for number, variant in enumerate(variants)]
+        played = [pool.submit(whole_round, number, variant) for number, variant in variants.items()]
         for future in as_completed(played):
             one = future.result()
             rounds.append(one)

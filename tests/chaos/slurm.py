@@ -66,9 +66,9 @@ def configuration() -> dict:
     return config
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
+def start(folder: Path, *targets: str) -> subprocess.Popen[bytes]:
     """Call the command of a study, as its user would on the login node."""
-    command = [sys.executable, "-m", "sftlens", "study", TABLE, "--profile", "slurm", "--configfile", "study.yaml"]
+    command = [sys.executable, "-m", "sftlens", "study", *targets, "--profile", "slurm", "--configfile", "study.yaml"]
     command += ["--slurm-init-seconds-before-status-checks", "1"]
     environment = {
         **os.environ,
@@ -122,10 +122,16 @@ def play(number: int, seed: int, cluster: Cluster, finished: Path, options: argp
     """Play one round; the folder of one that failed is kept."""
     one, draw = Round(number, 0), random.Random(f"{seed} {number}")
     folder = copy_run(finished, options.keep / f"slurm{number}")
-    for summary in folder.glob("results/mini/*/*/n*/seed*/*/finetune.json"):
-        shutil.rmtree(summary.parent)
+    trained = sorted(folder.glob("results/mini/*/*/n*/seed*/*/finetune.json"))
+    targets = [path.relative_to(folder).as_posix() for path in trained]
+    # The trainings are what a cluster is for: two of three rounds are of them alone.
+    if draw.random() < 1 / 3:
+        targets = [TABLE]
+        (folder / TABLE).unlink()
+    for summary in trained:
+        for made in summary.parent.iterdir() if targets == [TABLE] else [summary, summary.parent / "checkpoint"]:
+            shutil.rmtree(made) if made.is_dir() else made.unlink()
     shutil.rmtree(folder / "results/mini/.state")
-    (folder / TABLE).unlink()
     (folder / "faults").mkdir(exist_ok=True)
     for name in ("sbatch", "squeue"):
         (folder / "faults" / name).write_text(
@@ -139,7 +145,7 @@ def play(number: int, seed: int, cluster: Cluster, finished: Path, options: argp
             draw,
             draw.randint(1, options.faults),
             options.seconds,
-            start=lambda: start(folder),
+            start=lambda: start(folder, *targets),
             disturb=lambda driver: disturb(cluster, folder, driver, draw),
         )
         # What was submitted while the driver was told otherwise may start now.
@@ -179,7 +185,7 @@ def main() -> None:
                 copy_repository(finished)
                 (finished / "faults").mkdir()
                 configure(finished, configuration())
-                if start(finished).wait(2 * LONGEST):
+                if start(finished, TABLE).wait(2 * LONGEST):
                     sys.exit(f"the undisturbed study failed: see {finished}/run.log")
             for number in range(options.rounds):
                 slurm_cluster.until(cluster.idle, "all nodes idle")

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sftlens import files
-from sftlens.commands import headline
+from sftlens.commands import headline, written
 from sftlens.data import templates
 from sftlens.errors import PAUSED_STATUS, ConfigError, SftlensError, TrainingPaused, explained, one_line
 from sftlens.models import identity
@@ -51,7 +51,11 @@ def stage(args: Namespace, name: str, outputs: Paths, inputs: Values, settings: 
 
 
 def run_stage(args: Namespace, made: stages.Stage, compute: Compute) -> None:
-    """Run a stage, on GPUs of its own where --gpus says so, and say what was written."""
+    """Run a stage, on GPUs of its own where --gpus says so, and say what was written.
+
+    Raises ConfigError where an output would take an input's place, or that of other people's files.
+    """
+    written.check(args, made.outputs)
 
     def compute_on_gpus(folder: Path) -> None:
         _lease_gpus(getattr(args, "gpus", None))

@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from sftlens import files, gate
-from sftlens.commands import headline, options
+from sftlens.commands import headline, options, written
 from sftlens.diagnosis import compared, effects
 from sftlens.diagnosis.compared import Comparison
 from sftlens.errors import ConfigError
@@ -42,6 +42,8 @@ def main() -> None:
     args = parser.parse_args()
     if not 0 <= args.tolerance < 100:
         raise ConfigError(f"--tolerance {args.tolerance:g}: give points, from 0 to below 100")
+    outputs = {name: path for name, path in (("comparison.json", args.json), ("differences.csv", args.csv)) if path}
+    written.check(args, outputs)
     first, *others = compared.read(args.answers, args.score)
     made, rows = [], []
     for other in others:
@@ -57,8 +59,8 @@ def main() -> None:
         settings = {name: getattr(args, name) for name in ("answers", "score", "tolerance")}
         whole = {"stage": "compare", "settings": settings, "comparisons": made, "run": provenance.circumstances()}
         files.write_json(args.json, whole)
-    if written := [path for path in (args.json, args.csv) if path]:
-        headline.say("compare", written)
+    if outputs:
+        headline.say("compare", outputs.values())
 
 
 def _described(comparison: Comparison, tolerance: float) -> dict[str, Any]:

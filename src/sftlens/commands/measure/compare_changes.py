@@ -15,8 +15,7 @@ import pandas as pd
 
 from sftlens import files, gate
 from sftlens.changes import change_cosines
-from sftlens.commands import headline, options
-from sftlens.errors import ConfigError
+from sftlens.commands import headline, options, written
 from sftlens.models.delta.reader import open_tensors
 from sftlens.restoration.pairs import Pair
 from sftlens.runtime.progress import bar
@@ -29,8 +28,7 @@ def main() -> None:
     parser.add_argument("--region", default="transformer", help="parameters that are compared")
     parser.add_argument("--out", type=Path, required=True, help="table to write")
     args = parser.parse_args()
-    if args.out.is_dir():
-        raise ConfigError(f"--out {args.out}: is a folder; choose a file")
+    written.check(args, {"cosines.csv": args.out})
     base = open_tensors(args.base)
     with bar(description="compare", unit="element") as progress:
         pairs = [Pair(base, open_tensors(path), args.region, progress=progress.update) for path in args.finetuned]

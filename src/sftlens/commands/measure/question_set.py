@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 from sftlens import files
-from sftlens.commands import headline, options
+from sftlens.commands import headline, options, written
 from sftlens.data import facts
 from sftlens.data.question_sets import shipped
 from sftlens.errors import ConfigError
@@ -27,6 +27,7 @@ def main() -> None:
     args = parser.parse_args()
     if not (path := args.entity_questions or os.environ.get(facts.VARIABLE)):
         raise ConfigError(f"no data set is named; give --entity-questions, or set {facts.VARIABLE}")
+    written.check(args, {"questions.csv": args.out})
     rows = shipped.draw(Path(path).expanduser(), args.seed)
     text = io.StringIO()
     writer = csv.DictWriter(text, shipped.COLUMNS, lineterminator="\n")
