@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sftlens import gate
+from sftlens import gate, processes
 from sftlens.errors import MENDED, DataError, SftlensError
 
 if TYPE_CHECKING:
@@ -106,7 +106,9 @@ def scratch(path: Path, what: str) -> Path:
     for entry in path.parent.iterdir():
         machine, _, pid = entry.name.removeprefix(start).rpartition("-")
         # An earlier version named the process alone.
-        if entry.name.startswith(start) and machine in ("", here) and pid.isdecimal() and not _lives(int(pid)):
+        if not (entry.name.startswith(start) and machine in ("", here) and pid.isdecimal()):
+            continue
+        if int(pid) == os.getpid() or not processes.alive(int(pid)):
             with suppress(OSError):  # another process is at it, too
                 remove(entry)
     return path.with_name(f"{start}{here}-{os.getpid()}")
@@ -115,21 +117,7 @@ def scratch(path: Path, what: str) -> Path:
 @cache
 def _machine() -> str:
     """Return what stands for this machine, or this container, whose processes have numbers of their own."""
-    space = ""
-    with suppress(OSError):
-        space = os.readlink("/proc/self/ns/pid")
-    return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:8]
-
-
-def _lives(pid: int) -> bool:
-    """Whether a process of this machine is alive and another one than this."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):  # another user's, or no number of a process
-        return True
-    return pid != os.getpid()
+    return hashlib.sha256(f"{socket.gethostname()} {processes.space()}".encode()).hexdigest()[:8]
 
 
 @contextmanager

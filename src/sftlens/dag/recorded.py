@@ -9,6 +9,7 @@ from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
+from sftlens.config import loading
 from sftlens.config.study import Study
 from sftlens.data import templates
 
@@ -78,6 +79,13 @@ def _difference(place: str, old: Any, new: Any) -> str:
 def identifying(source: str) -> set[str]:
     """Return which of BASE_FIELDS say what a base model is; where a folder lies and what config.json says do not."""
     return set(BASE_FIELDS) - {"pretrain": set(), "hub": {"geometry"}, "path": {"path", "geometry"}}[source]
+
+
+def made(root: Path) -> Study:
+    """Return the study that made the results in its folder. Raises DataError where nothing did, ConfigError."""
+    from sftlens.files import read_json
+
+    return loading.load(read_json(root / SNAPSHOT, dict[str, Any]), str(root / SNAPSHOT))
 
 
 def read_snapshot(root: Path) -> dict[str, Any] | None:

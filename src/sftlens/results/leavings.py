@@ -10,11 +10,10 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sftlens import files
-from sftlens.config import loading
 from sftlens.config.study import Study
+from sftlens.dag import recorded
 from sftlens.dag.cells import distinct
 from sftlens.dag.paths import Paths
 from sftlens.dag.recorded import RESULTS, SNAPSHOT
@@ -65,7 +64,7 @@ def of_all() -> list[Leaving]:
     used: set[Path] = set()
     studies = []
     for snapshot in sorted(Path(RESULTS).glob(f"*/{SNAPSHOT}")):
-        study = loading.load(files.read_json(snapshot, dict[str, Any]), str(snapshot))
+        study = recorded.made(snapshot.parent)
         studies.append(study)
         paths = Paths(study)
         used |= {Path(paths.world), Path(paths.facts).parent}

@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from sftlens import processes
 from sftlens.gate import parse_json
 
 HEARTBEAT_SECONDS = 10.0
@@ -68,8 +69,8 @@ class Owner:
         if found[1] and not found[1].startswith("{"):
             return True  # what no claim can have written, nor begun to write, belongs to nobody
         pid = owner.get("pid")
-        here = owner.get("host") == socket.gethostname() and owner.get("space", _space()) == _space()
-        if here and isinstance(pid, int) and 0 < pid < 1 << 31 and not _alive(pid):
+        here = owner.get("host") == socket.gethostname() and owner.get("space", processes.space()) == processes.space()
+        if here and isinstance(pid, int) and 0 < pid < 1 << 31 and not processes.alive(pid):
             return True
         if self.silent() > self._ask:
             self._ask = self.silent() + ENDED_SECONDS
@@ -106,7 +107,7 @@ def claim(path: Path, owner: Owner | None = None) -> str | None:
         owner.retire()
     token = uuid4().hex
     job = os.environ.get("SLURM_JOB_ID", "")
-    said = {"host": socket.gethostname(), "space": _space(), "pid": os.getpid(), "job": job, "token": token}
+    said = {"host": socket.gethostname(), "space": processes.space(), "pid": os.getpid(), "job": job, "token": token}
     try:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
@@ -166,13 +167,6 @@ def _parsed(text: str) -> dict[str, Any]:
     return {}
 
 
-def _space() -> str:
-    """The numbers of processes that this process sees: those of a container mean other processes."""
-    with suppress(OSError):
-        return os.readlink("/proc/self/ns/pid")
-    return ""
-
-
 def _ended(job: str) -> bool:
     """Whether Slurm knows that a job does not run; False where Slurm does not answer."""
     if not job or not shutil.which("squeue"):
@@ -182,11 +176,3 @@ def _ended(job: str) -> bool:
     )
     forgotten = "Invalid job id" in queue.stderr
     return forgotten or (queue.returncode == 0 and not queue.stdout.strip())
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError as error:  # another user's process may not be signalled
-        return not isinstance(error, ProcessLookupError)
-    return True

@@ -11,11 +11,10 @@ left alone. The configuration is that of results/STUDY/study.json, which every r
 
 import sys
 from pathlib import Path
-from typing import Any
 
 from sftlens import files
 from sftlens.commands import options
-from sftlens.config import loading
+from sftlens.dag import recorded
 from sftlens.dag.recorded import RESULTS, SNAPSHOT
 from sftlens.errors import ConfigError, SftlensError
 from sftlens.results import leavings
@@ -27,10 +26,11 @@ def main() -> None:
     parser.add_argument("--shared", action="store_true", help="also what studies share and none refers to")
     parser.add_argument("--yes", action="store_true", help="remove it")
     args = parser.parse_args()
-    snapshot = Path(RESULTS, args.study, SNAPSHOT)
-    study = loading.load(files.read_json(snapshot, dict[str, Any]), str(snapshot))
+    study = recorded.made(folder := Path(RESULTS, args.study))
     if study.study != args.study:
-        raise ConfigError(f"{snapshot}: key study is {study.study!r}, but its folder is {args.study!r}; rename one")
+        raise ConfigError(
+            f"{folder / SNAPSHOT}: key study is {study.study!r}, but its folder is {args.study!r}; rename one"
+        )
     found = leavings.of_study(study)
     try:
         found += leavings.of_all()

@@ -16,12 +16,11 @@ from typing import Any
 
 from sftlens import files
 from sftlens.commands import headline, options
-from sftlens.config import loading
 from sftlens.config.study import Study
-from sftlens.dag import targets
+from sftlens.dag import recorded, targets
 from sftlens.dag.cells import Product
 from sftlens.dag.paths import Paths
-from sftlens.dag.recorded import RESULTS, SNAPSHOT
+from sftlens.dag.recorded import RESULTS
 from sftlens.dag.targets import TARGETS, Target, of_kind
 from sftlens.errors import ConfigError, DataError
 from sftlens.results import collect, unfinished
@@ -42,7 +41,7 @@ def main() -> None:
     parser.add_argument("--quiet", action="store_true", help="with --partial: do not list what is missing")
     args = parser.parse_args()
     root = Path(RESULTS) / args.study
-    study = loading.load(files.read_json(root / SNAPSHOT, dict[str, Any]), str(root / SNAPSHOT))
+    study = recorded.made(root)
     behind = targets.wanted(study)
     if args.results:
         made = "results.parquet"

@@ -10,11 +10,9 @@ It reads files of results/STUDY only, so it works from anywhere on a cluster, du
 import time
 from pathlib import Path
 
-from sftlens import files
 from sftlens.commands import headline, options
-from sftlens.config import loading
-from sftlens.dag import targets
-from sftlens.dag.recorded import RESULTS, SNAPSHOT
+from sftlens.dag import recorded, targets
+from sftlens.dag.recorded import RESULTS
 from sftlens.results import status
 
 LISTED = 10
@@ -28,8 +26,7 @@ def main() -> None:
     parser.add_argument("--watch", type=float, metavar="SECONDS", help="show it anew every so many seconds")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page instead")
     args = parser.parse_args()
-    snapshot = Path(RESULTS) / args.study / SNAPSHOT
-    asked = targets.select(loading.load(files.read_json(snapshot), str(snapshot)), args.only)
+    asked = targets.select(recorded.made(Path(RESULTS) / args.study), args.only)
     if args.html:
         _write_page(args.html, asked.study.study, status.jobs(asked))
         headline.say("status", [args.html])
