@@ -239,7 +239,7 @@ def test_the_page_shows_both_tables(root: Path) -> None:
     for name in NAMES:
         made(root, name)
     ok("collect.py", "fake", "--results")
-    for name in ("claims", "claims_paper", "table1", "table2", "table4"):
+    for name in ("claims", "claims_paper", "flips", "flip_examples", "table1", "table2", "table4"):
         ok("collect.py", "fake", "--table", name)
     ok("collect.py", "fake", "--report")
     page = (root / "report.html").read_text()

@@ -89,6 +89,8 @@ class Target:
     """Whether `build` is given the rows of single relations too."""
     chart: Chart | None = None
     """How the page shows a figure to those who can point at it; None: as the figure alone."""
+    page: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+    """That frame -> what the page shows of it; None: all."""
 
     @property
     def kind(self) -> Literal["figure", "table"]:

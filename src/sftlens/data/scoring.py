@@ -169,3 +169,16 @@ def accepted(facts: "pd.DataFrame") -> list[list[str]]:
                 "make the facts again with sftlens facts"
             )
     return aliases or objects
+
+
+def guessed(asked: "pd.DataFrame", train: "pd.DataFrame") -> list[bool]:
+    """Return whether the majority guess answers each of the facts `asked`: contains an accepted answer.
+
+    It is the relation's most frequent object of the `train` facts, or of those asked where it has no train facts; of
+    several the first by the alphabet, so that no order enters. Both have the columns relation and object.
+    """
+    guesses: dict[str, str] = {}
+    for table in (asked, train):
+        objects = {str(relation): Counter(group) for relation, group in table.groupby("relation")["object"]}
+        guesses |= {name: min(found, key=lambda text: (-found[text], text)) for name, found in objects.items()}
+    return [contains(guesses[name], strings) for name, strings in zip(asked["relation"], accepted(asked), strict=True)]

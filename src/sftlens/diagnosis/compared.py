@@ -12,6 +12,7 @@ from sftlens.data.buckets import BUCKETS
 from sftlens.diagnosis import effects
 from sftlens.diagnosis.effects import Effect
 from sftlens.errors import ConfigError, DataError
+from sftlens.statistics import flips
 
 TABLES = ("answers.parquet", "answers.csv")
 """What is read of a folder that a program wrote."""
@@ -49,8 +50,8 @@ class Comparison:
 
     def flips(self, gained: bool, group: str = ALL) -> pd.DataFrame:
         """Return the questions of a group that the second model gained (scores more on), or those that it lost."""
-        change = self.groups[group]["is"] - self.groups[group]["was"]
-        return self.groups[group][change > 0 if gained else change < 0]
+        found = self.groups[group]
+        return found[flips.flipped(found["was"], found["is"])[gained]]
 
 
 def read(given: Sequence[str], score: str | None = None) -> list[Answers]:

@@ -16,7 +16,7 @@ import pandas as pd
 from sftlens.data.buckets import BUCKETS
 from sftlens.diagnosis import effects
 from sftlens.diagnosis.effects import Effect, Verdict
-from sftlens.statistics import intervals
+from sftlens.statistics import flips, intervals
 
 JUDGEMENT = "first_line"
 """The judgement of an answer that counts."""
@@ -74,16 +74,18 @@ class Diagnosis:
     @property
     def lost(self) -> pd.DataFrame:
         """Facts answered rightly before and wrongly after, those that the base masters best first."""
-        return self._flipped("before", "after")
+        return self._flipped(gained=False)
 
     @property
     def gained(self) -> pd.DataFrame:
         """Facts answered wrongly before and rightly after, those that the second model masters best first."""
-        return self._flipped("after", "before")
+        return self._flipped(gained=True)
 
-    def _flipped(self, right: str, wrong: str) -> pd.DataFrame:
-        part = self.facts[self.facts[f"{right}_right"] & ~self.facts[f"{wrong}_right"]]
-        return part.sort_values(f"{right}_mastery", ascending=False, kind="stable", na_position="last")
+    def _flipped(self, *, gained: bool) -> pd.DataFrame:
+        part = self.facts[flips.flipped(self.facts["before_right"], self.facts["after_right"])[gained]]
+        return part.sort_values(
+            "after_mastery" if gained else "before_mastery", ascending=False, kind="stable", na_position="last"
+        )
 
     def metrics(self) -> dict[str, Any]:
         """Return all numbers and verdicts as a JSON value; what cannot be estimated is None."""

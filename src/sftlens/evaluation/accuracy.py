@@ -3,14 +3,13 @@
 So are those of the majority baseline, which gives each relation's most frequent object to every question of it.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from sftlens.data.buckets import BUCKETS
-from sftlens.data.scoring import accepted, contains
+from sftlens.data.scoring import guessed
 from sftlens.evaluation.answering import TEST_SPLITS
 from sftlens.statistics import intervals
 
@@ -93,22 +92,14 @@ def majority(facts: pd.DataFrame) -> list[dict[str, Any]]:
     """
     if not {"split", "relation", "object"} <= set(facts):
         return []
-    train = _most_frequent(facts[facts["split"] == "train"])
+    train = facts[facts["split"] == "train"]
     found: list[dict[str, Any]] = []
     for split in TEST_SPLITS:
         asked = facts[facts["split"] == split]
-        guesses = _most_frequent(asked) | train
-        given = zip(asked["relation"], accepted(asked), strict=True)
-        right = pd.Series([contains(guesses[name], strings) for name, strings in given], asked.index, dtype=bool)
+        right = pd.Series(guessed(asked, train), asked.index, dtype=bool)
         buckets = asked["bucket"] if "bucket" in asked else pd.Series("", asked.index)
-        known = asked["relation"].isin(train)
+        known = asked["relation"].isin(train["relation"])
         found += counted(split, MAJORITY if known.all() else MAJORITY_OF_ASKED, right, buckets)
         for metric, part in ((MAJORITY, known), (MAJORITY_OF_ASKED, ~known)):
             found += by_relation(split, metric, right[part], asked["relation"][part])
     return found
-
-
-def _most_frequent(facts: pd.DataFrame) -> dict[str, str]:
-    """Return each relation's most frequent object; the first by the alphabet of several, so that no order enters."""
-    objects = {str(relation): Counter(group) for relation, group in facts.groupby("relation")["object"]}
-    return {name: min(counts, key=lambda text: (-counts[text], text)) for name, counts in objects.items()}

@@ -12,6 +12,7 @@ from sftlens.repair.models import BASE, FINETUNED, Candidate, ModelKey, label
 from sftlens.repair.search import Repair
 from sftlens.repair.user_files import CHOOSING, REPORTING
 from sftlens.statistics import crossed, intervals
+from sftlens.statistics.flips import flipped
 
 ALL = "all"
 HALVES = {ALL: (CHOOSING, REPORTING), REPORTING: (REPORTING,)}
@@ -198,11 +199,11 @@ def flips(repair: Repair) -> pd.DataFrame:
     for key in reported(repair):
         facts = repair.answers[key][0]
         table[label(key)], right[key] = facts["output"].to_numpy(), facts["first_line"].to_numpy(dtype=bool)
-    lost = right[BASE] & ~right[FINETUNED]
+    lost, _ = flipped(right[BASE], right[FINETUNED])
     table["kind"] = np.where(lost, "lost", "")
     if repair.chosen:
         table.loc[lost & right[repair.chosen], "kind"] = "regained"
-        table.loc[right[FINETUNED] & ~right[repair.chosen], "kind"] = "lost by the repair"
+        table.loc[flipped(right[FINETUNED], right[repair.chosen])[0], "kind"] = "lost by the repair"
     found = table[(table["half"] == REPORTING) & (table["kind"] != "")]
     found = found.sort_values("mastery", ascending=False, kind="stable")
     return found[["kind", "question", "answers", *map(label, reported(repair))]]

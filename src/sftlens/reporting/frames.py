@@ -37,7 +37,8 @@ BAND = 3
 """Seeds from which on an SD is printed, or drawn as a band: fewer are shown one by one."""
 PLAIN = ("Model", "Strategy", "Criterion", "Region")
 """Columns that are said once beside a table in which they are the same in all rows."""
-_TEXT = ("Model", "Strategy", "Trained on", "n", "Criterion", "Region", RATIO, "Test set", "Against", "Scope")
+_TEXT = ("Model", "Strategy", "Trained on", "n", "Criterion", "Region", RATIO, "Test set", "Against", "Scope", "Of",
+         "Flip", "Relation", "Bucket", "Question", "Accepted", "Before", "After")  # fmt: skip
 """Columns that are text in a file, however they look."""
 
 

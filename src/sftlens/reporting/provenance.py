@@ -20,7 +20,8 @@ def cells(runs: pd.DataFrame) -> Table:
     where = [named["model"], named["strategy"], named["Trained on"], named["scale"], seed,
              named["criterion"], named["region"], [f"{k:g}" if k == k else "" for k in named["ratio"].astype(float)],
              named["stage"].str.replace("_", " ")]  # fmt: skip
-    took = [named["version"].astype(str), named["finished"], named["seconds"], named["gigabytes"], named["gpus"]]
+    costs = (named[name].astype("float64") for name in ("seconds", "gigabytes"))  # NaN where a summary says nothing
+    took = [named["version"].astype(str), named["finished"], *costs, named["gpus"]]
     rows = []
     for axes, numbers, file, inputs in zip(
         zip(*where, strict=True), zip(*took, strict=True), named["file"], named["inputs"], strict=True

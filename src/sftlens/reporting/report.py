@@ -68,6 +68,7 @@ def write(
 
 def _section(target: Target, table: pd.DataFrame, figures: Mapping[str, Path]) -> dict[str, Any]:
     """Return what the page says of one target: words, the image of a figure, and rows, open or folded."""
+    table = target.page(table) if target.page else table
     same = [name for name in _PLAIN if name in table and table[name].nunique() == 1]
     here = ", ".join(f"{name.lower()} {table[name].iloc[0]}" for name in same)
     notes = [target.caption, f"Here: {here}." if same else "", frames.seeds_note(table)]

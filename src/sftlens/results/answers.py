@@ -14,6 +14,7 @@ from sftlens.dag.cells import Product
 from sftlens.dag.contrasts import Condition, conditions
 from sftlens.dag.paths import Paths
 from sftlens.data.buckets import BUCKETS
+from sftlens.data.scoring import guessed
 from sftlens.errors import DataError
 from sftlens.results.unfinished import made
 
@@ -33,11 +34,13 @@ class Questions:
     """Labels [questions]."""
     posterior: np.ndarray | None
     """float64 [questions, 5]: P(bucket | hits); None where mastery was measured without it."""
+    guessed: np.ndarray | None
+    """bool [questions]: whether the majority guess answers it; None where the mastery table has no objects."""
 
     def take(self, places: np.ndarray) -> "Questions":
         """Return some of the questions, by position."""
-        posterior = None if self.posterior is None else self.posterior[places]
-        return Questions(self.fact_ids[places], self.buckets[places], self.relations[places], posterior)
+        posterior, guessed = (None if part is None else part[places] for part in (self.posterior, self.guessed))
+        return Questions(self.fact_ids[places], self.buckets[places], self.relations[places], posterior, guessed)
 
 
 def there(paths: Paths, product: Product) -> bool:
@@ -87,11 +90,29 @@ class Answers:
 
     def _questions(self, model: str, split: str) -> Questions:
         path = Path(self.paths.mastery(model))
-        table = files.read_parquet(path, ["fact_id", "split", "relation", "bucket"], POSTERIOR)
-        table = table[table["split"] == split]
+        table = files.read_parquet(path, ["fact_id", "split", "relation", "bucket"], [*POSTERIOR, "object", "aliases"])
+        train, table = table[table["split"] == "train"], table[table["split"] == split]
         posterior = table[POSTERIOR].to_numpy("float64") if set(POSTERIOR) <= set(table) else None
         codes = pd.Categorical(table["bucket"], categories=list(BUCKETS)).codes.astype(np.int64)
-        return Questions(pd.Index(table["fact_id"]), codes, table["relation"].to_numpy(dtype=str), posterior)
+        guess = np.array(guessed(table, train), dtype=bool) if "object" in table else None
+        return Questions(pd.Index(table["fact_id"]), codes, table["relation"].to_numpy(dtype=str), posterior, guess)
+
+    def texts(self, condition: Condition, seed: int, split: str) -> np.ndarray:
+        """Return what a model said to each of `questions(model, split)`, texts [questions]."""
+        path = Path(self.paths.summary(self.conditions[condition][seed])).with_name(ANSWERS)
+        table = files.read_parquet(path, ["fact_id", "split", "output"])
+        said = table[table["split"] == split].set_index("fact_id")["output"]
+        return said.reindex(self.questions(condition.model, split).fact_ids).to_numpy(dtype=str)
+
+    def wording(self, model: str, split: str) -> pd.DataFrame:
+        """Return question and aliases (list of accepted answers) of each of `questions(model, split)`, in their order.
+
+        No rows where the mastery table has no questions.
+        """
+        path = Path(self.paths.mastery(model))
+        table = files.read_parquet(path, ["split"], ["question", "aliases"])
+        there = {"question", "aliases"} <= set(table)
+        return table[table["split"] == split].reset_index(drop=True) if there else table.head(0)
 
 
 def common(a: Questions, b: Questions) -> tuple[np.ndarray, np.ndarray]:

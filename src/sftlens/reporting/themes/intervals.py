@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sftlens.statistics import crossed
 
 DIFFERENCE = "Difference (points)"
-_PLACE = ["Model", "Strategy", "Trained on", "n", "Criterion", "Region", RATIO, "Test set"]
+PLACE = ["Model", "Strategy", "Trained on", "n", "Criterion", "Region", RATIO, "Test set"]
 _INTERVAL = ["Low", "High", "SE", "df", "Seeds", "Facts", "Scope", "Low by relation", "High by relation",
              "By posterior"]  # fmt: skip
 _SETS = {BASE: frames.BASE, FEWSHOT: frames.FEWSHOT}
@@ -43,8 +43,8 @@ def intervals(answers: Answers) -> pd.DataFrame:
             row = _row(ACCURACY, [y], answers.questions(condition.model, split))
             for name in ("Low", "High", "Low by relation", "High by relation"):
                 row[name] = float(np.clip(row[name], 0, 100))
-            rows.append(_place(condition, split) | row)
-    return pd.DataFrame(rows, columns=[*_PLACE, ACCURACY, *_INTERVAL])
+            rows.append(place(condition, split) | row)
+    return pd.DataFrame(rows, columns=[*PLACE, ACCURACY, *_INTERVAL])
 
 
 def differences(answers: Answers) -> pd.DataFrame:
@@ -59,8 +59,8 @@ def differences(answers: Answers) -> pd.DataFrame:
         for split in frames.TESTS:
             if found := _sides(answers, contrast, split):
                 row = {"Against": contrast.against} | _row(DIFFERENCE, *found)
-                rows.append(_place(contrast.condition, split) | row)
-    return pd.DataFrame(rows, columns=[*_PLACE, "Against", DIFFERENCE, *_INTERVAL])
+                rows.append(place(contrast.condition, split) | row)
+    return pd.DataFrame(rows, columns=[*PLACE, "Against", DIFFERENCE, *_INTERVAL])
 
 
 def _sides(answers: Answers, contrast: Contrast, split: str) -> tuple[list[np.ndarray], Questions] | None:
@@ -108,11 +108,11 @@ def _row(name: str, sides: Sequence[np.ndarray], questions: Questions) -> dict[s
     }  # fmt: skip
 
 
-def _place(condition: Condition, split: str) -> dict[str, str]:
+def place(condition: Condition, split: str) -> dict[str, str]:
     trained_on = condition.train_set if condition.trained else _SETS[condition.strategy]
     names = (condition.model, condition.strategy, trained_on, condition.scale)
     where = (condition.criterion, condition.region, restored(condition), frames.SPLITS[split])
-    return dict(zip(_PLACE, (*names, *where), strict=True))
+    return dict(zip(PLACE, (*names, *where), strict=True))
 
 
 TARGETS.add(Target(
