@@ -40,7 +40,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sftlens needs Python 3.11 or newer: make PYTHON=...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(if $(TORCH_INDEX),@$(BIN)/pip install --quiet --index-url $(TORCH_INDEX) $(shell sed -n 's/^    "\(torch==[^"]*\)".*/\1/p' pyproject.toml))
-	@$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[slurm,dev]"
+	@$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[slurm,dev,mlflow]"
 	@$(BIN)/python -m compileall -qq $(VENV)/lib src scripts >/dev/null || true  # some packages carry files for other Pythons
 	@touch $(READY)
 

@@ -14,7 +14,7 @@ PROGRAMS = {
     "fix": ("restore", "repair", "delta"),
     "study": (
         "study", "status", "clean", "plan", "requirements", "world", "base", "choose_templates", "collect",
-        "config_docs",
+        "export", "config_docs",
     ),
 }  # fmt: skip
 """The programs by the folder of sftlens.commands that holds them, in the order of `sftlens --help`."""

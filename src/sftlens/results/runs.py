@@ -1,5 +1,7 @@
 """Where each number of a study comes from: its summaries with their files, versions, hashes, and what they took."""
 
+import calendar
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,12 @@ def runs(study: Study, products: Iterable[Product]) -> pd.DataFrame:
             })  # fmt: skip
     names = [*Product("mastery", Cell("", "", "", 0, "")).axes, "file", "version", "inputs", "packages", "finished"]
     return pd.DataFrame(rows, columns=[*names, "seconds", "gigabytes", "gpus", "machine"])
+
+
+def finished(path: Path, summary: dict[str, Any]) -> float:
+    """Return when a summary was made, seconds since the epoch; of one that does not say it, when its file was."""
+    said = summary.get("run", {}).get("finished")
+    return float(calendar.timegm(time.strptime(said, "%Y-%m-%d %H:%M:%S"))) if said else path.stat().st_mtime
 
 
 def models(study: Study) -> list[dict[str, str]]:

@@ -1,0 +1,5 @@
+"""`sftlens export` from a clone that is not installed."""
+
+from _clone import main
+
+main("export")
