@@ -75,7 +75,8 @@ def _section(target: Target, table: pd.DataFrame, figures: Mapping[str, Path]) -
     image = figures.get(target.name)
     drawn = target.kind == "figure" and not table.empty and image is not None and image.is_file()
     # A table without a number, such as verdicts on claims that this study cannot test, need not stand in the way.
-    closed = target.folded or (len(table) > 0 and bool(table.select_dtypes("number").isna().all(axis=None)))
+    numbers = table.select_dtypes("number")
+    closed = target.folded or (numbers.size > 0 and bool(numbers.isna().all(axis=None)))
     folded = "The numbers of this figure" if drawn else f"{len(table)} rows" if closed else ""
     return {
         "name": target.name,
