@@ -164,10 +164,10 @@ def begin(folder: Path, draw: random.Random) -> str:
         return "from the base model"
     shutil.rmtree(folder / "results/mini/.state")
     for cell in sorted(folder.glob("results/mini/*/*/n*/seed*/*")):
-        # A checkpoint goes only with what was made from it: whose table of results is there asks for no checkpoint.
+        # What others are made from goes only with them: whose table of results is there asks for no checkpoint.
         whole = draw.random() < 0.5
         for made in sorted(cell.iterdir()):
-            if whole or (made.name not in ("checkpoint", "finetune.json") and draw.random() < 0.5):
+            if whole or (made.name in ("evaluate", "divergence", "restore") and draw.random() < 0.5):
                 shutil.rmtree(made) if made.is_dir() else made.unlink()
     return "from some cells"
 

@@ -65,6 +65,12 @@ def test_neither_an_input_nor_a_folder_of_others_is_written_over(
     assert tree_sha256(inputs) == before
 
 
+def test_two_results_are_not_written_to_one_place(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(inputs)
+    assert "two results" in refused("compare.py", "facts.csv", "facts.parquet", "--json", "both", "--csv", "./both")
+    assert not (inputs / "both").exists()
+
+
 def test_an_earlier_result_is_replaced(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(inputs)
     for _ in range(2):

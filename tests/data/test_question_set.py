@@ -44,7 +44,8 @@ def test_the_rule(tmp_path: Path) -> None:
 
     test = {
         "P36": [asked("P36", f"Land {i}", "Seat") for i in range(9)]
-        + [asked("P36", "Oslo County", "Oslo"), asked("P36", "Twin", "Ay"), asked("P36", "Famous", "Bee")],
+        + [asked("P36", "Oslo County", "Oslo"), asked("P36", "Twin", "Ay"), asked("P36", "Famous", "Bee")]
+        + [asked("P36", "Silent")],
         "P26": [asked("P26", "Ada", "Bob Ray"), asked("P26", "Ada Loren", "Bob Ray", "Cy Young")],
         "P19": [asked("P19", "Ada Loren", "Famous")],
         "P20": [asked("P20", "Ada Loren", "Famous")],
@@ -56,7 +57,7 @@ def test_the_rule(tmp_path: Path) -> None:
     rows = shipped.draw(tmp_path)
     capitals = [row["subject"] for row in rows if row["relation"] == "P36"]
     assert capitals[0] == "Famous" and len(capitals) == 1 + shipped.PER_OBJECT
-    assert not {"Oslo County", "Twin"} & set(capitals)
+    assert not {"Oslo County", "Twin", "Silent"} & set(capitals)
     assert [row["relation"] for row in rows if row["subject"] == "Ada Loren"] == ["P19"]
     assert not [row for row in rows if row["subject"] == "Ada"]
     assert "no data set is named" in refused_without_data(tmp_path)

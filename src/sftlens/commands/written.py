@@ -17,13 +17,16 @@ MARKS = ("sftlens.json", "delta.json", "corpus.txt", "summary.json", "../base.js
 
 
 def check(args: Namespace, outputs: Mapping[str, Path]) -> None:
-    """Raise ConfigError where writing `outputs` would change an input, or delete a folder that was not made here.
+    """Raise ConfigError where writing `outputs` would change an input or delete a folder that was not made here.
 
     `outputs` holds the place of each by its name: that of a file has an ending, that of a folder has none.
     """
-    given = dict(_inputs(args))
+    given, taken = dict(_inputs(args)), set[Path]()
     for name, target in outputs.items():
         place = Path(os.path.realpath(target))
+        if place in taken:
+            raise ConfigError(f"{target}: two results would be written there; give each a place of its own")
+        taken.add(place)
         for source, option in given.items():
             if source in (place, place.parent) or place in source.parents:
                 raise ConfigError(f"{target}: would change an input, {option}; write to another place")

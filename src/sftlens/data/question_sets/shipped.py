@@ -78,6 +78,8 @@ def draw(path: Path, seed: int = 0) -> list[dict[str, str]]:
 
         of_object: Counter[str] = Counter()
         for item in sorted(items["test", name], key=rank):
+            if not item.answers:  # a question that nothing answers
+                continue
             in_doubt = len(said[name, item.subject]) > 1 or len(item.answers) > MOST_ANSWERS
             shared = " " not in item.subject and subjects not in ("place", "site", "organisation")
             given_away = any(answer.lower() in item.subject.lower() for answer in item.answers)
