@@ -87,7 +87,9 @@ def test_it_is_drawn_and_has_its_place_on_the_page(repository: Path, monkeypatch
     run(repository, *report, "added")
     with zipfile.ZipFile(repository / "report.zip") as archive:
         text = "".join(archive.read(name).decode(errors="replace") for name in archive.namelist())
-    assert "Figures" in text and "What a test says of it." in text and '"model": "one", "figure": "added"' in text
+    assert "Figures" in text and "What a test says of it." in text
+    labels = '"model": "one", "figure": "added", "of": "sftlens", "from": "scaling", "shows": "Well-formed answers"'
+    assert labels in text
     run(repository, "scripts/collect.py", "fake", "--partial")
     page = (repository / "results/fake/partial/report.html").read_text()
     assert page.index('id="added"') < page.index('id="fig2"') < page.index('id="fig4"')  # the paper's come later

@@ -34,7 +34,7 @@ rule figure:
             f"{PATHS.root}/figures/{{figure}}.svg",
             caption="../report/target.rst",
             category="Figures",
-            labels={"model": ", ".join(STUDY.models), "figure": "{figure}"},
+            labels=JOBS.labels,
         ),
         multiext(f"{PATHS.root}/figures/{{figure}}", ".png", ".pdf", ".csv", ".txt"),
     log:
@@ -59,7 +59,7 @@ rule table:
             f"{PATHS.root}/tables/{{table}}.csv",
             caption="../report/target.rst",
             category="Tables",
-            labels={"model": ", ".join(STUDY.models), "table": "{table}"},
+            labels=JOBS.labels,
         ),
         multiext(f"{PATHS.root}/tables/{{table}}", ".txt", ".md", ".tex"),
     log:

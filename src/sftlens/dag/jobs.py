@@ -70,6 +70,14 @@ class Jobs:
         target = TARGETS.get(wildcards.get("figure") or wildcards.get("table"))
         return [target.title, target.caption, self.study.notice]
 
+    def labels(self, wildcards: Any) -> dict[str, str]:
+        """What Snakemake's own report shows of one figure or table, and filters by."""
+        kind = "figure" if wildcards.get("figure") else "table"
+        target = TARGETS.get(wildcards.get(kind))
+        source = "the paper" if target.of_paper else "sftlens"
+        names = {"model": ", ".join(self.study.models), kind: target.name}
+        return {**names, "of": source, "from": target.behind, "shows": target.title}
+
     def files(self, products: Iterable[Product] | None = None) -> list[str]:
         """Summaries of products with the tables that stand beside them, so that none is missing unnoticed."""
         found = []

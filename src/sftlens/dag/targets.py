@@ -97,6 +97,11 @@ class Target:
         return "figure" if self.draw else "table"
 
     @property
+    def of_paper(self) -> bool:
+        """Whether the paper has it, under the same number."""
+        return bool(_OF_THE_PAPER.fullmatch(self.name))
+
+    @property
     def from_answers(self) -> bool:
         """Whether it is made from the answers to single questions, and not from the tidy table alone."""
         return self.behind in (ANSWERS, EVERYTHING)
@@ -179,7 +184,7 @@ def paper(study: Study) -> tuple[list[str], str]:
     Raises ConfigError where it has none of them.
     """
     there = wanted(study)
-    names = [name for name in TARGETS.names() if _OF_THE_PAPER.fullmatch(name)]
+    names = [target.name for target in TARGETS if target.of_paper]
     found = _behind(study)
     lacking = [f"{name} ({_lacks(study, name, found)})" for name in names if name not in there]
     line = f"not in the grid of study {study.study}: {', '.join(lacking)}" if lacking else ""

@@ -1,6 +1,5 @@
 """The page of a study: its figures and tables with their captions, and what did not finish, in one HTML file."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from sftlens.reporting.html import Cell, Table
 _PLAIN = ("Model", "Strategy", "Criterion", "Region")
 STORY, PAPER, MORE = "The story", "The paper's figures and tables", "Every number"
 PARTS = (STORY, PAPER, MORE)
-_NUMBERED = re.compile(r"(fig|table)\d+")
 
 
 def write(
@@ -80,7 +78,7 @@ def _section(target: Target, table: pd.DataFrame, figures: Mapping[str, Path]) -
     folded = "The numbers of this figure" if drawn else f"{len(table)} rows" if closed else ""
     return {
         "name": target.name,
-        "part": PAPER if _NUMBERED.fullmatch(target.name) else MORE if target.folded else STORY,
+        "part": PAPER if target.of_paper else MORE if target.folded else STORY,
         "chart": charts.chart(table, target.chart) if drawn and target.chart else None,
         "kind": target.kind,
         "title": target.title,

@@ -111,7 +111,7 @@ def _report(
 
     wanted = {TARGETS.get(name): asked for name, asked in behind.items()}
     numbers = {
-        target.name: frames.read_csv(root / "tables" / f"{target.name}.csv")
+        target.name: frames.read_csv(root / f"{target.kind}s" / f"{target.name}.csv")
         if target.from_answers
         else target.numbers(collect.part(results, asked))
         for target, asked in wanted.items()
