@@ -44,6 +44,28 @@ def status(models: Path, tuned: str, *options: object) -> int:
     return 0
 
 
+def test_a_published_task_file_has_its_own_score(models: Path, tmp_path: Path) -> None:
+    rows = [{"document": prompt, "summary": colour} for prompt, colour in repair_models.TASK]
+    (tmp_path / "x.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    plain = models / "task.jsonl"
+    # Both are asked with the prompt as it stands; x.jsonl is recognised by its fields.
+    asked = ["--prompt-template", "{question}", "--task", f"{tmp_path}/x.jsonl=7", "--task", plain]
+    assert status(models, "tuned", *asked, "--out", tmp_path / "out") == 0
+    report = read_json(tmp_path / "out/report.json")
+    xsum, exact = (report["tasks"][name] for name in ("x.jsonl", "task.jsonl"))
+    assert xsum["after"] == exact["after"] > 0.9  # the ROUGE-L of one word
+    assert report["settings"]["task_max_new_tokens"] == 6 and "rougeL, exact" in report["measured"]["task"]
+
+
+def test_a_task_file_that_is_none_of_its_form_is_one_line(models: Path, tmp_path: Path) -> None:
+    (tmp_path / "g.jsonl").write_text('{"question": "How many?", "answer": "Seven."}\n')
+    given = ["check.py", models / "base", models / "tuned", "--facts", models / "facts.csv", "--task"]
+    said = refused(*given, f"gsm8k:{tmp_path}/g.jsonl")
+    assert f"{tmp_path}/g.jsonl, line 1: column 'answer' holds 'Seven.', no target of task gsm8k" in said
+    assert "no column 'prompt' and 'target', or 'messages'" in refused(*given, tmp_path / "g.jsonl")
+    assert "there is no task 'gsm9k'; did you mean 'gsm8k'?" in refused(*given, f"gsm9k:{tmp_path}/g.jsonl")
+
+
 def test_lost_facts_fail_the_gate_and_each_model_is_loaded_once(
     models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,13 +52,14 @@ class RepairSettings(Settings):
     rank: int = Field(64, ge=1)
     """Rank of that adapter."""
     score: Literal["exact", "contains", "rouge_l"] = "exact"
-    """Score of the task: the output is the target, contains it, or the ROUGE-L F-measure of the two."""
+    """Score of the task: the output is the target, contains it, or the ROUGE-L F-measure of the two. An XSum or GSM8K
+    file has its own."""
     tolerance: float = Field(0.05, ge=0, le=1)
     """How much of the task's score (0 to 1) a setting may cost: its paired 95 % interval must lie above minus this."""
     max_new_tokens: int = Field(32, ge=1)
     """Longest answer to a question, tokens."""
-    task_max_new_tokens: int = Field(128, ge=1)
-    """Longest output on a task example, tokens."""
+    task_max_new_tokens: int | None = Field(None, ge=1)
+    """Longest output on a task example, tokens. Unset: 128, for a GSM8K file 512."""
     reprobe: int = Field(200, ge=0)
     """Facts (a fixed sample) whose mastery is measured on every model that is reported; 0 leaves this out."""
     few_shot: FewShotSettings = FewShotSettings()

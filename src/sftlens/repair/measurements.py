@@ -29,7 +29,7 @@ from sftlens.mastery.completions import Probe
 from sftlens.repair import fewshot_mastery
 from sftlens.repair.models import BASE, FINETUNED, Candidate, ModelKey, RepairModels, label
 from sftlens.repair.prompting import Prompting
-from sftlens.repair.user_files import CHOOSING, SCORES
+from sftlens.repair.user_files import CHOOSING, longest, scorer
 from sftlens.restoration import methods
 from sftlens.runtime import stages
 from sftlens.runtime.result_version import RESULT_VERSION
@@ -130,10 +130,12 @@ class Measurements:
                 prompts = inputs.tasks["prompt"].tolist()
                 ids = inputs.prompting.tasks(tokenizer, prompts)
                 names = [f"task example {number}" for number in range(1, len(ids) + 1)]
-                texts, ended = self._said(key, prompts, ids, names, settings.task_max_new_tokens)
-                score, turn_end = SCORES[settings.score], inputs.prompting.turn_end(prompts)
+                most = longest(inputs.tasks, settings.task_max_new_tokens)
+                texts, ended = self._said(key, prompts, ids, names, most)
+                turn_end = inputs.prompting.turn_end(prompts)
                 targets = [target(text, tokenizer, turn_end) for text in inputs.tasks["target"]]
-                scores = [score(text, wanted) for text, wanted in zip(texts, targets, strict=True)]
+                scorers = [scorer(form, settings.score) for form in inputs.tasks["form"]]
+                scores = [score(*pair) for score, *pair in zip(scorers, texts, targets, strict=True)]
                 columns = {"task_id": inputs.tasks["task_id"].tolist(), "output": texts, "score": scores}
                 files.write_parquet(folder / "task.parquet", pd.DataFrame({**columns, **ended}))
 
@@ -283,8 +285,11 @@ class Measurements:
 
     def _answers_key(self) -> dict[str, Any]:
         settings, tasks = self.inputs.settings, self.inputs.tasks
-        depends = settings.model_dump(include={"max_new_tokens", "task_max_new_tokens", "score"})
-        return depends | {**self._facts_key(), "task": None if tasks is None else tasks["task_id"].tolist()}
+        depends = settings.model_dump(include={"max_new_tokens", "score"})
+        depends |= {"task_max_new_tokens": longest(tasks, settings.task_max_new_tokens)}
+        # What has no published form is what it was before there were any.
+        forms = {} if tasks is None or not tasks["form"].any() else {"forms": tasks["form"].tolist()}
+        return depends | {**self._facts_key(), "task": None if tasks is None else tasks["task_id"].tolist(), **forms}
 
     def _mastery_key(self) -> dict[str, Any]:
         """Return what mastery depends on besides the model."""

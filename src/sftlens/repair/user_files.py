@@ -15,6 +15,7 @@ from sftlens.data.question_sets import published
 from sftlens.data.scoring import plain
 from sftlens.errors import DataError
 from sftlens.gate import parse_json
+from sftlens.tasks import TASKS, recognised
 
 CHOOSING, REPORTING = "choosing", "reporting"
 """The halves: a setting is chosen on one and reported on the other."""
@@ -22,6 +23,8 @@ LEAST = 20
 """Examples that each half needs."""
 SAFE = 60
 """As many examples nearly always make two large enough halves."""
+LONGEST = 128
+"""Tokens of the longest output on an example without a published form, unless it is said."""
 EXAMPLE = '{"prompt": "...", "target": "..."} or {"messages": [..., {"role": "assistant", "content": "..."}]}'
 _WORD = re.compile(r"\w+")
 
@@ -68,16 +71,26 @@ def read_facts(path: Path, sentences: Collection[str] = ()) -> pd.DataFrame:
     return facts[["fact_id", "question", "aliases", "object", "relation", "subject"]]
 
 
-def read_task(path: Path) -> pd.DataFrame:
+def read_task(path: Path, form: str = "", template: str | None = None) -> pd.DataFrame:
     """Return the examples of a JSON lines, CSV, TSV or Parquet file, in its order.
 
-    A row has `prompt` and `target`, or `messages`, of which the last is the assistant's and the target. The table has
-    task_id (a hash of the row), prompt (text, or the list of messages before the target) and target. Raises DataError
-    where the file is empty, a column is missing or blank, or an example stands there twice.
+    A row has `prompt` and `target`, or `messages`, of which the last is the assistant's and the target; or the file has
+    the published form of a task of `sftlens.tasks`: the one named `form`, else one that its fields show. Inputs of that
+    are asked as questions are: in the place of {question} in `template`; None: with the chat template.
+
+    The table has task_id (a hash of the row), prompt (text, or the list of messages before the target), target, and
+    form: the published one, "" for any other. Raises DataError where the file is empty, a column is missing or blank,
+    or an example stands there twice.
     """
     examples: dict[str, dict[str, Any]] = {}
     places: dict[str, str] = {}
-    for place, row in tables.rows(path):
+    rows = tables.rows(path)
+    if task := TASKS.get(form) if form else recognised([row for _, row in rows]):
+        read = task.read(path).to_dict("records")
+        asked = [template.format(question=row["question"]) if template else row["question"] for row in read]
+        found = [{"prompt": p, "target": row["object"]} for p, row in zip(asked, read, strict=True)]
+        rows = [(place, row) for (place, _), row in zip(rows, found, strict=True)]
+    for place, row in rows:
         prompt: Any
         if not cells.blank(row.get("messages")):
             messages = _messages(row["messages"])
@@ -100,7 +113,40 @@ def read_task(path: Path) -> pd.DataFrame:
                 f"{path}, {place}: the example {str(prompt)[:60]!r} stands there twice (first in {first}); delete one"
             )
         examples[task_id] = {"task_id": task_id, "prompt": prompt, "target": target.strip()}
-    return pd.DataFrame(list(examples.values()))
+    return pd.DataFrame(list(examples.values())).assign(form=task.name if task else "")
+
+
+def task_file(text: str) -> tuple[str, Path]:
+    """Return the form and the path that `gsm8k:FILE` or `FILE` names; "" where the file itself shows its form.
+
+    Raises ConfigError for a task that there is not.
+    """
+    path = Path(text).expanduser()
+    form, colon, rest = text.partition(":")
+    if not colon or path.exists() or not form.isidentifier():
+        return "", path
+    return TASKS.get(form).name, Path(rest).expanduser()
+
+
+def scorer(form: str, score: str) -> Callable[[str, str], float]:
+    """Return the score of an example: of a published form the task's own, else the one named in SCORES."""
+    if not form:
+        return SCORES[score]
+    task = TASKS.get(form)
+    return lambda output, target: float(task.judgements[task.score](output, [target]))
+
+
+def scores_of(tasks: pd.DataFrame, score: str) -> str:
+    """Return what the scores of some tasks are called."""
+    return ", ".join(dict.fromkeys(TASKS.get(form).score if form else score for form in tasks["form"]))
+
+
+def longest(tasks: pd.DataFrame | None, said: int | None) -> int:
+    """Return how long outputs on some tasks may be, tokens: what the settings say, else what the tasks need."""
+    if said:
+        return said
+    forms = [] if tasks is None else [form for form in tasks["form"].unique() if form]
+    return max([LONGEST, *(TASKS.get(form).max_new_tokens for form in forms)])
 
 
 def _messages(value: Any) -> list[dict[str, Any]]:

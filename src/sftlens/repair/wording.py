@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from sftlens.diagnosis.diagnosis import Diagnosis
-from sftlens.repair import choice_rule, numbers
+from sftlens.repair import choice_rule, numbers, user_files
 from sftlens.repair.choice_rule import Comparison
 from sftlens.repair.fewshot_mastery import LABEL
 from sftlens.repair.measurements import RepairInputs
@@ -143,9 +143,9 @@ def rule(repair: Repair) -> str:
 
 def task_name(repair: Repair) -> str:
     """Return what the task's score is called."""
-    return (
-        f"the task's score ({repair.inputs.settings.score})" if repair.has_task else "the share of well-formed answers"
-    )
+    if repair.inputs.tasks is None:
+        return "the share of well-formed answers"
+    return f"the task's score ({user_files.scores_of(repair.inputs.tasks, repair.inputs.settings.score)})"
 
 
 def measured(repair: Repair) -> dict[str, str]:
@@ -187,7 +187,8 @@ def how_measured(inputs: RepairInputs) -> dict[str, str]:
         "KL": kl,
     }
     if inputs.tasks is not None:
-        described["task"] = f"{settings.score}, greedy, at most {settings.task_max_new_tokens} tokens"
+        most = user_files.longest(inputs.tasks, settings.task_max_new_tokens)
+        described["task"] = f"{user_files.scores_of(inputs.tasks, settings.score)}, greedy, at most {most} tokens"
     return described
 
 

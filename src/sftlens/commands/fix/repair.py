@@ -41,7 +41,8 @@ def main() -> None:
     parser.add_argument("base", type=options.Model, help="pre-trained model: folder or hub id")
     parser.add_argument("finetuned", type=options.Model, help="model fine-tuned from it, or a LoRA adapter of it")
     parser.add_argument("--facts", type=Path, required=True, help="questions and answers, .csv or .jsonl")
-    parser.add_argument("--task", type=Path, help="examples of the task, .jsonl (default: well-formed answers)")
+    text = "examples of the task, .jsonl, also xsum:FILE or gsm8k:FILE (default: well-formed answers)"
+    parser.add_argument("--task", metavar="[NAME:]FILE", help=text)
     parser.add_argument("--templates", type=Path, help="completion templates, for facts with relation and subject")
     asking.add(parser)
     of_region = "transformer, attention, mlp, query_key, embedding, all, layersA-B, or blocks: four ranges of layers; "
@@ -70,8 +71,10 @@ def main() -> None:
     facts["half"] = user_files.halves(facts["fact_id"], str(args.facts), "facts")
     if not sentences:
         fewshot_mastery.check(len(facts), settings.few_shot)
-    tasks = user_files.read_task(args.task) if args.task else None
-    if tasks is not None:
+    tasks = None
+    if args.task:
+        form, args.task = user_files.task_file(args.task)
+        tasks = user_files.read_task(args.task, form, asked["template"])
         tasks["task"] = args.task.name
         tasks["half"] = user_files.halves(tasks["task_id"], str(args.task), "examples")
     inputs = {**program.contents(args, "facts", "task", "templates"), "base": identity.identity(folders[0])}
@@ -97,7 +100,8 @@ def main() -> None:
             about = [f"base {args.base}, tuned {args.finetuned}", f"{len(facts):,} facts ({args.facts})"]
             repair = search.search(measured, lambda found: print(screen.text(found, about), flush=True))
         _say("writing the report" + (" and the repaired model" if repair.written else ""))
-        used = {**settings.model_dump(), **asked}
+        limit = user_files.longest(tasks, settings.task_max_new_tokens)
+        used = {**settings.model_dump(), "task_max_new_tokens": limit, **asked}
         tuned, base = identity.resolve(args.finetuned), cards.name_of(args.base)
         adapted = adapter_config.origin(tuned, base) if adapters.is_adapter(tuned) else ""
         names = {"base": base, "fine-tuned model": adapted or cards.name_of(args.finetuned)}

@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("tuned", type=options.Model, help="model fine-tuned from it, or a LoRA adapter of it")
     parser.add_argument("--facts", type=Path, help="questions and answers (default: the set that comes with sftlens)")
     text = f"examples of a task, and the points of its score that may be lost (default: {TASK_POINTS:g}); repeatable"
-    parser.add_argument("--task", action="append", default=[], metavar="FILE[=POINTS]", help=text)
+    parser.add_argument("--task", action="append", default=[], metavar="[NAME:]FILE[=POINTS]", help=text)
     parser.add_argument("--templates", type=Path, help="completion templates, for facts with relation and subject")
     asking.add(parser)
     text = f"exit with 2 where more is lost, 3 on too little evidence (without it the verdict is on {LOST_POINTS:g})"
@@ -70,7 +70,7 @@ def main() -> None:
     if sentences is None:
         fewshot_mastery.check(len(facts), settings.few_shot)
     facts["half"] = [user_files.half_of(name) for name in facts["fact_id"]]
-    tasks, tolerances = _tasks(args.task)
+    tasks, tolerances = _tasks(args.task, asked["template"])
 
     from sftlens.diagnosis import effects, page, screen
     from sftlens.models import placement
@@ -107,7 +107,8 @@ def main() -> None:
         args.out.mkdir(parents=True, exist_ok=True)
         files.write_text(args.out / ANSWERS, gate.csv_text(page.answers(seen)))
         page.write(args.out / PAGE, seen, about, described)
-        used = {"compared": about, **asked, **settings.model_dump(exclude=OF_REPAIR)}
+        limit = user_files.longest(tasks, settings.task_max_new_tokens)
+        used = {"compared": about, **asked, **settings.model_dump(exclude=OF_REPAIR), "task_max_new_tokens": limit}
         inputs = program.contents(args, "templates", facts=facts)
         summary = {"stage": "check", "result_version": RESULT_VERSION["check"], "settings": used, "inputs": inputs}
         summary |= {"outcome": seen.outcome, **seen.metrics(), "measured": described}
@@ -117,7 +118,7 @@ def main() -> None:
         sys.exit(effects.EXIT_STATUS[seen.outcome])
 
 
-def _tasks(given: list[str]) -> tuple[Any, dict[str, float]]:
+def _tasks(given: list[str], template: str | None) -> tuple[Any, dict[str, float]]:
     """Return the examples of all --task, with the column task, and each task's tolerance, a share; None without any."""
     import pandas as pd
 
@@ -130,11 +131,11 @@ def _tasks(given: list[str]) -> tuple[Any, dict[str, float]]:
             tolerance = float(points) / 100
         except ValueError:
             raise ConfigError(f"--task {text}: {points!r} is no number of points; write FILE=POINTS") from None
-        path = Path(file).expanduser()
+        form, path = user_files.task_file(file)
         if path.name in tolerances:
             raise ConfigError(f"--task {text}: two files are called {path.name}; rename one")
         tolerances[path.name] = tolerance
-        task = user_files.read_task(path)
+        task = user_files.read_task(path, form, template)
         tables.append(task.assign(task=path.name, task_id=f"{path.name}/" + task["task_id"]))
     return (pd.concat(tables, ignore_index=True) if tables else None), tolerances
 
