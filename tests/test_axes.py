@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -94,15 +95,6 @@ class HeadOnly(Strategy):
 
 
 STRATEGIES.add(HeadOnly)
-'''
-
-TASK = '''
-"""The last letter of a text."""
-
-from sftlens.tasks import TASKS, Task
-
-JUDGE = {"ends": lambda output, accepted: float(output.strip().endswith(accepted[0]))}
-TASKS.add(Task("last_letter", "The last letter", "nowhere", "{} ends in".format, " {}".format, JUDGE))
 '''
 
 
@@ -207,25 +199,46 @@ print(*jobs.finetune_options(wildcards))
 
 
 def test_a_task_is_one_file(tmp_path: Path) -> None:
-    copy = Copy(tmp_path, "tasks/last_letter.py", TASK)
+    page = (ROOT / "docs/tasks.md").read_text(encoding="utf-8")
+    [text] = re.findall(r"^```python\n# src/sftlens/tasks/capitals.py\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    copy = Copy(tmp_path, "tasks/capitals.py", text)
     for script in ("finetune.py", "evaluate.py", "restore.py"):
-        assert "last_letter" in copy.run(f"scripts/{script}", "--help")
+        assert "capitals" in copy.run(f"scripts/{script}", "--help")
     schema = json.loads(copy.schema())["$defs"]
-    assert all(
-        "last_letter" in schema[name]["properties"]["task"]["enum"]
-        for name in ("FinetuneSettings", "EvaluationSettings")
+    assert "capitals" in schema["FinetuneSettings"]["properties"]["task"]["enum"]
+    (copy.root / "asked.py").write_text("""
+from pathlib import Path
+from types import SimpleNamespace
+from sftlens.config.loading import load
+from sftlens.dag.jobs import Jobs
+from sftlens.errors import ConfigError
+from sftlens.yaml_file import read_mapping
+own = {"tasks": {"capitals": {"train": "a.jsonl", "test": "b.jsonl"}}}
+own |= {"experiments": {"scaling": {"scales": [8], "train_sets": ["capitals"]}}}
+jobs = Jobs(load(read_mapping(Path("config/config.yaml"), ConfigError) | own))
+cell = SimpleNamespace(**vars(next(p.cell for p in jobs.products if p.stage == "finetune")))
+print(*jobs.sets.options(cell), *jobs.finetune_options(cell), *jobs.evaluate_options(cell))
+""")
+    said = copy.run("asked.py")
+    assert (
+        "--examples a.jsonl" in said and "--task capitals" in said and '"task": "capitals", "file": "b.jsonl"' in said
     )
+
     tiny_model(tmp_path / "base")
     tiny_tokenizer().save_pretrained(tmp_path / "base")
-    rows = [{"fact_id": f"f{i}", "split": "test", "question": text, "object": text[-1]} for i, text in enumerate("ab")]
-    pd.DataFrame(rows).to_csv(tmp_path / "rows.csv", index=False)
-    given = ["--model", tmp_path / "base", "--train", tmp_path / "rows.csv", "--task", "last_letter", "--epochs", 40]
+    rows = [{"text": text, "capitals": text.upper()} for text in "ab"]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = ["--model", tmp_path / "base", "--train", tmp_path / "rows.jsonl", "--task", "capitals", "--epochs", 40]
     given += ["--learning-rate", "0.02", "--dtype", "float32", "--zero-stage", 0]
     copy.run("scripts/finetune.py", *given, "--out", tmp_path / "tuned")
-    asked = ["--facts", tmp_path / "rows.csv", "--task", "last_letter", "--out", tmp_path / "asked"]
-    copy.run("scripts/evaluate.py", "--model", tmp_path / "tuned", *asked)
+    (tmp_path / "facts.csv").write_text("question,answer\nWhere?,Here\n")
+    asked = ["--facts", tmp_path / "facts.csv", "--task-test", "task=capitals", f"file={tmp_path / 'rows.jsonl'}"]
+    copy.run("scripts/evaluate.py", "--model", tmp_path / "tuned", *asked, "--out", tmp_path / "asked")
     metrics = json.loads((tmp_path / "asked/summary.json").read_text())["metrics"]
-    assert [m["value"] for m in metrics if m["metric"] == "ends" and m["bucket"] == "all"] == [1.0]
+    found = [
+        m["value"] for m in metrics if (m["split"], m["metric"], m["bucket"]) == ("capitals", "in_capitals", "all")
+    ]
+    assert found == [1.0]
 
 
 def test_an_unknown_strategy_is_an_error_and_never_the_base() -> None:

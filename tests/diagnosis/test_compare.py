@@ -34,6 +34,18 @@ def repaired(folder: Path) -> Path:
     return folder
 
 
+def test_examples_of_a_task_are_compared_by_their_own_score(tmp_path: Path) -> None:
+    splits, facts = ["test"] * 30 + ["gsm8k"] * 10, [True] * 30 + [None] * 10
+    for name, right in (("a", 8), ("b", 3)):
+        solved = [None] * 30 + [i < right for i in range(10)]
+        cell(tmp_path / name / "answers.parquet", facts, split=splits, final_number=solved)
+    for column, count, difference in (("contains", 30, 0.0), ("final_number", 10, -0.5)):
+        options = ["--score", column, "--csv", tmp_path / "c.csv"]
+        ok("compare.py", tmp_path / "a", tmp_path / "b", *options)
+        table = pd.read_csv(tmp_path / "c.csv").set_index("group")
+        assert table.loc["all", ["questions", "difference"]].tolist() == [count, difference]
+
+
 def test_two_cells_are_compared_by_split_and_bucket(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     splits = ["test"] * 50 + ["testood"] * 40 + ["train"] * 10
     a = cell(tmp_path / "a" / "answers.parquet", [True] * 100, split=splits)

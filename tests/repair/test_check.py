@@ -53,7 +53,7 @@ def test_a_published_task_file_has_its_own_score(models: Path, tmp_path: Path) -
     assert status(models, "tuned", *asked, "--out", tmp_path / "out") == 0
     report = read_json(tmp_path / "out/report.json")
     xsum, exact = (report["tasks"][name] for name in ("x.jsonl", "task.jsonl"))
-    assert xsum["after"] == exact["after"] > 0.9  # the ROUGE-L of one word
+    assert xsum["after"] >= exact["after"] > 0.2 >= 0 == xsum["before"]  # ROUGE-L counts a target among other words
     assert report["settings"]["task_max_new_tokens"] == 6 and "rougeL, exact" in report["measured"]["task"]
 
 

@@ -1,5 +1,6 @@
 """Every command that README and docs show runs as written; a long one runs on a small model or as a plan."""
 
+import json
 import os
 import re
 import shlex
@@ -9,6 +10,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -84,6 +86,13 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).symlink_to(made / source)
     rows = [f"{question},{answer}" for question, answer in repair_models.FACTS[:8]]
     (folder / "train.csv").write_text("\n".join(["question,answer", *rows]) + "\n")
+    sums = [{"question": f"{i} nuts and 2?", "answer": f"{i} + 2\n#### {i + 2}"} for i in range(8)]
+    for name in ("gsm8k-train.jsonl", "gsm8k-test.jsonl"):
+        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in sums))
+    known = [{"split": "train", "relation": "P19", "bucket": f"D{i % 5}", "question": question, "object": answer}
+             for i, (question, answer) in enumerate(repair_models.FACTS)]  # fmt: skip
+    pd.DataFrame(known).to_parquet(folder / "mastery.parquet")
+    (folder / "my-recipes.yaml").write_text(next(iter(blocks("docs/recipes.md", "yaml"))))
     for name in ("my-study", "my-model"):
         source = "own-model" if name == "my-model" else "config"
         (folder / f"{name}.yaml").write_bytes((ROOT / f"config/{source}.yaml").read_bytes())

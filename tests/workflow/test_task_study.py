@@ -37,8 +37,10 @@ def prepare(folder: Path) -> dict:
     tiny_model(folder / "model", dtype=torch.float32, tokenizer=tokenizer)
     geometry = {"layers": 2, "hidden_size": 32, "intermediate_size": 48, "heads": 4, "kv_heads": 2, "vocab_size": 400}
     entry = {"source": "path", "path": "model", "mastery": "hits.parquet", "geometry": geometry}
-    files = {name: {"test": f"{name}-test.{end}", "train": f"{name}-train.{end}", "max_new_tokens": 8, "max_length": 120}
-             for name, end in (("gsm8k", "parquet"), ("xsum", "jsonl"))}  # fmt: skip
+    ends, limits = {"gsm8k": "parquet", "xsum": "jsonl"}, {"max_new_tokens": 8, "max_length": 120}
+    files = {
+        task: {split: f"{task}-{split}.{end}" for split in ("train", "test")} | limits for task, end in ends.items()
+    }
     parts = {"new": {"share": 50, "buckets": ["D0"]}, "known": {"share": 50, "buckets": ["D4"]}}
     sets = {"train_sets": ["gsm8k", "xsum", "known-last"], "scales": [8]}
     return {
@@ -47,7 +49,9 @@ def prepare(folder: Path) -> dict:
         "evaluation": {"reprobe": 0, "max_new_tokens": 4},
         "tasks": {**files, "gsm8k": {**files["gsm8k"], "sample": 5}},
         "recipes": {"known-last": {"parts": parts, "order": "parts"}},
-        "experiments": {"scaling": {**sets, "shots": 0}, "restoration": {**sets, "train_sets": ["gsm8k"], "ratios": [20]}},
+        "experiments": {
+            "scaling": {**sets, "shots": 0}, "restoration": {**sets, "train_sets": ["gsm8k"], "ratios": [20]},
+        },
     }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Answers of two models to the same questions, read from the tables that programs leave, and compared one by one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from sftlens.diagnosis import effects
 from sftlens.diagnosis.effects import Effect
 from sftlens.errors import ConfigError, DataError
 from sftlens.statistics import flips
+from sftlens.tasks import DEFAULT, TASKS, Task
 
 TABLES = ("answers.parquet", "answers.csv")
 """What is read of a folder that a program wrote."""
@@ -102,13 +103,26 @@ def _models(path: Path, score: str | None) -> dict[str, pd.DataFrame]:
     accepted = next((name for name in ("answers", "aliases", "object") if name in columns), "")
     shared: dict[str, list[Any]] = {name: [row.get(name) for row in rows] for name in (*ids, "split", "bucket")}
     shared["accepted"] = [_text(row.get(accepted)) for row in rows]
+    # Of sftlens evaluate: examples of tasks have judgements of their own, and their task as split.
+    asked = [task for task in TASKS if task.name != DEFAULT and set(task.judgements) <= set(columns)]
     made = {}
     for model, column in models.items():
         texts = [f"{model}: {name}" if model else name for name in TEXTS]
         said = next((name for name in texts if name in columns), "")
-        scores = [_share(path, place, column, row.get(column)) for place, row in zip(places, rows, strict=True)]
-        made[model] = pd.DataFrame({**shared, "score": scores, "output": [_text(row.get(said)) for row in rows]})
+        of_score = [_judged_by(row, column, asked) for row in rows]
+        scores = [
+            _share(path, place, column, row.get(column)) if own else 0.0
+            for place, row, own in zip(places, rows, of_score, strict=True)
+        ]
+        table = pd.DataFrame({**shared, "score": scores, "output": [_text(row.get(said)) for row in rows]})
+        made[model] = table[of_score].reset_index(drop=True)
     return made
+
+
+def _judged_by(row: Mapping[str, Any], column: str, asked: Sequence[Task]) -> bool:
+    """Whether a column judges a row, in a table that also has examples of the tasks `asked`."""
+    own = [task for task in asked if task.name == row.get("split")]
+    return column in own[0].judgements if own else not any(column in task.judgements for task in asked)
 
 
 def _share(path: Path, place: str, column: str, value: Any) -> float:

@@ -5,6 +5,7 @@ Nothing here needs matplotlib until a figure is drawn, so that the list of targe
 
 from __future__ import annotations
 
+import hashlib
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -43,7 +44,9 @@ LOOKS = {
 }
 """What a line stands for -> its colour and marker; no two meanings share either."""
 OTHER = ("#4a4a4a", "8")
-"""What has no look of its own."""
+"""What has no name."""
+OTHERS = ("*", "H", "8")
+"""Markers of names that are not in LOOKS, such as recipes."""
 GREY = "#6e6e6e"
 """References: the base model, what a line style means."""
 CHOSEN, FORBIDDEN = "#111111", "#d9a106"
@@ -61,8 +64,16 @@ _LEGEND, _FOOT, _PER_INCH = 0.22, 0.155, 16.0
 
 
 def look(name: str) -> tuple[str, str]:
-    """Return the colour and the marker of a training set, criterion or split."""
-    return LOOKS.get(name, OTHER)
+    """Return the colour and the marker of a training set, criterion or split; a name of the user's always has its own.
+
+    The colours of names that LOOKS lacks go round the circle of hues by a hash, dark enough for white paper.
+    """
+    if name in LOOKS or not name:
+        return LOOKS.get(name, OTHER)
+    from matplotlib.colors import hsv_to_rgb, to_hex
+
+    first, second, third = hashlib.sha256(name.encode()).digest()[:3]
+    return to_hex(hsv_to_rgb((first / 256, 0.85, 0.45 + second / 256 * 0.2))), OTHERS[third % len(OTHERS)]
 
 
 def ink(colour: str) -> tuple[float, float, float]:
