@@ -5,6 +5,7 @@ Nothing here needs matplotlib until a figure is drawn, so that the list of targe
 
 from __future__ import annotations
 
+import colorsys
 import hashlib
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -70,10 +71,9 @@ def look(name: str) -> tuple[str, str]:
     """
     if name in LOOKS or not name:
         return LOOKS.get(name, OTHER)
-    from matplotlib.colors import hsv_to_rgb, to_hex
-
     first, second, third = hashlib.sha256(name.encode()).digest()[:3]
-    return to_hex(hsv_to_rgb((first / 256, 0.85, 0.45 + second / 256 * 0.2))), OTHERS[third % len(OTHERS)]
+    rgb = colorsys.hsv_to_rgb(first / 256, 0.85, 0.45 + second / 256 * 0.2)
+    return "#" + "".join(f"{round(255 * part):02x}" for part in rgb), OTHERS[third % len(OTHERS)]
 
 
 def ink(colour: str) -> tuple[float, float, float]:
