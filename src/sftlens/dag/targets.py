@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MASTERY, ANSWERS, EVERYTHING = "mastery of each model", "answers", "the whole study"
-"""What can be behind a target besides an experiment: every mastery table, every answer to a test question, or all."""
+TRAINED, WATCHED = "trainings", "trainings that are asked facts meanwhile"
+WHOLE = (MASTERY, ANSWERS, EVERYTHING, TRAINED, WATCHED)
+"""What can be behind a target besides an experiment: every mastery table, every answer to a test question, or all;
+every training, or every one where evaluation.during asks facts."""
 _OF_THE_PAPER = re.compile(r"(fig|table)\d+")
 
 
@@ -69,8 +72,8 @@ class Target:
     place: float
     """Where it stands on the page: targets are in the order of this number, whatever their theme."""
     behind: str
-    """The experiment of a study whose products it is made from, or several with `+` between them; or MASTERY, ANSWERS
-    or EVERYTHING."""
+    """The experiment of a study whose products it is made from, or several with `+` between them; or one of
+    WHOLE."""
     title: str
     caption: str
     build: Callable[[Any], pd.DataFrame]
@@ -103,8 +106,8 @@ class Target:
 
     @property
     def from_answers(self) -> bool:
-        """Whether it is made from the answers to single questions, and not from the tidy table alone."""
-        return self.behind in (ANSWERS, EVERYTHING)
+        """Whether it is made from answers to single questions or from single steps, not from the tidy table alone."""
+        return self.behind in (ANSWERS, EVERYTHING, TRAINED, WATCHED)
 
     def numbers(self, source: Any) -> pd.DataFrame:
         """Return the target as a wide frame with one header row and no index of its own.
@@ -159,7 +162,7 @@ def wanted(study: Study) -> dict[str, list[Product]]:
         if target.shows:
             shown = {model for model in study.models if target.shows(study, model)}
             asked = [product for product in asked if product.cell.model in shown]
-        if asked and target.behind not in (MASTERY, ANSWERS, EVERYTHING):
+        if asked and target.behind not in WHOLE:
             # How many examples a cell really had stands in the summary of its training.
             cells = dict.fromkeys(product.cell for product in asked if product.cell.trained)
             asked = [*(Product("finetune", cell) for cell in cells), *asked]
@@ -175,7 +178,8 @@ def _behind(study: Study) -> dict[str, list[Product]]:
     found = {**products(study), MASTERY: bases}
     if answered:
         found |= {ANSWERS: [*bases, *answered], EVERYTHING: every}
-    return found
+    trained = [product for product in every if product.stage == "finetune"]
+    return found | {TRAINED: trained, WATCHED: trained if study.evaluation.during else []}
 
 
 def paper(study: Study) -> tuple[list[str], str]:
@@ -205,7 +209,9 @@ def _lacks(study: Study, name: str, found: dict[str, list[Product]]) -> str:
     lacking = [part for part in target.behind.split("+") if not found.get(part)]
     if not lacking:
         return f"it shows {target.needs}, and the study has {', '.join(study.models)}"
-    asked = "scaling" if lacking[0] in (MASTERY, ANSWERS, EVERYTHING) else " and experiments.".join(lacking)
+    if lacking == [WATCHED]:
+        return "set evaluation.during"
+    asked = "scaling" if lacking[0] in WHOLE else " and experiments.".join(lacking)
     return f"add experiments.{asked}"
 
 

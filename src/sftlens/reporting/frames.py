@@ -38,7 +38,7 @@ BAND = 3
 PLAIN = ("Model", "Strategy", "Criterion", "Region")
 """Columns that are said once beside a table in which they are the same in all rows."""
 _TEXT = ("Model", "Strategy", "Trained on", "n", "Criterion", "Region", RATIO, "Test set", "Against", "Scope", "Of",
-         "Flip", "Relation", "Bucket", "Question", "Accepted", "Before", "After")  # fmt: skip
+         "Flip", "Relation", "Bucket", "Question", "Accepted", "Before", "After", "Asked", "Ended early")  # fmt: skip
 """Columns that are text in a file, however they look."""
 
 

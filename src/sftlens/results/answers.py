@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sftlens import files
 from sftlens.config.study import Study
-from sftlens.dag.cells import Product
+from sftlens.dag.cells import Cell, Product
 from sftlens.dag.contrasts import Condition, conditions
 from sftlens.dag.paths import Paths
 from sftlens.data.buckets import BUCKETS
@@ -44,9 +45,9 @@ class Questions:
 
 
 def there(paths: Paths, product: Product) -> bool:
-    """Whether a product has a summary that counts, and the answers beside it."""
+    """Whether a product has a summary that counts, and the answers beside it (a training has none)."""
     path = Path(paths.summary(product)).with_name(ANSWERS)
-    return made(paths, product) and path.is_file()
+    return made(paths, product) and (path.is_file() or product.stage == "finetune")
 
 
 class Answers:
@@ -59,8 +60,8 @@ class Answers:
 
         `results` is the tidy table of the same products, for what is made of both.
         """
-        self.paths, self.results = Paths(study), results
-        self.conditions = conditions(products)
+        self.paths, self.results, self._products = Paths(study), results, list(products)
+        self.conditions = conditions(self._products)
         self.grid = conditions(grid) or self.conditions
         self.questions = cache(self._questions)
         self._read = cache(self._parts)
@@ -71,6 +72,11 @@ class Answers:
         Raises DataError when the answers are of other questions than the mastery table.
         """
         return {seed: self._read(product)[split] for seed, product in self.conditions.get(condition, {}).items()}
+
+    def trainings(self) -> list[tuple[Cell, dict[str, Any]]]:
+        """Return the cells of the trainings among the products, each with its summary, in the order of the grid."""
+        found = [product for product in self._products if product.stage == "finetune"]
+        return [(product.cell, files.read_json(Path(self.paths.summary(product)), dict[str, Any])) for product in found]
 
     def _parts(self, product: Product) -> dict[str, np.ndarray]:
         path = Path(self.paths.summary(product)).with_name(ANSWERS)
