@@ -89,8 +89,8 @@ def checked(folder: Path, facts: int) -> dict[str, object]:
 
     from sftlens import files
     from sftlens.commands.measure import check
-    from sftlens.models import placement
     from sftlens.models.delta.reader import open_tensors
+    from sftlens.models.loading import placement
     from sftlens.runtime import provenance
 
     # Weights are read where a model is loaded, tensor by tensor, and where a file is hashed.

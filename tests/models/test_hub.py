@@ -18,6 +18,7 @@ from repository import ROOT
 from script_calls import process
 from sftlens.files import read_json, sha256
 from sftlens.models.sources.hub import LEFT, PATTERNS
+from sftlens.restoration import cards
 from tiny import tiny_model
 from workflow.study import CONFIG, configure, copy_repository, snakemake
 
@@ -99,10 +100,12 @@ def test_a_hub_id_stands_wherever_a_model_does(
     variables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny_model(tmp_path / "source")
+    (tmp_path / "source" / "README.md").write_text("---\nlicense: apache-2.0\n---\n# Tiny")
     Serving.folder = tmp_path / "source"
     server = ThreadingHTTPServer(("127.0.0.1", 0), Serving)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("HF_HOME", variables["HF_HOME"])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
 
     def compare(model: str) -> subprocess.CompletedProcess[str]:
@@ -112,6 +115,9 @@ def test_a_hub_id_stands_wherever_a_model_does(
     server.shutdown()
     assert done.returncode == 0, done.stderr
     assert f"org/tiny: commit {REVISION} of the hub's org/tiny" in done.stderr
+    # Its licence is known, and its card is no file of the model.
+    fetched = Path(variables["HF_HOME"], "hub", "models--org--tiny", "snapshots", REVISION)
+    assert cards.licence_of(fetched) == {"license": "apache-2.0"} and not (fetched / "README.md").exists()
     # What was fetched at that commit is there also where the hub is not; a folder of that name goes before.
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     again = compare(f"org/tiny@{REVISION}")

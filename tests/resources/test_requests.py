@@ -157,7 +157,24 @@ def test_the_main_memory_of_a_job_on_gpus_holds_no_whole_model():
     resources, wildcards = Resources(PAPER), SimpleNamespace(model="llama-3-70b", scale="60")
     model = PAPER.models["llama-3-70b"].shape
     assert resources.of("evaluate")["mem_mb"](wildcards, attempt=1) * memory.MB < 2 * memory.parameters(model) / 4
-    assert memory.measuring(model, 16384) > 2 * memory.parameters(model)  # on a CPU
+    model = PAPER.models["llama-3-70b"].model_copy(update={"launch": Launch()})  # on a CPU
+    assert memory.measuring(PAPER, model) > 2 * memory.parameters(model.shape)
+
+
+def test_a_job_on_cpus_has_room_for_fp32_where_it_may_compute_in_it():
+    """Of a large model one layer at a time; the cache and the activations twice, and what training holds."""
+    model = PAPER.models["llama-3-8b"].model_copy(update={"launch": Launch()})
+    count, held = memory.parameters(model.shape), memory.generating(model.shape, memory.side_by_side(PAPER))
+    auto, stored = (PAPER.model_copy(update={"compute_dtype": name}) for name in ("auto", "stored"))
+    more = memory.measuring(auto, model) - memory.measuring(stored, model)
+    assert held < more < held + count / 4
+    small = model.shape.model_copy(update={"layers": 1, "hidden_size": 128, "vocab_size": 1000})
+    small_model = model.model_copy(update={"source": "hub", "geometry": small})
+    small_model.__dict__.pop("shape", None)
+    assert memory.computed(auto, small_model) == 4 and memory.computed(stored, small_model) == 2
+    assert memory.recipe(auto, model).dtype == "float32" and memory.recipe(stored, model).dtype == "bfloat16"
+    on_gpus = PAPER.models["llama-3-8b"]
+    assert memory.recipe(auto, on_gpus).dtype == "bfloat16" and memory.computed(auto, on_gpus) == 2
 
 
 @pytest.mark.parametrize(

@@ -43,3 +43,17 @@ def test_mixed_versions_are_counted_and_older_results_named(tmp_path: Path, monk
     assert f"tiny/D0/n60/seed0/full (evaluate {before}, now 70)" in older
     write("evaluate", schema=1)
     assert "evaluate" in collect.notes(study, products)[0]
+
+
+def test_models_that_answered_in_different_types_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study continued on another machine: which type an answer was computed in decides its near-ties."""
+    monkeypatch.chdir(tmp_path)
+    study = demo(experiments={"scaling": {"train_sets": ["D0"], "scales": [60], "seeds": [0], "shots": 0}})
+    products = distinct(study)
+    for product in products:
+        made = provenance.summary(product.stage, settings={}, inputs={}, metrics=[])
+        trained, here = product.stage == "finetune", product.stage == "evaluate" and product.cell.trained
+        made["run"][provenance.COMPUTED] = "float32" if trained or here else "bfloat16"
+        files.write_json(Path(Paths(study).summary(product)), made)
+    [said] = collect.notes(study, products)
+    assert "answered in different types: bfloat16 (2 results), float32 (1 results)" in said

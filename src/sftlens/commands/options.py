@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 from pydantic import ValidationError
 
 from sftlens.config.stages.data import TABLE
+from sftlens.config.stages.model import ComputeType
 from sftlens.errors import ConfigError
 from sftlens.gate import parse_json
 from sftlens.settings import Location, Settings, found, tell_shipped
@@ -256,6 +257,12 @@ def add_bos(made: argparse.ArgumentParser) -> None:
 def add_device(made: argparse.ArgumentParser) -> None:
     made.add_argument("--device", help="torch device, or auto: all GPUs (default: what there is)")
     add_gpus(made)
+    add_compute_dtype(made)
+
+
+def add_compute_dtype(made: argparse.ArgumentParser) -> None:
+    text = "what models compute in; auto: as stored, on a CPU without instructions for bf16 in float32 (default: auto)"
+    made.add_argument("--compute-dtype", choices=get_args(ComputeType), default="auto", help=text)
 
 
 def add_gpus(made: argparse.ArgumentParser) -> None:

@@ -26,7 +26,8 @@ from sftlens.commands import headline, written
 from sftlens.data import templates
 from sftlens.errors import PAUSED_STATUS, ConfigError, SftlensError, TrainingPaused, explained, one_line
 from sftlens.models import identity
-from sftlens.runtime import launch, stages
+from sftlens.runtime import launch, provenance, stages
+from sftlens.runtime.provenance import COMPUTED
 from sftlens.runtime.result_version import RESULT_VERSION
 
 NO_MEMORY = re.compile("OutOfMemoryError|can't allocate memory|not enough memory")
@@ -92,6 +93,33 @@ def contents(args: Namespace, *names: str, **tables: Any) -> dict[str, str]:
     origins = {name: identity.origin(path) for name, path in given.items() if name in ("model", "base", "finetuned")}
     hashes |= {f"{name}: origin": text for name, text in origins.items() if text}
     return hashes | {name: files.table_sha256(table) for name, table in tables.items() if table is not None}
+
+
+def computing(args: Namespace, *paths: Path | None) -> dict[str, str]:
+    """Settle in what the models in `paths` compute: `args.compute_dtype` becomes a type, or `stored`.
+
+    Return it as a part of a key where it is not the type of their weights: results from before there was a choice stay
+    valid, and none stands for one that was computed in another type.
+    """
+    models = [path for path in paths if path is not None]
+    # The common case, told without torch.
+    if args.compute_dtype != "bfloat16" and all(map(identity.is_float32, models)):
+        provenance.NOTED[COMPUTED] = "float32"
+        args.compute_dtype = "stored"
+        return {}
+    from sftlens.models import checkpoints
+
+    on_cpu = launch.on_cpu(getattr(args, "device", None), getattr(args, "gpus", None))
+    types = [checkpoints.chosen_type(path, args.compute_dtype, on_cpu=on_cpu) for path in models]
+    provenance.NOTED[COMPUTED] = ", ".join(sorted({name_of(computed) for _, computed in types}))
+    others = {name_of(computed) for stored, computed in types if stored != computed}
+    args.compute_dtype = others.pop() if others else "stored"
+    return {} if args.compute_dtype == "stored" else {"compute_dtype": args.compute_dtype}
+
+
+def name_of(dtype: Any) -> str:
+    """Return what the configuration calls a type of torch."""
+    return str(dtype).removeprefix("torch.")
 
 
 def refuse_same(base: Path, finetuned: Path, inputs: Mapping[str, str] | None = None) -> None:

@@ -36,6 +36,8 @@ class Jobs:
         self.targets = wanted(study)
         self.resources = Resources(study)
         self.sets = Sets(study, self.paths, self.products)
+        computing = study.compute_dtype
+        self._computing = [] if computing == "auto" else ["--compute-dtype", computing]
         # What a cell's base model has.
         self.base, self.mastery = _of_model(self.paths.base), _of_model(self.paths.mastery)
         self.templates, self.divergence_base = _of_model(self.paths.templates), _of_model(self.paths.divergence_base)
@@ -148,7 +150,7 @@ class Jobs:
         unsaid = {"processes"} if needs else {"processes", "quota"}
         probing = options(self.study.probing, set(ProbingSettings.model_fields) - unsaid)
         probing += ["--processes", str(self.mastery_cpus(wildcards))]
-        return [*sources, *self.bos(wildcards), *probing, *(["--quota-needs", *needs] if needs else [])]
+        return [*sources, *self.loading(wildcards), *probing, *(["--quota-needs", *needs] if needs else [])]
 
     def mastery_cpus(self, wildcards: Wildcards) -> int:
         """Processes that a base model is probed by."""
@@ -175,7 +177,7 @@ class Jobs:
             given += ["--exposures", f"{self.paths.world}/exposures.parquet"]
         if self._beside("mastery_quality"):
             given += ["--model", self.base(wildcards), "--templates", self.templates(wildcards)]
-            given += [*self.bos(wildcards), *options(self.study.probing, {*MASTERY_FIELDS, "batch_tokens"})]
+            given += [*self.loading(wildcards), *options(self.study.probing, {*MASTERY_FIELDS, "batch_tokens"})]
         return given
 
     def finetune_inputs(self, wildcards: Wildcards) -> dict[str, str]:
@@ -200,7 +202,7 @@ class Jobs:
         strategy += [w for name in (*INPUTS, "dev", "facts") if name in inputs for w in (f"--{name}", inputs[name])]
         asked, named = self.study.evaluation, ("during_facts", "stop_when_lost", "max_new_tokens")
         looks = ["--evaluate-at", *map(str, asked.during), *options(asked, named)] if asked.during else []
-        return [*where, *self.bos(wildcards), *options(recipe), *strategy, *looks]
+        return [*where, *self.loading(wildcards), *options(recipe), *strategy, *looks]
 
     def cpus(self, wildcards: Wildcards) -> int:
         """CPUs of a training run, of one node."""
@@ -221,11 +223,11 @@ class Jobs:
 
     def divergence_base_options(self, wildcards: Wildcards) -> list[str]:
         probed = options(self.study.probing, ["max_templates"])
-        return [*self.bos(wildcards), *probed, *options(self.study.divergence, (*OF_BASE, "batch_tokens"))]
+        return [*self.loading(wildcards), *probed, *options(self.study.divergence, (*OF_BASE, "batch_tokens"))]
 
     def divergence_options(self, wildcards: Wildcards) -> list[str]:
         """Options of sftlens divergence; the other settings are of the base's half alone."""
-        return [*self.bos(wildcards), *options(self.study.divergence, ["top", "batch_tokens"])]
+        return [*self.loading(wildcards), *options(self.study.divergence, ["top", "batch_tokens"])]
 
     def restore_options(self, wildcards: Wildcards) -> list[str]:
         given = ["--changes", self._changes(wildcards)] if self._ranks(wildcards) else []
@@ -239,9 +241,9 @@ class Jobs:
             inputs["histogram"] = f"{self._changes(wildcards)}/histogram.parquet"
         return inputs
 
-    def bos(self, wildcards: Wildcards) -> list[str]:
-        """Whether the model's tokenizer needs a BOS token."""
-        return ["--bos", self.study.models[wildcards.model].bos]
+    def loading(self, wildcards: Wildcards) -> list[str]:
+        """Whether the model's tokenizer needs a BOS token, and what it computes in unless that is left to the job."""
+        return ["--bos", self.study.models[wildcards.model].bos, *self._computing]
 
     def repair_files(self) -> dict[str, str]:
         """Files that the repair reads, by the names of their options; its models have stamps."""
@@ -272,7 +274,7 @@ class Jobs:
         texts = ("prompt_template", "chat_template_name", "system_prompt")
         given += [f"--{name.replace('_', '-')}={value}" for name in texts if (value := getattr(wanted, name))]
         own = set(RepairSettings.model_fields) - {"ratios", "criteria", "regions", "save_as"}
-        return [*given, *options(wanted, own)]
+        return [*given, *options(wanted, own), *self._computing]
 
     def _beside(self, stage: str) -> list[str]:
         if stage == "mastery_quality" and (quality := self.study.experiments.mastery):
@@ -288,7 +290,7 @@ class Jobs:
         return str(Path(self.model(wildcards)).with_name("changes") / measure)
 
     def _answering(self, wildcards: Wildcards) -> list[str]:
-        given = [*self.bos(wildcards), *options(self.study.evaluation, EvaluationSettings.model_fields)]
+        given = [*self.loading(wildcards), *options(self.study.evaluation, EvaluationSettings.model_fields)]
         given += ["--dev", self.paths.facts] if self.study.evaluation.dev_facts else []
         given += self.sets.tests(wildcards)
         if self._reprobed(wildcards):

@@ -71,6 +71,7 @@ class Paths:
             "import": content(entry.mastery) or entry.mastery,
             "needs": quota_needs(self.study, model),
         }  # fmt: skip
+        key |= {} if self.study.compute_dtype == "auto" else {"compute_dtype": self.study.compute_dtype}
         return f"{RESULTS}/models/{model}/mastery-{short_hash(key)}"
 
     def mastery(self, model: str) -> str:

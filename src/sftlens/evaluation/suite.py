@@ -15,6 +15,7 @@ from sftlens.evaluation import examples as task_examples
 from sftlens.evaluation.examples import TaskExamples
 from sftlens.mastery import mastery_table
 from sftlens.mastery.completions import Probe
+from sftlens.models.loading import computing
 from sftlens.statistics import intervals
 from sftlens.tasks import TASKS
 
@@ -70,7 +71,7 @@ def batching_floor(
     In half precision a sum depends on what is computed beside it, and near-ties between two tokens go either way: a
     difference between two models below this floor is one of the instrument. In single precision there is none.
     """
-    if not settings.rebatched or model.dtype.itemsize > 2:
+    if not settings.rebatched or computing.type_of(model).itemsize > 2:
         return []
     before = mastery_table.fixed_sample(answers[answers["split"] == "test"], settings.rebatched).set_index("fact_id")
     chosen = facts[facts["fact_id"].isin(before.index)].drop_duplicates("fact_id").assign(split="test")

@@ -22,8 +22,8 @@ from sftlens.models import configuration
 from sftlens.models.adapter_config import CONFIG, REMEDY, alphas, read_config
 from sftlens.models.delta.reader import open_tensors
 from sftlens.models.identity import CONFIGURATION, TOKENIZER, copy_matching, resolve
+from sftlens.models.loading.placement import STORED_TYPES, checked_tensor
 from sftlens.models.names import bare, prefixed, same_by_bare_name, unwrapped
-from sftlens.models.placement import STORED_TYPES, checked_tensor
 from sftlens.models.safetensors_reader import TensorFolder, open_file
 from sftlens.models.safetensors_writer import TensorSpec, write_weights
 

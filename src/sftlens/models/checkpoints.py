@@ -10,12 +10,12 @@ import torch
 from sftlens.config.stages.model import Geometry
 from sftlens.errors import ModelError, SftlensError
 from sftlens.files import atomic_path, make_readable
-from sftlens.models import placement
 from sftlens.models.configuration import read_config, read_generation_config, said
 from sftlens.models.delta.reader import open_tensors
 from sftlens.models.identity import resolve
+from sftlens.models.loading import computing, placement
+from sftlens.models.loading.placement import STORED_TYPES, Outline, Pending, Slice, Transform, parameters, refuse_type
 from sftlens.models.names import prefixed
-from sftlens.models.placement import STORED_TYPES, Outline, Pending, Slice, Transform, parameters, refuse_type
 from sftlens.models.safetensors_reader import TensorFolder
 from sftlens.models.tokenizer import read_tokenizer
 
@@ -24,15 +24,23 @@ if TYPE_CHECKING:
 
 
 def load_model(
-    path: Path, *, dtype: torch.dtype | None = None, device: str | None = None, transform: Transform | None = None
+    path: Path,
+    *,
+    dtype: torch.dtype | None = None,
+    device: str | None = None,
+    transform: Transform | None = None,
+    compute: str = "stored",
+    rounded: torch.dtype | None = None,
 ) -> "PreTrainedModel":
     """Load a causal language model for inference, checking every tensor.
 
     Args:
         path: Hugging Face folder or base.json pointer.
-        dtype: type of the weights in memory; None: `own_type`.
+        dtype: type of the weights in memory; None: as `compute` says.
         device: torch device, or `auto`; None: what there is (`placement.device_map`).
         transform: called with each (name, stored tensor); its result is loaded instead of the tensor.
+        compute: what the model computes in, where `dtype` is None: as `computing.choose` takes it.
+        rounded: type that the weights are rounded to first; None: `own_type` where `compute` says another, else none.
 
     Returns the model in evaluation mode; `name_or_path` is its folder, for messages. Raises ModelError where a tensor
     is missing, extra, wrongly shaped or holds NaN or Inf, LaunchError where there is no such device.
@@ -43,10 +51,15 @@ def load_model(
     source = open_tensors(folder)
     if not source.names:
         raise ModelError(f"{source.folder}: the checkpoint holds no tensors; fetch it again")
-    pending = Pending(source, transform)
+    own, where = own_type(config, source), placement.device_map(device)
+    computed = dtype or computing.choose(compute, own, elements(source), on_cpu=where is None)
+    by_layer = dtype is None and where is None and computing.by_layer(own, computed, elements(source))
+    # A tensor of another type than its model's is the same in every type that the model may compute in.
+    rounded = rounded or (own if dtype is None and computed != own else None)
+    pending = Pending(source, transform, rounded)
     tensors = {name: Slice(pending, name) for name in parameters(source)}
     try:
-        model, info = _filled(config, source, tensors, dtype or own_type(config, source), placement.device_map(device))
+        model, info = _filled(config, source, tensors, own if by_layer else computed, where)
     finally:
         pending.raise_fault()  # transformers turns an error of a tensor into one of its own
     refuse_mismatch(source, info)
@@ -56,6 +69,8 @@ def load_model(
         refuse_untied(source)
     model.name_or_path = str(folder)
     read_generation_config(folder, model)
+    if by_layer:
+        computing.compute_by_layer(model)
     return model.eval()
 
 
@@ -89,11 +104,27 @@ def own_type(config: Any, source: TensorFolder) -> torch.dtype:
     """Return the type of a model's weights: that of its config.json, as in transformers, else that of most elements."""
     if config.dtype in STORED_TYPES.values():
         return config.dtype
-    elements: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for name in source.names:
         kind = source.dtype(name)
-        elements[kind] = elements.get(kind, 0) + prod(source.shape(name))
-    return STORED_TYPES.get(max(elements, key=elements.__getitem__), torch.float32)
+        counts[kind] = counts.get(kind, 0) + prod(source.shape(name))
+    return STORED_TYPES.get(max(counts, key=counts.__getitem__), torch.float32)
+
+
+def elements(source: TensorFolder) -> int:
+    """Return how many numbers a checkpoint holds."""
+    return sum(prod(source.shape(name)) for name in source.names)
+
+
+def chosen_type(path: Path, wanted: str, *, on_cpu: bool, own: str | None = None) -> tuple[torch.dtype, torch.dtype]:
+    """Return the type of the weights of a model folder or pointer, or `own`, and the type that it computes in.
+
+    Raises ModelError.
+    """
+    quieten()
+    source = open_tensors(folder := resolve(path))
+    stored = getattr(torch, own) if own else own_type(read_config(folder), source)
+    return stored, computing.choose(wanted, stored, elements(source), on_cpu=on_cpu)
 
 
 def architecture(folder: Path, config: Any) -> Any:

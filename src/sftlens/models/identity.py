@@ -4,13 +4,14 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from typing_extensions import TypedDict
 
 from sftlens import files
-from sftlens.errors import ModelError
+from sftlens.errors import ModelError, SftlensError
 from sftlens.models.delta import manifest
 from sftlens.models.folders import resolve
 
@@ -65,6 +66,14 @@ def identity(path: Path) -> str:
         reader.verify(folder)
     hashes = {name: entry["sha256"] for name, entry in describe(folder).items()}
     return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+
+
+def is_float32(path: Path) -> bool:
+    """Whether config.json says that the weights behind a folder or pointer are of fp32; False where it says nothing."""
+    with suppress(SftlensError):
+        config = files.read_json(resolve(path) / "config.json", dict[str, Any], finite=False)
+        return config.get("dtype", config.get("torch_dtype")) == "float32"
+    return False
 
 
 def copy_matching(source: Path, patterns: Iterable[str], target: Path) -> None:

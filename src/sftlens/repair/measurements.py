@@ -78,6 +78,8 @@ class Measurements:
     """Called with the number of finished prompts."""
     expect: Callable[[int], object] = lambda rows: None
     """Called with the number of prompts that are to be finished next."""
+    note: str = ""
+    """Told behind what begins: why it is measured a second time."""
     draws: str | None = None
     """Name of the random numbers that samples are drawn with, the same for all models, so that a difference between
     two is one of the models; None: each model has its own."""
@@ -257,7 +259,7 @@ class Measurements:
         """Return the folder of a finished measurement."""
         stage = self._stage(name, key, depends)
         if stages.finished(stage) is None:
-            self.say(f"{label(key)}: {STAGES[name]}")
+            self.say(f"{label(key)}: {STAGES[name]}{self.note}")
         stages.run(stage, compute)
         done = stages.finished(stage)
         assert done
@@ -265,6 +267,7 @@ class Measurements:
 
     def _stage(self, name: str, key: ModelKey, depends: Mapping[str, Any]) -> Stage:
         whole = {"model": self._content(key), "version": RESULT_VERSION["repair"], **depends}
+        whole |= {} if self.models.compute == "stored" else {"compute_dtype": self.models.compute}
         return Stage(name, {}, whole, self.state)
 
     def _content(self, key: ModelKey) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -79,8 +79,13 @@ class RepairModels:
     takes a pass over both models, such as the cuts of a criterion, is computed once.
     """
 
-    def __init__(self, base: Path, finetuned: Path, settings: RepairSettings, device: str | None) -> None:
-        """Check that the models are of one kind. Raises ModelError."""
+    def __init__(
+        self, base: Path, finetuned: Path, settings: RepairSettings, device: str | None, compute: str = "stored"
+    ) -> None:
+        """Check that the models are of one kind. Raises ModelError.
+
+        All compute on `device`, in the type `compute` (`checkpoints.load_model`).
+        """
         self.given = {BASE: base, FINETUNED: finetuned}
         self.folders = {BASE: identity.resolve(base), FINETUNED: identity.resolve(finetuned)}
         self._configs = [checkpoints.read_config(folder) for folder in self.folders.values()]
@@ -99,7 +104,7 @@ class RepairModels:
         self.tokenizer, self.reverted = cache(self._tokenizer), cache(self._reverted)
         self.adapter = cache(self._adapter)
         self._cuts = cache(self._select)
-        self._device = device
+        self.compute, self._device = compute, device
         self._held: tuple[ModelKey, PreTrainedModel] | None = None
         self._changed: set[str] = set()
 
@@ -130,7 +135,8 @@ class RepairModels:
             held = None  # before the next one is loaded: two would not fit
             gc.collect()  # a model refers to itself in circles
             folder = self.folders[FINETUNED if isinstance(key, Candidate) else key]
-            self._held = key, checkpoints.load_model(folder, device=self._device, transform=method)
+            how: dict[str, Any] = {"device": self._device, "compute": self.compute}
+            self._held = key, checkpoints.load_model(folder, transform=method, **how)
         self._changed = {name for name in self._tensors[1].names if method and method.changes(name)}
         return self._held[1]
 

@@ -13,7 +13,7 @@ from sftlens.config.rates import CpuRates, GpuRates
 from sftlens.config.study import Model, Study
 from sftlens.data.buckets import BUCKETS
 from sftlens.resources import amounts
-from sftlens.resources.memory import BYTES, STORED, gpus, parameters, probers
+from sftlens.resources.memory import BYTES, STORED, computed, gpus, parameters, probers
 from sftlens.restoration.methods import chosen
 
 STATE = 12
@@ -254,7 +254,7 @@ class Costs:
     def _generating(self, model: Model, tokens: float, passes: float) -> float:
         """Seconds of so many tokens in so many forward passes; layers on several GPUs work one after another."""
         rates, of = self._device(model), _computing(model)
-        reading = STORED * of / rates.memory + model.shape.layers * rates.layer_seconds
+        reading = computed(self._study, model) * of / rates.memory + model.shape.layers * rates.layer_seconds
         return 2 * of * tokens / rates.operations + passes * reading
 
     def _device(self, model: Model) -> GpuRates | CpuRates:

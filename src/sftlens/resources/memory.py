@@ -7,7 +7,7 @@ a part among the processes from the stage on that `BytesPerParameter` names (arX
 from dataclasses import dataclass
 from math import ceil
 
-from sftlens.config.stages.model import Geometry, Launch
+from sftlens.config.stages.model import CONVERTED_WHOLE, Geometry, Launch
 from sftlens.config.stages.training import FinetuneSettings
 from sftlens.config.study import Model, Study
 
@@ -137,20 +137,40 @@ def training_node(geometry: Geometry, settings: FinetuneSettings, launch: Launch
     return per_node * (need.host if launch.gpus_per_node else need.cpu) + loading + starter
 
 
-def measuring(geometry: Geometry, tokens: int, gpus: int = 0) -> float:
-    """Return the main memory of a job that loads a model and asks it, `tokens` side by side, bytes.
+def computed(study: Study, model: Model) -> int:
+    """Return the bytes of a number that a model computes with: 4 where that may be fp32, known only to the job."""
+    on_cpu = not model.launch.gpus_per_node
+    return 4 if study.compute_dtype == "float32" or (on_cpu and study.compute_dtype == "auto") else STORED
 
-    The tensors are read one by one. On GPUs these hold the model, and the main memory what is on its way to them.
+
+def recipe(study: Study, model: Model, train_set: str | None = None) -> FinetuneSettings:
+    """Return how a model is fine-tuned (on a training set), with the type that training may compute in."""
+    settings = study.finetuning_on(train_set) if train_set else study.finetuning
+    return settings.model_copy(update={"dtype": "float32"}) if computed(study, model) > STORED else settings
+
+
+def measuring(study: Study, model: Model) -> float:
+    """Return the main memory of a job that loads a model and asks it, bytes.
+
+    The tensors are read one by one. On GPUs these hold the model, and the main memory what is on its way to them. On a
+    CPU that computes in fp32 a large model stays as it is stored, and a layer of it is converted at a time.
     """
-    held = 0.0 if gpus else generating(geometry, tokens) + STORED * parameters(geometry)
-    return PROCESS + held + LOADED * STORED * largest_tensor(geometry)
+    geometry, size = model.shape, computed(study, model)
+    moving = LOADED * STORED * largest_tensor(geometry)
+    if gpus(study, model):
+        return PROCESS + moving
+    count = parameters(geometry)
+    whole = size == STORED or count <= CONVERTED_WHOLE
+    weights = count * size if whole else count * (STORED + size / geometry.layers)
+    return PROCESS + weights + generating(geometry, side_by_side(study), size) + moving
 
 
 def gpus(study: Study, model: Model) -> int:
     """Return how many GPUs hold a model that is asked; 0 where it runs on CPUs."""
     if not model.launch.gpus_per_node:
         return 0
-    need = STORED * parameters(model.shape) + generating(model.shape, side_by_side(study))
+    size = computed(study, model)
+    need = size * parameters(model.shape) + generating(model.shape, side_by_side(study), size)
     return ceil(need / (model.launch.gpu_memory_gb * GB - DEVICE))
 
 
@@ -165,10 +185,13 @@ def side_by_side(study: Study) -> int:
     return max(study.probing.batch_tokens, study.evaluation.batch_tokens)
 
 
-def generating(geometry: Geometry, tokens: int) -> float:
-    """Return key-value cache (all layers) and activations (one layer) of `tokens` tokens without gradients, bytes."""
+def generating(geometry: Geometry, tokens: int, size: int = STORED) -> float:
+    """Return key-value cache (all layers) and activations (one layer) of `tokens` tokens without gradients, bytes.
+
+    `size` is the bytes of a number.
+    """
     cache = 2 * geometry.layers * geometry.kv_heads * geometry.head_width
-    return float(STORED * tokens * (cache + 10 * geometry.hidden_size + 4 * geometry.intermediate_size))
+    return float(size * tokens * (cache + 10 * geometry.hidden_size + 4 * geometry.intermediate_size))
 
 
 def request_mb(need: float, attempt: int) -> int:

@@ -57,7 +57,8 @@ class Resources:
         if rule == "finetune":
 
             def of_training(wildcards: Any, attempt: int) -> int:
-                model, recipe = self._model(wildcards), self._study.finetuning_on(wildcards.train_set)
+                model = self._model(wildcards)
+                recipe = memory.recipe(self._study, model, wildcards.train_set)
                 need = memory.training_node(model.shape, recipe, model.launch) + self._of_strategy(wildcards)
                 return memory.request_mb(need, attempt)
 
@@ -98,7 +99,7 @@ class Resources:
             return held
         job = Job("finetune", wildcards.model, wildcards.train_set, wildcards.scale)
         tokens = self.costs.examples(job) * self._study.plan.answer_tokens
-        size = memory.BYTES[self._study.finetuning.dtype].weights
+        size = memory.BYTES[memory.recipe(self._study, model).dtype].weights
         return held + tokens * model.shape.vocab_size * size / launch.nodes
 
     def _memory(self, rule: str, model: Model) -> float:
@@ -106,8 +107,7 @@ class Resources:
         if rule in ("base", "changes"):  # read tensor by tensor: one model, or two that are compared
             held = {"base": 2.0 * memory.STORED, "changes": 32.0}[rule]
             return memory.PROCESS + held * memory.largest_tensor(model.shape)
-        each = memory.measuring(model.shape, memory.side_by_side(self._study), memory.gpus(self._study, model))
-        return each * (memory.probers(self._study, model) if rule == "mastery" else 1)
+        return memory.measuring(self._study, model) * (memory.probers(self._study, model) if rule == "mastery" else 1)
 
     def _model(self, wildcards: Any) -> Model:
         return self._study.models[wildcards.model]

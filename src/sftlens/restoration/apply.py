@@ -18,6 +18,8 @@ from sftlens.restoration.pairs import Pair, Piece
 from sftlens.restoration.ranking import SUMS, change_sizes
 from sftlens.restoration.topk import keys_of
 
+IDENTITY = "A model's identity is the SHA-256 over the names and SHA-256 of its files."
+
 
 class Method(ABC):
     """A model between base and fine-tuned one as a stream of tensors, for any loader; nothing is written.
@@ -32,7 +34,7 @@ class Method(ABC):
 
     CARD = ""
     """The model card without its head: a format of `facts`, and of region (region_cell in a table), description, base,
-    finetuned and `settings`, lines of a table."""
+    finetuned, `identity` (a sentence on what their hashes are) and `settings`, lines of a table."""
     description = ""
     """Of what it was made by, one sentence."""
 
@@ -49,7 +51,7 @@ class Method(ABC):
         if origin := identity.origin(self.pair.base.folder):
             settings = {**settings, "origin of the base": origin}
         listed = "".join(f"| {cell(name)} | {cell(value)} |\n" for name, value in settings.items())
-        given = {"base": inputs["base"], "finetuned": inputs["finetuned"], "settings": listed}
+        given = {"base": inputs["base"], "finetuned": inputs["finetuned"], "settings": listed, "identity": IDENTITY}
         names = {
             "base_name": cell(name_of(self.pair.base.folder)),
             "region": self.pair.region,
@@ -112,7 +114,7 @@ Nothing was trained afterwards.
 | restored | {restored:,} |
 | cut | every key above {threshold}, and the first {ties:,} parameters of those with this key |
 {settings}
-A model's identity is the SHA-256 over the names and SHA-256 of its files. Ties go by tensor name, then flat index.
+{identity} Ties go by tensor name, then flat index.
 The method is that of "Analyzing the Effects of Supervised Fine-Tuning on Model Knowledge from Token and Parameter
 Levels" (arXiv 2509.16596, section 6); the model was made with `sftlens restore`.
 """

@@ -8,6 +8,7 @@ import yaml
 
 from sftlens import yaml_file
 from sftlens.models.identity import resolve
+from sftlens.models.sources import hub
 
 LICENCE = ("license", "license_name", "license_link")
 """Keys of a card's head that say under which terms a model may be used."""
@@ -23,9 +24,9 @@ def name_of(base: Path) -> str:
 
 def licence_of(base: Path) -> dict[str, Any]:
     """Return what the card of a base model says of its licence: those of LICENCE; `license: unknown` for nothing."""
-    card = resolve(base) / "README.md"
-    head: Any = None
-    if card.is_file() and (found := re.match(r"---\n(.*?)\n---", card.read_text("utf-8", errors="replace"), re.DOTALL)):
+    folder, head = resolve(base), None
+    card = next((path for path in (folder / hub.CARD, hub.card(folder)) if path.is_file()), None)
+    if card and (found := re.match(r"---\n(.*?)\n---", card.read_text("utf-8", errors="replace"), re.DOTALL)):
         try:
             head = yaml_file.parse(found[1])
         except ValueError:

@@ -40,7 +40,7 @@ afterwards.
 | fine-tuned model | `{finetuned}` |
 | region | `{region_cell}` |
 {settings}
-A model's identity is the SHA-256 over the names and SHA-256 of its files. The method is DG-Hard (arXiv 2605.20296); the
+{identity} The method is DG-Hard (arXiv 2605.20296); the
 model was made with sftlens, `sftlens restore --criterion spectral`.
 """
 

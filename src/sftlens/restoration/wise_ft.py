@@ -48,7 +48,7 @@ was trained afterwards.
 | alpha | {alpha:.6f} |
 | chosen so that | as much of sum (s - p)^2 is reverted as by {description} |
 {settings}
-A model's identity is the SHA-256 over the names and SHA-256 of its files. The model was made with sftlens,
+{identity} The model was made with sftlens,
 `sftlens restore`.
 """
 
@@ -94,7 +94,7 @@ model's. Nothing was trained afterwards.
 | fine-tuned model | `{finetuned}` |
 | region | `{region_cell}` |
 {settings}
-A model's identity is the SHA-256 over the names and SHA-256 of its files. The method is QK-Restore (arXiv 2606.11052);
+{identity} The method is QK-Restore (arXiv 2606.11052);
 the model was made with sftlens, `sftlens restore --criterion module-wise`.
 """
 

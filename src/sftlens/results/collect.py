@@ -14,7 +14,7 @@ from sftlens.dag.cells import Cell, Product, distinct
 from sftlens.dag.paths import Paths
 from sftlens.files import read_json
 from sftlens.results.unfinished import made
-from sftlens.runtime.provenance import SCHEMA_VERSION
+from sftlens.runtime.provenance import COMPUTED, SCHEMA_VERSION
 from sftlens.runtime.result_version import RESULT_VERSION
 
 COLUMNS = {
@@ -79,12 +79,14 @@ def part(table: pd.DataFrame, wanted: Iterable[Product]) -> pd.DataFrame:
 
 
 def notes(study: Study, products: Iterable[Product]) -> list[str]:
-    """Return a sentence on older results among those that exist, and one on versions of packages; none where all agree.
+    """Return sentences on older results among those that exist, on versions of packages, on the types computed in.
 
-    Older results come about where the workflow was told not to make them again (`--touch`, `--rerun-triggers mtime`).
+    None where all agree. Older results come about where the workflow was told not to make them again (`--touch`,
+    `--rerun-triggers mtime`).
     """
     older: list[str] = []
     versions: dict[str, Counter[str]] = {package: Counter() for package in PACKAGES}
+    types: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
     paths = Paths(study)
     for product in products:
         if made(paths, product):
@@ -96,6 +98,8 @@ def notes(study: Study, products: Iterable[Product]) -> list[str]:
             for package, version in summary.get("run", {}).get("packages", {}).items():
                 if package in versions:
                     versions[package][version] += 1
+            if computed := summary.get("run", {}).get(COMPUTED):
+                types[product.stage == "finetune"][computed] += 1
     found = []
     if older:
         more = f" and {len(older) - NAMED} more" if len(older) > NAMED else ""
@@ -110,4 +114,11 @@ def notes(study: Study, products: Iterable[Product]) -> list[str]:
             for package, counts in mixed.items()
         )
         found.append(f"Results were made with different versions of {'; '.join(listed)}.")
+    for training, counts in types.items():
+        if len(counts) > 1:
+            said = ", ".join(f"{name} ({count} results)" for name, count in sorted(counts.items()))
+            found.append(
+                f"Models {'were trained' if training else 'answered'} in different types: {said}; near-ties go either "
+                "way between them. Set compute_dtype to one of them, and run the workflow, to make all alike."
+            )
     return found

@@ -14,6 +14,10 @@ from sftlens.runtime.result_version import RESULT_VERSION
 
 SCHEMA_VERSION = 2
 PACKAGES = ("sftlens", "torch", "transformers", "deepspeed", "peft", "safetensors", "numpy", "pandas", "pyarrow")
+COMPUTED = "computed_in"
+"""The type that the models of a run computed in."""
+NOTED: dict[str, str] = {}
+"""What a program found out about its own run; with the circumstances."""
 _STARTED = time.time()
 
 
@@ -59,6 +63,7 @@ def circumstances() -> dict[str, Any]:
         "cpu_seconds": round(sum(os.times()[:4]), 3),
         "finished": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()),
         "peak_memory_bytes": peak_memory(),
+        **NOTED,
         "python": platform.python_version(),
         "packages": packages,
         "machine": {

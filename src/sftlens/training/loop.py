@@ -125,6 +125,7 @@ def finetune(
     dev: Sequence[Sample] = (),
     told: Path | None = None,
     asked: Asked | None = None,
+    compute: str | None = None,
 ) -> Report:
     """Fine-tune a model and write it, with its tokenizer, as a Hugging Face folder of `settings.dtype`.
 
@@ -144,6 +145,7 @@ def finetune(
         dev: what early stopping looks at, where the recipe has it.
         told: file that the first process writes each step to as it is made (`sftlens.runtime.events`).
         asked: questions that the model is asked meanwhile, by `tokenizer`; they change nothing but where it stops.
+        compute: type in which it computes, and keeps the weights until they are written; None: `settings.dtype`.
 
     Raises:
         TrainingError: no samples, a sample without a supervised token or longer than the model's positions,
@@ -158,6 +160,8 @@ def finetune(
     _check_samples(samples, model_path)
     if settings.early_stopping:
         _check_samples(dev, model_path, "table of dev facts")
+    written = deepspeed_engine.DTYPES[settings.dtype]
+    settings = settings.model_copy(update={"dtype": compute or settings.dtype})
     plan = batches(len(samples), settings, seed, [sample.phase for sample in samples])
     with deepspeed_engine.process_group() as process:
         compared: dict[int, torch.Tensor] = {}
@@ -165,7 +169,7 @@ def finetune(
             vocabulary = checkpoints.read_config(model_path).get_text_config().vocab_size
             how = (samples, plan, settings, process)
             compared = reference.logits_of_pilot(strategy.given["pilot"], *how, vocabulary)
-        engine = _engine(model_path, settings, process, strategy, tokenizer)
+        engine = _engine(model_path, settings, process, strategy, tokenizer, written)
         if strategy.compared == "base":  # the model itself, before training; before its state is brought back, too
             compared = reference.logits(engine, samples, plan, settings, process)
         saving, best = Saving(engine, settings, process, resume), BestWeights(engine, dev, settings, process)
@@ -206,7 +210,7 @@ def finetune(
                     saving.act(number, step, replace(report, seconds=time.perf_counter() - start), best)
             best.bring_back()
             report = replace(report, seconds=time.perf_counter() - start)
-        export.write_model(engine, deepspeed_engine.DTYPES[settings.dtype], tokenizer, out_folder, strategy=strategy)
+        export.write_model(engine, written, tokenizer, out_folder, strategy=strategy)
         engine.destroy()
         torch.distributed.barrier()  # no process leaves before the checkpoint is there
     return report
@@ -237,15 +241,17 @@ def _engine(
     process: Process,
     strategy: Strategy,
     tokenizer: "PreTrainedTokenizerBase | None" = None,
+    written: torch.dtype | None = None,
 ) -> Any:
     config = engine_config(settings, *micro_batch_plan(settings, process.world_size))
     dtype = deepspeed_engine.DTYPES[settings.dtype]
     if settings.zero_stage == 3:
-        model = load_partitioned(model_path, dtype, config, process.rank)
+        model = load_partitioned(model_path, dtype, config, process.rank, rounded=written)
     else:
-        model = checkpoints.load_model(model_path, dtype=dtype, device="cpu")
+        # Training starts from the base as restoration sees it: rounded to the type that will be written.
+        model = checkpoints.load_model(model_path, dtype=dtype, device="cpu", rounded=written)
     if process.rank == 0:
-        export.check_companions(model, dtype, tokenizer, model_path)
+        export.check_companions(model, written or dtype, tokenizer, model_path)
     if settings.gradient_checkpointing:
         model.activation_checkpointing_enable()
     strategy.prepare(model)

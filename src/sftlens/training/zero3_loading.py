@@ -14,17 +14,20 @@ from sftlens.models import checkpoints
 from sftlens.models.configuration import read_generation_config
 from sftlens.models.delta.reader import open_tensors
 from sftlens.models.identity import resolve
-from sftlens.models.placement import checked_tensor
+from sftlens.models.loading.placement import checked_tensor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def load_partitioned(path: Path, dtype: torch.dtype, config: dict[str, Any], rank: int) -> "PreTrainedModel":
+def load_partitioned(
+    path: Path, dtype: torch.dtype, config: dict[str, Any], rank: int, rounded: torch.dtype | None = None
+) -> "PreTrainedModel":
     """Load a causal language model (folder or base.json pointer) partitioned over the process group.
 
-    Every process must call it, with DeepSpeed's configuration of stage 3; rank 0 reads the weights. Raises ModelError
-    when a tensor is missing, extra, wrongly shaped or holds NaN or Inf.
+    Every process must call it, with DeepSpeed's configuration of stage 3; rank 0 reads the weights, which become of
+    type `dtype`, rounded to `rounded` first. Raises ModelError when a tensor is missing, extra, wrongly shaped or holds
+    NaN or Inf.
     """
     import deepspeed
     from transformers.initialization import no_init_weights
@@ -52,7 +55,8 @@ def load_partitioned(path: Path, dtype: torch.dtype, config: dict[str, Any], ran
     for name, parameter in model.named_parameters():
         with deepspeed.zero.GatheredParameters(parameter, modifier_rank=0):
             if rank == 0:
-                parameter.data.copy_(checked_tensor(source, name))
+                tensor = checked_tensor(source, name)
+                parameter.data.copy_(tensor.to(rounded) if rounded else tensor)
     if rank == 0:
         # A tied tensor may be stored under its second name, too; then it must be the same there.
         tied = dict(model.named_parameters(remove_duplicate=False))

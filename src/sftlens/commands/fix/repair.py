@@ -87,7 +87,8 @@ def main() -> None:
         from sftlens.repair import measurements, models, search, wording
 
         finetuned = _finetuned(args, state, inputs)
-        loaded = models.RepairModels(args.base, finetuned, settings, args.device)
+        computing = program.computing(args, args.base, finetuned)
+        loaded = models.RepairModels(args.base, finetuned, settings, args.device, args.compute_dtype)
         loaded.check()
         tokenizer = loaded.tokenizer(models.FINETUNED)
         prompts = asking.made(asked, tokenizer, loaded.folders[models.FINETUNED])
@@ -101,7 +102,7 @@ def main() -> None:
             repair = search.search(measured, lambda found: print(screen.text(found, about), flush=True))
         _say("writing the report" + (" and the repaired model" if repair.written else ""))
         limit = user_files.longest(tasks, settings.task_max_new_tokens)
-        used = {**settings.model_dump(), "task_max_new_tokens": limit, **asked}
+        used = {**settings.model_dump(), "task_max_new_tokens": limit, **asked, **computing}
         tuned, base = identity.resolve(args.finetuned), cards.name_of(args.base)
         adapted = adapter_config.origin(tuned, base) if adapters.is_adapter(tuned) else ""
         names = {"base": base, "fine-tuned model": adapted or cards.name_of(args.finetuned)}

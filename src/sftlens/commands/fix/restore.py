@@ -35,7 +35,7 @@ from sftlens.config.stages.restoration import RestorationSettings
 from sftlens.errors import ConfigError, DataError
 from sftlens.models.checkpoints import load_model, load_tokenizer
 from sftlens.models.delta.reader import open_tensors
-from sftlens.models.placement import ranking_device
+from sftlens.models.loading.placement import ranking_device
 from sftlens.restoration import criteria, methods, topk
 from sftlens.restoration.apply import Restorer, Reverted, reverted
 from sftlens.restoration.cuts import NOTHING
@@ -100,6 +100,7 @@ class Restoring:
         tables = {"facts": self.facts, "train": self.train, **evaluate.tables_of(self.tests)}
         self.inputs = program.contents(args, "base", "finetuned", "templates", **tables)
         program.refuse_same(args.base, args.finetuned, self.inputs)
+        self.computing = program.computing(args, args.finetuned) if args.facts else {}
 
     def out(self, ratio: float) -> Path:
         """Return the folder of one ratio."""
@@ -125,7 +126,7 @@ class Restoring:
         depends = {"criterion": args.criterion, "region": args.region, "ratio": ratio}
         depends |= {"bos": args.bos, "scale": args.scale, "model": self.saves, **self.settings.model_dump()}
         depends |= {**self.answering.model_dump(exclude={"batch_tokens"}), **evaluate.reprobing_settings(args)}
-        depends |= evaluate.settings_of(self.tests)
+        depends |= evaluate.settings_of(self.tests) | self.computing
         outputs = {"model": out} if self.saves else {name: out / name for name in ("answers.parquet", "summary.json")}
         program.stage(args, "restore", outputs, self.inputs, depends, partial(self._compute, ratio, depends))
 
@@ -151,7 +152,7 @@ class Restoring:
             used = self.settings.model_dump(include=set(methods.uses(args.criterion)))
             save_restored(method, folder, method.card(self.inputs, used))
         if args.facts:
-            model = load_model(args.finetuned, device=args.device, transform=method)
+            model = load_model(args.finetuned, device=args.device, transform=method, compute=args.compute_dtype)
             how = (model, load_tokenizer(args.finetuned, args.bos), self.facts, self.train, self.answering, self.tests)
             # What names the restored model's content: it lies nowhere.
             names = (self.inputs["base"], self.inputs["finetuned"], self.posthoc.stream or args.criterion, args.region)

@@ -21,7 +21,7 @@ from sftlens.changes import concentration, permutation_null
 from sftlens.commands import options, program
 from sftlens.config.stages.restoration import ChangesSettings
 from sftlens.models.delta.reader import open_tensors
-from sftlens.models.placement import ranking_device
+from sftlens.models.loading.placement import ranking_device
 from sftlens.restoration import criteria, topk
 from sftlens.restoration.export import check_out
 from sftlens.restoration.pairs import Pair

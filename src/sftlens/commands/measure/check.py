@@ -46,6 +46,7 @@ def main() -> None:
     text = f"exit with 2 where more is lost, 3 on too little evidence (without it the verdict is on {LOST_POINTS:g})"
     parser.add_argument("--fail-if-lost", type=float, metavar="POINTS", help=text)
     parser.add_argument("--device", help="torch device, or auto: all GPUs (default: what there is)")
+    options.add_compute_dtype(parser)
     parser.add_argument("--out", type=Path, help=f"folder of {REPORT}, {PAGE} and {ANSWERS} (default: terminal only)")
     args = parser.parse_args()
     settings = options.settings(args, CheckSettings)
@@ -73,7 +74,7 @@ def main() -> None:
     tasks, tolerances = _tasks(args.task, asked["template"])
 
     from sftlens.diagnosis import effects, page, screen
-    from sftlens.models import placement
+    from sftlens.models.loading import placement
     from sftlens.repair import measurements, models, wording
     from sftlens.repair.measure import diagnosing
 
@@ -84,7 +85,8 @@ def main() -> None:
             adapters.merge(args.base, args.tuned, tuned := Path(scratch) / "merged")
         elif diagnosing.same_weights(*folders):
             raise ConfigError(f"{args.tuned}: holds the same weights as {args.base}; give the model tuned from it")
-        loaded = models.RepairModels(args.base, tuned, settings, args.device)
+        computing = program.computing(args, args.base, tuned)
+        loaded = models.RepairModels(args.base, tuned, settings, args.device, args.compute_dtype)
         prompts = asking.made(asked, loaded.tokenizer(models.FINETUNED), loaded.folders[models.FINETUNED])
         prompts.check([] if tasks is None else tasks["prompt"].tolist())
         if not settings.batch_tokens:
@@ -108,7 +110,13 @@ def main() -> None:
         files.write_text(args.out / ANSWERS, gate.csv_text(page.answers(seen)))
         page.write(args.out / PAGE, seen, about, described)
         limit = user_files.longest(tasks, settings.task_max_new_tokens)
-        used = {"compared": about, **asked, **settings.model_dump(exclude=OF_REPAIR), "task_max_new_tokens": limit}
+        used = {
+            "compared": about,
+            **asked,
+            **settings.model_dump(exclude=OF_REPAIR),
+            "task_max_new_tokens": limit,
+            **computing,
+        }
         inputs = program.contents(args, "templates", facts=facts)
         summary = {"stage": "check", "result_version": RESULT_VERSION["check"], "settings": used, "inputs": inputs}
         summary |= {"outcome": seen.outcome, **seen.metrics(), "measured": described}

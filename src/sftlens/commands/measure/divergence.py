@@ -39,6 +39,8 @@ def main() -> None:
     facts = None if args.of_base else divergence_base.read_facts(args.facts)
     inputs = program.contents(args, "base", "finetuned", "templates", "of_base", facts=facts)
 
+    used = {**settings.model_dump(), **program.computing(args, args.finetuned, None if args.of_base else args.base)}
+
     def compute(folder: Path) -> None:
         from sftlens.evaluation import divergence
         from sftlens.inference import prompts
@@ -48,7 +50,7 @@ def main() -> None:
             of_base = files.read_parquet(args.of_base, divergence.COLUMNS)
         else:  # the base is let go before the fine-tuned model is loaded
             of_base = divergence_base.half_of_base(args, facts, settings)
-        finetuned = checkpoints.load_model(args.finetuned, device=args.device)
+        finetuned = checkpoints.load_model(args.finetuned, device=args.device, compute=args.compute_dtype)
         tokenizer = checkpoints.load_tokenizer(args.base, args.bos)
         table = divergence.measure(finetuned, tokenizer, of_base, settings)
         files.write_parquet(folder / "kl.parquet", table)
@@ -56,9 +58,10 @@ def main() -> None:
         counts["metrics"] = divergence.metrics(table, len(of_base))
         if note := prompts.bos_note(tokenizer):
             counts["bos"] = note
-        summary = provenance.summary("divergence", settings=settings.model_dump(), inputs=inputs, **counts)
+        summary = provenance.summary("divergence", settings=used, inputs=inputs, **counts)
         files.write_json(folder / "summary.json", summary)
 
     outputs = {name: args.out / name for name in ("kl.parquet", "summary.json")}
-    key = {**settings.model_dump(exclude={"batch_tokens"}), "bos": args.bos, **divergence_base.first_templates(args)}
+    key = {name: value for name, value in used.items() if name != "batch_tokens"}
+    key |= {"bos": args.bos, **divergence_base.first_templates(args)}
     program.stage(args, "divergence", outputs, inputs, key, compute)

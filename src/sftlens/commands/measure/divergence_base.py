@@ -31,6 +31,7 @@ def main() -> None:
     settings, facts = options.settings(args, DivergenceSettings), read_facts(args.facts)
     inputs = program.contents(args, "base", "templates", facts=facts)
     key = {**settings.model_dump(exclude={"top", "batch_tokens"}), "bos": args.bos, **first_templates(args)}
+    key |= program.computing(args, args.base)
 
     def compute(folder: Path) -> None:
         files.write_parquet(folder / "base.parquet", half_of_base(args, facts, settings))
@@ -65,7 +66,7 @@ def half_of_base(args: argparse.Namespace, facts: Any, settings: DivergenceSetti
     from sftlens.models import checkpoints
 
     tokenizer = checkpoints.load_tokenizer(args.base, args.bos)
-    base = checkpoints.load_model(args.base, device=args.device)
+    base = checkpoints.load_model(args.base, device=args.device, compute=args.compute_dtype)
     if note := prompts.bos_note(tokenizer):
         print(f"divergence: {note}", file=sys.stderr)
     sentences = templates.first(templates.load(args.templates), args.max_templates)

@@ -40,14 +40,14 @@ def main() -> None:
     tests = task_tests(args)
     inputs = program.contents(args, "model", "templates", facts=facts, train=train, **tables_of(tests))
     depends = {**settings.model_dump(), **{name: getattr(args, name) for name in ("bos", "scale", "shots")}}
-    depends |= reprobing_settings(args) | settings_of(tests)
+    depends |= reprobing_settings(args) | settings_of(tests) | program.computing(args, args.model)
 
     def compute(folder: Path) -> None:
         from sftlens.evaluation import accuracy
         from sftlens.models import checkpoints
 
         tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
-        model = checkpoints.load_model(args.model, device=args.device)
+        model = checkpoints.load_model(args.model, device=args.device, compute=args.compute_dtype)
         how = (model, tokenizer, facts, train, settings, tests)
         metrics = evaluate(args, folder, *how, identity=inputs["model"], shots=args.shots)
         # It depends on the facts alone: once a model, at n = 0, is enough.

@@ -57,6 +57,7 @@ def main() -> None:
             _probe(args, settings, args.identity, args.state, *_sentences(args))
         return
     used = {**settings.model_dump(), "bos": args.bos, "quota_needs": dict(args.quota_needs or [])}
+    used |= program.computing(args, None if args.table else args.model)
     inputs = program.contents(args, "model", "templates", "table", facts=_facts(args))
     outputs = {TABLE: args.out, SUMMARY: args.out.with_suffix(".json")}
     if settings.keep_texts:
@@ -112,6 +113,7 @@ def _probe_with_helpers(args: Any, settings: ProbingSettings, model: str, folder
         if settings.processes > 1:
             # To hash a large model takes minutes: once is enough.
             arguments = [*sys.argv[1:], "--state", str(state), "--identity", model]
+            arguments += ["--compute-dtype", args.compute_dtype]
             stack.enter_context(launch.helped(ENTRY, ["mastery", *arguments], settings.processes))
         facts, sentences = _sentences(args)
         total = sum(len(sentences[relation][: settings.max_templates]) for relation in facts["relation"])
@@ -128,8 +130,10 @@ def _probe(
     @cache
     def load() -> Any:
         tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
-        return checkpoints.load_model(args.model, device=args.device), tokenizer
+        return checkpoints.load_model(args.model, device=args.device, compute=args.compute_dtype), tokenizer
 
-    prober = probing.Prober(load, {"model": model, "bos": args.bos}, sentences, settings, state)
+    source = {"model": model, "bos": args.bos}
+    source |= {} if args.compute_dtype == "stored" else {"compute_dtype": args.compute_dtype}
+    prober = probing.Prober(load, source, sentences, settings, state)
     worker = probing.Worker(args.helper, settings.processes)
     return probing.probe(facts, prober, needs=dict(args.quota_needs or []), worker=worker, **options)

@@ -35,6 +35,7 @@ def main() -> None:
     table = used.by_quality(tables.facts(args.mastery, columns, ["subject", "template_hits"]))
     inputs = program.contents(args, "model", "templates", "exposures", mastery=table)
     depends = {**settings.model_dump(), "probing": probing.model_dump(include=set(MASTERY_FIELDS)), "bos": args.bos}
+    depends |= program.computing(args, args.model) if settings.tables else {}
 
     def compute(folder: Path) -> None:
         from sftlens.mastery.quality import exposure, posterior, variance
@@ -53,7 +54,7 @@ def main() -> None:
             sentences = templates.first(templates.load(args.templates), probing.max_templates)
             templates.require(sentences, table["relation"], args.templates)
             tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
-            model = checkpoints.load_model(args.model, device=args.device)
+            model = checkpoints.load_model(args.model, device=args.device, compute=args.compute_dtype)
             with progress.bar(description="probe again", unit="prompt") as bar:
                 probe = Probe(model, tokenizer, sentences, probing, bar.update)
                 if settings.retest:

@@ -35,21 +35,23 @@ def describe(study: Study) -> str:
     of = memory.BYTES[finetuning.dtype]
     training, measuring = [], []
     for name, model in study.models.items():
-        launch, gpus = model.launch, memory.gpus(study, model)
-        need = memory.training(model.shape, finetuning, launch.world_size)
-        node = memory.training_node(model.shape, finetuning, launch)
+        launch, recipe = model.launch, memory.recipe(study, model)
+        need = memory.training(model.shape, recipe, launch.world_size)
+        node = memory.training_node(model.shape, recipe, launch)
         where = f"{launch.nodes} x {launch.gpus_per_node or 'CPU'}"
         parts = (need.weights, need.gradients, need.optimizer + need.step, need.activations)
         device = f"{_gb(need.device)} of {launch.gpu_memory_gb}" if launch.gpus_per_node else "-"
         count = f"{memory.parameters(model.shape) / 1e9:.2f}e9"
         training.append([name, count, where, *map(_gb, parts), device, _gb(node)])
         jobs = [Job(rule, name, "D0", "1920") for rule in ("mastery", "evaluate", "divergence", "finetune")]
-        node = memory.measuring(model.shape, memory.side_by_side(study), gpus=gpus)
-        measuring.append([name, str(gpus), _gb(node), *(str(costs.minutes(job)) for job in jobs)])
+        node = memory.measuring(study, model)
+        measuring.append([name, str(memory.gpus(study, model)), _gb(node), *(str(costs.minutes(job)) for job in jobs)])
+    wide = any(memory.recipe(study, model) != finetuning for model in study.models.values())
+    on_cpus = "; 4 + 4 + 12 + 0 on CPUs, where it may compute in float32" if wide else ""
     text = [
         f"Training with {finetuning.dtype} and ZeRO stage {finetuning.zero_stage}: {of.weights} + {of.gradients} + "
         f"{of.optimizer} + {of.step} bytes a parameter (weights, gradients, optimiser with fp32 weights, fp32 "
-        "gradients while the step is made). GB of one process, and of one node's main memory:",
+        f"gradients while the step is made){on_cpus}. GB of one process, and of one node's main memory:",
         "",
         *_table(HEADS["training"], training),
         "",

@@ -68,7 +68,7 @@ def main() -> None:
     unset = set() if settings.early_stopping else {"early_stopping"}
     key = settings.model_dump(exclude={*HOUSEKEEPING, "deepspeed", *unset})
     key |= {name: getattr(args, name) for name in ("scale", "seed", "bos", "processes", "strategy")}
-    key |= {"strategy_settings": _strategy(args).settings.model_dump()}
+    key |= {"strategy_settings": _strategy(args).settings.model_dump()} | _computing(args, settings)
     if watched is not None:
         key |= {**options.settings(args, DuringSettings).model_dump(), "max_new_tokens": args.max_new_tokens}
 
@@ -97,6 +97,7 @@ def main() -> None:
             train(args, settings, folder)
         else:
             given = {"--worker": folder, "--resume": args.resume, "--deadline": args.deadline}
+            given |= {"--compute-dtype": args.compute_dtype}
             handed_on = [text for flag, value in given.items() if value is not None for text in (flag, str(value))]
             launch.start(ENTRY, ["finetune", *sys.argv[1:], *handed_on], layout, folder)
         report = files.read_json(folder / "report.json")
@@ -135,6 +136,7 @@ def _arguments() -> argparse.Namespace:
     parser.workflow.add_argument("--nodes", type=int, default=1, help="nodes that share them, inside a Slurm job")
     parser.workflow.add_argument("--cpus", type=int, default=1, help="CPUs of each node, for srun")
     options.add_gpus(parser)
+    options.add_compute_dtype(parser)
     options.add_bos(parser)
     parser.add_argument("--out", type=Path, required=True, help="Hugging Face folder to write")
     parser.workflow.add_argument("--summary", type=Path, help="summary to write (default: OUT.json)")
@@ -147,6 +149,22 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--resume", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--deadline", type=float, help=argparse.SUPPRESS)
     return parser.parse_args()
+
+
+def _computing(args: argparse.Namespace, settings: FinetuneSettings) -> dict[str, str]:
+    """Settle what is computed in, the written type or float32; return it as a part of the key where the two differ.
+
+    DeepSpeed then keeps the weights in fp32 only, and they are rounded once, when they are written.
+    """
+    wanted, args.compute_dtype = args.compute_dtype, settings.dtype
+    if settings.dtype != "float32" and wanted not in ("stored", settings.dtype):
+        from sftlens.models import checkpoints
+
+        on_cpu = launch.on_cpu(None, args.gpus)
+        _, found = checkpoints.chosen_type(args.model, wanted, on_cpu=on_cpu, own=settings.dtype)
+        args.compute_dtype = program.name_of(found)
+    provenance.NOTED[provenance.COMPUTED] = args.compute_dtype
+    return {} if args.compute_dtype == settings.dtype else {"compute_dtype": args.compute_dtype}
 
 
 def _rows(args: argparse.Namespace, settings: FinetuneSettings) -> Any:
@@ -220,7 +238,7 @@ def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) ->
     with progress.bar(description="fine-tune", total=steps if first else 0, unit="step") as bar:
         update = bar.tell if first else (lambda steps, **values: None)
         resume = loop.Resume(args.resume, args.deadline) if args.resume else None
-        how = (args.seed, update, resume, _strategy(args), looked_at, args.events, asking)
+        how = (args.seed, update, resume, _strategy(args), looked_at, args.events, asking, args.compute_dtype)
         start = time.process_time()
         report = loop.finetune(args.model, samples, settings, tokenizer, folder / "checkpoint", *how)
         used_here = time.process_time() - start

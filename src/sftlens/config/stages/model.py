@@ -24,6 +24,14 @@ EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
 """Keys of config.json by which a mixture of experts is known."""
 
 
+ComputeType = Literal["auto", "stored", "bfloat16", "float32"]
+"""What a model computes in: `stored` is the type of its weights, `auto` too, but float32 on a CPU where that is faster
+or, with a small model, as fast."""
+CONVERTED_WHOLE = 250_000_000
+"""Up to so many parameters a model that computes in float32 is converted whole, half a gigabyte more; a larger one
+layer by layer."""
+
+
 class Geometry(Settings):
     """The shape of a decoder; memory, time and the names of the parameters follow from it."""
 

@@ -2,14 +2,18 @@
 
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+from sftlens import files
 from sftlens.errors import MENDED, ModelError
 
 PATTERNS = ["*.json", "*.safetensors", "tokenizer.model", "chat_template.jinja"]
 """Files of a model; nothing that would have to be unpickled or run."""
 LEFT = ["*/*", "consolidated*"]
 """What is not fetched all the same: other formats of the same weights, in folders of their own or beside them."""
+CARD, CARDS = "README.md", "cards"
+"""A model's card, and the folder of the user's cache that holds those of models from the hub."""
 ID = re.compile(r"(?!\.)[\w.-]+/[\w.-]+(@[\w./-]+)?(?<!\.json)")
 """What is taken for an id on the hub where there is no such folder: `org/name`, with `@revision` if wanted."""
 FOLDER = (
@@ -51,10 +55,10 @@ def fetch(path: str, revision: str | None, name: str) -> Path:
     Raises ModelError when it cannot be had; the message says why and never holds what the hub or the environment told
     us, so that no token can stand in it. Raises OSError when the disk is full or read-only.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import hf_hub_download, snapshot_download
 
     try:
-        return Path(snapshot_download(path, revision=revision, allow_patterns=PATTERNS, ignore_patterns=LEFT))
+        found = Path(snapshot_download(path, revision=revision, allow_patterns=PATTERNS, ignore_patterns=LEFT))
     except Exception as error:
         if isinstance(error, OSError) and error.errno in MENDED:
             raise
@@ -64,6 +68,15 @@ def fetch(path: str, revision: str | None, name: str) -> Path:
         raise ModelError(
             f"{place} at {revision} cannot be fetched from the hub ({kind}); {remedy.format(path=path)}"
         ) from None
+    # The model's card says its licence. It is no part of the model, so that it lies elsewhere; many models have none.
+    with suppress(Exception):
+        hf_hub_download(path, CARD, revision=found.name, cache_dir=files.cache_folder(CARDS))
+    return found
+
+
+def card(folder: Path) -> Path:
+    """Return where the card of a model from the hub lies, if it has one; `folder` is what `fetch` returned."""
+    return files.cache_folder(CARDS, *folder.parts[-3:], CARD)
 
 
 def _reason(error: Exception) -> str:

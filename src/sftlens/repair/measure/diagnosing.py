@@ -81,7 +81,8 @@ def in_other_batches(measured: Measurements) -> Measurements:
     settings = measured.inputs.settings
     largest = min(settings.batch_tokens, ROW_TOKENS * len(measured.inputs.facts))
     smaller = settings.model_copy(update={"batch_tokens": max(1, largest // SMALLER)})
-    return replace(measured, inputs=replace(measured.inputs, settings=smaller), state=measured.state / "again")
+    inputs, note = replace(measured.inputs, settings=smaller), " (again, in other batches: the noise)"
+    return replace(measured, inputs=inputs, state=measured.state / "again", note=note)
 
 
 def own_divergence(first: pd.DataFrame, second: pd.DataFrame) -> float:

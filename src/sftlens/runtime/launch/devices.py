@@ -45,6 +45,15 @@ def refuse_unseen(count: int) -> None:
         )
 
 
+def on_cpu(device: str | None, gpus: int | None) -> bool:
+    """Whether a program computes on the CPU, by its options --device and --gpus; to be asked before `lease`."""
+    if device not in (None, "auto") or gpus is not None:
+        return device == "cpu" or gpus == 0
+    import torch
+
+    return not torch.cuda.is_available()
+
+
 def shares(processes: int) -> list[str]:
     """Return for each of several processes which GPUs it may see, of those that this process sees; none for none.
 

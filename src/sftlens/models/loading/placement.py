@@ -55,8 +55,8 @@ class Pending:
     holds a model of GPUs never whole.
     """
 
-    def __init__(self, source: TensorFolder, transform: Transform | None) -> None:
-        self._source, self._transform = source, transform
+    def __init__(self, source: TensorFolder, transform: Transform | None, rounded: torch.dtype | None) -> None:
+        self._source, self._transform, self._rounded = source, transform, rounded
         self._one = threading.Lock()  # transformers asks in several threads; a transform is not made for that
         self._fault: BaseException | None = None
         for name in parameters(source):
@@ -69,7 +69,8 @@ class Pending:
                 if self._fault:
                     raise self._fault
                 tensor = checked_tensor(self._source, name)
-                return self._transform(name, tensor) if self._transform else tensor
+                tensor = self._transform(name, tensor) if self._transform else tensor
+                return tensor.to(self._rounded) if self._rounded else tensor
             except BaseException as error:
                 self._fault = self._fault or error
                 raise

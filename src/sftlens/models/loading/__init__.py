@@ -1,0 +1,1 @@
+"""How the tensors of a checkpoint become a model in memory: on which devices, and in which type it computes."""
