@@ -199,6 +199,10 @@ def read_parquet(
         import pyarrow
 
         table = pd.read_parquet(path, columns=wanted)
+        # A column that pandas wrote as the index of a table is a column like the others.
+        named = [name for name in table.index.names if name in there]
+        table = table.reset_index(named) if named else table
+        table = table[[name for name in there if name in table]].reset_index(drop=True)
         for _, column in table.items():
             if column.dtype == "str":  # Arrow's text, which nothing decodes before it is used
                 pyarrow.array(column.array).validate(full=True)

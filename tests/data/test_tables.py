@@ -76,6 +76,9 @@ def test_a_line_ends_at_a_newline_only(tmp_path: Path, code: int) -> None:
         ('"{""text"": [""iron""], ""answer_start"": [3]}"', ["iron"]),
         ("\"{'value': 'iron', 'aliases': ['Fe', 'iron']}\"", ["iron", "Fe"]),
         ("\"('iron', 'IRON')\"", ["iron", "IRON"]),
+        ("\"array(['iron', 'IRON'], dtype=object)\"", ["iron", "IRON"]),  # as pandas prints what is in a dictionary
+        ("\"{'text': array(['iron'], dtype=object), 'answer_start': array([3], dtype=int32)}\"", ["iron"]),
+        ("\"array(iron)\"", ["array(iron)"]),
         ('"""iron"""', ["iron"]),  # a text as JSON
         ('"""iron"" or ""tin"""', ['"iron" or "tin"']),
         ("1969", ["1969"]),
@@ -216,3 +219,11 @@ def test_programs_take_a_users_own_files(tmp_path: Path) -> None:
         "finetune.py", "--model", tmp_path / "model", "--train", tmp_path / "t.txt", "--out", tmp_path / "x"
     )
     assert "t.txt" in message and "\n" not in message.strip()
+
+
+def test_a_column_that_pandas_wrote_as_the_index_is_read(tmp_path: Path) -> None:
+    table = pd.DataFrame({"question": ["What?", "Who?"], "answer": ["iron", "Ada"]})
+    table.set_index("question").to_parquet(tmp_path / "named.parquet")
+    table[table.index > 0].to_parquet(tmp_path / "filtered.parquet")
+    assert tables.facts(tmp_path / "named.parquet")["question"].tolist() == ["What?", "Who?"]
+    assert tables.facts(tmp_path / "filtered.parquet")["aliases"].to_dict() == {0: ["Ada"]}

@@ -23,9 +23,11 @@ SEPARATOR = "|"
 """Between several texts in one cell."""
 _FORMS = '{"text": [...]} or {"value": ..., "aliases": [...]}'
 _STRUCTURED = re.compile(
-    r"""[\[{]\s*(["'\[\]{}\d-]|array\()|\[\s*[\[{]|\(\s*(["']).*\2\s*,?\s*\)$|"[^"]*"$""", re.DOTALL
+    r"""[\[{]\s*(["'\[\]{}\d-]|array\()|\[\s*[\[{]|array\(\[|\(\s*(["']).*\2\s*,?\s*\)$|"[^"]*"$""", re.DOTALL
 )
 """How a list, a tuple, an object or a text in JSON's quotes looks; `[REC]`, the name of a film, does not."""
+_ARRAY = re.compile(r"\barray\((\[[^\[\]]*\])(?:,\s*dtype=\w+)?\)")
+"""An array as numpy prints one inside of an object."""
 
 
 def blank(value: Any) -> bool:
@@ -90,6 +92,7 @@ def _structure(cell: str) -> Any:
     """Return the list or object that a cell spells, in JSON, or as Python or numpy print it. Raises ValueError."""
     with suppress(ValueError, RecursionError):
         return json.loads(cell)
+    cell = _ARRAY.sub(r"\1", cell)
     with suppress(ValueError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError):
         found = ast.literal_eval(cell)
         # numpy prints no commas, and Python joins texts that stand side by side: ['Oslo' 'Rome'].
