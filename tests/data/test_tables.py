@@ -78,7 +78,7 @@ def test_a_line_ends_at_a_newline_only(tmp_path: Path, code: int) -> None:
         ("\"('iron', 'IRON')\"", ["iron", "IRON"]),
         ("\"array(['iron', 'IRON'], dtype=object)\"", ["iron", "IRON"]),  # as pandas prints what is in a dictionary
         ("\"{'text': array(['iron'], dtype=object), 'answer_start': array([3], dtype=int32)}\"", ["iron"]),
-        ("\"array(iron)\"", ["array(iron)"]),
+        ('"array(iron)"', ["array(iron)"]),
         ('"""iron"""', ["iron"]),  # a text as JSON
         ('"""iron"" or ""tin"""', ['"iron" or "tin"']),
         ("1969", ["1969"]),

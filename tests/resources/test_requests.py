@@ -30,7 +30,7 @@ def asked(
     values["finetuning"] = {**values.get("finetuning", {}), **settings}
     values["probing"] = probing or {}
     functions = Resources(loading.load(values)).of(rule)
-    wildcards = SimpleNamespace(model="tiny", scale="60")
+    wildcards = SimpleNamespace(model="tiny", scale="60", train_set="D0")
     found = {}
     for key, function in functions.items():
         if not callable(function):

@@ -102,14 +102,15 @@ def computing(args: Namespace, *paths: Path | None) -> dict[str, str]:
     valid, and none stands for one that was computed in another type.
     """
     models = [path for path in paths if path is not None]
-    # The common case, told without torch.
-    if args.compute_dtype != "bfloat16" and all(map(identity.is_float32, models)):
-        provenance.NOTED[COMPUTED] = "float32"
+    stated, wanted = {identity.stated_type(path) or "" for path in models}, args.compute_dtype
+    on_cpu = bool(stated - {"float32"}) and launch.on_cpu(getattr(args, "device", None), getattr(args, "gpus", None))
+    # The common cases, told without transformers: nothing but fp32, a GPU, or what the user wants.
+    if "" not in stated and (stated <= {wanted} or wanted == "stored" or (wanted == "auto" and not on_cpu)):
+        provenance.NOTED[COMPUTED] = ", ".join(sorted(stated))
         args.compute_dtype = "stored"
         return {}
     from sftlens.models import checkpoints
 
-    on_cpu = launch.on_cpu(getattr(args, "device", None), getattr(args, "gpus", None))
     types = [checkpoints.chosen_type(path, args.compute_dtype, on_cpu=on_cpu) for path in models]
     provenance.NOTED[COMPUTED] = ", ".join(sorted({name_of(computed) for _, computed in types}))
     others = {name_of(computed) for stored, computed in types if stored != computed}

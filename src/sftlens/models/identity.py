@@ -68,12 +68,13 @@ def identity(path: Path) -> str:
     return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
 
 
-def is_float32(path: Path) -> bool:
-    """Whether config.json says that the weights behind a folder or pointer are of fp32; False where it says nothing."""
+def stated_type(path: Path) -> str | None:
+    """Return the type that config.json says the weights behind a folder or pointer are of; None where it says none."""
     with suppress(SftlensError):
         config = files.read_json(resolve(path) / "config.json", dict[str, Any], finite=False)
-        return config.get("dtype", config.get("torch_dtype")) == "float32"
-    return False
+        found = config.get("dtype", config.get("torch_dtype"))
+        return found if found in ("float32", "bfloat16", "float16") else None
+    return None
 
 
 def copy_matching(source: Path, patterns: Iterable[str], target: Path) -> None:
