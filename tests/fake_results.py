@@ -32,10 +32,19 @@ def _accuracies(stage: str, shift: float, **axes: object) -> list[dict[str, obje
     return rows
 
 
+def _other_scores(shift: float, **axes: object) -> list[dict[str, object]]:
+    """Return what is measured beside the accuracy of a model: format, mastery probed again, fewer questions."""
+    rows = [_row("evaluate", "reprobed_mastery", 0.45 + 0.6 * shift, split="test", bucket="all", **axes)]
+    shares = {"well_formed": min(1, 0.97 + shift / 4), "contains_without_leak": 0.36 + shift}
+    for metric, share in (shares | {"contains_not_in_train": 0.37 + shift}).items():
+        rows += [_row("evaluate", metric, share, split=split, bucket="macro", **axes) for split in ("test", "testood")]
+    return rows
+
+
 def _cell(bucket: str, step: int, scale: str, seed: int) -> list[dict[str, object]]:
     axes = {"train_set": bucket, "scale": scale, "seed": seed, "strategy": "full"}
     shift = 0.04 + _SLOPE[bucket] * (step + 1) + 0.012 * (2 * seed - 1) * (1 + step * (bucket == "D0"))
-    rows = _accuracies("evaluate", shift, **axes)
+    rows = [*_accuracies("evaluate", shift, **axes), *_other_scores(shift, **axes)]
     kl = 1.2 - 8 * _SLOPE[bucket] * (step + 1) + 0.1 * (2 * seed - 1)
     rows.append(_row("divergence", "kl", kl, split="test", bucket="D4", **axes))
     size = 378 if (bucket, scale) == ("D2", "480") else int(scale)
@@ -102,7 +111,7 @@ def fake_results() -> pd.DataFrame:
     rows += _quality()
     for strategy, shift in (("base", -0.01), ("fewshot", 0.015)):
         axes = {"train_set": "base", "scale": "0", "strategy": strategy}
-        rows += _accuracies("evaluate", shift, **axes)
+        rows += [*_accuracies("evaluate", shift, **axes), *_other_scores(shift, **axes)]
     base = {"train_set": "base", "scale": "0", "strategy": "base"}
     rows.append(_row("divergence", "kl", 1.52, split="test", bucket="D4", **base))
     for bucket in BUCKETS:

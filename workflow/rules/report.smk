@@ -36,7 +36,7 @@ rule figure:
             category="Figures",
             labels=JOBS.labels,
         ),
-        multiext(f"{PATHS.root}/figures/{{figure}}", ".png", ".pdf", ".csv", ".txt"),
+        multiext(f"{PATHS.root}/figures/{{figure}}", "-narrow.svg", ".png", ".pdf", ".csv", ".txt"),
     log:
         f"{LOGS}/figures/{{figure}}.log",
     benchmark:

@@ -92,8 +92,9 @@ class Jobs:
     def target(self, name: str) -> list[str]:
         """The files of a named figure or table."""
         kind = TARGETS.get(name).kind
-        endings = ("svg", "png", "pdf", "csv", "txt") if kind == "figure" else ("csv", "txt", "md", "tex")
-        return [f"{self.paths.root}/{kind}s/{name}.{ending}" for ending in endings]
+        figure = (".svg", "-narrow.svg", ".png", ".pdf", ".csv", ".txt")
+        endings = figure if kind == "figure" else (".csv", ".txt", ".md", ".tex")
+        return [f"{self.paths.root}/{kind}s/{name}{ending}" for ending in endings]
 
     def paper(self, wildcards: Any) -> list[str]:
         """The files of the paper's figures and tables that the grid has; ends the run where it has none."""

@@ -163,6 +163,22 @@ def smaller_sets(table: pd.DataFrame) -> pd.Series:
     return table["Examples"].astype("float64") < pd.to_numeric(table["n"], errors="coerce")
 
 
+def gaps(table: pd.DataFrame, unit: str) -> str:
+    """Return a sentence that names the training sets and n of a model that have no number in the column `unit`.
+
+    The grid is that of the frame: every training set of a model at every n of the same model; "" where it is complete.
+    """
+    trained = table[~table["Trained on"].isin([BASE, FEWSHOT])]
+    missing = []
+    for model, rows in trained.groupby("Model", sort=False):
+        known = set(map(tuple, rows.dropna(subset=[unit])[["Trained on", "n"]].to_numpy()))
+        whole = [(name, n) for name in dict.fromkeys(rows["Trained on"]) for n in scales(rows["n"])]
+        prefix = f"{model} " if trained["Model"].nunique() > 1 else ""
+        missing += [f"{prefix}{name} at n = {n}" for name, n in whole if (name, n) not in known]
+    more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+    return f"No result: {', '.join(missing[:3])}{more}." if missing else ""
+
+
 def seeds_note(table: pd.DataFrame) -> str:
     """Return the sentence that says what the spread of a target's frame is taken over; "" without seeds."""
     trained = table[~table["Trained on"].isin([BASE, FEWSHOT])] if "Trained on" in table else table

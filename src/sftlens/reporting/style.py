@@ -10,10 +10,12 @@ import hashlib
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sftlens.files import atomic_path
+from sftlens.reporting import frames
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,8 +29,8 @@ LOOKS = {
     # Training sets: dark to light, ordered by mastery; brightness and marker tell lines apart where colour does not.
     "D0": ("#0d0887", "o"),
     "D1": ("#7e03a8", "s"),
-    "D2": ("#cc4778", "D"),
-    "D3": ("#ee7b51", "^"),
+    "D2": ("#c23b70", "D"),
+    "D3": ("#e5672f", "^"),
     "D4": ("#cfa000", "X"),
     "mixed": ("#2b2b2b", "P"),
     # Ranking criteria, and the post-hoc method that they are compared with.
@@ -44,6 +46,17 @@ LOOKS = {
     "OOD test": ("#00a3b8", "1"),
 }
 """What a line stands for -> its colour and marker; no two meanings share either."""
+LINES: dict[str, Any] = {
+    "relative": "-",
+    "interpolation": (0, (5, 2)),
+    "absolute": (0, (1, 1.3)),
+    "random": (0, (5, 1.5, 1, 1.5)),
+    "smallest": (0, (8, 1.5, 1, 1.5, 1, 1.5)),
+    "bottom": (0, (2.5, 1, 2.5, 3)),
+    "spectral": (0, (9, 3)),
+    "module-wise": (0, (3, 1, 1, 1, 1, 1)),
+}
+"""Criteria and methods -> style of a line, where its colour is a training set's."""
 OTHER = ("#4a4a4a", "8")
 """What has no name."""
 OTHERS = ("*", "H", "8")
@@ -60,6 +73,9 @@ _STYLE: dict[Any, Any] = {
     "xtick.color": "#333333", "ytick.color": "#333333", "lines.linewidth": 1.6, "lines.markersize": 5.5,
     "pdf.fonttype": 42, "svg.hashsalt": "sftlens",
 }  # fmt: skip
+_narrow: ContextVar[bool] = ContextVar("narrow", default=False)
+_PHONE = 4.2
+"""Width of a narrow figure in inches: on a phone of 390 pixels its small print has 10 of them."""
 # Inches: a line of the legend, a line of the foot; then the characters of the foot that surely fit an inch.
 _LEGEND, _FOOT, _PER_INCH = 0.22, 0.155, 16.0
 
@@ -74,6 +90,11 @@ def look(name: str) -> tuple[str, str]:
     first, second, third = hashlib.sha256(name.encode()).digest()[:3]
     rgb = colorsys.hsv_to_rgb(first / 256, 0.85, 0.45 + second / 256 * 0.2)
     return "#" + "".join(f"{round(255 * part):02x}" for part in rgb), OTHERS[third % len(OTHERS)]
+
+
+def line(criterion: str) -> Any:
+    """Return the style of a line of a criterion or method."""
+    return LINES.get(criterion, (0, (1, 3)))
 
 
 def ink(colour: str) -> tuple[float, float, float]:
@@ -111,14 +132,18 @@ def applied() -> Iterator[None]:
         yield
 
 
-def drawn(target: Target, numbers: pd.DataFrame, notice: str = "") -> Figure:
+def drawn(target: Target, numbers: pd.DataFrame, notice: str = "", *, narrow: bool = False) -> Figure:
     """Return the figure of a target's numbers; a missing cell is a gap in its line, and without any it says so.
 
-    `notice` is a sentence printed under the panels.
+    `notice` is a sentence printed under the panels; a `narrow` figure has its panels below each other, for a phone.
     """
     assert target.draw
-    with applied():
-        return target.draw(numbers, notice)
+    chosen = _narrow.set(narrow)
+    try:
+        with applied():
+            return target.draw(numbers, notice)
+    finally:
+        _narrow.reset(chosen)
 
 
 def page(
@@ -139,10 +164,14 @@ def page(
     """
     from matplotlib.figure import Figure
 
-    width = max(4.6, columns * size[0] + 0.4)
+    stacked = _narrow.get()
+    wide, high = (_PHONE - 0.4, size[1]) if stacked else size
+    down, across = (max(1, rows) * columns, 1) if stacked else (max(1, rows), columns)
+    width = _PHONE if stacked else max(4.6, across * wide + 0.4)
+    legend = [part for line in legend for part in _wrapped(line, width)]
     lines = [line for text in foot for line in textwrap.wrap(text, int(width * _PER_INCH))]
     above, below = 0.1 + _LEGEND * len(legend), 0.14 + _FOOT * len(lines)
-    total = above + max(1, rows) * size[1] + below
+    total = above + down * high + below
     figure = Figure(figsize=(width, total))
     room = (0, below / total, 1, 1 - (above + below) / total)
     figure.set_layout_engine("constrained", rect=room, w_pad=0.08, h_pad=0.06)
@@ -156,10 +185,58 @@ def page(
         ))  # fmt: skip
     for word in words:
         word.set_in_layout(False)
-    grid = figure.subplots(max(1, rows), columns, squeeze=False, sharex=sharex, sharey=sharey)
+    same = (sharex is True, sharey is True) if stacked else (sharex, sharey)
+    grid = figure.subplots(down, across, squeeze=False, sharex=same[0], sharey=same[1]).reshape(max(1, rows), columns)
+    if stacked and sharey == "row":
+        for row in grid:
+            for axes in row[1:]:
+                axes.sharey(row[0])
     for axes in grid.flat if not rows else ():
         nothing(axes)
     return figure, grid
+
+
+def spread(axes: Axes, x: Sequence[float], rows: pd.DataFrame, unit: str, colour: str) -> None:
+    """Draw the spread over seeds of a frame's column `unit`: a band of one SD, or of two seeds each as a dot.
+
+    The two seeds of a point lie SD / sqrt(2) either side of their mean.
+    """
+    mean, sd, seeds = (rows[name].astype("float64") for name in (unit, f"{unit} SD", "Seeds"))
+    wide = sd.where(seeds >= frames.BAND)
+    axes.fill_between(x, mean - wide, mean + wide, color=colour, alpha=0.16, linewidth=0)
+    alone = wide.notna() & wide.shift().isna() & wide.shift(-1).isna()
+    for i in alone[alone].index:  # A band needs two neighbouring points; a point between gaps gets a bar.
+        axes.errorbar(x[i], mean[i], wide[i], color=colour, elinewidth=1, capsize=2.5)
+    half = (sd / 2**0.5).where(seeds < frames.BAND)
+    for value in (mean - half, mean + half):
+        axes.plot(x, value, ".", color=colour, markersize=3.4, alpha=0.75, zorder=1.9)
+
+
+def spread_note(table: pd.DataFrame) -> str:
+    """Return what `spread` shows of a frame, in words; "" without seeds."""
+    trained = table[~table["Trained on"].isin([frames.BASE, frames.FEWSHOT])]
+    counts = {int(number) for number in trained["Seeds"] if number == number and number > 0}
+    if counts <= {1}:
+        return "One seed each, so no spread is shown." if counts else ""
+    many = sorted(counts - {1, 2})
+    number = f"{many[0]}" if len(many) == 1 else f"{many[0]} to {many[-1]}" if many else ""
+    notes = [f"Band: mean ± SD over {number} seeds." if many else ""]
+    notes += ["Small dots: the two seeds of a point." if 2 in counts else ""]
+    return " ".join([*filter(None, notes), *(["Points from a single seed have no spread."] if 1 in counts else [])])
+
+
+def _wrapped(line: Sequence[Line2D], width: float) -> Iterator[list[Line2D]]:
+    """Yield the entries of a line of the legend, line by line as they fit a width in inches."""
+    part: list[Line2D] = []
+    used = 0.0
+    for entry in line:
+        needs = 0.5 + 0.063 * len(str(entry.get_label()))
+        if part and used + needs > width - 0.1:
+            yield part
+            part, used = [], 0.0
+        part.append(entry)
+        used += needs
+    yield part
 
 
 def nothing(axes: Axes, text: str = "No results yet") -> None:

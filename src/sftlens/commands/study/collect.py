@@ -1,7 +1,7 @@
 """Collect a study's summaries into its results table, figures and tables, and report.
 
   sftlens collect demo --results            results/demo/results.parquet
-  sftlens collect demo --figure fig2        results/demo/figures/fig2.{png,svg,pdf,csv,txt}
+  sftlens collect demo --figure fig2        results/demo/figures/fig2.{png,svg,pdf,csv,txt}, fig2-narrow.svg
   sftlens collect demo --table table4       results/demo/tables/table4.{csv,md,tex,txt}
   sftlens collect demo --report             results/demo/report.html
   sftlens collect demo --partial            all of it from what exists, below results/demo/partial/
@@ -96,6 +96,8 @@ def _write(root: Path, study: Study, target: Target, results: Any, wanted: list[
     stem = root / f"{target.kind}s" / target.name
     if target.draw:
         style.save(style.drawn(target, numbers, study.notice), stem, target.title, study.notice)
+        phone = style.drawn(target, numbers, study.notice, narrow=True)
+        style.save(phone, stem.with_name(f"{stem.name}-narrow"), target.title, study.notice, ["svg"])
     else:
         for suffix, printed in ((".md", layout.markdown), (".tex", layout.latex)):
             files.write_text(stem.with_suffix(suffix), printed(target, numbers, study.notice))

@@ -75,30 +75,39 @@ def places(results: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 
 def draw_concentration(numbers: pd.DataFrame, notice: str) -> Figure:
-    """Return the share of each sum held by the top k %, one line a training set, solid as trained, dashed permuted."""
+    """Return the share held by the top k % as trained minus permuted, one line a training set."""
     groups = [rows for _, rows in numbers.groupby(_GROUP, sort=False)]
-    kinds, tops = list(SUMS.values()), [name for name in numbers if name.startswith("Top ") and name.endswith("%")]
-    styles = dict(zip(WEIGHTS.values(), ("-", "--"), strict=True))
-    legend = [
-        *(style.key(name, color=style.look(name)[0]) for name in dict.fromkeys(numbers["Trained on"])),
-        *(style.key(name, color=style.GREY, ls=line) for name, line in styles.items()),
-    ]
+    kinds = [kind for kind in SUMS.values() if kind in set(numbers["Sum of"])] or [""]
+    tops = [name for name in numbers if name.startswith("Top ") and name.endswith("%")]
+    legend = [style.key(name) for name in dict.fromkeys(numbers["Trained on"])]
+    drawn = (numbers["Changes"] == SPREAD).any()
+    note = (
+        "Bars: two SDs of a permutation either side." if drawn else "One permutation each, so its noise is not shown."
+    )
     figure, grid = style.page(
-        len(groups), len(kinds), (3.1, 2.7), legend=[legend] if groups else [],
-        foot=[frames.seeds_note(numbers), notice],
+        len(groups), len(kinds), (2.6, 2.6), legend=[legend] if groups else [],
+        foot=[f"{frames.seeds_note(numbers).replace('Mean ± SD', 'Mean')} {note}" if groups else "", notice],
     )  # fmt: skip
+    x = [float(name.split()[1]) for name in tops]
     for row, group in zip(grid, groups, strict=False):
         first = group.iloc[0]
         for axes, kind in zip(row, kinds, strict=True):
-            for _, line in group[(group["Sum of"] == kind) & group["Changes"].isin(list(styles))].iterrows():
-                look = {"color": style.look(line["Trained on"])[0], "ls": styles[line["Changes"]]}
-                x = [float(name.split()[1]) for name in tops]
-                axes.plot(x, line[tops].astype("float64"), marker=".", lw=1.1, **look)
-            axes.set(xscale="log", xlabel=f"Top k % by {first['Criterion']}", ylim=(0, 102))
-            axes.set_xticks([float(name.split()[1]) for name in tops], [name.split()[1] for name in tops])
+            axes.axhline(0, color=style.GREY, lw=1.2, ls=(0, (5, 3)))
+            for name, own in group[group["Sum of"] == kind].groupby("Trained on", sort=False):
+                rows = own.set_index("Changes")[tops].astype("float64")
+                if not set(WEIGHTS.values()) <= set(rows.index):
+                    continue
+                colour, marker = style.look(str(name))
+                beyond = rows.loc[WEIGHTS[""]] - rows.loc[WEIGHTS["null_"]]
+                noise = 2 * rows.loc[SPREAD] if SPREAD in rows.index else None
+                axes.errorbar(
+                    x, beyond, noise, color=colour, marker=marker, elinewidth=1, capsize=2, lw=1.3, **style.EDGE
+                )
+            axes.set(xscale="log", xlabel=f"Top k % by {first['Criterion']}")
+            axes.set_xticks(x, [name.split()[1] for name in tops])
             axes.minorticks_off()
-            axes.set_title(f"Σ {kind.replace('^2', '²')}, {first['Model']}, n = {first['n']}", loc="left")
-        row[0].set_ylabel("Share of the total (%)")
+            axes.set_title(f"Σ {kind.replace('^2', '²')}, {first['Model']}, n = {first['n']}", loc="left", size=8.5)
+        row[0].set_ylabel("As trained minus permuted\n(points of the total)")
     return figure
 
 
@@ -115,13 +124,13 @@ def draw_heatmap(numbers: pd.DataFrame, notice: str) -> Figure:
         return figure
     shares = {name: (numbers[name] / numbers[PARAMETERS]).astype("float64") for name in MAPS}
     ratio = {name: np.log2(share.where(share > 0)) for name, share in shares.items()}
-    ends = max([1e-9, *(float(values.abs().max()) for values in ratio.values() if values.notna().any())])
+    ends = max([1.0, *(float(values.abs().max()) for values in ratio.values() if values.notna().any())])
     for row, (group, name) in zip(grid, ((group, name) for group in groups for name in MAPS), strict=True):
         for axes, trained in zip(row, sets, strict=True):
             image = _map(axes, group[group["Trained on"] == trained], ratio[name], ends)
             axes.set_title(f"{trained}, n = {group['n'].iloc[0]}", loc="left")
         row[0].set_ylabel(f"{MAPS[name]}\nlayer")
-    figure.colorbar(image, ax=grid, shrink=0.8, label="log₂ (share / share of parameters)")
+    figure.colorbar(image, ax=grid[:2], shrink=0.8, label="log₂ (share / share of parameters)")
     return figure
 
 
@@ -147,8 +156,9 @@ TARGETS.add(Target(
 ))  # fmt: skip
 TARGETS.add(Target(
     "concentration", 52, "concentration", "How concentrated the change is, and how much of that is arithmetic",
-    "Share of the total change that lies in the k % of the elements that rank first; d = s - p and r = |d| / "
-    "(|p| + 1e-8). Dashed: the same changes dealt out at random within each tensor.",
+    "Share of the total change that lies in the k % of the elements that rank first, minus the same with the changes "
+    "dealt out at random within each tensor, in points; d = s - p and r = |d| / (|p| + 1e-8). On the dashed line the "
+    "concentration is arithmetic: dividing by |p| near zero suffices. The shares themselves stand in Table 3.",
     concentration, draw_concentration,
 ))  # fmt: skip
 TARGETS.add(Target(

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from sftlens.dag.cells import BASE, FEWSHOT
 from sftlens.dag.contrasts import Condition, Contrast, contrasts, restored
 from sftlens.dag.targets import ANSWERS, TARGETS, Target
-from sftlens.reporting import frames
+from sftlens.reporting import frames, maps, style
 from sftlens.reporting.frames import ACCURACY, RATIO
+from sftlens.strategies import DEFAULT
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from sftlens.results.answers import Answers, Questions
     from sftlens.statistics import crossed
@@ -47,15 +49,15 @@ def intervals(answers: Answers) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*PLACE, ACCURACY, *_INTERVAL])
 
 
-def differences(answers: Answers) -> pd.DataFrame:
+def differences(answers: Answers, against: str = "") -> pd.DataFrame:
     """Return the contrasts of the grid, a row per test split, in points; one whose answers are missing has no row.
 
-    Columns as in `intervals`, and `Against`.
+    Columns as in `intervals`, and `Against`: all of them, or one alone.
     """
     import pandas as pd
 
     rows = []
-    for contrast in contrasts(answers.grid):
+    for contrast in [one for one in contrasts(answers.grid) if against in ("", one.against)]:
         for split in frames.TESTS:
             if found := _sides(answers, contrast, split):
                 row = {"Against": contrast.against} | _row(DIFFERENCE, *found)
@@ -115,6 +117,44 @@ def place(condition: Condition, split: str) -> dict[str, str]:
     return dict(zip(PLACE, (*names, *where), strict=True))
 
 
+def gains(answers: Answers) -> pd.DataFrame:
+    """Return what each restoration gave or took in points on k = 0, with intervals paired on questions and seeds."""
+    table = differences(answers, "k = 0")
+    keys = ["Model", "Criterion", "Region", "n", "Test set", RATIO, "Trained on"]
+    table = table.loc[table["Strategy"] == DEFAULT, [*keys, DIFFERENCE, "Low", "High", "Seeds", "Facts", "Scope"]]
+    return frames.in_order(table, keys, table)
+
+
+def draw_gains(numbers: pd.DataFrame, notice: str) -> Figure:
+    """Return them as maps of k by training set: rows of panels are criteria, regions and n, columns test sets."""
+    groups = [rows for _, rows in numbers.groupby(["Model", "Criterion", "Region", "n"], sort=False)]
+    tests = list(dict.fromkeys(numbers["Test set"])) or [""]
+    most = max([rows[RATIO].nunique() for rows in groups], default=5)
+    foot = f"{maps.NOTE} Outlined: the best k of a training set, which flatters itself as the best of several."
+    figure, grid = style.page(len(groups), len(tests), (3.7, 0.9 + 0.3 * most), foot=[foot, notice])
+    end = maps.ends(numbers, DIFFERENCE)
+    for row, group in zip(grid, groups, strict=False):
+        first = group.iloc[0]
+        for axes, test in zip(row, tests, strict=True):
+            own = group[group["Test set"] == test]
+            if own.empty:
+                style.nothing(axes)
+                continue
+            maps.draw(axes, own, RATIO, "Trained on", DIFFERENCE, end, best=True)
+            words = f"{first['Model']}, {first['Criterion']}, n = {first['n']}, {test}"
+            axes.set_title(words if first["Region"] == "transformer" else f"{words}\n{first['Region']}", loc="left")
+            axes.set_ylabel("k (% restored)")
+            axes.label_outer()
+    return figure
+
+
+TARGETS.add(Target(
+    "gains", 61, ANSWERS, "What restoring gave back, and what it took",
+    "Macro accuracy after setting the k % of the elements that rank first back to their pre-trained values, minus that "
+    "of the same fine-tuned models at k = 0, in points, with the 95 % interval of the difference, paired on questions "
+    "and seeds. Table 4 with what may be read from it: a cell without a tint may be no change at all.",
+    gains, draw_gains,
+))  # fmt: skip
 TARGETS.add(Target(
     "intervals", 90, ANSWERS, "Accuracies with their intervals",
     "Macro accuracy in percent of every model that answered, with a 95 % t interval (Satterthwaite) in which "

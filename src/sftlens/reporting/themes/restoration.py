@@ -11,7 +11,6 @@ from sftlens.reporting.frames import ACCURACY, RATIO
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 ELEMENTS, D2 = "Elements changed (%)", "d^2 reverted (%)"
@@ -67,52 +66,54 @@ def restoration(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_restoration(numbers: pd.DataFrame, notice: str) -> Figure:
-    """Return accuracy against k and against the reverted share of d^2: columns are training sets, lines criteria."""
+    """Return the change of accuracy against k, and against the share of the sum of d^2 that was reverted.
+
+    A row of two panels for each model, region, n and test set; colours are training sets, line styles criteria.
+    """
     groups = [rows for _, rows in numbers.groupby(["Model", "Region", "n", "Test set"], sort=False)]
-    sets = list(dict.fromkeys(numbers["Trained on"])) or [""]
-    legend = [style.key(name) for name in dict.fromkeys(numbers["Criterion"])]
+    sets, criteria = (list(dict.fromkeys(numbers[name])) for name in ("Trained on", "Criterion"))
+    legend = [
+        [style.key(name) for name in sets],
+        [style.key(name, color=style.GREY, ls=style.line(name)) for name in criteria],
+    ]
+    gaps = frames.gaps(numbers, ACCURACY)
     figure, grid = style.page(
-        2 * len(groups), len(sets), (2.1, 1.9), legend=[legend] if legend else [],
-        foot=[frames.seeds_note(numbers), notice],
+        len(groups), 2, (3.3, 2.8), legend=legend if groups else [],
+        foot=[frames.seeds_note(numbers).replace("Mean ± SD", "Mean"), gaps, notice],
     )  # fmt: skip
-    for place, group in enumerate(groups):
-        above, below = grid[2 * place : 2 * place + 2]
-        for column, trained in enumerate(sets):
-            own = group[group["Trained on"] == trained]
-            _curves(above[column], own, RATIO, "k (% of elements)")
-            _curves(below[column], own, D2, "reverted of Σ d² (%)")
-            above[column].set_title(trained, loc="left")
+    for row, group in zip(grid, groups, strict=False):
         first = group.iloc[0]
-        above[0].set_ylabel(f"{first['Model']}, n = {first['n']}\n{first['Test set']}, {first['Region']}")
-        below[0].set_ylabel(ACCURACY)
+        for axes, x, label in zip(row, (RATIO, D2), ("k (% of elements)", "Reverted of Σ d² (%)"), strict=True):
+            axes.axhline(0, color=style.GREY, lw=1)
+            for (trained, criterion), line in group.groupby(["Trained on", "Criterion"], sort=False):
+                line = line.assign(x=line[x].astype("float64")).sort_values("x", kind="stable").dropna(subset=["x"])
+                start = line.loc[line[RATIO] == "0", ACCURACY]
+                if len(start):
+                    colour, marker = style.look(str(trained))
+                    look = {"ls": style.line(str(criterion)), "marker": marker, "markersize": 4.5, "lw": 1.3}
+                    axes.plot(line["x"], line[ACCURACY] - start.iloc[0], color=colour, **look, **style.EDGE)
+            axes.set_xlabel(label)
+        region = "" if first["Region"] == "transformer" else f", {first['Region']}"
+        row[0].set_title(f"{first['Model']}, n = {first['n']}, {first['Test set']}{region}", loc="left")
+        row[0].set_ylabel("Accuracy minus k = 0 (points)")
     return figure
-
-
-def _curves(axes: Axes, numbers: pd.DataFrame, x: str, label: str) -> None:
-    for criterion, rows in numbers.groupby("Criterion", sort=False):
-        colour, marker = style.look(str(criterion))
-        rows = rows.assign(x=rows[x].astype("float64")).sort_values("x", kind="stable").dropna(subset=["x"])
-        mean, sd = rows[ACCURACY], rows[f"{ACCURACY} SD"]
-        axes.fill_between(rows["x"], mean - sd, mean + sd, color=colour, alpha=0.14, linewidth=0)
-        axes.plot(rows["x"], mean, color=colour, marker=marker, label=str(criterion), **style.EDGE)
-    axes.set_xlabel(label)
 
 
 TARGETS.add(Target(
     "table4", 60, "restoration", "Accuracy after restoring parameters",
     "Macro accuracy in percent after setting the k % of the elements that rank first back to their "
     "pre-trained values, without further training; columns are training sets. In brackets, the gain "
-    "(blue) or loss (orange) in points on k = 0, which is the same fine-tuned models as they were "
+    "or loss in points on k = 0, which is the same fine-tuned models as they were "
     "evaluated. Paper: Table 4.",
     table4, layout=Layout(("Model", "Criterion", "Region", "n", RATIO), ("Test set",)),
 ))  # fmt: skip
 TARGETS.add(Target(
     "restoration", 62, "restoration", "Which parameters are restored, or how many",
     "Macro accuracy after setting the k % of the elements that rank first by a criterion back to their pre-trained "
-    "values: against k, and against the share of the sum of squared changes that this reverted. Interpolation "
-    "restores no element in particular: all are moved towards the base, as far as reverts as much of that sum as "
-    "relative, the paper's criterion. Where the lines of the second row lie upon each other, it matters how much "
-    "was reverted and not which elements.",
+    "values, minus that at k = 0: on the left against k, on the right against the share of the sum of squared changes "
+    "that this reverted. Interpolation restores no element in particular: all are moved towards the base, as far as "
+    "reverts as much of that sum as relative, the paper's criterion. Where the lines of a training set lie upon each "
+    "other on the right, it matters how much was reverted and not which elements. Intervals: see gains.",
     restoration, draw_restoration, chart=Chart(RATIO, ACCURACY, "Trained on", "Test set"),
 ))  # fmt: skip
 TARGETS.add(Target(

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+NEEDS = "models of the paper, by their names (llama-3-8b), on EntityQuestions"
+EIGHT = "LLaMA-3-8B"
+"""The model of Figures 4 and 5."""
+
 
 def table2(results: pd.DataFrame) -> pd.DataFrame:
     """Return accuracy per test bucket at the largest numbered scale."""
@@ -41,7 +45,17 @@ def accuracies(results: pd.DataFrame, shown: Callable[[str], bool]) -> pd.DataFr
 
 def draw_accuracies(numbers: pd.DataFrame, notice: str) -> Figure:
     """Return them as panels of models by test sets."""
-    return curves.draw(numbers, notice, ACCURACY, "Accuracy, mean of the five\nmastery buckets (%)", by_test_set=True)
+    return curves.draw(numbers, notice, ACCURACY, "Accuracy, mean of the five\nmastery buckets (%)", columns="Test set")
+
+
+def on_d4(results: pd.DataFrame) -> pd.DataFrame:
+    """Return accuracy on test bucket D4 (ID) against n."""
+    return curves.against_n(results, "evaluate", "contains", "D4", ["test"], ACCURACY)
+
+
+def draw_d4(numbers: pd.DataFrame, notice: str) -> Figure:
+    """Return it, a panel a model."""
+    return curves.draw(numbers, notice, ACCURACY, "Accuracy on test bucket D4 (%)")
 
 
 TARGETS.add(Target(
@@ -56,19 +70,35 @@ TARGETS.add(Target(
     chart=Chart("n", ACCURACY, "Trained on", "Test set"),
 ))  # fmt: skip
 TARGETS.add(Target(
-    "fig6", 21, "scaling", "Accuracy against the number of training examples: LLaMA-2",
+    "fig6", 23, "scaling", "Accuracy against the number of training examples: LLaMA-2",
     "As Figure 2, for the models of LLaMA-2, which the paper shows in its appendix. Paper: Figure 6.",
     lambda results: accuracies(results, models.llama_2), draw_accuracies,
     shows=lambda study, model: models.llama_2(model), needs="models of LLaMA-2, by their names (llama-2-7b)",
     chart=Chart("n", ACCURACY, "Trained on", "Test set"),
 ))  # fmt: skip
 TARGETS.add(Target(
+    "fig2_paper", 25, "scaling", "Figure 2 with the paper's curves",
+    "Solid: accuracy in this study. Thin and dashed: what the paper prints for the same model, training set and n.",
+    lambda results: curves.beside_the_paper(accuracies(results, models.others), "Fig2"), draw_accuracies,
+    shows=lambda study, model: models.others(model) and models.compared(study, model), needs=NEEDS,
+))  # fmt: skip
+TARGETS.add(Target(
+    "fig6_paper", 26, "scaling", "Figure 6 with the paper's curves",
+    "Solid: accuracy in this study. Thin and dashed: what the paper prints for the same model, training set and n.",
+    lambda results: curves.beside_the_paper(accuracies(results, models.llama_2), "Fig6"), draw_accuracies,
+    shows=lambda study, model: models.llama_2(model) and models.compared(study, model), needs=NEEDS,
+))  # fmt: skip
+TARGETS.add(Target(
+    "fig4_paper", 27, "scaling", "Figure 4 with the paper's curves",
+    "Solid: accuracy in this study. Thin and dashed: what the paper prints for the same training set and n.",
+    lambda results: curves.beside_the_paper(on_d4(results), "Fig4"), draw_d4,
+    shows=lambda study, model: models.published(model) == EIGHT and models.compared(study, model), needs=NEEDS,
+))  # fmt: skip
+TARGETS.add(Target(
     "fig4", 22, "scaling", "Accuracy on well-known facts",
     "The same accuracy on test bucket D4 (ID) alone: facts that the base model completes correctly "
     "more than three times in four. Paper: Figure 4.",
-    lambda results: curves.against_n(results, "evaluate", "contains", "D4", ["test"], ACCURACY),
-    lambda numbers, notice: curves.draw(numbers, notice, ACCURACY, "Accuracy on test bucket D4 (%)"),
-    chart=Chart("n", ACCURACY, "Trained on"),
+    on_d4, draw_d4, chart=Chart("n", ACCURACY, "Trained on"),
 ))  # fmt: skip
 TARGETS.add(Target(
     "table2", 24, "scaling", "Accuracy per test bucket at the largest scale",

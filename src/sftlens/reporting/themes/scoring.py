@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sftlens.dag.targets import TARGETS, Target
-from sftlens.reporting import frames
+from sftlens.reporting import curves, frames
+from sftlens.reporting.frames import ACCURACY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +25,11 @@ SHARES = {"leak": "Leak", "in_train": "In train"}
 """Shares of the questions, over all buckets."""
 MAJORITY = {"majority": "Majority of train", "majority_of_asked": "Majority of asked"}
 """What guessing without a question scores, macro over the buckets; measured once, at n = 0."""
+QUESTIONS = {
+    "all questions": "contains",
+    "without leak": "contains_without_leak",
+    "not in train": "contains_not_in_train",
+}
 KEYS = ["Model", "Test set", "Trained on", "n"]
 
 
@@ -48,6 +54,29 @@ def judgements(results: pd.DataFrame) -> pd.DataFrame:
     return frames.with_examples(table, results)
 
 
+def overlap(results: pd.DataFrame) -> pd.DataFrame:
+    """Return accuracy against n: of all questions, of those without leak, and of those not in train."""
+    import pandas as pd
+
+    parts = {
+        name: curves.against_n(results, "evaluate", metric, "macro", frames.TESTS, ACCURACY)
+        for name, metric in QUESTIONS.items()
+    }
+    table = pd.concat([part.assign(Questions=name) for name, part in parts.items()], ignore_index=True)
+    table.insert(2, "Questions", table.pop("Questions"))
+    return table
+
+
+TARGETS.add(Target(
+    "overlap", 41, "scaling", "Accuracy without leaks, and without facts of the training data",
+    "The same accuracy, of all test questions; without those whose subject already holds the answer (leak); and "
+    "without those that also stand among the train facts (which the paper left in). If the curves keep their shape "
+    "and order, neither explains them.",
+    overlap,
+    lambda numbers, notice: curves.draw(
+        numbers, notice, ACCURACY, "Accuracy, mean of the five\nmastery buckets (%)", "Questions", ["Model", "Test set"]
+    ),
+))  # fmt: skip
 TARGETS.add(Target(
     "judgements", 40, "scaling", "The same answers, scored in other ways",
     "One greedy answer to each test question, in percent, macro over the five mastery buckets. Contains is the "
