@@ -175,6 +175,23 @@ def test_table6_is_the_training_set_after_restoring():
     assert after["D0 gain"] == pytest.approx(after["D0"] - start["D0"]) and after["D0 gain"] > 5
 
 
+def test_table5_is_the_score_of_a_task_for_models_trained_on_it():
+    results = fake_results()
+    cell = {"train_set": "xsum", "scale": "480", "seed": 0, "strategy": "full", "split": "xsum", "bucket": "all"}
+    first = results.iloc[:1].assign(**cell)
+    at = {"criterion": "relative", "region": "transformer", "ratio": 20.0, "stage": "restore"}
+    rows = []
+    for task, metric, plain, restored in (("xsum", "rouge2", 0.195, 0.186), ("gsm8k", "final_number", 0.58, 0.59)):
+        own = first.assign(metric=metric, train_set=task, split=task)
+        rows += [own.assign(stage="evaluate", value=plain), own.assign(value=restored, **at)]
+    rows.append(first.assign(metric="rouge2", stage="evaluate", train_set="D0", value=0.9))  # not trained on it
+    table = build("table5", pd.concat([results, *rows]))
+    start, after = (row(table, **{"Restored_(%)": k}) for k in ("0", "20"))
+    assert (start["XSum ROUGE-2"], after["XSum ROUGE-2"]) == (pytest.approx(19.5), pytest.approx(18.6))
+    assert after["XSum ROUGE-2 gain"] == pytest.approx(-0.9) and after["GSM8K accuracy gain"] == pytest.approx(1.0)
+    assert frames.as_text(table)["XSum ROUGE-1"].eq("-").all()
+
+
 def test_figures_2_and_6_and_tables_1_and_8_share_the_models_out():
     both = pd.concat([fake_results().assign(model=name) for name in ("llama-3-8b", "Llama-2-7b-hf", "own")])
     for name in ("fig2", "table1"):

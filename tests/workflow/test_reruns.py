@@ -30,25 +30,25 @@ def test_snakemake_looks_for_jobs_when_one_has_finished(finished: Path):
 def test_one_more_scale_runs_only_its_cells(run: Path, config: dict):
     config["experiments"]["scaling"]["scales"].append(24)
     configure(run, config)
-    assert planned(run) == aggregates(finetune=2, evaluate=2, figure=2, table=5)
+    assert planned(run) == aggregates(finetune=2, evaluate=2, figure=8, table=7)
 
 
 def test_one_more_seed_runs_only_its_cells(run: Path, config: dict):
     config["experiments"]["scaling"]["seeds"] = [0, 1]
     configure(run, config)
-    assert planned(run) == aggregates(training_order=2, finetune=4, evaluate=4, figure=2, table=5)
+    assert planned(run) == aggregates(training_order=2, finetune=4, evaluate=4, figure=8, table=7)
 
 
 def test_one_more_bucket_runs_only_its_cells(run: Path, config: dict):
     config["experiments"]["scaling"]["train_sets"].append("D1")
     configure(run, config)
-    assert planned(run) == aggregates(training_order=1, finetune=2, evaluate=2, figure=2, table=5)
+    assert planned(run) == aggregates(training_order=1, finetune=2, evaluate=2, figure=8, table=7)
 
 
 def test_one_more_ratio_runs_only_its_job(run: Path, config: dict):
     config["experiments"]["restoration"]["ratios"].append(40)
     configure(run, config)
-    assert planned(run) == aggregates(restore=1, figure=1, table=4)
+    assert planned(run) == aggregates(restore=1, figure=4, table=7)
 
 
 def test_choosing_experiments_runs_only_what_is_theirs(run: Path, config: dict):
@@ -84,13 +84,13 @@ def test_one_more_model_leaves_the_first_alone(run: Path, config: dict):
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("tiny/mixed/n16/seed0/full/evaluate/summary.json", {"evaluate": 1, "figure": 3, "table": 7}),
-        ("tiny/mixed/n16/seed0/full/evaluate/answers.parquet", {"evaluate": 1, "figure": 3, "table": 7}),
-        ("tiny/mixed/n16/seed0/full/divergence/summary.json", {"divergence": 1, "figure": 1, "table": 1}),
-        ("tiny/mixed/n16/seed0/full/divergence/kl.parquet", {"divergence": 1, "figure": 1, "table": 1}),
+        ("tiny/mixed/n16/seed0/full/evaluate/summary.json", {"evaluate": 1, "figure": 9, "table": 10}),
+        ("tiny/mixed/n16/seed0/full/evaluate/answers.parquet", {"evaluate": 1, "figure": 9, "table": 10}),
+        ("tiny/mixed/n16/seed0/full/divergence/summary.json", {"divergence": 1, "figure": 2, "table": 1}),
+        ("tiny/mixed/n16/seed0/full/divergence/kl.parquet", {"divergence": 1, "figure": 2, "table": 1}),
         (
             "tiny/mixed/n16/seed0/full/restore/relative-transformer/k5/summary.json",
-            {"restore": 1, "figure": 1, "table": 4},
+            {"restore": 1, "figure": 4, "table": 7},
         ),
     ],
 )
@@ -139,4 +139,4 @@ def test_a_changed_setting_reruns_the_stages_that_use_it(run: Path, config: dict
 
 def test_a_raised_version_reruns_the_stage_and_what_follows(run: Path):
     edit(run, "runtime/result_version.py", '"divergence": 1', '"divergence": 2')
-    assert planned(run) == aggregates(divergence=1, figure=1, table=1)
+    assert planned(run) == aggregates(divergence=1, figure=2, table=1)

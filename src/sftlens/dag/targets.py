@@ -208,7 +208,7 @@ def _lacks(study: Study, name: str, found: dict[str, list[Product]]) -> str:
     target = TARGETS.get(name)
     lacking = [part for part in target.behind.split("+") if not found.get(part)]
     if not lacking:
-        return f"it shows {target.needs}, and the study has {', '.join(study.models)}"
+        return f"it shows {target.needs}; the study has {', '.join(study.models)}"
     if lacking == [WATCHED]:
         return "set evaluation.during"
     asked = "scaling" if lacking[0] in WHOLE else " and experiments.".join(lacking)

@@ -126,13 +126,18 @@ def with_examples(table: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     return table.astype({"Examples": "Int64"})
 
 
-def restored(results: pd.DataFrame, bucket: str = "macro", splits: Collection[str] = TESTS) -> pd.DataFrame:
-    """Return the accuracies of a bucket at every k, 0 included, each with its gain on k = 0 of the same cell."""
+def restored(
+    results: pd.DataFrame,
+    bucket: str = "macro",
+    splits: Collection[str] = TESTS,
+    metrics: Collection[str] = ("contains",),
+) -> pd.DataFrame:
+    """Return the scores of a bucket at every k, 0 included, each with its gain on k = 0 of the same cell."""
     import pandas as pd
 
-    rows = results[(results["metric"] == "contains") & (results["bucket"] == bucket)]
+    rows = results[results["metric"].isin(list(metrics)) & (results["bucket"] == bucket)]
     rows = rows[rows["split"].isin(splits)]
-    cell = [*CELL, "split"]
+    cell = [*CELL, "split", "metric"]
     plain = rows[rows["stage"] == "evaluate"][[*cell, "value"]]
     restored = rows[(rows["stage"] == "restore") & (rows["ratio"] > 0)]
     start = restored[[*cell, "criterion", "region"]].drop_duplicates().merge(plain, on=cell).assign(ratio=0.0)

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from sftlens.config.study import Study
     from sftlens.results.answers import Answers
 
 SHARE, MEASURE, RELATION, BEFORE = "Share (%)", "Measure", "Relation", "Base model (%)"
 MEASURES = {
-    "accuracy (ID)": ("contains", "macro"),
-    "well-formed answers (ID)": ("well_formed", "macro"),
-    "mastery, probed again (ID)": ("reprobed_mastery", "all"),
+    "accuracy": ("contains", "macro"),
+    "well-formed answers": ("well_formed", "macro"),
+    "mastery, probed again": ("reprobed_mastery", "all"),
 }
 """What falls where the format is lost (the second), and where knowledge is (the third) -> metric, bucket."""
 
@@ -97,9 +98,11 @@ def relations(answers: Answers) -> pd.DataFrame:
     for one in [one for one in plain if int(one.scale) == largest[one.model]]:
         for split in frames.TESTS:
             before = _base(answers, one.model, split)
+            if before is None:
+                continue
             y = np.stack([np.asarray(part, dtype=np.float64) for part in answers.contains(one, split).values()])
             asked = answers.questions(one.model, split).relations
-            for relation in dict.fromkeys(asked) if before is not None else ():
+            for relation in dict.fromkeys(asked):
                 own = 100 * (y - before)[:, asked == relation]
                 d, seeds = own.mean(axis=0), own.mean(axis=1)
                 many = len(d) > 1
@@ -144,18 +147,24 @@ def draw_relations(numbers: pd.DataFrame, notice: str) -> Figure:
     return figure
 
 
+def _with_base(study: Study) -> bool:
+    return study.experiments.scaling is not None and study.experiments.scaling.base
+
+
 TARGETS.add(Target(
     "cost", 16, ANSWERS, "What fine-tuning cost",
     "Macro accuracy of each fine-tuned model minus that of its base model, in points, with the 95 % interval of the "
     "difference, paired on questions. Below the line fine-tuning made the model worse than it was with the same "
     "prompt. With fewer than three seeds an interval speaks of these trained models alone.",
-    cost, draw_cost, chart=Chart("n", DIFFERENCE, "Trained on", "Test set"), layout=Layout(("Model", "n", "Trained on"), ("Test set",), (DIFFERENCE, "Low", "High")),
+    cost, draw_cost, chart=Chart("n", DIFFERENCE, "Trained on", "Test set"),
+    shows=lambda study, model: _with_base(study), needs="models beside their base (experiments.scaling.base)",
+    layout=Layout(("Model", "n", "Trained on"), ("Test set",), (DIFFERENCE, "Low", "High")),
 ))  # fmt: skip
 TARGETS.add(Target(
     "format", 17, "scaling", "Knowledge or format",
-    "Accuracy, the share of answers that end within the limit, and mastery probed again with the completion templates "
-    "on a fixed sample of test facts, against n. Where accuracy falls with the well-formed answers and mastery stays, "
-    "the model still knows and answers in the wrong form; where mastery falls too, knowledge was lost.",
+    "On the ID test facts, against n: accuracy, the share of answers that end within the limit, and mastery probed "
+    "again with the completion templates on a fixed sample. Where accuracy falls with the well-formed answers and "
+    "mastery stays, the model still knows and answers in the wrong form; where mastery falls too, knowledge was lost.",
     knowledge_or_format,
     lambda numbers, notice: curves.draw(numbers, notice, SHARE, SHARE, columns=MEASURE),
     chart=Chart("n", SHARE, "Trained on", MEASURE),
@@ -165,4 +174,5 @@ TARGETS.add(Target(
     "Accuracy at the largest numbered n minus that of the base model, in points, over all test questions of a "
     "relation, with a 95 % interval paired on them. Each interval is by itself: of many, some miss.",
     relations, draw_relations, folded=True,
+    shows=lambda study, model: _with_base(study), needs="models beside their base (experiments.scaling.base)",
 ))  # fmt: skip

@@ -154,6 +154,8 @@ TARGETS.add(Target(
     "of the same fine-tuned models at k = 0, in points, with the 95 % interval of the difference, paired on questions "
     "and seeds. Table 4 with what may be read from it: a cell without a tint may be no change at all.",
     gains, draw_gains,
+    shows=lambda study, model: study.experiments.restoration is not None or study.experiments.blocks is not None,
+    needs="restored models (experiments.restoration)",
 ))  # fmt: skip
 TARGETS.add(Target(
     "intervals", 90, ANSWERS, "Accuracies with their intervals",

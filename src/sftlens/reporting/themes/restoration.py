@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from sftlens.config.study import Study
+
 ELEMENTS, D2 = "Elements changed (%)", "d^2 reverted (%)"
 REVERTED = {
     "reverted_elements": ELEMENTS,
@@ -21,6 +23,11 @@ REVERTED = {
     "reverted_d2": D2,
 }
 WHOLE = "none"
+TASKS = {
+    "xsum": {"rouge1": "XSum ROUGE-1", "rouge2": "XSum ROUGE-2", "rougeL": "XSum ROUGE-L"},
+    "gsm8k": {"final_number": "GSM8K accuracy"},
+}
+"""The paper's other tasks -> metric -> what Table 5 calls it."""
 
 
 def table4(results: pd.DataFrame) -> pd.DataFrame:
@@ -45,6 +52,17 @@ def table6(results: pd.DataFrame) -> pd.DataFrame:
     rows = frames.named(frames.restored(results, "all", ["train"]))
     keys = ["Model", "Criterion", "Region", "n", RATIO]
     return frames.with_gains(rows, keys, "Trained on")
+
+
+def table5(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores of models that were fine-tuned on a task, on its test examples, after restoring k %."""
+    rows = frames.restored(results, "all", TASKS, [metric for metrics in TASKS.values() for metric in metrics])
+    rows = rows[rows["train_set"] == rows["split"]]
+    names = {(task, metric): name for task, metrics in TASKS.items() for metric, name in metrics.items()}
+    score = [names.get(place, "") for place in zip(rows["split"], rows["metric"], strict=True)]
+    rows = frames.named(rows.assign(Score=score))
+    keys = ["Model", "Criterion", "Region", "n", RATIO]
+    return frames.with_gains(rows[rows["Score"] != ""], keys, "Score", list(names.values()))
 
 
 def restoration(results: pd.DataFrame) -> pd.DataFrame:
@@ -99,6 +117,11 @@ def draw_restoration(numbers: pd.DataFrame, notice: str) -> Figure:
     return figure
 
 
+def _on_tasks(study: Study) -> bool:
+    asked = study.experiments.restoration
+    return asked is not None and not set(TASKS).isdisjoint(asked.train_sets)
+
+
 TARGETS.add(Target(
     "table4", 60, "restoration", "Accuracy after restoring parameters",
     "Macro accuracy in percent after setting the k % of the elements that rank first back to their "
@@ -115,6 +138,14 @@ TARGETS.add(Target(
     "reverts as much of that sum as relative, the paper's criterion. Where the lines of a training set lie upon each "
     "other on the right, it matters how much was reverted and not which elements. Intervals: see gains.",
     restoration, draw_restoration, chart=Chart(RATIO, ACCURACY, "Trained on", "Test set"),
+))  # fmt: skip
+TARGETS.add(Target(
+    "table5", 62.5, "restoration", "Other tasks after restoring parameters",
+    "Scores, in percent, of models that were fine-tuned on a task, on its test examples, after setting the k % of the "
+    "elements that rank first back to their pre-trained values: ROUGE F-measures with stemming, and the share of "
+    "examples whose final number is right. In brackets, the gain or loss in points on k = 0. Paper: Table 5.",
+    table5, layout=Layout(("Model", "Criterion", "Region", "n", RATIO)),
+    shows=lambda study, model: _on_tasks(study), needs="models restored after XSum or GSM8K (restoration.train_sets)",
 ))  # fmt: skip
 TARGETS.add(Target(
     "table6", 63, "restoration", "Accuracy on the training set after restoring parameters",

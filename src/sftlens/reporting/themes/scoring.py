@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sftlens.dag.targets import TARGETS, Target
+from sftlens.dag.targets import TARGETS, Chart, Target
 from sftlens.reporting import curves, frames
 from sftlens.reporting.frames import ACCURACY
 
@@ -76,6 +76,7 @@ TARGETS.add(Target(
     lambda numbers, notice: curves.draw(
         numbers, notice, ACCURACY, "Accuracy, mean of the five\nmastery buckets (%)", "Questions", ["Model", "Test set"]
     ),
+    chart=Chart("n", ACCURACY, "Trained on", "Questions"),
 ))  # fmt: skip
 TARGETS.add(Target(
     "judgements", 40, "scaling", "The same answers, scored in other ways",
