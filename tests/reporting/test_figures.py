@@ -26,6 +26,7 @@ def draw(name: str, results: pd.DataFrame, notice: str = "") -> Figure:
 
 def macro(results: pd.DataFrame, bucket: str, split: str = "test") -> pd.DataFrame:
     rows = results[(results["stage"] == "evaluate") & (results["bucket"] == "macro")]
+    rows = rows[rows["metric"] == "contains"]
     rows = rows[(rows["train_set"] == bucket) & (rows["split"] == split)]
     return rows.groupby(rows["scale"].astype(int))["value"].agg(["mean", "std"]) * 100
 
@@ -61,7 +62,8 @@ def test_two_seeds_are_dots_and_no_band():
     results = fake_results()
     figure = draw("fig2", results)
     assert all(len(band.get_paths()) == 0 for band in figure.axes[0].collections)
-    rows = results.query("stage == 'evaluate' and bucket == 'macro' and split == 'test' and train_set == 'D0'")
+    rows = results.query("stage == 'evaluate' and metric == 'contains' and bucket == 'macro' and split == 'test'")
+    rows = rows[rows["train_set"] == "D0"]
     dots = [np.asarray(x.get_ydata()) for x in figure.axes[0].lines if x.get_marker() == "."][:2]
     for scale, values in enumerate(zip(*dots, strict=True)):
         own = rows[rows["scale"] == ("60", "240", "480")[scale]]["value"] * 100

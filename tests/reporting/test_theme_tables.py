@@ -140,7 +140,7 @@ def test_table4_gains_are_against_the_same_cells_unrestored():
     start = row(table, **where, **{"Restored_(%)": "0"})
     after = row(table, **where, **{"Restored_(%)": "20"})
     plain = results.query(
-        "stage == 'evaluate' and split == 'test' and bucket == 'macro' "
+        "stage == 'evaluate' and metric == 'contains' and split == 'test' and bucket == 'macro' "
         "and scale == '480' and train_set == 'D0' and seed == 0"
     )["value"].item()
     assert start["D0"] == pytest.approx(plain * 100)  # seed 0 alone: seed 1 was not restored

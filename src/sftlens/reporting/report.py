@@ -71,6 +71,7 @@ def _section(target: Target, table: pd.DataFrame, figures: Mapping[str, Path]) -
     here = ", ".join(f"{name.lower()} {table[name].iloc[0]}" for name in same)
     notes = [target.caption, f"Here: {here}." if same else "", frames.seeds_note(table)]
     image = figures.get(target.name)
+    phone = image and image.with_name(f"{image.stem}-narrow.svg")
     drawn = target.kind == "figure" and not table.empty and image is not None and image.is_file()
     # A table without a number, such as verdicts on claims that this study cannot test, need not stand in the way.
     numbers = table.select_dtypes("number")
@@ -85,6 +86,7 @@ def _section(target: Target, table: pd.DataFrame, figures: Mapping[str, Path]) -
         "words": " ".join(filter(None, notes)),
         "alt": f"{target.title}: {', '.join(dict.fromkeys(table['Model']))}" if drawn else "",
         "image": html.embedded(image) if drawn and image else "",
+        "narrow": html.embedded(phone) if drawn and phone and phone.is_file() else "",
         "folded": folded,
         "table": None if table.empty or (target.draw and not drawn) else html.table(table.drop(columns=same)),
     }

@@ -257,6 +257,8 @@ def save(figure: Figure, stem: Path, title: str = "", notice: str = "", formats:
     }
     paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in formats]
     with applied():
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once, not again for each format
         for suffix, path in zip(formats, paths, strict=True):
             with atomic_path(path) as partial:
                 figure.savefig(partial, format=suffix, dpi=150, metadata=metadata[suffix])

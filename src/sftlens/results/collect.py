@@ -1,10 +1,11 @@
 """Collecting the summaries of a study into one tidy table, results.parquet; which of them do not belong together."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NotRequired
 
+import numpy as np
 import pandas as pd
 from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
@@ -70,12 +71,24 @@ def collect(study: Study, wanted: Iterable[Product] | None = None) -> tuple[pd.D
 
 def part(table: pd.DataFrame, wanted: Iterable[Product]) -> pd.DataFrame:
     """Return the rows of a tidy table that belong to some of its products, in the order of the table."""
+    return parts(table)(wanted)
+
+
+def parts(table: pd.DataFrame) -> Callable[[Iterable[Product]], pd.DataFrame]:
+    """Return `part` of one table, for many choices: what product a row belongs to is found once."""
     # The ratios of a `changes` product are its rows' own; those of a restoration name the product.
     names = [name for name in Product("mastery", Cell("", "", "", 0, "")).axes if name != "ratio"]
-    keys = {(*(p.axes[name] for name in names), p.ratio if p.stage == "restore" else None) for p in wanted}
-    rows = zip(table[names].itertuples(index=False, name=None), table["stage"], table["ratio"], strict=True)
-    found = [(*row, ratio if stage == "restore" else None) in keys for row, stage, ratio in rows]
-    return table[pd.Series(found, index=table.index, dtype=bool)].reset_index(drop=True)
+    keyed = table[names].assign(ratio=table["ratio"].where(table["stage"] == "restore"))
+    places = keyed.groupby([*names, "ratio"], sort=False, dropna=False).ngroup().to_numpy()
+    distinct_rows = keyed.drop_duplicates().itertuples(index=False, name=None)
+    known = [(*row, None if ratio != ratio else ratio) for *row, ratio in distinct_rows]
+
+    def chosen(wanted: Iterable[Product]) -> pd.DataFrame:
+        keys = {(*(p.axes[name] for name in names), p.ratio if p.stage == "restore" else None) for p in wanted}
+        found = np.array([key in keys for key in known], dtype=bool)
+        return table[found[places]].reset_index(drop=True)
+
+    return chosen
 
 
 def notes(study: Study, products: Iterable[Product]) -> list[str]:

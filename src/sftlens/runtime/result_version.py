@@ -21,7 +21,7 @@ RESULT_VERSION = {
     "changes": 4,  # changes/
     "restore": 2,  # restoration/, and what evaluate measures
     "levels": 1,  # restoration/export: the level map
-    "collect": 3,  # results/, reporting/: the tidy table, figures, tables and the page
+    "collect": 4,  # results/, reporting/: the tidy table, figures, tables and the page
     "merge": 2,  # models/adapters
     "check": 2,  # diagnosis/, and what repair measures
     "repair": 5,  # repair/

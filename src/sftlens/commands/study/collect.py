@@ -62,8 +62,9 @@ def main() -> None:
         asked, root = targets.select(study, args.only), root / PARTIAL
         results, _ = collect.collect(asked.study, asked.products)
         files.write_parquet(root / "results.parquet", results)
+        part = collect.parts(results)
         for name, wanted in asked.targets.items():
-            _write(root, asked.study, TARGETS.get(name), collect.part(results, wanted), wanted)
+            _write(root, asked.study, TARGETS.get(name), part(wanted), wanted)
         entries = [entry for entry in unfinished.unfinished(asked) if entry.cell != asked.study.study]
         _report(root, asked.study, asked.targets, results, [dataclasses.asdict(entry) for entry in entries])
         if not args.quiet:
@@ -88,21 +89,23 @@ def _write(root: Path, study: Study, target: Target, results: Any, wanted: list[
     from sftlens.reporting import frames, layout, style
     from sftlens.results import answers
 
+    paths, notice = Paths(study), study.notice
+    if root.name == PARTIAL and (lost := sum(not unfinished.made(paths, product) for product in wanted)):
+        notice = f"Incomplete: {lost} of the {len(wanted)} results behind this are missing. {notice}".strip()
     if target.from_answers:
-        paths = Paths(study)
         there = [product for product in wanted if answers.there(paths, product)] if root.name == PARTIAL else wanted
         results = answers.Answers(study, there, results, wanted)
     numbers = target.numbers(results)
     stem = root / f"{target.kind}s" / target.name
     if target.draw:
-        style.save(style.drawn(target, numbers, study.notice), stem, target.title, study.notice)
-        phone = style.drawn(target, numbers, study.notice, narrow=True)
-        style.save(phone, stem.with_name(f"{stem.name}-narrow"), target.title, study.notice, ["svg"])
+        style.save(style.drawn(target, numbers, notice), stem, target.title, notice)
+        phone = style.drawn(target, numbers, notice, narrow=True)
+        style.save(phone, stem.with_name(f"{stem.name}-narrow"), target.title, notice, ["svg"])
     else:
         for suffix, printed in ((".md", layout.markdown), (".tex", layout.latex)):
-            files.write_text(stem.with_suffix(suffix), printed(target, numbers, study.notice))
+            files.write_text(stem.with_suffix(suffix), printed(target, numbers, notice))
     frames.write_csv(numbers, stem.with_suffix(".csv"))
-    files.write_text(stem.with_suffix(".txt"), frames.words(target, numbers, study.notice))
+    files.write_text(stem.with_suffix(".txt"), frames.words(target, numbers, notice))
 
 
 def _report(
@@ -111,11 +114,11 @@ def _report(
     from sftlens.reporting import frames, report
     from sftlens.results import runs
 
-    wanted = {TARGETS.get(name): asked for name, asked in behind.items()}
+    wanted, part = {TARGETS.get(name): asked for name, asked in behind.items()}, collect.parts(results)
     numbers = {
         target.name: frames.read_csv(root / f"{target.kind}s" / f"{target.name}.csv")
         if target.from_answers
-        else target.numbers(collect.part(results, asked))
+        else target.numbers(part(asked))
         for target, asked in wanted.items()
     }
     products = list(dict.fromkeys(product for asked in behind.values() for product in asked))
