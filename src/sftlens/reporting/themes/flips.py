@@ -41,7 +41,7 @@ def flips(answers: Answers) -> pd.DataFrame:
     from sftlens.statistics.flips import count, shares
 
     rows = []
-    for contrast, split in product(contrasts(answers.grid), frames.TESTS):
+    for contrast, split in product(_answered(answers), frames.TESTS):
         pairs, questions, own = _pairs(answers, contrast, split)
         if not pairs:
             continue
@@ -74,7 +74,7 @@ def examples(answers: Answers) -> pd.DataFrame:
     from sftlens.statistics.flips import flipped
 
     largest: dict[tuple[str, str, str], Contrast] = {}
-    for contrast in contrasts(answers.grid):
+    for contrast in _answered(answers):
         one = contrast.condition
         if contrast.pairing == "fixed" and _pairs(answers, contrast, "test")[0]:
             key = (one.model, one.train_set, one.strategy)
@@ -103,6 +103,12 @@ def examples(answers: Answers) -> pd.DataFrame:
                 values = [way, questions.relations[i], bucket, *(" ".join(str(text).split()) for text in texts)]
                 rows.append({**place(one, "test"), **dict(zip(_WORDS, values, strict=True))})
     return pd.DataFrame(rows, columns=[*PLACE[:4], *_WORDS])
+
+
+def _answered(answers: Answers) -> list[Contrast]:
+    """Return the contrasts of the grid whose both sides have answers; without any, there may be no questions either."""
+    there = answers.conditions.keys()
+    return [one for one in contrasts(answers.grid) if {one.condition, one.reference} <= there]
 
 
 def _pairs(
