@@ -79,7 +79,7 @@ def _section(target: Target, table: pd.DataFrame, figures: Mapping[str, Path]) -
     folded = "The numbers of this figure" if drawn else f"{len(table)} rows" if closed else ""
     return {
         "name": target.name,
-        "part": PAPER if target.of_paper else MORE if target.folded else STORY,
+        "part": PAPER if target.of_paper or target.name.startswith("fig") else MORE if target.folded else STORY,
         "chart": charts.chart(table, target.chart) if drawn and target.chart else None,
         "kind": target.kind,
         "title": target.title,
