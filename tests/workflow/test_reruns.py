@@ -30,19 +30,19 @@ def test_snakemake_looks_for_jobs_when_one_has_finished(finished: Path):
 def test_one_more_scale_runs_only_its_cells(run: Path, config: dict):
     config["experiments"]["scaling"]["scales"].append(24)
     configure(run, config)
-    assert planned(run) == aggregates(finetune=2, evaluate=2, figure=8, table=7)
+    assert planned(run) == aggregates(finetune=2, evaluate=2, figure=9, table=8)
 
 
 def test_one_more_seed_runs_only_its_cells(run: Path, config: dict):
     config["experiments"]["scaling"]["seeds"] = [0, 1]
     configure(run, config)
-    assert planned(run) == aggregates(training_order=2, finetune=4, evaluate=4, figure=8, table=7)
+    assert planned(run) == aggregates(training_order=2, finetune=4, evaluate=4, figure=9, table=8)
 
 
 def test_one_more_bucket_runs_only_its_cells(run: Path, config: dict):
     config["experiments"]["scaling"]["train_sets"].append("D1")
     configure(run, config)
-    assert planned(run) == aggregates(training_order=1, finetune=2, evaluate=2, figure=8, table=7)
+    assert planned(run) == aggregates(training_order=1, finetune=2, evaluate=2, figure=9, table=8)
 
 
 def test_one_more_ratio_runs_only_its_job(run: Path, config: dict):
