@@ -87,6 +87,7 @@ def test_snakemake_plans_them(tmp_path) -> None:
             "unknown key 'recipes.dose20.parts.known.bucket'; did you mean 'buckets'",
         ),
         ({"recipes__dose20__parts__known__buckets": ["D0", "D4"]}, "parts 'new' and 'known' could take the same fact"),
+        ({"recipes__dose20__order": ["new"]}, "key 'recipes.dose20': `order` must name each part once: new, known"),
         ({"recipes__mine__parts__own__buckets": ["D0"]}, "`file` and `buckets` exclude each other"),
         (
             {"recipes__dose20__parts__known__answers": "own"},

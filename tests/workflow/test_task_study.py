@@ -9,8 +9,8 @@ from study import configure, copy_repository, snakemake
 
 from tiny import TEXTS, tiny_model, tiny_tokenizer
 
-FACTS, BUCKETS = 10, ("D0", "D4")
-HITS = {"D0": 0, "D4": 10}
+FACTS, HITS = 10, (0, 2, 5, 7, 10)
+"""Facts of a relation and split, two in each bucket."""
 
 
 def prepare(folder: Path) -> dict:
@@ -25,7 +25,7 @@ def prepare(folder: Path) -> dict:
                 "subject": f"{relation} {i}",
             }
             rows.append({**row, "question": f"Where is {split} {relation} {i}?", "object": "Oslo"})
-            hits.append({"fact_id": rows[-1]["fact_id"], "hits": HITS[BUCKETS[i % 2]], "trials": 10})
+            hits.append({"fact_id": rows[-1]["fact_id"], "hits": HITS[i % 5], "trials": 10})
     pd.DataFrame(rows).to_csv(folder / "facts.csv", index=False)
     pd.DataFrame(hits).to_parquet(folder / "hits.parquet")
     sums = [{"question": f"{i} nuts and 2?", "answer": f"{i} + 2\n#### {i + 2}"} for i in range(8)]
@@ -48,7 +48,7 @@ def prepare(folder: Path) -> dict:
         "finetuning": {"learning_rate": 1e-2, "dtype": "float32", "zero_stage": 0},
         "evaluation": {"reprobe": 0, "max_new_tokens": 4},
         "tasks": {**files, "gsm8k": {**files["gsm8k"], "sample": 5}},
-        "recipes": {"known-last": {"parts": parts, "order": "parts"}},
+        "recipes": {"known-last": {"parts": parts, "order": ["new", "known"]}},
         "experiments": {
             "scaling": {**sets, "shots": 0}, "restoration": {**sets, "train_sets": ["gsm8k"], "ratios": [20]},
         },

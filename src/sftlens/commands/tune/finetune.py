@@ -173,7 +173,7 @@ def _rows(args: argparse.Namespace, settings: FinetuneSettings) -> Any:
     rows = strategy.rows(used.by_training(_examples(args.train, settings), args.scale, settings.allow_smaller))
     if "phase" in rows and rows["phase"].isna().any():
         raise ConfigError(
-            f"strategy {strategy.name} adds rows to a training set whose rows have phases; take `order: parts` out of "
+            f"strategy {strategy.name} adds rows to a training set whose rows have phases; take `order` out of "
             "the recipe (the column phase out of the table), or choose another strategy"
         )
     return rows

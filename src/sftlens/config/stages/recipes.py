@@ -33,7 +33,7 @@ class Part(Settings):
     perhaps relation."""
     facts: int | None = Field(None, ge=1)
     """Take only so many different rows; unset: all there are."""
-    repeat: int = Field(1, ge=1)
+    repeat: int = Field(1, ge=1, le=1000)
     """How often a row may stand in the set: all of them once, then again."""
     answers: Literal["gold", "own"] = "gold"
     """What is trained on: the facts' own answers, or the most frequent right completion that the base model gave while
@@ -65,13 +65,15 @@ class Recipe(Settings):
 
     parts: dict[str, Part] = Field(min_length=1)
     """Its parts by names of yours."""
-    order: Literal["shuffled", "parts"] = "shuffled"
-    """Training order: all rows shuffled, or one part after another, in the order in which they stand here."""
+    order: list[str] = []
+    """The parts in the order in which they are trained, one after another; empty: all rows are shuffled."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if abs((total := sum(part.share for part in self.parts.values())) - 100) > TOLERANCE:
             raise ValueError(f"the shares of its parts sum to {total:g}, not to 100; correct one")
+        if self.order and sorted(self.order) != sorted(self.parts):
+            raise ValueError(f"`order` must name each part once: {', '.join(self.parts)}; or leave it out")
         named = list(self.parts.items())
         for i, (name, part) in enumerate(named):
             for other, later in named[i + 1 :]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("recipe", "part", "part_share", "part_facts", "phase")
 """What an order says of its recipe: the names of recipe and part, the part's share (0 to 1) and the rows that it has in
-all; `phase` is the part's number where one part is trained after another, else 0."""
+all; `phase` is the part's place in the recipe's `order`, 0 without one."""
 
 
 def order(recipe: Recipe, name: str, pools: "Mapping[str, pd.DataFrame]", seed: int, model: str) -> "pd.DataFrame":
@@ -31,14 +31,15 @@ def order(recipe: Recipe, name: str, pools: "Mapping[str, pd.DataFrame]", seed: 
     import pandas as pd
 
     drawn = []
-    for number, (label, part) in enumerate(recipe.parts.items()):
+    named = sorted(recipe.parts.items())  # a mapping says nothing by its order
+    for label, part in named:
         buckets = sorted(part.buckets)
         key = "file" if part.file else MIXED if buckets == list(BUCKETS) else "+".join(buckets)
         rows = training_sets.drawn(pools[label], f"{model}\0{key}\0{seed}\0").head(part.facts or len(pools[label]))
         rows = pd.concat([rows] * part.repeat, ignore_index=True)
-        values = (name, label, part.share / 100, len(rows), number if recipe.order == "parts" else 0)
+        values = (name, label, part.share / 100, len(rows), recipe.order.index(label) if recipe.order else 0)
         drawn.append(rows.assign(**dict(zip(COLUMNS, values, strict=True))))
-    taken = list(turns([part.share for part in recipe.parts.values()], list(map(len, drawn))))
+    taken = list(turns([part.share for _, part in named], list(map(len, drawn))))
     # Rows of each part in its own order, put where it is the part's turn.
     places = pd.Series(taken).groupby(taken).cumcount()
     found = [rows.set_index(pd.MultiIndex.from_product([[i], range(len(rows))])) for i, rows in enumerate(drawn)]
