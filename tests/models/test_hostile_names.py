@@ -93,6 +93,10 @@ def test_an_index_of_another_shape_is_refused(models: Path, index: Any) -> None:
         (lambda c: c.update(_experts_implementation="a/b"), "experts_implementation"),
         (lambda c: c.update(num_hidden_layers=10**9), "num_hidden_layers"),
         (lambda c: c.update(num_hidden_layers="2"), "num_hidden_layers"),
+        (lambda c: c.update(n_layer=1001), "n_layer"),
+        (lambda c: c.update(text_config={"num_decoder_layers": 10**7}), "num_decoder_layers"),
+        (lambda c: c.update(num_labels=10**7), "num_labels"),
+        (lambda c: c.update(return_dict=False), "return_dict"),
         (lambda c: c.update(hidden_size=None), "hidden_size"),
         (lambda c: c.update(vocab_size=-1), "vocab_size"),
         (lambda c: c.update(num_attention_heads=0), "num_attention_heads"),
@@ -138,6 +142,14 @@ def test_an_adapters_configuration_is_read_in_linear_time(models: Path, config: 
         return
     with pytest.raises(SftlensError, match=words):
         adapters.read(adapter, open_tensors(models / "base"))
+
+
+def test_of_an_adapter_that_overflows_the_adapter_is_named(models: Path, tmp_path: Path) -> None:
+    adapter = trained(models / "adapter", models / "base")
+    written = read_json(adapter / "adapter_config.json")
+    (adapter / "adapter_config.json").write_text(json.dumps(written | {"lora_alpha": 1e308}))
+    with pytest.raises(ModelError, match=r"^\S*adapter: merged into its base, tensor .* lora_alpha"):
+        adapters.merge(models / "base", adapter, tmp_path / "merged")
 
 
 @pytest.mark.parametrize(

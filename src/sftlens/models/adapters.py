@@ -206,7 +206,7 @@ def merge(base: Path, adapter: Path, out: Path) -> None:
     The tokenizer is the adapter's, if it has one. Where an adapter changes one of two tied embeddings, the merged model
     has both, and its config.json says so.
 
-    Raises ModelError as `read`, or when the base holds NaN or Inf.
+    Raises ModelError as `read`, or when the base or the merged model holds NaN or Inf.
     """
     source = open_tensors(base)
     found = read(adapter, source)
@@ -220,5 +220,15 @@ def merge(base: Path, adapter: Path, out: Path) -> None:
     if found.untied:
         write_json(out / "config.json", read_json(out / "config.json") | {"tie_word_embeddings": False})
     copy_matching(adapter if (adapter / "tokenizer.json").is_file() else resolve(base), TOKENIZER, out)
-    write_weights(out, specs, (found.merged(name, checked_tensor(source, of)) for name, of in origins.items()))
+
+    def finite(name: str, of: str) -> Tensor:
+        tensor = found.merged(name, checked_tensor(source, of))
+        if not bool(tensor.isfinite().all()):
+            raise ModelError(
+                f"{adapter}: merged into its base, tensor {name!r} holds NaN or Inf; lora_alpha in adapter_config.json "
+                "or the weights are too large: fetch it again, or train with a lower learning rate"
+            )
+        return tensor
+
+    write_weights(out, specs, (finite(name, of) for name, of in origins.items()))
     make_readable(out)

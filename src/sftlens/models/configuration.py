@@ -1,5 +1,6 @@
 """A model's config.json: what it may choose, and reading it with transformers; its generation settings."""
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
@@ -26,7 +27,7 @@ class ModelConfig(TypedDict):
     """
 
     model_type: NotRequired[str]
-    num_hidden_layers: NotRequired[Annotated[int, Field(ge=1, le=10_000)]]
+    num_hidden_layers: NotRequired[Annotated[int, Field(ge=1, le=1_000)]]
     hidden_size: NotRequired[Size]
     intermediate_size: NotRequired[Size | list[Size]]
     num_attention_heads: NotRequired[Size]
@@ -38,7 +39,12 @@ class ModelConfig(TypedDict):
     num_local_experts: NotRequired[Annotated[int, Field(ge=0, le=1 << 16)] | None]
     attn_implementation: NotRequired[Literal["eager", "sdpa"] | None]
     experts_implementation: NotRequired[Literal["eager", "batched_mm", "grouped_mm"] | None]
+    return_dict: NotRequired[Literal[True] | None]
 
+
+MOST = 1_000
+"""Layers, whatever an architecture calls their number: transformers makes each of them before it reads a weight."""
+MOST_LABELS = 100_000
 
 IMPLEMENTATIONS = {f"_{name}": name for name in ("attn_implementation", "experts_implementation")}
 """Other names of these keys."""
@@ -67,6 +73,10 @@ def read_config(path: Path) -> Any:
     parts = {key: value for key, value in config.items() if key.endswith("_config") and value is not None}
     shaped(parts, dict[str, dict[str, Any]], path, ModelError, remedy)
     for part in (config, *parts.values()):
+        for key, value in part.items():
+            most = MOST_LABELS if key == "num_labels" else MOST
+            if re.search("layers?$|num_labels", key) and isinstance(value, int) and value > most:
+                raise ModelError(f"{path}: key '{key}' is {value}, more than {most:,}; {remedy}")
         shaped({IMPLEMENTATIONS.get(key, key): part[key] for key in part}, ModelConfig, path, ModelError, remedy)
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
