@@ -14,7 +14,7 @@ from sftlens.dag.cells import FEWSHOT, Cell, Product, distinct, is_trained, pilo
 from sftlens.dag.paths import Paths, options
 from sftlens.dag.recorded import BASE_FIELDS, RESULTS, stamp
 from sftlens.dag.sets import TEXTS, Sets, Wildcards
-from sftlens.dag.targets import TARGETS, admitted, paper, wanted, why_unknown
+from sftlens.dag.targets import EVERYTHING, TARGETS, admitted, paper, wanted, why_unknown
 from sftlens.errors import ConfigError
 from sftlens.resources.memory import probers
 from sftlens.resources.requests import Resources
@@ -47,20 +47,21 @@ class Jobs:
         return admitted(self.study, self.products)
 
     def summaries(self, wildcards: Wildcards) -> list[str]:
-        """Summary files of the whole study, or of those that one figure or table is drawn from.
+        """Summary files of the whole study, or those that one figure or table waits for.
 
-        The answers that intervals are drawn from come with the summaries, from the same jobs: naming them, too, would
-        give the paper's grid 8,000 more edges, each of which Snakemake follows.
+        Snakemake follows every edge, and most are these. So what another one brings along is left out: answers come
+        with their summary, that of a training with the model that others measure, all of the study with its table.
         """
-        name = wildcards.get("figure") or wildcards.get("table")
-        return list(map(self.paths.summary, self.targets.get(name, []) if name else self.products))
+        if not (name := wildcards.get("figure") or wildcards.get("table")):
+            return list(map(self.paths.summary, self.products))
+        if TARGETS.get(name).behind == EVERYTHING:
+            return [f"{self.paths.root}/results.parquet"]
+        products = self.targets.get(name, [])
+        measured = {product.cell for product in products if product.stage != "finetune"}
+        return [self.paths.summary(p) for p in products if p.stage != "finetune" or p.cell not in measured]
 
     def named(self, target: str) -> Callable[[Wildcards], list[str]]:
-        """Input function of a named figure or table: its files, and all that it is made from.
-
-        The latter directly: else a deleted result would go unnoticed. A function: each job of a run, which parses the
-        rules anew, asks for none of these.
-        """
+        """Input function of a named target: its files, and, as else a deleted one went unnoticed, all behind it."""
         return lambda wildcards: [*self.target(target), *self.files(self.targets[target])]
 
     def unknown(self, wildcards: Any) -> NoReturn:
