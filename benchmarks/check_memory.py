@@ -1,6 +1,6 @@
 """Peak memory of `sftlens check`, and how often it reads each model: one model's weights and at most 1 GB, and once.
 
-  python benchmarks/check_memory.py [--layers 24] [--facts 24]
+  python benchmarks/check_memory.py [--layers 24] [--facts 24] [--compute-dtype float32]
 
 Two folders of random weights in bf16, by default 0.5 billion parameters each, are made and checked against each other
 in a process of its own. Its peak resident memory holds the mapped files too. A read is as many bytes as the weights
@@ -30,11 +30,12 @@ def main() -> None:
     parser.add_argument(
         "--facts", type=int, default=100, help="of the question set; answers are short, as bf16 is slow here"
     )
+    parser.add_argument("--compute-dtype", default="auto", help="float32: as on a CPU without instructions for bf16")
     parser.add_argument("--folder", type=Path, help="where the models are made, or lie from an earlier run")
     parser.add_argument("--case", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.case:
-        print(json.dumps(checked(args.folder, args.facts)))
+        print(json.dumps(checked(args.folder, args.facts, args.compute_dtype)))
         return
     with tempfile.TemporaryDirectory() as scratch:
         folder = args.folder or Path(scratch)
@@ -44,6 +45,7 @@ def main() -> None:
         environment = {**os.environ, "PYTHONPATH": source}
         subprocess.run([sys.executable, "-c", MAKE, str(folder), *size], check=True, env=environment)
         command = [sys.executable, __file__, "--case", "--folder", str(folder), "--facts", str(args.facts)]
+        command += ["--compute-dtype", args.compute_dtype]
         found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     weights, peak = found["weights"], found["peak"]
     print(
@@ -83,7 +85,7 @@ for seed, name in enumerate(("base", "tuned")):
 """Makes the two models."""
 
 
-def checked(folder: Path, facts: int) -> dict[str, object]:
+def checked(folder: Path, facts: int, compute: str) -> dict[str, object]:
     """Run the check in this process; return bytes of the weights and of the peak, reads of each model, CPU seconds."""
     import _common
 
@@ -108,7 +110,7 @@ def checked(folder: Path, facts: int) -> dict[str, object]:
     placement.checked_tensor, files.sha256 = checked_tensor, sha256
     out = sys.stdout
     sys.stdout = sys.stderr
-    short = ["--few-shot", "samples=2", "max_new_tokens=2", "--max-new-tokens", "2"]
+    short = ["--compute-dtype", compute, "--few-shot", "samples=2", "max_new_tokens=2", "--max-new-tokens", "2"]
     sys.argv = ["check", str(folder / "base"), str(folder / "tuned"), "--most-facts", str(facts), *short]
     _common.run(check.main)
     sys.stdout = out

@@ -101,7 +101,7 @@ def compare(folder: Path, args: argparse.Namespace, scratch: Path) -> None:
 
     stages: dict[str, tuple[Callable[[str, Any], Any], pd.DataFrame]] = {
         "answers": (
-            lambda name, part: answering.answer(models[name], tokenizer, part, EvaluationSettings())["output"].tolist(),
+            lambda name, part: answering.answer(models[name], tokenizer, part, EvaluationSettings()),
             asked[: args.questions],
         ),
         "mastery": (probe, probed),
@@ -120,9 +120,10 @@ def compare(folder: Path, args: argparse.Namespace, scratch: Path) -> None:
         spent = ", ".join(f"{name} {sum(values):.1f} CPU s" for name, values in seconds.items())
         both = _common.ratio(f"{stage}: CPU time, stored / float32", seconds["stored"], seconds["float32"])
         print(f"  {both}; {spent}", flush=True)
-    outputs = [[text for part in found["answers"][name] for text in part] for name in TYPES]
-    differ = sum(a != b for a, b in zip(*outputs, strict=True))
-    print(f"  answers that differ between the types: {differ} of {len(outputs[0])}")
+    stored, wide = (pd.concat(found["answers"][name], ignore_index=True) for name in TYPES)
+    differ, judged = (int((stored[name] != wide[name]).sum()) for name in ("output", "contains"))
+    right = f"{stored['contains'].sum()} are right stored, {wide['contains'].sum()} in float32"
+    print(f"  between the types {differ} of {len(wide)} answers differ, and {judged} judgements; {right}", flush=True)
     tables = [pd.concat(found["mastery"][name], ignore_index=True) for name in TYPES]
     again = probe("float32", probed, seed=1)
     print(f"  buckets that differ: {_moved(*tables)} of {len(probed)} between the types, {_moved(tables[1], again)} "

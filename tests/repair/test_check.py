@@ -74,7 +74,9 @@ def test_lost_facts_fail_the_gate_and_each_model_is_loaded_once(
     task, out = models / "task.jsonl", tmp_path / "out"
     assert status(models, "tuned", "--task", f"{task}=10", "--fail-if-lost", 5, "--out", out) == 2
     assert sorted(path.name for path in loaded) == ["base", "tuned"]
-    said = capsys.readouterr().out
+    said, told = capsys.readouterr()
+    for again in ("", " (again, in other batches: the noise)"):
+        assert told.count(f"check: fine-tuned: answers to the questions, and the task{again}\n") == 1
     assert len(said.splitlines()) <= screen.LINES and max(map(len, said.splitlines())) <= screen.WIDTH
     assert "knowledge lost" in said and "task.jsonl kept" in said and "right before, wrong now" in said
     assert re.search(r"Where was N\d+ born\? +(Oslo|Rome|Lima|Bonn|Graz|Kyiv|Baku|Nice) +not ", said)
@@ -130,9 +132,10 @@ def test_the_same_model_is_found_before_anything_is_loaded(
 def test_without_facts_the_question_set_of_sftlens_is_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for seed, name in enumerate(("base", "tuned")):
         tiny_model(tmp_path / name, seed=seed)
-    ok("check.py", tmp_path / "base", tmp_path / "tuned", "--most-facts", 30, *QUICK)
+    ok("check.py", tmp_path / "base", tmp_path / "tuned", "--most-facts", 30, *QUICK, "--compute-dtype", "bfloat16")
     said = capsys.readouterr().out
-    assert "30 facts (the question set of sftlens)" in said and "give examples that it knows" in " ".join(said.split())
+    assert "30 facts (the question set of sftlens); computed in bfloat16" in said
+    assert "give examples that it knows" in " ".join(said.split())
 
 
 def test_an_adapter_is_checked(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

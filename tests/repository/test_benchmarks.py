@@ -92,6 +92,18 @@ def test_a_step_of_a_strategy_is_compared_with_one_of_full(capsys: pytest.Captur
     assert lines[-1].startswith("  freeze ") and "bar" not in lines[-1]
 
 
+def test_types_are_compared_by_time_answers_and_buckets(
+    capsys: pytest.CaptureFixture[str], inputs: list[object], tmp_path: Path
+) -> None:
+    tiny_model(tmp_path / "bf16", std=0.2, dtype=torch.bfloat16)
+    size = ["--questions", 4, "--probed", 2, "--turns", 1, "--as-it-is"]
+    lines = printed(capsys, "computing_type.py", "--model", tmp_path / "bf16", *inputs[2:], *size).splitlines()
+    assert [line.split(":")[0].strip() for line in lines[1:5]] == [
+        "answers", "mastery", "divergence, first tokens", "fine-tuning"
+    ]  # fmt: skip
+    assert "of 4 answers differ" in lines[5] and "buckets that differ: " in lines[6] and " of 2 between" in lines[6]
+
+
 def test_a_check_reads_each_model_once_and_its_memory_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     size = ["--layers", 2, "--hidden", 64, "--vocabulary", 300, "--facts", 20]
     first = printed(capsys, "check_memory.py", *size).splitlines()[0]

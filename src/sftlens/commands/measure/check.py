@@ -154,6 +154,7 @@ def _about(args: argparse.Namespace, seen: Any, tasks: Any) -> list[str]:
     asked = f"{len(seen.facts):,} facts ({source})"
     if tasks is not None:
         asked += f", {len(tasks):,} examples of {tasks['task'].nunique()} task(s)"
+    asked += "" if args.compute_dtype == "stored" else f"; computed in {args.compute_dtype}"
     about = [f"base {args.base}, tuned {args.tuned}", asked]
     if adapters.is_adapter(folder := identity.resolve(args.tuned)):
         about.insert(1, f"tuned is {adapter_config.origin(folder, args.base)}")
