@@ -29,7 +29,7 @@ rule all:
     input:
         # Of the whole study only: a run with `--config only=...` leaves them as they are.
         [rules.report.output.page, rules.results.output.table] if ASKED.whole and JOBS.products else [],
-        JOBS.repair_outputs().values() if ASKED.whole else [],
+        JOBS.repair.outputs().values() if ASKED.whole else [],
         [JOBS.target(name) for name in ASKED.targets],
         # Directly besides the aggregates: else a deleted result would go unnoticed.
         JOBS.files(ASKED.products),

@@ -4,9 +4,9 @@ if STUDY.repair:
 
     rule repair:
         input:
-            **JOBS.repair_files(),
+            **JOBS.repair.files(),
         output:
-            **JOBS.repair_outputs(),
+            **JOBS.repair.outputs(),
             # The repaired model; or only a README.md that says that nothing beats leaving it alone.
             model=directory(f"{PATHS.root}/repair/model"),
         log:
@@ -18,8 +18,8 @@ if STUDY.repair:
         resources:
             **JOBS.resources.of("repair"),
         params:
-            arguments=JOBS.repair_arguments,
-            options=JOBS.repair_options,
+            arguments=JOBS.repair.arguments,
+            options=JOBS.repair.options,
             stamps=[JOBS.stamp(path) for path in (STUDY.repair.base, STUDY.repair.finetuned)],
             version=RESULT_VERSION["repair"],
             state=PATHS.state,

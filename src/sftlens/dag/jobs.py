@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sftlens.config.repair import OUTPUTS, RepairSettings, RepairStudy
 from sftlens.config.stages.evaluation import OF_BASE, EvaluationSettings
 from sftlens.config.stages.mastery import MASTERY_FIELDS, ProbingSettings, QualitySettings
 from sftlens.config.study import Study
 from sftlens.dag.cells import FEWSHOT, Cell, Product, distinct, is_trained, pilot, quota_needs, way
 from sftlens.dag.paths import Paths, options
 from sftlens.dag.recorded import BASE_FIELDS, RESULTS, stamp
+from sftlens.dag.repair_job import RepairJob
 from sftlens.dag.sets import TEXTS, Sets, Wildcards
 from sftlens.dag.targets import EVERYTHING, TARGETS, admitted, paper, wanted, why_unknown
 from sftlens.errors import ConfigError
@@ -38,6 +38,7 @@ class Jobs:
         self.sets = Sets(study, self.paths, self.products)
         computing = study.compute_dtype
         self._computing = [] if computing == "auto" else ["--compute-dtype", computing]
+        self.repair = RepairJob(study, self.paths.root, self._computing)
         # What a cell's base model has.
         self.base, self.mastery = _of_model(self.paths.base), _of_model(self.paths.mastery)
         self.templates, self.divergence_base = _of_model(self.paths.templates), _of_model(self.paths.divergence_base)
@@ -246,37 +247,6 @@ class Jobs:
     def loading(self, wildcards: Wildcards) -> list[str]:
         """Whether the model's tokenizer needs a BOS token, and what it computes in unless that is left to the job."""
         return ["--bos", self.study.models[wildcards.model].bos, *self._computing]
-
-    def repair_files(self) -> dict[str, str]:
-        """Files that the repair reads, by the names of their options; its models have stamps."""
-        paths = {name: getattr(self.study.repair, name) for name in ("facts", "task", "templates")}
-        return {name: path for name, path in paths.items() if path}
-
-    def repair_outputs(self) -> dict[str, str]:
-        """Files that the repair writes, by name; none for a study without one."""
-        return {name: f"{self.paths.root}/repair/{file}" for name, file in OUTPUTS.items()} if self.study.repair else {}
-
-    def repair_arguments(self, wildcards: Wildcards) -> list[str]:
-        """The models of the repair and its files; a function, so that braces in a name or a prompt are no wildcards."""
-        wanted = self.study.repair or RepairStudy()
-        files = [word for name, path in self.repair_files().items() for word in (f"--{name}", path)]
-        return [wanted.base, wanted.finetuned, *files]
-
-    def repair_options(self, wildcards: Wildcards) -> list[str]:
-        wanted = self.study.repair or RepairStudy()
-        lists: dict[str, list[Any]] = {
-            "--ratio": wanted.ratios,
-            "--criterion": wanted.criteria,
-            "--region": wanted.regions,
-        }
-        given = [word for flag, values in lists.items() for value in values for word in (flag, str(value))]
-        given += ["--as", wanted.save_as, *(["--chat-template"] if wanted.chat_template else [])]
-        for name, value in wanted.chat_template_args.items():
-            given += ["--chat-template-arg", f"{name}={json.dumps(value)}"]
-        texts = ("prompt_template", "chat_template_name", "system_prompt")
-        given += [f"--{name.replace('_', '-')}={value}" for name in texts if (value := getattr(wanted, name))]
-        own = set(RepairSettings.model_fields) - {"ratios", "criteria", "regions", "save_as"}
-        return [*given, *options(wanted, own), *self._computing]
 
     def _beside(self, stage: str) -> list[str]:
         if stage == "mastery_quality" and (quality := self.study.experiments.mastery):
