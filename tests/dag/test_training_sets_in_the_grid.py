@@ -56,10 +56,12 @@ def test_what_the_cells_of_recipes_and_tasks_are_given() -> None:
 
 
 def test_snakemake_plans_them(tmp_path) -> None:
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(changed(DEMO, **STUDY)))
+    said = planned(tmp_path, tmp_path / "study.yaml")
+    assert said.returncode and "error: key 'recipes.mine.parts.own.file': own.csv: no such file" in said.stderr
     for name in ("own.csv", "g/train.jsonl", "g/test.jsonl", "x/a", "x/b"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("question,answer\n")
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(changed(DEMO, **STUDY)))
     jobs = stats(planned(tmp_path, tmp_path / "study.yaml"))
     assert jobs["training_order"] == jobs["finetune"] == jobs["restore"] == 5 and jobs["evaluate"] == 7
 

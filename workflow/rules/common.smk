@@ -39,6 +39,7 @@ try:
     ASKED = targets.select(STUDY, ONLY)
     deepspeed_config.check(STUDY.finetuning)
     JOBS = Jobs(STUDY)
+    JOBS.sets.check()
     RECORDED = recorded.read_snapshot(Path(grid_paths.Paths(STUDY).root))
 except SftlensError as error:
     sys.exit(f"error: {error}")

@@ -9,6 +9,7 @@ from sftlens.config.stages.training import TaskFiles
 from sftlens.config.study import Study
 from sftlens.dag.cells import FEWSHOT, Product, is_trained
 from sftlens.dag.paths import Paths
+from sftlens.errors import ConfigError
 
 TEXTS = "mastery-texts.parquet"
 """A table beside the mastery of a study that keeps the sampled texts."""
@@ -25,6 +26,20 @@ class Sets:
     def order(self, wildcards: Wildcards) -> str:
         """Ordered training set of a cell."""
         return f"{self.paths.root}/{wildcards.model}/{wildcards.train_set}/order-seed{wildcards.seed}.parquet"
+
+    def check(self) -> None:
+        """Raise ConfigError for a file of a task or recipe of the grid that is not there."""
+        for name in dict.fromkeys(product.cell.train_set for product in self.products):
+            given: dict[str, str | None] = {}
+            if task := self.study.tasks.get(name):
+                given = {f"tasks.{name}.{key}": getattr(task, key) for key in ("train", "test", "dev")}
+            if recipe := self.study.recipes.get(name):
+                given = {f"recipes.{name}.parts.{key}.file": part.file for key, part in recipe.parts.items()}
+            for key, path in given.items():
+                if path and not Path(path).is_file():
+                    raise ConfigError(
+                        f"key '{key}': {path}: no such file; correct the path, or take {name} out of `train_sets`"
+                    )
 
     def inputs(self, wildcards: Wildcards) -> dict[str, Any]:
         """Inputs of a training set: facts with their mastery, and what else a recipe reads; or a task's examples."""
