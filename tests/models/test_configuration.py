@@ -60,3 +60,12 @@ def test_a_configuration_of_another_shape_is_one_line(model: Path, text: str, tm
     message = refused("evaluate.py", "--model", model, "--facts", tmp_path / "facts.csv", "--out", tmp_path / "out")
     assert f"{model}/config.json: " in message and len(message) < 500
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["auto", "torch.bfloat16", ["bfloat16"]])
+@pytest.mark.parametrize("key", ["dtype", "torch_dtype"])
+def test_a_type_that_torch_does_not_have_is_named(model: Path, key: str, name: object) -> None:
+    config = {k: v for k, v in read_json(model / "config.json").items() if k != "dtype"}
+    write_json(model / "config.json", config | {key: name})
+    with pytest.raises(SftlensError, match=rf"config\.json: key '{key}"):
+        checkpoints.load_model(model)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Size = Annotated[int, Field(ge=1, le=1 << 28)]
+TypeName = Annotated[str, Field(pattern=r"^(bfloat16|float\d+\w*|half|double)$")]
+"""What torch calls a type; neither `auto`, which is a way of loading, nor `torch.bfloat16`."""
 
 
 @with_config(ConfigDict(extra="allow"))
@@ -34,6 +36,8 @@ class ModelConfig(TypedDict):
     num_key_value_heads: NotRequired[Size | None]
     head_dim: NotRequired[Size | None]
     vocab_size: NotRequired[Size]
+    dtype: NotRequired[TypeName | dict[str, Any] | None]
+    torch_dtype: NotRequired[TypeName | dict[str, Any] | None]
     max_position_embeddings: NotRequired[Annotated[int, Field(ge=1, le=1 << 40)]]
     num_experts: NotRequired[Annotated[int, Field(ge=0, le=1 << 16)] | None]
     num_local_experts: NotRequired[Annotated[int, Field(ge=0, le=1 << 16)] | None]
