@@ -10,10 +10,11 @@ TORCH_INDEX ?=
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test setup lint
+.PHONY: help demo sample test setup lint
 
 help:
 	@echo "make demo    the whole study on a small invented world: results/demo/report.html (CORES=$(CORES))"
+	@echo "make sample  the demo, and its report as docs/sample-report.html"
 	@echo "make test    the linters and all tests (PYTEST_ARGS=...)"
 	@echo "make lint    the linters alone"
 	@echo "make setup   install sftlens and what it needs into $(VENV); the others do so by themselves"
@@ -22,6 +23,9 @@ help:
 demo: $(READY)
 	@snakemake --cores $(CORES) --scheduler greedy --logger sftlens
 	@echo "The report: file://$(CURDIR)/results/demo/report.html"
+
+sample: demo
+	@cp results/demo/report.html docs/sample-report.html
 
 test: $(READY) $(REAL_MODEL) lint
 	@pytest -n 2 --no-loadscope-reorder $(PYTEST_ARGS)

@@ -102,10 +102,18 @@ def test_the_slurm_profile_leaves_the_rest_to_the_user():
 def test_make_alone_says_what_there_is_and_the_demo_ends_with_a_link():
     said = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     targets = set(re.findall(r"^make (\w+)", said, re.MULTILINE))
-    assert targets == {"demo", "test", "lint", "setup"}
+    assert targets == {"demo", "sample", "test", "lint", "setup"}
     planned = ["make", "--no-print-directory", "-n", "demo"]  # a make inside of `make test` names its folder else
     steps = subprocess.run(planned, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert steps.splitlines()[-1] == f'echo "The report: file://{ROOT}/results/demo/report.html"'
+
+
+def test_a_report_is_one_click_from_the_third_line_of_the_readme():
+    line = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[2]
+    link = re.search(r"\((docs/[\w-]+\.html)\)", line)
+    assert link and link[1] == "docs/sample-report.html"
+    page = (ROOT / link[1]).read_bytes()
+    assert len(page) < 8e6 and b'id="fig2"' in page and b"did not finish" not in page
 
 
 def test_commits_and_pushes_are_checked_as_make_does():

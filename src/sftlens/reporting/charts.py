@@ -28,6 +28,8 @@ def chart(numbers: pd.DataFrame, wanted: Chart) -> dict[str, Any] | None:
         return None
     columns = list(numbers)
     names = [name for name in numbers if not pd.api.types.is_numeric_dtype(numbers[name])]
+    if pd.api.types.is_numeric_dtype(numbers[wanted.x]):
+        used.append("n")  # the marks of a line are its scales
     choices = [name for name in names if name not in used and numbers[name].nunique() > 1]
     lines = [] if wanted.shade else list(dict.fromkeys(numbers[wanted.line]))
     low, high = ("Low", "High") if {"Low", "High"} <= set(columns) else (f"{value} low", f"{value} high")

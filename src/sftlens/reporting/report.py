@@ -73,6 +73,7 @@ def _section(target: Target, table: pd.DataFrame, figures: Mapping[str, Path]) -
     image = figures.get(target.name)
     phone = image and image.with_name(f"{image.stem}-narrow.svg")
     drawn = target.kind == "figure" and not table.empty and image is not None and image.is_file()
+    chart = charts.chart(table, target.chart) if drawn and target.chart else None
     # A table without a number, such as verdicts on claims that this study cannot test, need not stand in the way.
     numbers = table.select_dtypes("number")
     closed = target.folded or (numbers.size > 0 and bool(numbers.isna().all(axis=None)))
@@ -80,13 +81,13 @@ def _section(target: Target, table: pd.DataFrame, figures: Mapping[str, Path]) -
     return {
         "name": target.name,
         "part": PAPER if target.of_paper or target.name.startswith("fig") else MORE if target.folded else STORY,
-        "chart": charts.chart(table, target.chart) if drawn and target.chart else None,
+        "chart": chart,
         "kind": target.kind,
         "title": target.title,
         "words": " ".join(filter(None, notes)),
         "alt": f"{target.title}: {', '.join(dict.fromkeys(table['Model']))}" if drawn else "",
         "image": html.embedded(image) if drawn and image else "",
-        "narrow": html.embedded(phone) if drawn and phone and phone.is_file() else "",
+        "narrow": html.embedded(phone) if drawn and not chart and phone and phone.is_file() else "",
         "folded": folded,
         "table": None if table.empty or (target.draw and not drawn) else html.table(table.drop(columns=same)),
     }
