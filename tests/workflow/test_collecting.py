@@ -1,11 +1,13 @@
 """The page and the files beside it show the same numbers, of the experiment that each belongs to."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from study import copy_run
 
+from sftlens import files
 from sftlens.config import loading
 from sftlens.dag import targets
 from sftlens.results import collect, dictionary
@@ -43,5 +45,20 @@ def test_every_metric_of_a_real_table_is_described(finished: Path):
     assert found <= described
     # This study has no quota, no probabilities of answers, and no fact of D4 that is kept for the divergence.
     others = {"rebatched_output", "rebatched_contains"}  # of half precision alone
-    others |= {"facts_probed", *(metric for _, metric in described if "probab" in metric or metric.startswith("kl"))}
+    others |= {
+        "facts_probed",
+        "stopped_after_step",
+        *(metric for _, metric in described if "probab" in metric or metric.startswith("kl")),
+    }
     assert {metric for _, metric in described - found} <= others
+
+
+def test_every_log_says_something_and_every_training_each_of_its_steps(finished: Path):
+    logs = finished / "results/mini/logs"
+    assert [path for path in logs.rglob("*.log") if not path.stat().st_size] == []
+    told = sorted(logs.rglob("finetune.jsonl"))
+    assert len(told) == len(list(logs.rglob("finetune.log"))) > 0
+    for path in told:
+        steps = [event["step"] for event in map(json.loads, path.read_text().splitlines()) if event["event"] == "step"]
+        made = files.read_json(finished / "results/mini" / path.parent.relative_to(logs) / "finetune.json")
+        assert steps == list(range(1, len(made["losses"]) + 1))
