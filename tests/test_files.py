@@ -182,6 +182,12 @@ def test_damaged_json_is_named(tmp_path, text):
         files.read_json(path)
 
 
+def test_a_named_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "study.json")
+    with pytest.raises(DataError, match=r"study\.json: is a named pipe"):
+        files.read_json(tmp_path / "study.json")
+
+
 @pytest.mark.parametrize("read", [files.read_json, files.read_parquet, files.sha256])
 def test_missing_file_is_named(tmp_path, read):
     with pytest.raises(DataError, match=r"gone\.x: no such file; make it first or correct the path"):

@@ -75,3 +75,11 @@ def test_expressions_run_in_linear_time() -> None:
     for pattern in ("[", "(?=a)", r"(a)\1", "a" * 1001):
         with pytest.raises(ValueError):
             gate.matching(pattern, [""])
+
+
+def test_what_stands_there_twice_is_found_among_very_many() -> None:
+    names = [str(number) for number in range(300_000)]
+    assert gate.repeated(names) is None
+    assert gate.repeated([*names, "7", "8"]) == "7"
+    with pytest.raises(ValueError, match="the key '7' stands there twice"):
+        gate.parse_json("{" + ", ".join(f'"{name}": 0' for name in [*names, "7"]) + "}")

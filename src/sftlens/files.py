@@ -165,6 +165,8 @@ def read_json(path: Path, kind: Any = Any, error: type[SftlensError] = DataError
 
     Raises DataError when it is missing or malformed, `error` when it holds something else.
     """
+    if path.is_fifo():  # which nobody may ever write to
+        raise error(f"{path}: is a named pipe, no file; put the file in its place")
     try:
         value = gate.parse_json(path.read_text(encoding="utf-8"), finite)
     except FileNotFoundError:
@@ -217,8 +219,8 @@ def parquet_columns(path: Path) -> list[str]:
         from pyarrow import parquet
 
         names = list(map(str, parquet.read_schema(path).names))
-        if twice := [name for i, name in enumerate(names) if name in names[:i]]:
-            raise ValueError(f"the column {twice[0]!r} stands there twice")
+        if (twice := gate.repeated(names)) is not None:
+            raise ValueError(f"the column {twice!r} stands there twice")
         return names
 
 

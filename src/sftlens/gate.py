@@ -8,7 +8,7 @@ and a regular expression runs in linear time (RE2: Cox, "Regular expression matc
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -95,8 +95,7 @@ def parse_json(text: str, finite: bool = True) -> Any:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands there twice")
+        raise ValueError(f"the key {repeated(name for name, _ in pairs)!r} stands there twice")
     return found
 
 
@@ -112,6 +111,16 @@ def _finite(digits: str) -> float:
     if not math.isfinite(value := float(digits)):
         raise _NoNumber(digits)
     return value
+
+
+def repeated(values: Iterable[Any]) -> Any:
+    """Return the first value that stands there for the second time, in linear time; None where there is none."""
+    seen: set[Any] = set()
+    for value in values:
+        if value in seen:
+            return value
+        seen.add(value)
+    return None
 
 
 def matching(pattern: str, names: Sequence[str]) -> list[bool]:

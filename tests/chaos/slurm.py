@@ -84,6 +84,10 @@ def start(folder: Path, *targets: str) -> subprocess.Popen[bytes]:
 def disturb(cluster: Cluster, folder: Path, driver: subprocess.Popen[bytes], draw: random.Random) -> str:
     """Do one random thing to a cluster with a running study; return what it was."""
     what = draw.choice(FAULTS)
+    # Some faults need a job, which may still be in the queue.
+    over = time.monotonic() + 60
+    while not cluster.jobs() and driver.poll() is None and time.monotonic() < over:
+        time.sleep(1)
     with suppress(ProcessLookupError, subprocess.CalledProcessError):
         if what == "lost node":
             name = f"node{draw.randint(1, slurm_cluster.NODES)}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, Field, create_model, field_validator
 
 from sftlens.config.stages.mastery import QualitySettings
+from sftlens.gate import repeated
 from sftlens.restoration import methods
 from sftlens.restoration.criteria import CRITERIA
 from sftlens.settings import Seed, Settings
@@ -46,9 +47,8 @@ def layers_of(region: str) -> range:
 
 
 def _distinct(values: list[Any]) -> list[Any]:
-    twice = [v for i, v in enumerate(values) if v in values[:i]]
-    if twice:
-        raise ValueError(f"{twice[0]!r} stands there twice; list every value once")
+    if (twice := repeated(values)) is not None:
+        raise ValueError(f"{twice!r} stands there twice; list every value once")
     return values
 
 

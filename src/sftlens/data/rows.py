@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from sftlens import files
 from sftlens.errors import DataError
-from sftlens.gate import FORMULA, parse_json
+from sftlens.gate import FORMULA, parse_json, repeated
 
 Row = dict[str, Any]
 _GIVE = (
@@ -99,9 +99,8 @@ def _csv(path: Path) -> Iterator[tuple[str, Row]]:
         reader = csv.reader(file, strict=True, delimiter=(marks or [","])[0])
         try:
             header = [name.strip() for name in next(reader, [])]
-            twice = [name for i, name in enumerate(header) if name in header[:i]]
-            if twice:
-                raise DataError(f"{path}, line 1: the column {twice[0]!r} stands there twice; rename or remove one")
+            if (twice := repeated(header)) is not None:
+                raise DataError(f"{path}, line 1: the column {twice!r} stands there twice; rename or remove one")
             for row in reader:
                 if len(row) not in (0, len(header)):
                     raise DataError(

@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from sftlens.gate import repeated
 from sftlens.settings import Location, Seed, Settings
 
 TABLE = "FACTS_TABLE"
@@ -45,9 +46,8 @@ class RelationChoice(Settings):
 
     @model_validator(mode="after")
     def _once(self) -> Self:
-        twice = [name for i, name in enumerate(self.named) if name in self.named[:i]]
-        if twice:
-            raise ValueError(f"relation {twice[0]!r} stands there twice; list it once, as `id` or as `ood`")
+        if (twice := repeated(self.named)) is not None:
+            raise ValueError(f"relation {twice!r} stands there twice; list it once, as `id` or as `ood`")
         if self.ood and not self.id:
             raise ValueError("there is no in-domain relation to train on; list those under `id` too")
         return self

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
+from sftlens.gate import repeated
 from sftlens.settings import Location, Settings
 
 Bucket = Literal["D0", "D1", "D2", "D3", "D4"]
@@ -12,8 +13,8 @@ TOLERANCE = 1e-6
 
 
 def _once(values: list[str]) -> list[str]:
-    if twice := [value for i, value in enumerate(values) if value in values[:i]]:
-        raise ValueError(f"{twice[0]!r} stands there twice; list it once")
+    if (twice := repeated(values)) is not None:
+        raise ValueError(f"{twice!r} stands there twice; list it once")
     return values
 
 
