@@ -1,12 +1,15 @@
 """What is given as the place of a result is never an input, and no folder of somebody's is deleted for it."""
 
 import shutil
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
 from probe_tables import facts_table
 from script_calls import ok, refused
+from sftlens.commands import written
+from sftlens.errors import ConfigError
 from sftlens.files import tree_sha256, write_parquet
 from tiny import tiny_model
 
@@ -19,6 +22,7 @@ def inputs(tmp_path: Path) -> Path:
     known = facts[facts["split"] != "testood"][["relation", "subject", "object", "question", "split"]]
     known.to_csv(tmp_path / "facts.csv", index=False)
     shutil.copyfile(Path(__file__).parents[2] / "config" / "relations.yaml", tmp_path / "templates.yaml")
+    (tmp_path / "recipes.yaml").write_text("recipes: {D4: {parts: {all: {buckets: [D4]}}}}\n")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     return tmp_path
@@ -40,6 +44,7 @@ FACTS = ("facts.py", "--table", "facts.csv")
         (MASTERY, "facts.parquet"),
         (MASTERY, "link/mastery.parquet"),
         (TRAINING_SET, "facts.parquet"),
+        ((*TRAINING_SET, "--recipe", "recipes.yaml"), "recipes.yaml"),
         (FACTS, "facts.csv"),
         (FACTS, "mine"),
         (FINETUNE, "model"),
@@ -79,3 +84,12 @@ def test_an_earlier_result_is_replaced(inputs: Path, monkeypatch: pytest.MonkeyP
         ok("finetune.py", "--model", "model", "--train", "order.parquet", "--zero-stage", "0", "--dtype", "float32",
            "--scale", "1", "--out", "tuned")  # fmt: skip
     assert (inputs / "tuned/model.safetensors").is_file() and (inputs / "mine/thesis.txt").is_file()
+
+
+def test_a_repair_may_be_written_again_where_it_lies(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/README.md").write_text("made by a repair")
+    with pytest.raises(ConfigError, match="holds files that were not made here"):
+        written.check(Namespace(), {"model": tmp_path / "model"})
+    (tmp_path / "report.json").write_text('{"stage": "repair"}')
+    written.check(Namespace(), {"model": tmp_path / "model"})

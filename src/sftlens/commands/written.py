@@ -10,9 +10,9 @@ from sftlens.errors import ConfigError
 
 WRITTEN = {"out", "summary", "events", "level_map", "json", "csv", "html", "state", "worker", "resume"}
 """Options that name what is written."""
-NAMED = {"path", "entity_questions", "table", "aliases", "deepspeed", "answers"}
+NAMED = {"path", "entity_questions", "table", "aliases", "deepspeed", "answers", "recipe"}
 """Options that name an input as text."""
-MARKS = ("sftlens.json", "delta.json", "corpus.txt", "summary.json", "../base.json")
+MARKS = ("sftlens.json", "delta.json", "corpus.txt", "summary.json", "../base.json", "../report.json")
 """Files of which one lies in every folder that a stage makes as a whole, or beside it."""
 
 
