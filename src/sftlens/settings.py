@@ -29,6 +29,8 @@ def tell_shipped(what: str, value: object) -> None:
               file=sys.stderr)  # fmt: skip
 
 
+LARGEST = 10**12
+"""The largest number of anything but a seed: more of it nobody has, and arrays of such sizes overflow."""
 Seed = Annotated[int, Field(ge=0, le=10**18)]
 """The type of a field that holds a seed: what NumPy and torch take."""
 Location = Annotated[str, AfterValidator(found)]
@@ -48,4 +50,12 @@ class Settings(BaseModel):
         given = value if isinstance(value, list) else [value]
         if bool not in (kind, *get_args(kind)) and any(isinstance(entry, bool) for entry in given):
             raise ValueError("a truth value (true, yes, on, ...) is no value here; write a number, or text in quotes")
+        return value
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _in_bounds(cls, value: Any, field: ValidationInfo) -> Any:
+        """Refuse whole numbers beyond LARGEST, of which only a seed may be one."""
+        if isinstance(value, int) and value > LARGEST and "seed" not in (field.field_name or ""):
+            raise ValueError(f"Input should be at most {LARGEST:,}")
         return value

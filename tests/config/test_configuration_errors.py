@@ -70,6 +70,7 @@ def test_key_like_no_other_lists_the_known_ones():
         ({"finetuning__dtype": "fp16"}, ["'finetuning.dtype'", "'bfloat16' or 'float32'"]),
         ({"finetuning": [1]}, ["'finetuning'", "dictionary"]),
         ({"study": 7}, ["'study'", "string"]),
+        ({"probing__samples": 10**17}, ["'probing.samples'", "at most 1,000,000,000,000"]),
         ({"experiments__scaling__scales": 60}, ["'experiments.scaling.scales'", "list"]),
         ({"experiments__scaling__scales": ["alll"]}, ["scales.0'", "'alll'", "integer", "or", "'all'"]),
         (
