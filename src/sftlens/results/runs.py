@@ -3,16 +3,52 @@
 import calendar
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import ConfigDict, with_config
+from typing_extensions import TypedDict
 
 from sftlens.config.study import Study
 from sftlens.dag.cells import Cell, Product
 from sftlens.dag.paths import Paths
 from sftlens.files import read_json
+from sftlens.results.collect import Metric
 from sftlens.results.unfinished import made
+
+
+@with_config(ConfigDict(extra="allow"))
+class Machine(TypedDict, total=False):
+    """What a job ran on."""
+
+    processor: str
+    cores: int | None
+    devices: list[str]
+
+
+@with_config(ConfigDict(extra="allow"))
+class Run(TypedDict, total=False):
+    """What a summary says of its own run."""
+
+    finished: str
+    wall_seconds: float
+    peak_memory_bytes: float
+    packages: dict[str, str]
+    machine: Machine
+
+
+@with_config(ConfigDict(extra="allow"))
+class Summary(TypedDict, total=False):
+    """What is read of a summary here and in exports; older ones lack some of it."""
+
+    result_version: int
+    settings: dict[str, Any]
+    inputs: dict[str, str]
+    metrics: list[Metric]
+    run: Run
+
 
 SHORT = 12
 """Characters of a hash that a reader sees; the file has all."""
@@ -30,7 +66,7 @@ def runs(study: Study, products: Iterable[Product]) -> pd.DataFrame:
     for product in products:
         if made(paths, product):
             path = Path(paths.summary(product))
-            summary = read_json(path, dict[str, Any])
+            summary: Summary = read_json(path, Summary)
             run = summary.get("run", {})
             machine = run.get("machine", {})
             rows.append({
@@ -45,10 +81,11 @@ def runs(study: Study, products: Iterable[Product]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*names, "seconds", "gigabytes", "gpus", "machine"])
 
 
-def finished(path: Path, summary: dict[str, Any]) -> float:
+def finished(path: Path, summary: Summary) -> float:
     """Return when a summary was made, seconds since the epoch; of one that does not say it, when its file was."""
-    said = summary.get("run", {}).get("finished")
-    return float(calendar.timegm(time.strptime(said, "%Y-%m-%d %H:%M:%S"))) if said else path.stat().st_mtime
+    with suppress(ValueError):
+        return float(calendar.timegm(time.strptime(summary.get("run", {}).get("finished", ""), "%Y-%m-%d %H:%M:%S")))
+    return path.stat().st_mtime
 
 
 def models(study: Study) -> list[dict[str, str]]:
@@ -66,7 +103,7 @@ def models(study: Study) -> list[dict[str, str]]:
     return found
 
 
-def _machine(machine: dict[str, Any]) -> str:
+def _machine(machine: Machine) -> str:
     devices = machine.get("devices", [])
     cores = f"{machine.get('cores')} cores of {machine.get('processor')}" if machine else ""
     return f"{len(devices)} x {devices[0]}" if devices else cores

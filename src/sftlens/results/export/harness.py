@@ -17,7 +17,7 @@ from sftlens.dag.cells import FEWSHOT, Product
 from sftlens.dag.paths import Paths
 from sftlens.data.buckets import BUCKETS
 from sftlens.results.answers import ANSWERS
-from sftlens.results.runs import finished
+from sftlens.results.runs import Summary, finished
 
 TASKS = {"test": "id", "testood": "ood"}
 METRICS = ("contains", "word_boundary", "exact", "f1", "well_formed")
@@ -31,10 +31,11 @@ def write(folder: Path, paths: Paths, products: list[Product]) -> int:
     """
     for product in products:
         path = Path(paths.summary(product))
-        summary = files.read_json(path, dict[str, Any])
+        summary: Summary = files.read_json(path, Summary)
+        settings = summary.get("settings", {})
         answers = files.read_parquet(path.with_name(ANSWERS))
-        shots = summary["settings"].get("shots", 0) if product.cell.strategy == FEWSHOT else 0
-        made = _results(answers, summary["result_version"], shots)
+        shots = int(settings.get("shots", 0)) if product.cell.strategy == FEWSHOT else 0
+        made = _results(answers, summary.get("result_version", 0), shots)
         date = finished(path, summary)
         place = product.place.removesuffix("/evaluate").removeprefix("evaluate")
         name = "__".join(filter(None, f"{product.cell.path}/{place}".split("/")))
@@ -44,7 +45,7 @@ def write(folder: Path, paths: Paths, products: list[Product]) -> int:
             "config": {
                 "model": "sftlens", "model_args": f"pretrained={name}", "batch_size": None, "device": None,
                 "limit": None, "gen_kwargs": {"do_sample": False}, "model_sha": inputs.get("model", ""),
-                "sftlens": {**product.axes, "ratio": product.ratio, "settings": summary["settings"], "inputs": inputs},
+                "sftlens": {**product.axes, "ratio": product.ratio, "settings": settings, "inputs": inputs},
             },
             "git_hash": None, "date": date, "model_source": "sftlens", "model_name": name,
             "model_name_sanitized": name, "transformers_version": packages.get("transformers"),

@@ -11,8 +11,8 @@ from sftlens import files
 from sftlens.config.study import Study
 from sftlens.dag.cells import Cell, Product
 from sftlens.dag.paths import Paths
-from sftlens.errors import ConfigError
-from sftlens.results.runs import finished
+from sftlens.errors import ConfigError, DataError
+from sftlens.results.runs import Summary, finished
 from sftlens.runtime import events
 
 BATCH = 1000
@@ -47,14 +47,17 @@ def write(folder: Path, final: Path, study: Study, products: Iterable[Product]) 
         tags, metrics, last = {"sftlens.cell": cell.path}, [], 0
         for product in measured:
             path = Path(paths.summary(product))
-            summary = files.read_json(path, dict[str, Any])
+            summary: Summary = files.read_json(path, Summary)
             when = int(1000 * finished(path, summary))
             last = max(last, when)
             tags |= {f"sftlens.{product.stage}.{name}": text for name, text in summary.get("inputs", {}).items()}
             if product.stage == "finetune":
-                params |= {f"finetune.{name}": value for name, value in summary["settings"].items()}
+                params |= {f"finetune.{name}": value for name, value in summary.get("settings", {}).items()}
                 log = Path(paths.log(product)).with_suffix(".jsonl")
-                metrics += [Metric(*point) for point in _curves(summary, log, when)]
+                try:
+                    metrics += [Metric(*point) for point in _curves(summary, log, when)]
+                except (KeyError, TypeError, ValueError, ZeroDivisionError, IndexError) as error:
+                    raise DataError(f"{log} or {path}: an event of the training is damaged ({error!r})") from None
             metrics += [Metric(name, value, when, 0) for name, value in _values(product, summary)]
         start = min([metric.timestamp for metric in metrics], default=last)
         run = client.create_run(experiment, start_time=start, run_name=cell.path)
@@ -66,7 +69,7 @@ def write(folder: Path, final: Path, study: Study, products: Iterable[Product]) 
     return len(cells)
 
 
-def _curves(summary: dict[str, Any], log: Path, when: int) -> Iterable[tuple[str, float, int, int]]:
+def _curves(summary: Summary, log: Path, when: int) -> Iterable[tuple[str, float, int, int]]:
     """Yield key, value, time (ms) and step of what happened in a training: from its log, else from its summary."""
     for event in events.read(log) or events.of(summary):
         at = int(1000 * event["time"]) if "time" in event else when
@@ -79,10 +82,10 @@ def _curves(summary: dict[str, Any], log: Path, when: int) -> Iterable[tuple[str
                     yield f"{prefix}{name}", float(event[name]), at, event["step"]
 
 
-def _values(product: Product, summary: dict[str, Any]) -> Iterable[tuple[str, float]]:
+def _values(product: Product, summary: Summary) -> Iterable[tuple[str, float]]:
     place = ".".join([product.stage, *filter(None, (product.criterion, product.region))])
-    for row in summary["metrics"]:
-        value = row.get("value")
+    for row in map(dict, summary.get("metrics", [])):
+        value: Any = row.get("value")
         if value is None or not math.isfinite(value) or any(row.get(axis) for axis in ("relation", "layer", "module")):
             continue
         ratio = row.get("ratio", product.ratio)
