@@ -94,6 +94,8 @@ class Target:
     """How the page shows a figure to those who can point at it; None: as the figure alone."""
     page: Callable[[pd.DataFrame], pd.DataFrame] | None = None
     """That frame -> what the page shows of it; None: all."""
+    answers: bool = False
+    """Whether it is made from the answers although an experiment is behind it."""
 
     @property
     def kind(self) -> Literal["figure", "table"]:
@@ -107,7 +109,7 @@ class Target:
     @property
     def from_answers(self) -> bool:
         """Whether it is made from answers to single questions or from single steps, not from the tidy table alone."""
-        return self.behind in (ANSWERS, EVERYTHING, TRAINED, WATCHED)
+        return self.answers or self.behind in (ANSWERS, EVERYTHING, TRAINED, WATCHED)
 
     def numbers(self, source: Any) -> pd.DataFrame:
         """Return the target as a wide frame with one header row and no index of its own.
