@@ -121,7 +121,7 @@ def _lines(settings: BaseModel, top: bool = False) -> Iterator[str]:
         absent = _inner(field.annotation) if value is None else None
         if absent:
             # What it would hold, to be uncommented in the place of `null`.
-            yield from (f"# {line}" for line in _entry(name, absent()))
+            yield from (f"# {line}" for line in _entry(name, absent.model_construct()))
 
 
 def _entry(name: str, value: Any) -> Iterator[str]:

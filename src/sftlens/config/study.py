@@ -39,6 +39,15 @@ SAMPLED = (
 OWN_TABLE = SAMPLED.replace("a sample of real facts", "the facts of the study's own table")
 
 
+class Instruct(BaseSettings):
+    """The instruct model made from a base model elsewhere, which is asked with its own chat template (Table 7)."""
+
+    source: Literal["path", "hub"] = "hub"
+    """`path` a Hugging Face folder, `hub` a model id and revision."""
+    instruction: str = "Answer with the name alone, without a sentence."
+    """A line before each question."""
+
+
 class Model(BaseSettings):
     """A base model and how it is probed and started."""
 
@@ -48,6 +57,8 @@ class Model(BaseSettings):
     """Completion templates for probing; unset: those of the study."""
     mastery: Location | None = None
     """A finished mastery table (Parquet) to use instead of probing."""
+    instruct: Instruct | None = Field(None, exclude_if=lambda value: value is None)
+    """The instruct model that was made from it: answers the test questions beside the base model."""
     launch: Launch = Launch()
     """Nodes, GPUs and processes of its jobs."""
 

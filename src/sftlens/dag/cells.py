@@ -12,6 +12,10 @@ from sftlens.strategies import DEFAULT, STRATEGIES
 
 BASE = "base"
 FEWSHOT = "fewshot"
+INSTRUCT = "instruct"
+"""The instruct model that was made from the base, elsewhere."""
+UNTRAINED = (BASE, FEWSHOT, INSTRUCT)
+"""What stands in the place of a strategy at n = 0."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +29,14 @@ class Cell:
     """Number of examples, `all`, or 0."""
     seed: int
     strategy: str = DEFAULT
-    """One of the registry `strategies`, perhaps with a learning rate (`full@3e-05`); BASE or FEWSHOT at n = 0."""
+    """One of the registry `strategies`, perhaps with a learning rate (`full@3e-05`); at n = 0 one of UNTRAINED."""
 
     def __post_init__(self) -> None:
         """Raise ConfigError for an unknown strategy: it must not be taken for the base model."""
         if self.trained:
             STRATEGIES.get(way(self.strategy)[0])
-        elif self.strategy not in ("", BASE, FEWSHOT):
-            raise ConfigError(f"strategy {self.strategy!r}: a base model (n = 0) has none but {BASE} and {FEWSHOT}")
+        elif self.strategy not in ("", *UNTRAINED):
+            raise ConfigError(f"strategy {self.strategy!r}: a base model (n = 0) has none but {', '.join(UNTRAINED)}")
 
     @property
     def path(self) -> str:
@@ -116,8 +120,9 @@ def products(study: Study) -> dict[str, list[Product]]:
         cells = [Cell(m, "", "", 0, "") for m in asked.mastery.models or study.models]
         found["mastery"] = [Product("mastery_quality", cell) for cell in cells]
     if scaling := asked.scaling:
-        shots = (BASE, FEWSHOT) if scaling.shots else (BASE,)
-        bases = [Cell(m, BASE, "0", 0, name) for m in scaling.models or study.models for name in shots if scaling.base]
+        models = scaling.models or study.models
+        names = {m: [BASE, *([FEWSHOT] if scaling.shots else []), *_instruct(study, m)] for m in models}
+        bases = [Cell(m, BASE, "0", 0, name) for m in models for name in names[m] if scaling.base]
         found["scaling"] = [Product("evaluate", cell) for cell in [*bases, *_cells(study, scaling)]]
     if divergence := asked.divergence:
         bases = [Cell(m, BASE, "0", 0, BASE) for m in divergence.models or study.models if divergence.base]
@@ -173,9 +178,14 @@ def _compared(study: Study, ways: Strategies) -> list[Product]:
     cells = list(_cells(study, ways))
     bases = [Cell(m, BASE, "0", 0, BASE) for m in ways.models or study.models]
     made = [Product(stage, cell) for cell in [*bases, *cells] for stage in ("evaluate", "divergence")]
+    made += [Product("evaluate", replace(base, strategy=one)) for base in bases for one in _instruct(study, base.model)]
     made += [Product("changes", cell, "relative", region) for cell in cells for region in ways.regions]
     posthoc = itertools.product(ways.criteria, ways.regions, ways.ratios)
     return made + [Product("restore", cell, *place) for place in posthoc for cell in cells if cell.strategy == DEFAULT]
+
+
+def _instruct(study: Study, model: str) -> list[str]:
+    return [INSTRUCT] if study.models[model].instruct else []
 
 
 def _cells(study: Study, axes: Axes) -> Iterator[Cell]:

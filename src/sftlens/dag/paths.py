@@ -9,6 +9,7 @@ from typing import Any
 from sftlens.config.stages.data import FactsSettings
 from sftlens.config.stages.evaluation import OF_BASE
 from sftlens.config.stages.mastery import SAMPLING_FIELDS, SPEED_FIELDS
+from sftlens.config.stages.model import BaseSettings
 from sftlens.config.study import Study
 from sftlens.dag.cells import Product, quota_needs
 from sftlens.dag.recorded import LOCATIONS, RESULTS, content, data, identifying, sentences, short_hash
@@ -41,7 +42,7 @@ class Paths:
         """Folder of the corpus, the calibration facts and, for the embedded world, its questions."""
         self.facts = f"{RESULTS}/facts/facts-{self.facts_key}/facts.parquet"
         """Table of the prepared facts."""
-        self.base_folder = cache(lambda model: f"{RESULTS}/models/{model}/base-{self._base_key(model)}")
+        self.base_folder = cache(lambda model: self._folder(model, self.study.models[model]))
         """Model -> the folder of its pointer and, if it is pretrained here, its checkpoint."""
         self.mastery_folder = cache(self._mastery_folder)
         """Model -> the folder of its mastery table."""
@@ -49,6 +50,11 @@ class Paths:
     def base(self, model: str) -> str:
         """Pointer to a base model: folder, revision, size and hash of each file."""
         return f"{self.base_folder(model)}/base.json"
+
+    def instruct(self, model: str) -> str:
+        """Pointer to the instruct model that was made from a base model, beside it; "" without one."""
+        entry = self.study.models[model].instruct
+        return f"{self._folder(model, entry)}/base.json" if entry else ""
 
     def templates(self, model: str) -> str:
         """Completion templates that probe a model."""
@@ -65,7 +71,7 @@ class Paths:
         # Those that are chosen here lie under a hash of what they depend on, and are not there when a run begins.
         made = templates.startswith(self.base_folder(model))
         key = {
-            "base": self._base_key(model), "facts": self.facts_key,
+            "base": self._base_key(entry), "facts": self.facts_key,
             "templates": templates if made else sentences(templates) or templates,
             "probing": probing.model_dump(exclude=SPEED_FIELDS), "bos": entry.bos,
             "import": content(entry.mastery) or entry.mastery,
@@ -97,8 +103,10 @@ class Paths:
             return f"{self.mastery_folder(product.cell.model)}/mastery.json"
         return f"{self.root}/{product.path}"
 
-    def _base_key(self, model: str) -> str:
-        entry = self.study.models[model]
+    def _folder(self, model: str, entry: BaseSettings) -> str:
+        return f"{RESULTS}/models/{model}/base-{self._base_key(entry)}"
+
+    def _base_key(self, entry: BaseSettings) -> str:
         # A hub id says what it is; where a folder lies says nothing, and its name here is that of the model.
         key: dict[str, Any] = entry.model_dump(include=identifying(entry.source) - {"pretraining"})
         if entry.source == "pretrain":
@@ -112,6 +120,8 @@ class Paths:
         for model in dict.fromkeys(p.cell.model for p in products):
             key, templates = Path(self.base_folder(model)).name, Path(self.templates(model))
             found.append((model, "base", self.base(model), f"{model}/{key}"))
+            if instruct := self.instruct(model):
+                found.append((model, "base", instruct, f"{model}/{Path(instruct).parent.name}"))
             if str(templates).startswith(self.base_folder(model)):
                 name = f"templates-{key.removeprefix('base-')}-{templates.stem.removeprefix('templates-')}"
                 found.append((model, "choose_templates", str(templates), f"{model}/{name}"))

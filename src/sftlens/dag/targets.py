@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from sftlens.config.study import Study
-from sftlens.dag.cells import Product, distinct, number, products, way
+from sftlens.dag.cells import BASE, FEWSHOT, UNTRAINED, Product, distinct, number, products, way
 from sftlens.dag.contrasts import ANSWERED
 from sftlens.errors import ConfigError
 from sftlens.registry import Registry, unknown
@@ -96,6 +96,8 @@ class Target:
     """That frame -> what the page shows of it; None: all."""
     answers: bool = False
     """Whether it is made from the answers although an experiment is behind it."""
+    picks: Callable[[Study, Sequence[Product]], tuple[list[Product], list[str]]] | None = None
+    """Which of the products behind it are shown, and what a study lacks for it, in words; None: all, and nothing."""
 
     @property
     def kind(self) -> Literal["figure", "table"]:
@@ -122,9 +124,9 @@ class Target:
         if self.from_answers:
             return self.build(source)
         # Rows of single relations are for readers of the tidy table; these targets show full fine-tuning.
-        for strategy in set(source["strategy"]) - {"", "base", "fewshot"}:
+        for strategy in set(source["strategy"]) - {"", *UNTRAINED}:
             STRATEGIES.get(way(strategy)[0])  # an unknown one is an error, not something to leave out
-        rows = source[source["strategy"].isin(["", "base", "fewshot", DEFAULT])]
+        rows = source[source["strategy"].isin(["", BASE, FEWSHOT, DEFAULT])]
         rows = rows if self.relations else rows[rows["relation"] == ""]
         return self.build(rows.dropna(subset=["value"]))
 
@@ -164,6 +166,9 @@ def wanted(study: Study) -> dict[str, list[Product]]:
         if target.shows:
             shown = {model for model in study.models if target.shows(study, model)}
             asked = [product for product in asked if product.cell.model in shown]
+        if asked and target.picks:
+            shown_of_them, lacking = target.picks(study, asked)
+            asked = [] if lacking else shown_of_them
         if asked and target.behind not in WHOLE:
             # How many examples a cell really had stands in the summary of its training.
             cells = dict.fromkeys(product.cell for product in asked if product.cell.trained)
@@ -209,6 +214,8 @@ def why_unknown(study: Study, name: str) -> str:
 def _lacks(study: Study, name: str, found: dict[str, list[Product]]) -> str:
     target = TARGETS.get(name)
     lacking = [part for part in target.behind.split("+") if not found.get(part)]
+    if target.picks and not lacking:
+        return f"it lacks {', '.join(target.picks(study, found[target.behind])[1])}"
     if not lacking:
         return f"it shows {target.needs}; the study has {', '.join(study.models)}"
     if lacking == [WATCHED]:

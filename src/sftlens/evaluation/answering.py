@@ -1,7 +1,9 @@
 """Closed-book question answering: greedy answers, judged and counted (arXiv 2509.16596)."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -10,12 +12,14 @@ from sftlens import inference
 from sftlens.config.stages.evaluation import EvaluationSettings
 from sftlens.data.scoring import accepted, contains
 from sftlens.errors import DataError
-from sftlens.inference import prompts
+from sftlens.inference import chat, prompts
 from sftlens.tasks import DEFAULT, TASKS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+TODAY = date(2025, 1, 1)
+"""For chat templates that write the date: answers must not depend on the day."""
 TEST_SPLITS = ("test", "testood")
 ASKED = (*TEST_SPLITS, "dev")
 ANSWER_COLUMNS = ["fact_id", "split", "relation", "bucket", "output", *TASKS.get(DEFAULT).judgements, "well_formed"]
@@ -41,38 +45,52 @@ def answer(
     settings: EvaluationSettings,
     *,
     examples: Sequence[tuple[str, str]] = (),
+    instruction: str = "",
     progress: Callable[[int], object] = lambda rows: None,
 ) -> pd.DataFrame:
     """Answer each question greedily, with solved `examples` before it, and judge the answer.
 
+    With an `instruction` an instruct model is asked: by its chat template, this line before the question.
+
     `facts` has the columns fact_id, split, question, aliases (or object) and, if known, relation and bucket; `progress`
     is called with the number of finished questions. Returns one row a fact, in their order, with ANSWER_COLUMNS:
     relation and bucket ("" if unknown), output (text without special tokens), the judgements of it (`Task.judgements`:
-    f1 float, the others bool), well_formed (EOS within the limit).
+    f1 float, the others bool), well_formed (EOS, or the end of the turn, within the limit).
 
     Raises DataError where a fact has no answer, or its prompt does not fit the model's context, ModelError where the
-    model's logits are not finite.
+    model's logits are not finite, ConfigError where there is an instruction and no chat template.
     """
     aliases = accepted(facts)
-    ids = prompts.encode_prompts(tokenizer, facts["question"].tolist(), examples, settings.task)
-    eos = int(tokenizer.eos_token_id)
+    used = chat.Chat(tokenizer, Path(tokenizer.name_or_path), today=TODAY) if instruction else None
+    if used:
+        asked = [used.render(f"{instruction}\n{question}") for question in facts["question"]]
+        ids = prompts.token_ids(tokenizer, asked, add_special_tokens=False)  # a chat template writes BOS itself
+        stops = chat.ends(model, tokenizer, used.turn_end)
+    else:
+        ids = prompts.encode_prompts(tokenizer, facts["question"].tolist(), examples, settings.task)
+        stops = [int(tokenizer.eos_token_id)]
     outputs = inference.greedy(
         model,
         ids,
         facts["fact_id"].tolist(),
         max_new_tokens=settings.max_new_tokens,
-        eos=eos,
+        eos=stops,
         batch_tokens=settings.batch_tokens,
         progress=progress,
     )
-    texts = tokenizer.batch_decode(outputs, skip_special_tokens=True) if outputs else []
+    if used:
+        said = chat.read(tokenizer, outputs, stops, used.turn_end, chat.opens_thinking(used.sample))
+        texts, ended = [one.text for one in said], [one.ended for one in said]
+    else:
+        texts = tokenizer.batch_decode(outputs, skip_special_tokens=True) if outputs else []
+        ended = [output[-1:] == stops for output in outputs]
     table = pd.DataFrame({"fact_id": facts["fact_id"].tolist(), "split": facts["split"].tolist()})
     for column in ("relation", "bucket"):
         table[column] = facts[column].tolist() if column in facts else ""
     table["output"] = texts
     for name, judge in TASKS.get(settings.task).judgements.items():
         table[name] = [judge(text, strings) for text, strings in zip(texts, aliases, strict=True)]
-    table["well_formed"] = [output[-1:] == [eos] for output in outputs]
+    table["well_formed"] = ended
     return table
 
 
@@ -84,6 +102,7 @@ def run(
     settings: EvaluationSettings,
     *,
     examples: Sequence[tuple[str, str]] = (),
+    instruction: str = "",
     progress: Callable[[int], object] = lambda rows: None,
 ) -> pd.DataFrame:
     """Answer the test and testood facts, dev facts if there are any, and the training set as split `train` (Table 6).
@@ -99,7 +118,8 @@ def run(
     if training_set is not None:
         asked = pd.concat([asked, training_set.assign(split="train")], ignore_index=True)
         asked = asked.fillna({name: "" for name in ("relation", "bucket") if name in asked})
-    answers = answer(model, tokenizer, asked, settings, examples=examples, progress=progress)
+    how: dict[str, Any] = {"examples": examples, "instruction": instruction, "progress": progress}
+    answers = answer(model, tokenizer, asked, settings, **how)
     if "subject" in asked and asked["subject"].notna().all():
         pairs = zip(asked["subject"], accepted(asked), strict=True)
         answers["leak"] = [contains(subject, strings) for subject, strings in pairs]

@@ -1,6 +1,6 @@
 """The evaluation suite of one model: answers, accuracy, and mastery probed again (format and knowledge can part)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,7 +64,7 @@ def batching_floor(
     facts: pd.DataFrame,
     answers: pd.DataFrame,
     settings: EvaluationSettings,
-    examples: Sequence[tuple[str, str]] = (),
+    how: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """Return the shares of answers and of judgements that change when a question is answered alone, with intervals.
 
@@ -76,7 +76,7 @@ def batching_floor(
     before = mastery_table.fixed_sample(answers[answers["split"] == "test"], settings.rebatched).set_index("fact_id")
     chosen = facts[facts["fact_id"].isin(before.index)].drop_duplicates("fact_id").assign(split="test")
     alone = settings.model_copy(update={"batch_tokens": 1})
-    again = answering.answer(model, tokenizer, chosen, alone, examples=examples).set_index("fact_id")
+    again = answering.answer(model, tokenizer, chosen, alone, **(how or {})).set_index("fact_id")
     rows = []
     for column in [name for name in ("output", "contains") if name in again]:
         differ = again[column] != before[column].loc[again.index]
@@ -96,6 +96,7 @@ def measure(
     tests: Sequence[TaskExamples] = (),
     *,
     shots: int = 0,
+    instruction: str = "",
     probe: Probe | None = None,
     progress: Callable[[int], object] = lambda rows: None,
 ) -> list[dict[str, Any]]:
@@ -105,9 +106,10 @@ def measure(
     Behind the facts stand the examples of `tests`; a judgement of another task than a row's is missing there.
     """
     examples = answering.shots(facts, shots)
-    answers = answering.run(model, tokenizer, facts, training_set, settings, examples=examples, progress=progress)
+    how: dict[str, Any] = {"examples": examples, "instruction": instruction}
+    answers = answering.run(model, tokenizer, facts, training_set, settings, **how, progress=progress)
     metrics = accuracy.rows(answers, [*TASKS.get(settings.task).judgements, "well_formed"])
-    metrics += batching_floor(model, tokenizer, facts, answers, settings, examples)
+    metrics += batching_floor(model, tokenizer, facts, answers, settings, how)
     if probe:
         table = reprobe(probe, facts, settings.reprobe)
         metrics += reprobed_metrics(table)

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from sftlens import files
 from sftlens.dag.cells import Cell, Product
 from sftlens.dag.contrasts import Condition
 from sftlens.data.buckets import BUCKETS
+from sftlens.paper import strategies as table7
 from sftlens.paper.evidence import Evidence, Missing, Part, Term, over_seeds
 from sftlens.results.answers import Answers
 from sftlens.results.unfinished import made
@@ -20,7 +22,7 @@ from sftlens.strategies import DEFAULT
 
 
 class Measured(Evidence):
-    """One model of a study; no strategy is chosen on dev yet, and no other task restored."""
+    """One model of a study; no other task is restored."""
 
     def __init__(self, model: str, answers: Answers) -> None:
         """Take a study's answers with its tidy table; either may be incomplete: what is missing blocks a verdict."""
@@ -86,6 +88,26 @@ class Measured(Evidence):
         if not rows:
             raise Missing("no n is filled by every bucket")
         return pd.DataFrame(rows), int(fewest)
+
+    def strategies(self, split: str) -> Part:
+        """Return restoration minus the best other strategy (points), each chosen on dev; paired on shared seeds."""
+        found = table7.chosen(self._answers, self.model)
+        if lost := [words for name, (_, words) in table7.STRATEGIES.items() if name not in found]:
+            raise Missing(f"no cell chosen on dev facts for {lost[0]}")
+        restored, _ = found.pop(table7.RESTORATION)
+        name, (other, _) = max(found.items(), key=lambda item: item[1][1])
+        a, b = (self._answers.contains(one, split) for one in (restored, other))
+        seeds = [seed for seed in a if seed in b]
+        if not other.trained:
+            sides = [np.stack([100.0 * (y - 1.0 * b[0]) for y in a.values()])]
+        elif other == replace(restored, criterion="", region="", ratio=None):
+            sides = [np.stack([100.0 * (a[seed] - 1.0 * b[seed]) for seed in seeds])]
+        else:
+            sides = [100.0 * np.stack(list(a.values())), -100.0 * np.stack(list(b.values()))]
+        macro = crossed.combination(sides, self._answers.questions(self.model, split).buckets)
+        if math.isnan(macro.value):
+            raise Missing(f"a test bucket of {split} is empty")
+        return Part(macro.value, macro.se, macro.df, macro.seeds, label=f"against {name}")
 
     def blocks(self) -> list[str]:
         """Return the regions of the blocks of layers that the grid restores, in their order."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BASE = "Base model (n = 0)"
 FEWSHOT = "Base model, 5 shots"
+INSTRUCT = "Instruct model"
 ACCURACY = "Accuracy (%)"
 KL = "KL (nats)"
 RATIO = "Restored (%)"

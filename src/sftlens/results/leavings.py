@@ -72,7 +72,7 @@ def of_all() -> list[Leaving]:
             folders = {Path(paths.base_folder(model)), Path(paths.mastery_folder(model))}
             if gone := [folder for folder in folders if not folder.is_dir()]:
                 raise DataError(f"{snapshot}: its {gone[0]} is not there; run this study to its end, or delete it")
-            used |= folders
+            used |= {*folders, Path(paths.instruct(model)).parent}
     there = (path for pattern in SHARED for path in sorted(Path(RESULTS).glob(pattern)))
     found = [Leaving(path, "no study here refers to it", True) for path in there if path not in used]
     found += _of_state(Path(RESULTS, "models/.state"), *_outputs(studies))

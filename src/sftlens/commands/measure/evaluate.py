@@ -32,6 +32,8 @@ def main() -> None:
     parser.add_argument("--model", type=options.Model, required=True, help="model folder, .gguf file or hub id")
     parser.add_argument("--facts", type=Path, required=True, help="facts, with mastery buckets or without")
     parser.add_argument("--shots", type=int, default=0, help="solved train examples before each question (default: 0)")
+    text = "ask an instruct model, by its chat template, with this line before each question"
+    parser.add_argument("--instruction", default="", metavar="TEXT", help=text)
     options.add_evaluation(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of answers.parquet and summary.json")
     args = parser.parse_args()
@@ -41,6 +43,9 @@ def main() -> None:
     inputs = program.contents(args, "model", "templates", facts=facts, train=train, **tables_of(tests))
     depends = {**settings.model_dump(), **{name: getattr(args, name) for name in ("bos", "scale", "shots")}}
     depends |= reprobing_settings(args) | settings_of(tests) | program.computing(args, args.model)
+    depends |= {"instruction": args.instruction} if args.instruction else {}
+    if args.instruction and (args.shots or args.train):
+        raise ConfigError("option --instruction: an instruct model is asked as it is; leave out --shots and --train")
 
     def compute(folder: Path) -> None:
         from sftlens.evaluation import accuracy
@@ -49,9 +54,9 @@ def main() -> None:
         tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
         model = checkpoints.load_model(args.model, device=args.device, compute=args.compute_dtype)
         how = (model, tokenizer, facts, train, settings, tests)
-        metrics = evaluate(args, folder, *how, identity=inputs["model"], shots=args.shots)
+        metrics = evaluate(args, folder, *how, identity=inputs["model"], shots=args.shots, instruction=args.instruction)
         # It depends on the facts alone: once a model, at n = 0, is enough.
-        metrics += [] if args.train or args.shots else accuracy.majority(facts)
+        metrics += [] if args.train or args.shots or args.instruction else accuracy.majority(facts)
         summary = provenance.summary("evaluate", settings=depends, inputs=inputs, metrics=metrics)
         files.write_json(folder / "summary.json", summary)
 
@@ -118,6 +123,7 @@ def evaluate(
     *tables_and_settings: Any,
     identity: str,
     shots: int = 0,
+    instruction: str = "",
 ) -> list[dict[str, Any]]:
     """Do what `evaluation.suite.measure` does, with a progress bar and the options of `options.add_evaluation`.
 
@@ -132,5 +138,5 @@ def evaluate(
         if args.templates:
             probing = options.nested("--probing", args.probing, ProbingSettings)
             probe = Probe(model, tokenizer, templates.load(args.templates), probing, bar.update, of=identity)
-        how: dict[str, Any] = {"shots": shots, "probe": probe, "progress": bar.update}
+        how: dict[str, Any] = {"shots": shots, "instruction": instruction, "probe": probe, "progress": bar.update}
         return suite.measure(folder, model, tokenizer, *tables_and_settings, **how)

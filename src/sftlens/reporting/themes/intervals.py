@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sftlens.dag.cells import BASE, FEWSHOT
+from sftlens.dag.cells import BASE, FEWSHOT, INSTRUCT
 from sftlens.dag.contrasts import Condition, Contrast, contrasts, restored
 from sftlens.dag.targets import ANSWERS, TARGETS, Target
 from sftlens.reporting import frames, maps, style
@@ -24,7 +24,7 @@ DIFFERENCE = "Difference (points)"
 PLACE = ["Model", "Strategy", "Trained on", "n", "Criterion", "Region", RATIO, "Test set"]
 _INTERVAL = ["Low", "High", "SE", "df", "Seeds", "Facts", "Scope", "Low by relation", "High by relation",
              "By posterior"]  # fmt: skip
-_SETS = {BASE: frames.BASE, FEWSHOT: frames.FEWSHOT}
+_SETS = {BASE: frames.BASE, FEWSHOT: frames.FEWSHOT, INSTRUCT: frames.INSTRUCT}
 
 
 def intervals(answers: Answers) -> pd.DataFrame:
