@@ -3,7 +3,7 @@
 
 rule base:
     input:
-        JOBS.corpus,
+        JOBS.bases.corpus,
     output:
         f"{recorded.RESULTS}/models/{{model}}/base-{{key}}/base.json",
     log:
@@ -12,12 +12,12 @@ rule base:
         f"{LOGS}/{{model}}/base-{{key}}.tsv"
     conda:
         "../../envs/train.yaml"
-    threads: JOBS.base_cpus
+    threads: JOBS.bases.cpus
     resources:
         **JOBS.resources.of("base"),
     params:
-        options=JOBS.base_options,
-        stamp=JOBS.base_stamp,
+        options=JOBS.bases.options,
+        stamp=JOBS.bases.stamp,
         version=RESULT_VERSION["base"],
         state=PATHS.shared_state,
     shell:

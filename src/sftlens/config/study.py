@@ -39,13 +39,24 @@ SAMPLED = (
 OWN_TABLE = SAMPLED.replace("a sample of real facts", "the facts of the study's own table")
 
 
-class Instruct(BaseSettings):
+class Instruct(Settings):
     """The instruct model made from a base model elsewhere, which is asked with its own chat template (Table 7)."""
 
     source: Literal["path", "hub"] = "hub"
     """`path` a Hugging Face folder, `hub` a model id and revision."""
+    path: Location | None = None
+    """Folder, or model id on the hub."""
+    revision: str | None = None
+    """Of the hub id, as that of the base model."""
     instruction: str = "Answer with the name alone, without a sentence."
     """A line before each question."""
+
+    @model_validator(mode="after")
+    def _sourced(self) -> Self:
+        needs = ["path", "revision"] if self.source == "hub" else ["path"]
+        if missing := [key for key in needs if not getattr(self, key)]:
+            raise ValueError(f"`source: {self.source}` needs `{missing[0]}`")
+        return self
 
 
 class Model(BaseSettings):

@@ -8,11 +8,11 @@ from typing import Any, NoReturn
 
 from sftlens.config.stages.evaluation import OF_BASE, EvaluationSettings
 from sftlens.config.stages.mastery import MASTERY_FIELDS, ProbingSettings, QualitySettings
-from sftlens.config.stages.model import BaseSettings
 from sftlens.config.study import Study
+from sftlens.dag.bases import Bases
 from sftlens.dag.cells import FEWSHOT, INSTRUCT, Cell, Product, distinct, is_trained, pilot, quota_needs, way
 from sftlens.dag.paths import Paths, options
-from sftlens.dag.recorded import BASE_FIELDS, RESULTS, stamp
+from sftlens.dag.recorded import RESULTS, stamp
 from sftlens.dag.repair_job import RepairJob
 from sftlens.dag.sets import TEXTS, Sets, Wildcards
 from sftlens.dag.targets import EVERYTHING, TARGETS, admitted, paper, wanted, why_unknown
@@ -36,6 +36,7 @@ class Jobs:
         self.products = distinct(study)
         self.targets = wanted(study)
         self.resources = Resources(study)
+        self.bases = Bases(study, self.paths)
         self.sets = Sets(study, self.paths, self.products)
         computing = study.compute_dtype
         self._computing = [] if computing == "auto" else ["--compute-dtype", computing]
@@ -112,32 +113,12 @@ class Jobs:
 
     stamp = staticmethod(stamp)
 
-    def base_stamp(self, wildcards: Wildcards) -> str:
-        """The stamp of a local base model."""
-        entry = self._source(wildcards)
-        return self.stamp(entry.path) if entry.source == "path" else ""
-
     def model(self, wildcards: Wildcards) -> str:
         """The model that a cell measures: the base itself at n = 0."""
         w = wildcards
         if not is_trained(w.scale):
             return self.paths.instruct(w.model) if w.strategy == INSTRUCT else self.paths.base(w.model)
         return f"{self.paths.root}/{w.model}/{w.train_set}/n{w.scale}/seed{w.seed}/{w.strategy}/checkpoint"
-
-    def corpus(self, wildcards: Wildcards) -> str | list[str]:
-        """Folder of the text that a base model is pretrained on; nothing for an existing model."""
-        return self.paths.world if self._source(wildcards).source == "pretrain" else []
-
-    def base_options(self, wildcards: Wildcards) -> list[str]:
-        entry, own = self._source(wildcards), ["--name", wildcards.model]
-        if entry.source != "pretrain":
-            return own + options(entry, set(BASE_FIELDS) - {"pretraining"})
-        return [*own, "--corpus", f"{self.paths.world}/corpus.txt", *options(entry, BASE_FIELDS)]
-
-    def base_cpus(self, wildcards: Wildcards) -> int:
-        """Processes that a base model is made by."""
-        entry = self._source(wildcards)
-        return entry.pretraining.processes if entry.source == "pretrain" else 1
 
     def mastery_inputs(self, wildcards: Wildcards) -> dict[str, str]:
         """Inputs of probing; a finished table replaces the model and its templates."""
@@ -277,11 +258,6 @@ class Jobs:
     def _reprobed(self, wildcards: Wildcards) -> bool:
         # The few-shot baseline is the base model with another prompt: its mastery is known.
         return self.study.evaluation.reprobe > 0 and wildcards.strategy != FEWSHOT
-
-    def _source(self, wildcards: Wildcards) -> BaseSettings:
-        """The model that a base.json points to: a base model, or the instruct model beside it."""
-        entry, own = self.study.models[wildcards.model], f"base-{wildcards.key}"
-        return entry.instruct if entry.instruct and own in self.paths.instruct(wildcards.model) else entry
 
     def _pretrained(self, wildcards: Wildcards) -> bool:
         return self.study.models[wildcards.model].source == "pretrain"

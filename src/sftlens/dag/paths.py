@@ -10,7 +10,7 @@ from sftlens.config.stages.data import FactsSettings
 from sftlens.config.stages.evaluation import OF_BASE
 from sftlens.config.stages.mastery import SAMPLING_FIELDS, SPEED_FIELDS
 from sftlens.config.stages.model import BaseSettings
-from sftlens.config.study import Study
+from sftlens.config.study import Instruct, Study
 from sftlens.dag.cells import Product, quota_needs
 from sftlens.dag.recorded import LOCATIONS, RESULTS, content, data, identifying, sentences, short_hash
 from sftlens.settings import Settings
@@ -103,10 +103,10 @@ class Paths:
             return f"{self.mastery_folder(product.cell.model)}/mastery.json"
         return f"{self.root}/{product.path}"
 
-    def _folder(self, model: str, entry: BaseSettings) -> str:
+    def _folder(self, model: str, entry: BaseSettings | Instruct) -> str:
         return f"{RESULTS}/models/{model}/base-{self._base_key(entry)}"
 
-    def _base_key(self, entry: BaseSettings) -> str:
+    def _base_key(self, entry: BaseSettings | Instruct) -> str:
         # A hub id says what it is; where a folder lies says nothing, and its name here is that of the model.
         key: dict[str, Any] = entry.model_dump(include=identifying(entry.source) - {"pretraining"})
         if entry.source == "pretrain":

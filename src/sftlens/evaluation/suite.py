@@ -1,6 +1,6 @@
 """The evaluation suite of one model: answers, accuracy, and mastery probed again (format and knowledge can part)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
