@@ -1,4 +1,4 @@
-"""The paper's claims and strategies (Table 7): verdicts in this study and by the paper's own numbers; what dev chose."""
+"""The paper's claims, their verdicts here and by the paper's own numbers; and its strategies (Table 7)."""
 
 from __future__ import annotations
 
