@@ -117,6 +117,9 @@ def test_examples_are_of_the_largest_training_and_harmless_on_the_page(root: Pat
     assert set(one[one["Flip"] == flips.WAYS[0]]["Bucket"]) <= {"D4", "D3"}
     for name in ("claims", "claims_paper", "contrasts", "flips", "intervals", "table1", "table2", "table4"):
         ok("collect.py", "fake", "--table", name)
+    ok("collect.py", "fake", "--table", "trainings")
+    for name in ("cost", "losses", "gains", "relations"):
+        ok("collect.py", "fake", "--figure", name)
     ok("collect.py", "fake", "--results")
     ok("collect.py", "fake", "--report")
     page = (root / "report.html").read_text()

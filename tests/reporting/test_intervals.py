@@ -241,6 +241,9 @@ def test_the_page_shows_both_tables(root: Path) -> None:
     ok("collect.py", "fake", "--results")
     for name in ("claims", "claims_paper", "flips", "flip_examples", "table1", "table2", "table4"):
         ok("collect.py", "fake", "--table", name)
+    ok("collect.py", "fake", "--table", "trainings")
+    for name in ("cost", "losses", "gains", "relations"):
+        ok("collect.py", "fake", "--figure", name)
     ok("collect.py", "fake", "--report")
     page = (root / "report.html").read_text()
     for name in NAMES:
