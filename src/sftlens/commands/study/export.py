@@ -8,6 +8,7 @@ It reads what is finished; the study's folder stays as it is.
 """
 
 from pathlib import Path
+from typing import Any
 
 from sftlens import files
 from sftlens.commands import headline, options
@@ -34,7 +35,7 @@ def main() -> None:
     if args.out.exists():
         raise ConfigError(f"{args.out}: exists; give a new folder, or remove it")
     snapshot = Path(RESULTS) / args.study / SNAPSHOT
-    study = loading.load(files.read_json(snapshot), str(snapshot))
+    study = loading.load(files.read_json(snapshot, dict[str, Any]), str(snapshot))
     paths = Paths(study)
     finished = [product for product in distinct(study) if made(paths, product)]
     answered = [product for product in finished if product.stage in ANSWERED and answers.there(paths, product)]
