@@ -67,14 +67,13 @@ CALLS: dict[str, list[str]] = {
     "status": ["layout"],
     "clean": ["layout", "--yes"],
     "collect": ["layout", "--partial", "--only", "scaling"],
-    "export": ["layout", "--to", "dataset", "--out", "out/exported"],
 }  # fmt: skip
 """Name of a program, and of a call of it -> its arguments; `@` stands for the folder of the inputs."""
 INPUTS = {"study of a model": ("base", "facts.csv", "templates.yaml")}
 """Inputs of a call that its arguments do not name."""
 FIXED = ("study",)
 """Programs whose options are those of another program (Snakemake), and stay as they are."""
-IN_RESULTS = ("status", "clean", "collect", "export")
+IN_RESULTS = ("status", "clean", "collect")
 """Programs whose inputs are the folder results/ where they are called."""
 
 
