@@ -85,7 +85,7 @@ class Evidence(Protocol):
 
     def strategies(self, split: str) -> Part:
         """Return restoration minus the best other strategy (points), each chosen on dev."""
-        raise Missing("no cell was chosen on dev facts for every strategy")
+        raise Missing("no cell was chosen on the dev split for every strategy")
 
     def tasks(self) -> Part:
         """Return the gain of another task's score by restoring at the k that dev chose (points)."""
