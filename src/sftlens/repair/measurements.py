@@ -275,9 +275,10 @@ class Measurements:
         if not isinstance(key, Candidate):
             return self.identities[key]
         settings = self.inputs.settings
-        named = methods.chosen(key.criterion)[0].stream or key.criterion
-        how = f"{named} {key.region} {key.ratio:g} {settings.epsilon} {settings.seed}"
-        how += f" rank {key.rank}" if key.rank else ""
+        how = (
+            f"{methods.chosen(key.criterion)[0].stream or key.criterion} {key.region} {key.ratio:g} {settings.epsilon}"
+        )
+        how += f" {settings.seed} rank {key.rank}" if key.rank else f" {settings.seed}"
         return f"{self.identities[BASE]} {self.identities[FINETUNED]} {how}"
 
     def _facts_key(self) -> dict[str, Any]:
@@ -289,10 +290,10 @@ class Measurements:
     def _answers_key(self) -> dict[str, Any]:
         settings, tasks = self.inputs.settings, self.inputs.tasks
         depends = settings.model_dump(include={"max_new_tokens", "score"})
-        depends |= {"task_max_new_tokens": longest(tasks, settings.task_max_new_tokens)}
-        # What has no published form is what it was before there were any.
-        forms = {} if tasks is None or not tasks["form"].any() else {"forms": tasks["form"].tolist()}
-        return depends | {**self._facts_key(), "task": None if tasks is None else tasks["task_id"].tolist(), **forms}
+        depends |= {"task_max_new_tokens": longest(tasks, settings.task_max_new_tokens), **self._facts_key()}
+        depends |= {"task": None if tasks is None else tasks["task_id"].tolist()}
+        # Answers of a file of our own form keep the key that they had before there were other forms.
+        return depends | ({"forms": tasks["form"].tolist()} if tasks is not None and tasks["form"].any() else {})
 
     def _mastery_key(self) -> dict[str, Any]:
         """Return what mastery depends on besides the model."""
