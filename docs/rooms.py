@@ -17,7 +17,7 @@ FROM, TO = "<!-- rooms -->", "<!-- end of rooms -->"
 MOST_FILES = 12
 
 LEVELS = (
-    ("errors", "gate", "settings", "registry", "files", "processes", "yaml_file"),
+    ("errors", "gate", "settings", "registry", "files", "processes", "yaml_file", "earlier_names", "__init__"),
     ("config.stages",),
     ("runtime", "statistics", "data"),
     ("tasks",),
