@@ -54,6 +54,18 @@ def test_a_training_is_what_one_reckons_by_hand() -> None:
     assert found.cpu_seconds == 0
 
 
+def test_a_strategy_pays_for_its_rows_and_for_what_a_frozen_model_says_of_them() -> None:
+    study, llama = paper(), paper().models["llama-3-8b"]
+
+    def computing(strategy: str, scale: str = "240") -> float:
+        return Costs(study).training_seconds(llama, Job("finetune", "llama-3-8b", "D0", scale, strategy=strategy))
+
+    full, reading = computing("full"), 2 * (LLAMA_3_8B - 128256 * 4096) * 240 * 32 / (8 * 1e14)
+    assert computing("l2-sp@3e-05") == computing("") == full
+    assert computing("replay@3e-05") == computing("replay-generated") == computing("", "300")  # a fifth of its rows
+    assert computing("kl") == computing("self-distil") == pytest.approx(full + reading)
+
+
 def test_a_long_training_saves_states_of_twelve_bytes_a_parameter() -> None:
     study = paper(keep="checkpoints", checkpoint_steps=10)
     assert training(study, "240").written - training(paper(keep="checkpoints"), "240").written == 3 * 12 * LLAMA_3_8B
@@ -140,7 +152,7 @@ def test_a_choice_draws_what_can_be_drawn_from_it_alone() -> None:
     assert set(select(study, "divergence").targets) == {"table1", "losses", "trainings", "fig5", "claims_paper"}
     assert set(select(study, "restoration, scaling").targets) == {
         "fig2", "fig4", "restoration", "table1", "table2", "table4", "judgements", "intervals", "contrasts", "flips",
-        "flip_examples", "losses", "trainings", "table6", "claims_paper",
+        "flip_examples", "losses", "trainings", "table6", "claims_paper", "cost", "format", "gains", "overlap", "relations",
     }  # fmt: skip
     assert "intervals" not in select(study, ["scaling"]).targets  # it also holds the restored accuracies
     assert select(study).whole and not select(study, ["scaling"]).whole

@@ -50,12 +50,13 @@ def listed(selection: Selection) -> list[Job]:
             if cell.trained and (earlier := pilot(study, cell)):
                 place = ("training_order", cell.model, earlier.train_set, cell.seed)
                 measuring.setdefault(place, Job("training_order", cell.model, earlier.train_set, "", "", experiment))
-                job = Job("finetune", cell.model, earlier.train_set, earlier.scale, "", experiment)
+                pilots = (cell.model, earlier.train_set, earlier.scale, "")
+                job = Job("finetune", *pilots, experiment, earlier.strategy)
                 measuring.setdefault(Product("finetune", earlier), job)
             if cell.trained:
                 order = ("training_order", cell.model, cell.train_set, cell.seed)
                 measuring.setdefault(order, Job("training_order", *axes, "", experiment))
-                measuring.setdefault(Product("finetune", cell), Job("finetune", *axes, "", experiment))
+                measuring.setdefault(Product("finetune", cell), Job("finetune", *axes, "", experiment, cell.strategy))
             if product.stage == "divergence":
                 measuring.setdefault(("divergence_base", cell.model), Job("divergence_base", *axes, "", experiment))
             partly = product.ratio is not None and product.ratio < 100 and ranking(product.criterion)

@@ -15,6 +15,7 @@ from sftlens.data.buckets import BUCKETS
 from sftlens.resources import amounts
 from sftlens.resources.memory import BYTES, STORED, computed, gpus, parameters, probers
 from sftlens.restoration.methods import chosen
+from sftlens.strategies import DEFAULT, STRATEGIES
 
 STATE = 12
 """Bytes of a parameter in a saved training state: fp32 weights and AdamW's two moments."""
@@ -39,6 +40,8 @@ class Job:
     criterion: str = ""
     experiment: str = ""
     """The first experiment that needs it, or what stands in the place of one (`planning.job_list`)."""
+    strategy: str = ""
+    """A training's, with its rate if it is one of a ladder (`kl@3e-05`); empty for full fine-tuning."""
 
     @property
     def trained(self) -> bool:
@@ -129,11 +132,16 @@ class Costs:
     def training_seconds(self, model: Model, job: Job) -> float:
         """Return the seconds of a training's steps and looks, without start, loading and saving."""
         settings, launch, rates = self._study.finetuning, model.launch, self._device(model)
-        examples = settings.epochs * self.examples(job)
+        name = job.strategy.partition("@")[0] or DEFAULT
+        strategy, own = STRATEGIES.get(name), getattr(self._study.strategies, name, None)
+        rows = self.examples(job) * (strategy.rows_per_row(own) if own else 1.0)
+        examples = settings.epochs * rows
         steps, computing = ceil(examples / settings.batch_size), min(launch.world_size, settings.batch_size)
         # 6 operations for each parameter and token (arXiv 2001.08361), 8 where activations are computed again.
         passes = 8 if settings.gradient_checkpointing else 6
         operations = passes * _computing(model) * examples * self._rates.sample_tokens
+        # The frozen model reads each row once, before the first step.
+        operations += 2 * _computing(model) * rows * self._rates.sample_tokens * bool(strategy.compared)
         share = ceil(settings.batch_size / launch.world_size)
         rounds = ceil(share / (settings.micro_batch_size or share))
         overhead = steps * rounds * 3 * model.shape.layers * rates.layer_seconds
@@ -143,8 +151,8 @@ class Costs:
         # A look reads each of its facts anew for every token of the answer.
         asked, answer = self._study.evaluation, self._rates.answer_tokens
         looks = sum(step < steps for step in asked.during) + 2 if asked.during else 0
-        rows = min(ceil(LOOKED_AT * asked.during_facts / launch.world_size), self._questions["train"])
-        looked = looks * self._generating(model, rows * answer * self._rates.sample_tokens, answer)
+        seen = min(ceil(LOOKED_AT * asked.during_facts / launch.world_size), self._questions["train"])
+        looked = looks * self._generating(model, seen * answer * self._rates.sample_tokens, answer)
         return operations / (rates.operations * computing) + overhead + exchanged / exchange + looked
 
     def states(self, model: Model, job: Job) -> int:

@@ -43,7 +43,8 @@ class Resources:
             return {"nodes": 1, "gpu": wanted.gpus, **main, "runtime": wanted.minutes}
 
         def runtime(wildcards: Any, attempt: int) -> int:
-            axes = {name: getattr(wildcards, name, "") for name in ("model", "train_set", "scale", "criterion")}
+            known = ("model", "train_set", "scale", "criterion", *(["strategy"] if rule == "finetune" else []))
+            axes = {name: getattr(wildcards, name, "") for name in known}
             return self._minutes(Job(rule, **axes), attempt)
 
         def mem_mb(wildcards: Any, attempt: int) -> int:

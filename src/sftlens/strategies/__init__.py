@@ -57,6 +57,11 @@ class Strategy:
         self.settings: Any = settings
         self.given, self.seed = dict(given or {}), seed
 
+    @classmethod
+    def rows_per_row(cls, settings: Any) -> float:
+        """Return how many rows it trains on for each row of the training set, for the plan."""
+        return 1.0
+
     def check(self, recipe: FinetuneSettings, train_set: str = "") -> None:
         """Raise ConfigError where the settings contradict the recipe or a study's training set (D0..D4, mixed)."""
 

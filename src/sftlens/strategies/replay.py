@@ -32,6 +32,11 @@ class Replay(Strategy):
     settings_class = ReplaySettings
     inputs: ClassVar[tuple[str, ...]] = ("known",)
 
+    @classmethod
+    def rows_per_row(cls, settings: ReplaySettings) -> float:
+        """Return n and n share / (1 - share) for each n."""
+        return 1 / (1 - settings.share)
+
     def rows(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the rows, then round(n share / (1 - share)) other train facts, relations in turns, by the run's seed.
 
