@@ -152,7 +152,8 @@ def test_a_choice_draws_what_can_be_drawn_from_it_alone() -> None:
     assert set(select(study, "divergence").targets) == {"table1", "losses", "trainings", "fig5", "claims_paper"}
     assert set(select(study, "restoration, scaling").targets) == {
         "fig2", "fig4", "restoration", "table1", "table2", "table4", "judgements", "intervals", "contrasts", "flips",
-        "flip_examples", "losses", "trainings", "table6", "claims_paper", "cost", "format", "gains", "overlap", "relations",
+        "flip_examples", "losses", "trainings", "table6", "claims_paper",
+        "cost", "format", "gains", "overlap", "relations",
     }  # fmt: skip
     assert "intervals" not in select(study, ["scaling"]).targets  # it also holds the restored accuracies
     assert select(study).whole and not select(study, ["scaling"]).whole
