@@ -12,9 +12,10 @@ AXES = {"model": "tiny", "train_set": "D0", "scale": "60", "seed": "0", "strateg
 def test_a_type_of_ones_own_is_given_to_every_job_that_loads_a_model():
     cell = SimpleNamespace(**AXES, criterion="relative", region="transformer", ratio="20")
     own, auto = Jobs(demo(compute_dtype="float32")), Jobs(demo())
-    loading = ("mastery", "quality", "finetune", "evaluate", "divergence_base", "divergence", "restore", "repair")
-    for stage in loading:
-        given, left = (getattr(jobs, f"{stage}_options")(cell) for jobs in (own, auto))
+    loading = ("mastery", "quality", "finetune", "evaluate", "divergence_base", "divergence", "restore")
+    pairs = {stage: [getattr(jobs, f"{stage}_options")(cell) for jobs in (own, auto)] for stage in loading}
+    pairs["repair"] = [jobs.repair.options(cell) for jobs in (own, auto)]
+    for stage, (given, left) in pairs.items():
         assert given[given.index("--compute-dtype") + 1] == "float32", stage
         assert "--compute-dtype" not in left  # what was computed before there was a choice is not made again
 

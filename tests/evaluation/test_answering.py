@@ -78,10 +78,10 @@ def test_test_splits_and_the_training_set_are_asked(
     facts = facts_table().assign(bucket="D1")
     train = facts[facts["split"] == "train"].iloc[[4, 0]].drop(columns=["bucket", "split"])
     answers = answering.run(model, tokenizer, facts, train, SETTINGS)
-    assert answers["split"].tolist() == ["test"] * 6 + ["testood"] * 6 + ["train"] * 2
+    assert answers["split"].tolist() == ["dev"] * 6 + ["test"] * 6 + ["testood"] * 6 + ["train"] * 2
     assert answers["fact_id"].tolist()[-2:] == train["fact_id"].tolist()
-    assert answers["bucket"].tolist() == ["D1"] * 12 + [""] * 2
-    alone = answering.run(model, tokenizer, facts, None, SETTINGS)
+    assert answers["bucket"].tolist() == ["D1"] * 18 + [""] * 2
+    alone = answering.run(model, tokenizer, facts[facts["split"] != "dev"], None, SETTINGS)
     assert set(alone["split"]) == {"test", "testood"}
     unsplit = answering.run(model, tokenizer, facts.drop(columns="split"), None, SETTINGS)
     assert unsplit["split"].tolist() == ["test"] * len(facts)
@@ -132,7 +132,7 @@ def test_shots_come_from_train(asked: list[str], model: PreTrainedModel, tokeniz
     assert answering.shots(facts, 0) == []
     answering.run(model, tokenizer, facts, None, SETTINGS, examples=examples)
     solved = "".join(f"<|question|> {q} <|answer|> {a} " for q, a in examples)
-    question = facts.loc[facts["split"] == "test", "question"].iloc[0]
+    question = facts.loc[facts["split"] == "dev", "question"].iloc[0]
     assert asked[0] == f"<s>{solved}<|question|> {question} <|answer|>"
     for short in (facts[facts["split"] != "train"], facts.drop(columns="split")):
         with pytest.raises(DataError, match="3 shots need as many train facts, there are 0; lower `shots`"):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, Locator, Page, expect
 
 import browser as chromium
 from fake_results import MODEL, NOTICE, fake_results
@@ -119,12 +119,14 @@ def test_a_table_sorts_by_key_and_pointer_and_says_so(page: Page) -> None:
     values = sorted(differences()[DIFFERENCE].round(2))
     head = page.locator("#contrasts th", has_text=DIFFERENCE)
     head.click()
+    expect(head).to_have_attribute("aria-sort", "ascending")
     assert [number(text) for text in column(page, "contrasts", DIFFERENCE)[:20]] == values[:20]
-    assert head.get_attribute("aria-sort") == "ascending"
     head.locator("[role=button]").press("Enter")
+    expect(head).to_have_attribute("aria-sort", "descending")
     assert number(column(page, "contrasts", DIFFERENCE)[0]) == values[-1]
-    assert head.get_attribute("aria-sort") == "descending"
-    page.locator("#contrasts th", has_text="n").nth(1).click()  # as numbers: 1,920 after 240
+    scale = page.locator("#contrasts th", has_text="n").nth(1)
+    scale.click()  # as numbers: 1,920 after 240
+    expect(scale).to_have_attribute("aria-sort", "ascending")
     assert set(column(page, "contrasts", "n")) == {"60"}
 
 

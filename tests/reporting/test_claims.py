@@ -92,7 +92,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             write_parquet(summary.with_name("mastery.parquet"), asked)
         elif product.stage in contrasts.ANSWERED:
             right = rng.random(len(asked)) < truth(product)
-            write_parquet(summary.with_name("answers.parquet"), asked.assign(contains=right))
+            write_parquet(summary.with_name("answers.parquet"), asked.assign(contains=right, output="an answer"))
         elif product.stage == "divergence":
             d4 = asked[(asked["bucket"] == "D4") & (asked["split"] == "test")][["fact_id"]]
             # KL is lowest where the accuracy is highest.

@@ -98,7 +98,7 @@ def test_bad_tables_templates_and_options_leave_nothing_behind(inputs: Path, tmp
     assert "option --temperature" in mastery("--temperature", "0")
     assert "option --samples" in mastery("--samples", "none")
     assert "context of 256" in mastery("--max-new-tokens", "300")
-    assert "in/model: no such file" in mastery("--model", bad / "model")
+    assert "in/model: no such model folder" in mastery("--model", bad / "model")
     assert "no fact is of split test" in evaluate(bad / "train.parquet")
     assert "scale 'many'" in evaluate(inputs / "facts.parquet", "--train", inputs / "train.parquet", "--scale", "many")
     assert "column 'question' is missing" in evaluate(

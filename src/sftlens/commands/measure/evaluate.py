@@ -22,7 +22,6 @@ from sftlens.config.stages.mastery import MASTERY_FIELDS, ProbingSettings
 from sftlens.data import used
 from sftlens.errors import ConfigError
 from sftlens.evaluation.examples import TaskExamples
-from sftlens.mastery import mastery_table
 from sftlens.runtime import progress, provenance
 from sftlens.tasks import TASKS
 
@@ -78,6 +77,8 @@ def questions(args: argparse.Namespace, settings: EvaluationSettings) -> tuple[A
     reprobed = args.templates is not None  # which needs them all
     facts = used.by_evaluation(tables.facts(args.facts, columns if reprobed else (), columns), reprobed=reprobed)
     if args.dev:
+        from sftlens.mastery import mastery_table
+
         dev = mastery_table.dev_facts(tables.facts(args.dev, optional=columns), settings.dev_facts, args.dev)
         facts = used.with_dev(facts, dev)
     train = tables.facts(args.train, optional=[*columns, "recipe"], unique=False) if args.train else None
@@ -93,6 +94,8 @@ def task_tests(args: argparse.Namespace) -> list[TaskExamples]:
             raise ConfigError(f"option --task-test: task {given.task} stands there twice; give it once")
         limits = given.limits(given.task)
         table = TASKS.get(given.task).read(Path(given.file))
+        from sftlens.mastery import mastery_table  # brings transformers along
+
         table = mastery_table.fixed_sample(table, limits.pop("sample") or len(table), given.task)
         found.append(TaskExamples(given.task, table.reset_index(drop=True), **limits))
     return found
