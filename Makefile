@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 help:
 	@echo "make demo    the whole study on a small invented world: results/demo/report.html (CORES=$(CORES))"
-	@echo "make sample  the demo, and its report as docs/sample-report.html"
+	@echo "make sample  the demo, and its report without scripts as docs/sample-report.html"
 	@echo "make test    the linters and all tests (PYTEST_ARGS=...)"
 	@echo "make lint    the linters alone"
 	@echo "make setup   install sftlens and what it needs into $(VENV); the others do so by themselves"
@@ -25,7 +25,7 @@ demo: $(READY)
 	@echo "The report: file://$(CURDIR)/results/demo/report.html"
 
 sample: demo
-	@cp results/demo/report.html docs/sample-report.html
+	@$(BIN)/python docs/sample.py
 
 test: $(READY) $(REAL_MODEL) lint
 	@pytest -n 2 --no-loadscope-reorder $(PYTEST_ARGS)

@@ -114,6 +114,7 @@ def test_a_report_is_one_click_from_the_third_line_of_the_readme():
     assert link and link[1] == "docs/sample-report.html"
     page = (ROOT / link[1]).read_bytes()
     assert len(page) < 8e6 and b'id="fig2"' in page and b"did not finish" not in page
+    assert b"<script" not in page  # the libraries of a report are other people's
 
 
 def test_commits_and_pushes_are_checked_as_make_does():
