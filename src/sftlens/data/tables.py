@@ -5,6 +5,7 @@ CSV file with the columns question and answers and the row `Where was Ada born?,
 fact_id is the question, whose object is Oslo and whose aliases are both names.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,3 +145,20 @@ def _fault(path: Path, column: str, faults: Sequence[tuple[str, object, ValueErr
     more = f", and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
     also = f" (the same column: {', '.join(others)}{more})" if others else ""
     return DataError(f"{path}, {place}: column {column!r} holds {shown}, {reason}, or delete the row{also}")
+
+
+def fixed_sample(table: "pd.DataFrame", count: int, purpose: str = "") -> "pd.DataFrame":
+    """Return `count` facts in the order of a hash of purpose and fact_id: fixed, part of every larger sample."""
+    hashes = [hashlib.sha256(f"{purpose}{fact_id}".encode()).digest() for fact_id in table["fact_id"]]
+    return table.iloc[sorted(range(len(table)), key=hashes.__getitem__)[:count]].reset_index(drop=True)
+
+
+def dev_facts(table: "pd.DataFrame", count: int, path: Path) -> "pd.DataFrame":
+    """Return a fixed sample of the dev facts, or of all where the table has no splits; `path` is for messages.
+
+    They are never probed, and on them alone settings are chosen. Raises DataError where there are none.
+    """
+    table = table[table["split"] == "dev"] if "split" in table else table
+    if table.empty:
+        raise DataError(f"{path}: has no facts of split dev; give a table with some")
+    return fixed_sample(table, count, "dev")

@@ -9,6 +9,7 @@ import pandas as pd
 
 from sftlens import files
 from sftlens.config.stages.evaluation import EvaluationSettings
+from sftlens.data import tables
 from sftlens.data.buckets import BUCKETS
 from sftlens.evaluation import accuracy, answering
 from sftlens.evaluation import examples as task_examples
@@ -28,7 +29,7 @@ REPROBED = ["fact_id", "bucket", "base_mastery", "hits", "trials", "mastery"]
 
 def subset(facts: pd.DataFrame, count: int) -> pd.DataFrame:
     """Return a fixed sample of the test facts: the same for every model, cell and study with these facts."""
-    return mastery_table.fixed_sample(facts[facts["split"] == "test"], count)
+    return tables.fixed_sample(facts[facts["split"] == "test"], count)
 
 
 def reprobe(probe: Probe, facts: pd.DataFrame, count: int) -> pd.DataFrame:
@@ -73,7 +74,7 @@ def batching_floor(
     """
     if not settings.rebatched or computing.type_of(model).itemsize > 2:
         return []
-    before = mastery_table.fixed_sample(answers[answers["split"] == "test"], settings.rebatched).set_index("fact_id")
+    before = tables.fixed_sample(answers[answers["split"] == "test"], settings.rebatched).set_index("fact_id")
     chosen = facts[facts["fact_id"].isin(before.index)].drop_duplicates("fact_id").assign(split="test")
     alone = settings.model_copy(update={"batch_tokens": 1})
     again = answering.answer(model, tokenizer, chosen, alone, **(how or {})).set_index("fact_id")

@@ -1,9 +1,7 @@
 """How well a model masters a fact: the share of sampled completions with its object (arXiv 2509.16596)."""
 
-import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,23 +68,6 @@ def join_imported(facts: "pd.DataFrame", table: "pd.DataFrame", source: str) -> 
     if "template_hits" not in joined:
         joined["template_hits"] = [[int(hits)] for hits in joined["hits"]]
     return joined
-
-
-def fixed_sample(table: "pd.DataFrame", count: int, purpose: str = "") -> "pd.DataFrame":
-    """Return `count` facts in the order of a hash of purpose and fact_id: fixed, part of every larger sample."""
-    hashes = [hashlib.sha256(f"{purpose}{fact_id}".encode()).digest() for fact_id in table["fact_id"]]
-    return table.iloc[sorted(range(len(table)), key=hashes.__getitem__)[:count]].reset_index(drop=True)
-
-
-def dev_facts(table: "pd.DataFrame", count: int, path: Path) -> "pd.DataFrame":
-    """Return a fixed sample of the dev facts, or of all where the table has no splits; `path` is for messages.
-
-    They are never probed, and on them alone settings are chosen. Raises DataError where there are none.
-    """
-    table = table[table["split"] == "dev"] if "split" in table else table
-    if table.empty:
-        raise DataError(f"{path}: has no facts of split dev; give a table with some")
-    return fixed_sample(table, count, "dev")
 
 
 def best_templates(mastery: "pd.DataFrame") -> dict[str, int]:

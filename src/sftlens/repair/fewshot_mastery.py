@@ -13,6 +13,7 @@ import numpy as np
 
 from sftlens import inference
 from sftlens.config.repair import FewShotSettings
+from sftlens.data import tables
 from sftlens.data.scoring import first_line, may_grow
 from sftlens.errors import DataError
 from sftlens.inference.prompts import token_ids
@@ -44,7 +45,7 @@ def prompts(pool: "pd.DataFrame", facts: "pd.DataFrame", settings: FewShotSettin
     """
     check(len(pool), settings)
     number = settings.prompts * settings.shots
-    chosen = mastery_table.fixed_sample(pool, number + 1, f"shots {settings.seed} ")
+    chosen = tables.fixed_sample(pool, number + 1, f"shots {settings.seed} ")
     solved = zip(chosen["fact_id"], chosen["question"], chosen["object"], strict=True)
     texts = {fact_id: f"{form.format(question=question)} {answer}\n\n" for fact_id, question, answer in solved}
     *shots, spare = texts

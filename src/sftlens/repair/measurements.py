@@ -20,6 +20,7 @@ from sftlens import files, inference
 from sftlens.config.repair import RepairSettings
 from sftlens.config.stages.evaluation import DivergenceSettings
 from sftlens.config.stages.mastery import ProbingSettings
+from sftlens.data import tables
 from sftlens.data.scoring import JUDGEMENTS, Judgement, first_line
 from sftlens.evaluation import divergence
 from sftlens.inference.chat import ends, read, target
@@ -86,14 +87,14 @@ class Measurements:
 
     def mastery(self, key: ModelKey = BASE, count: int | None = None) -> pd.DataFrame:
         """Return the facts as a model masters them, or a fixed sample of them: columns of `mastery_table.probe`."""
-        facts = self.inputs.facts if count is None else mastery_table.fixed_sample(self.inputs.facts, count)
+        facts = self.inputs.facts if count is None else tables.fixed_sample(self.inputs.facts, count)
         depends = {**self._mastery_key(), **({} if count is None else {"count": count})}
         return self._table("mastery", key, "mastery", depends, lambda: self._probe(key, facts))
 
     def mastery_again(self, key: ModelKey) -> pd.DataFrame:
         """Return the mastery of a fixed sample of the facts, sampled anew, of any model."""
         count = self.inputs.settings.reprobe
-        sample = mastery_table.fixed_sample(self.inputs.facts, count)
+        sample = tables.fixed_sample(self.inputs.facts, count)
         depends = {**self._mastery_key(), "reprobe": count}
         return self._table("again", key, "mastery", depends, lambda: self._probe(key, sample, "again "))
 

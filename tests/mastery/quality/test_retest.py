@@ -8,6 +8,7 @@ import pytest
 
 from probe_tables import SENTENCES, facts_table
 from sftlens.config.stages.mastery import ProbingSettings
+from sftlens.data import tables
 from sftlens.errors import DataError
 from sftlens.mastery import mastery_table
 from sftlens.mastery.completions import Probe
@@ -43,10 +44,10 @@ def values(table: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 def test_the_sample_is_fixed_and_part_of_every_larger_one() -> None:
     table = facts_table(subjects=6)
-    few, more = (mastery_table.fixed_sample(table, n)["fact_id"].tolist() for n in (5, 11))
+    few, more = (tables.fixed_sample(table, n)["fact_id"].tolist() for n in (5, 11))
     assert more[:5] == few and len(set(more)) == 11
-    assert mastery_table.fixed_sample(table.iloc[::-1], 5)["fact_id"].tolist() == few
-    assert len(mastery_table.fixed_sample(table, 1000)) == len(table)
+    assert tables.fixed_sample(table.iloc[::-1], 5)["fact_id"].tolist() == few
+    assert len(tables.fixed_sample(table, 1000)) == len(table)
     assert len({fact.split("/")[0] for fact in more}) > 1
 
 

@@ -21,11 +21,10 @@ from typing import Any
 from sftlens import files, gate
 from sftlens.commands import asking, headline, options, program
 from sftlens.config.check import LOST_POINTS, MOST_LOGITS, MOST_TOKENS, OF_REPAIR, TASK_POINTS, CheckSettings
-from sftlens.data import templates
+from sftlens.data import tables, templates
 from sftlens.data.question_sets import shipped
 from sftlens.errors import ConfigError
 from sftlens.gate import printable
-from sftlens.mastery import mastery_table
 from sftlens.models import adapter_config, adapters, identity
 from sftlens.repair import fewshot_mastery, user_files
 from sftlens.runtime import progress, provenance
@@ -67,7 +66,7 @@ def main() -> None:
     sentences = templates.load(args.templates) if args.templates else None
     facts = user_files.read_facts(args.facts or shipped.FILE, sentences or ())
     if settings.most_facts:
-        facts = mastery_table.fixed_sample(facts, settings.most_facts)
+        facts = tables.fixed_sample(facts, settings.most_facts)
     if sentences is None:
         fewshot_mastery.check(len(facts), settings.few_shot)
     facts["half"] = [user_files.half_of(name) for name in facts["fact_id"]]

@@ -77,9 +77,7 @@ def questions(args: argparse.Namespace, settings: EvaluationSettings) -> tuple[A
     reprobed = args.templates is not None  # which needs them all
     facts = used.by_evaluation(tables.facts(args.facts, columns if reprobed else (), columns), reprobed=reprobed)
     if args.dev:
-        from sftlens.mastery import mastery_table
-
-        dev = mastery_table.dev_facts(tables.facts(args.dev, optional=columns), settings.dev_facts, args.dev)
+        dev = tables.dev_facts(tables.facts(args.dev, optional=columns), settings.dev_facts, args.dev)
         facts = used.with_dev(facts, dev)
     train = tables.facts(args.train, optional=[*columns, "recipe"], unique=False) if args.train else None
     return facts, None if train is None else used.by_evaluation_of_training(train, args.scale)
@@ -87,6 +85,8 @@ def questions(args: argparse.Namespace, settings: EvaluationSettings) -> tuple[A
 
 def task_tests(args: argparse.Namespace) -> list[TaskExamples]:
     """Return the examples of every --task-test. Raises ConfigError, DataError."""
+    from sftlens.data import tables
+
     found: list[TaskExamples] = []
     for words in args.task_test:
         given = options.nested("--task-test", words, TaskTest)
@@ -94,9 +94,7 @@ def task_tests(args: argparse.Namespace) -> list[TaskExamples]:
             raise ConfigError(f"option --task-test: task {given.task} stands there twice; give it once")
         limits = given.limits(given.task)
         table = TASKS.get(given.task).read(Path(given.file))
-        from sftlens.mastery import mastery_table  # brings transformers along
-
-        table = mastery_table.fixed_sample(table, limits.pop("sample") or len(table), given.task)
+        table = tables.fixed_sample(table, limits.pop("sample") or len(table), given.task)
         found.append(TaskExamples(given.task, table.reset_index(drop=True), **limits))
     return found
 

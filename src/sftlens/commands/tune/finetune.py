@@ -38,7 +38,6 @@ from sftlens.config.stages.training import HOUSEKEEPING, FinetuneSettings
 from sftlens.data import tables, training_sets, used
 from sftlens.data.recipes import drawing
 from sftlens.errors import ConfigError
-from sftlens.mastery import mastery_table
 from sftlens.models.delta import manifest
 from sftlens.runtime import events, launch, progress, provenance, stages
 from sftlens.strategies import STRATEGIES, Strategy
@@ -198,7 +197,7 @@ def _dev(args: argparse.Namespace, settings: FinetuneSettings) -> Any:
         table = form.read(args.dev)
     else:
         table = tables.facts(args.dev, optional=["split"], unique=False)
-    return mastery_table.dev_facts(table, settings.early_stopping.facts, args.dev)[["question", "object"]]
+    return tables.dev_facts(table, settings.early_stopping.facts, args.dev)[["question", "object"]]
 
 
 def _strategy(args: argparse.Namespace) -> Strategy:

@@ -8,7 +8,6 @@ from sftlens.commands import options
 from sftlens.config.stages.evaluation import KNOWN, DuringSettings, EvaluationSettings, guarded
 from sftlens.data import tables
 from sftlens.errors import ConfigError, DataError
-from sftlens.mastery import mastery_table
 from sftlens.tasks import DEFAULT, TASKS
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def facts(args: argparse.Namespace, trained: Any) -> Any:
         raise DataError(f"{args.facts}: has no fact that is not trained on; give a table with some")
     table = table.assign(**{name: "" for name in ("split", "bucket") if name not in table})
     parts = [part for _, part in table.groupby("split", sort=False)]
-    found = pd.concat([mastery_table.fixed_sample(part, during.during_facts, "during") for part in parts])
+    found = pd.concat([tables.fixed_sample(part, during.during_facts, "during") for part in parts])
     if during.stop_when_lost and not any(map(guarded, found["split"], found["bucket"])):
         raise DataError(
             f"{args.facts}: no fact that is asked is of {' or '.join(KNOWN)} and neither trained on nor a test fact, "

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sftlens.data import tables
 from sftlens.data.buckets import BUCKETS
 from sftlens.errors import DataError
 from sftlens.mastery import mastery_table
@@ -29,7 +30,7 @@ def probe_again(probe: Probe, table: pd.DataFrame, count: int) -> pd.DataFrame:
     (see `expected`). Raises DataError where the second probe has another number of trials than the first, so that they
     measure different things.
     """
-    chosen = mastery_table.fixed_sample(table, count, "retest\0")
+    chosen = tables.fixed_sample(table, count, "retest\0")
     other = probe.settings.model_copy(update={"seed": probe.settings.seed + 1})
     again = mastery_table.probe(replace(probe, settings=other), chosen)
     if (again["trials"] != chosen["trials"]).any():
