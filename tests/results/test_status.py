@@ -82,3 +82,11 @@ def test_an_older_models_log_says_nothing_of_a_job_that_waits() -> None:
     log(Product("evaluate", cells.Cell("one", "D0", "8", 0)), "error: of an earlier model\n", 9999)
     found = {(job.cell, job.seed, job.stage): job for job in status.jobs(select(STUDY))}
     assert found["one/D0/n8", 0, "evaluate"].state == status.WAITING
+
+
+def test_a_summary_that_is_cut_short_is_no_done_job() -> None:
+    product = next(product for product in cells.distinct(STUDY) if product.stage == "evaluate")
+    summary = Path(PATHS.summary(product))
+    summary.write_bytes(summary.read_bytes()[:-3])
+    failed = [job for job in status.jobs(select(STUDY)) if job.stage == "evaluate" and job.state == status.FAILED]
+    assert [job.said for job in failed] == [f"{summary} is cut short; remove it and run the study again"]

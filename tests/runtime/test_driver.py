@@ -1,13 +1,12 @@
 """A Snakemake that was killed needs not be unlocked by hand, and one that lives is never unlocked."""
 
 import os
+import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -16,17 +15,13 @@ from repository import ROOT
 from sftlens.runtime import driver
 
 
-def locked(folder: Path) -> None:
+def lock(folder: Path) -> None:
     (folder / driver.LOCKS).mkdir(parents=True, exist_ok=True)
     (folder / driver.LOCKS / "0.output.lock").write_text("results/x\n")
 
 
-def locks(folder: Path) -> bool:
-    """Whether Snakemake has locked a folder, by files or, where its name holds braces, in a table."""
-    if (folder / driver.DATABASE).is_file():
-        with suppress(sqlite3.Error), closing(sqlite3.connect(folder / driver.DATABASE)) as database:
-            return bool(database.execute("SELECT count(*) FROM snakemake_locks").fetchone()[0])
-    return any((folder / driver.LOCKS).glob("*"))
+def unlock(folder: Path) -> None:
+    shutil.rmtree(folder / driver.LOCKS)
 
 
 def was_killed(folder: Path) -> bool:
@@ -43,17 +38,30 @@ def test_only_a_dead_driver_of_this_machine_was_killed(tmp_path: Path) -> None:
     assert held
     assert driver.hold(tmp_path) is None
     assert not was_killed(tmp_path)
-    locked(tmp_path)
+    lock(tmp_path)
     assert not was_killed(tmp_path)
-    driver._leave(held)
+    unlock(tmp_path)
+    driver._leave(tmp_path, held)
     held.close()
+    lock(tmp_path)
     assert not was_killed(tmp_path)  # it ended by itself
+    unlock(tmp_path)
     held = driver.hold(tmp_path)
     assert held
+    lock(tmp_path)
     held.close()
     assert was_killed(tmp_path)
-    (tmp_path / driver.PLACE).write_text(f"not {socket.gethostname()}")
+    refused = driver.hold(tmp_path)  # by the locks of the dead one, as a bare `snakemake` is
+    assert refused
+    driver._leave(tmp_path, refused)
+    refused.close()
+    assert was_killed(tmp_path)
+    elsewhere = f"not {socket.gethostname()}"
+    (tmp_path / driver.PLACE).write_text(elsewhere)
     assert not was_killed(tmp_path)
+    refused = driver.hold(tmp_path)  # by the locks of a driver elsewhere, which may live
+    assert refused and (tmp_path / driver.PLACE).read_text() == elsewhere
+    refused.close()
     (tmp_path / driver.PLACE).unlink()
     assert not was_killed(tmp_path)  # one of an earlier version, which may live
 
@@ -69,15 +77,20 @@ def test_the_same_command_goes_on_after_its_driver_was_killed(tmp_path: Path, na
         command, cwd=tmp_path, env=environment, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     deadline = time.monotonic() + 120
-    while not locks(tmp_path) and time.monotonic() < deadline:
+    while not driver.locked(tmp_path) and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     assert not was_killed(tmp_path)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert was_killed(tmp_path)
+    if name == "plain":  # a bare Snakemake is refused, and changes nothing
+        bare = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *command[4:]]
+        refused = subprocess.run(bare, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+        assert refused.returncode and "cannot be locked" in refused.stdout + refused.stderr
+        assert was_killed(tmp_path)
     again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert again.returncode == 0, again.stdout + again.stderr
     assert "study: the Snakemake that ran here before was killed; its lock is taken away" in again.stderr
     assert list(tmp_path.glob("results/facts/**/facts.parquet")) or list(tmp_path.rglob("facts*.parquet"))
-    assert not locks(tmp_path) and not was_killed(tmp_path)
+    assert not driver.locked(tmp_path) and not was_killed(tmp_path)

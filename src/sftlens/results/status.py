@@ -2,8 +2,8 @@
 
 It works from any machine that sees the folder, during a run and after it. A job is done when its result counts (as for
 `collect`). It runs when there is its log without a result, touched within the last minutes: every program writes a
-line a minute there (`runtime.progress`). It failed when the log ends with an error. A log that fell silent without
-one belongs to a job that was killed, or waits for a batch system to start it again.
+line a minute there (`runtime.progress`). It failed when the log ends with an error, or its summary is cut short. A log
+that fell silent without one belongs to a job that was killed, or waits for a batch system to start it again.
 """
 
 import time
@@ -56,7 +56,12 @@ def jobs(asked: Selection) -> list[Job]:
         what = f"{product.criterion} {product.region}{ratio}".strip()
         # Of a product that waits for its model to be made anew, the log tells of an earlier one.
         log = Path() if outdated(paths, product) else Path(paths.log(product))
-        found.append(_job(where, seed, product.stage, what, made(paths, product), log))
+        summary = Path(paths.summary(product))
+        if (done := made(paths, product)) and not _whole(summary):
+            said = f"{summary} is cut short; remove it and run the study again"
+            found.append(Job(where, seed, product.stage, what, FAILED, said, str(log)))
+        else:
+            found.append(_job(where, seed, product.stage, what, done, log))
     return found
 
 
@@ -88,6 +93,13 @@ def _place(product: Product) -> tuple[str, int | None]:
         return cell.model, None
     strategy = f"/{cell.strategy}" if cell.strategy != "full" else ""
     return f"{cell.model}/{cell.train_set}/n{cell.scale}{strategy}", cell.seed
+
+
+def _whole(summary: Path) -> bool:
+    """Whether a JSON file has its closing brace: a disk that lost the end of a file is found without reading it all."""
+    with summary.open("rb") as file:
+        file.seek(max(0, summary.stat().st_size - 8))
+        return file.read().rstrip().endswith(b"}")
 
 
 def _job(cell: str, seed: int | None, stage: str, what: str, done: bool, log: Path) -> Job:

@@ -1,14 +1,20 @@
 """Who drives the studies of a folder: so that a Snakemake that was killed need not be unlocked by hand.
 
 Snakemake locks its folder with files that a killed driver leaves. Whoever drives a study here also holds a lock of the
-system (flock(2)), which ends with its process, however it ends.
+system (flock(2)), which ends with its process, however it ends; its file has the name of the machine for as long as
+Snakemake's locks are this driver's. So a name that nobody holds is that of a driver that died with its locks:
+
+    a driver is killed       name, locks       the next `sftlens study` takes the locks away
+    another one is refused   name, locks       it leaves the name: the locks are still the dead one's
+    a driver ends            no name           its locks went before
 """
 
 import atexit
 import fcntl
 import socket
+import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -27,19 +33,30 @@ def hold(folder: Path) -> IO[str] | None:
         (folder / PLACE).parent.mkdir(exist_ok=True)
         file = (folder / PLACE).open("a+", encoding="utf-8")
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        file.truncate(0)
-        file.write(socket.gethostname())
-        file.flush()
+        if not locked(folder):  # else Snakemake refuses to run: the locks stay another driver's
+            file.truncate(0)
+            file.write(socket.gethostname())
+            file.flush()
     except OSError:
         return None
-    # A driver that ends by itself takes its name away, and with it, as Snakemake does, its locks.
-    atexit.register(_leave, file)
+    # A driver that ends by itself takes its name away, and before it, as Snakemake does, its locks.
+    atexit.register(_leave, folder, file)
     return file
 
 
-def _leave(file: IO[str]) -> None:
-    if not file.closed:
+def _leave(folder: Path, file: IO[str]) -> None:
+    if not file.closed and not locked(folder):
         file.truncate(0)
+
+
+def locked(folder: Path) -> bool:
+    """Whether Snakemake has locked a folder, by files or in its database."""
+    if any((folder / LOCKS).glob("*")):
+        return True
+    place = f"{(folder / DATABASE).absolute().as_uri()}?mode=ro"
+    with suppress(sqlite3.Error), closing(sqlite3.connect(place, uri=True)) as database:
+        return database.execute("SELECT 1 FROM snakemake_locks LIMIT 1").fetchone() is not None
+    return False  # no database, or one without that table
 
 
 @contextmanager
@@ -50,7 +67,7 @@ def was_killed(folder: Path) -> Iterator[bool]:
     block nobody else finds the same: of two that come together one takes the locks away, and not the other's new ones.
     """
     with ExitStack() as held:
-        killed = any((folder / LOCKS).glob("*")) or (folder / DATABASE).is_file()
+        killed = locked(folder)
         try:
             file = held.enter_context((folder / PLACE).open(encoding="utf-8"))
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
