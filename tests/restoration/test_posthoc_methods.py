@@ -141,7 +141,7 @@ def test_by_hand(tmp_path: Path) -> None:
     same = [n for n in base if torch.equal(base[n], found[n]) and "layernorm" not in n and n != "model.norm.weight"]
     assert len(same) == 4 and all("q_proj" in n or "k_proj" in n for n in same)
     levels = ["--level-map", tmp_path / "l.safetensors"]
-    assert "restores no single parameter" in refused(
+    assert "restores no nested sets of parameters" in refused(
         "restore.py", *pair, "--criterion", "spectral", "--ratio", 5, *levels
     )
     assert "did you mean 'module-wise'" in refused(

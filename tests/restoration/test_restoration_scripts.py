@@ -181,7 +181,7 @@ def test_interpolation_moves_every_parameter_by_the_same_factor(models: Path, tm
     assert load_model(out).dtype == torch.bfloat16
     card = (out / "README.md").read_text()
     assert f"{alpha:.6f}" in card and "20 % by `relative`" in card
-    assert "restores no single parameter" in refused(
+    assert "restores no nested sets of parameters" in refused(
         "restore.py",
         base,
         finetuned,

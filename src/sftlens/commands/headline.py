@@ -58,7 +58,10 @@ def of(stage: str, outputs: Mapping[str, Path]) -> str:
         floor = found.get(("rebatched_contains", "test", "all"))
         noise = f"; {100 * floor:.1f} % of judgements change with the batch (half precision)" if floor else ""
         return accuracy + noise
-    done = "all parameters interpolated towards the base"
-    if "restored" in (method := made["method"]):
+    method = made["method"]
+    done = f"{method['elements']:,} parameters moved towards the base ({method['name']})"
+    if "restored" in method:
         done = f"{method['restored']:,} of {method['elements']:,} parameters restored"
+    elif "replaced" in method:
+        done = f"{method['replaced']:,} of {method['elements']:,} parameters replaced ({method['name']})"
     return f"{done}, {accuracy}" if over else done

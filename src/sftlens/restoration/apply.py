@@ -1,7 +1,7 @@
 """Restoring selected elements to their pre-trained values while tensors pass by; how much of the change it reverts."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from math import sqrt
 
@@ -15,9 +15,11 @@ from sftlens.restoration.cards import cell, head, name_of
 from sftlens.restoration.criteria import Criterion
 from sftlens.restoration.cuts import EVERYTHING, Cut, merged
 from sftlens.restoration.pairs import Pair, Piece
-from sftlens.restoration.ranking import SUMS, change_sizes
+from sftlens.restoration.ranking import SUMS, change_sizes, hashed
 from sftlens.restoration.topk import keys_of
 
+Values = Callable[[Piece], Tensor]
+"""A piece -> its new values, in the dtype of `piece.finetuned`, 1-D; `piece.p` and `piece.s` stay as they are."""
 IDENTITY = "A model's identity is the SHA-256 over the names and SHA-256 of its files."
 
 
@@ -147,6 +149,70 @@ Levels" (arXiv 2509.16596, section 6); the model was made with `sftlens restore`
             return piece.base
         mask = self.cut.mask(piece.name, keys_of(self.criterion, piece), piece.start)
         return merged(mask, piece.base, piece.finetuned)
+
+
+class Replaced(Method):
+    """Elements of a restoration's cut get other values than p: a null control.
+
+    Does restoring help because these elements get p back, or because they lose what training wrote there? Every other
+    element is as after restoring the same k %.
+    """
+
+    CARD = """\
+# A fine-tuned model in which {ratio:g} % of a region's parameters have other values: a null control
+
+Of the {elements:,} parameters of the region `{region}`, the first {replaced:,} by the criterion `{criterion}`, those
+that restoring would set to the base model's values, got other ones: {description}. Everything else is the fine-tuned
+model's. Nothing was trained afterwards. It serves comparisons, and nobody should use it.
+
+| | |
+|---|---|
+| base model | {base_name}, `{base}` |
+| fine-tuned model | `{finetuned}` |
+| criterion | `{criterion}` |
+| region | `{region_cell}` |
+| ratio | {ratio:g} % |
+{settings}
+{identity} The model was made with sftlens,
+`sftlens restore`.
+"""
+
+    def __init__(self, restorer: Restorer, description: str, values: Values) -> None:
+        """Take the cut of `restorer`; `description` says in words what `values` are."""
+        super().__init__(restorer.pair)
+        self.restorer, self.description, self.values = restorer, description, values
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """The cut."""
+        told = self.restorer.facts
+        return {**{name: told[name] for name in ("criterion", "ratio", "elements")}, "replaced": told["restored"]}
+
+    def changes(self, name: str) -> bool:
+        """Whether any element of the tensor `name` may be in the cut."""
+        return self.restorer.changes(name)
+
+    def apply(self, piece: Piece) -> Tensor:
+        """Return the piece with other values in its elements of the cut."""
+        values, cut = self.values(piece), self.restorer.cut
+        if cut.threshold == EVERYTHING:
+            return values
+        mask = cut.mask(piece.name, keys_of(self.restorer.criterion, piece), piece.start)
+        return merged(mask, values, piece.finetuned)
+
+
+def flipped(piece: Piece) -> Tensor:
+    """Return p - (s - p), computed in fp64 and rounded to the nearest of the dtype, at most its largest number."""
+    most = torch.finfo(piece.finetuned.dtype).max
+    values = 2 * piece.base.double() - piece.finetuned.double()
+    # Where nothing changed the bits stay: of -0 the difference would be another zero.
+    return values.clamp_(-most, most).to(piece.finetuned.dtype).where(piece.base != piece.finetuned, piece.finetuned)
+
+
+def either(piece: Piece, seed: int) -> Tensor:
+    """Return s or p - (s - p), each with a chance of one half, by a hash of the seed and of the element's place."""
+    drawn = hashed(seed, f"equal-size {piece.name}", piece.start, len(piece.base), piece.base.device)
+    return torch.where((drawn & 1).bool(), flipped(piece), piece.finetuned)
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,10 @@ class Restoring:
                 check_out(self.out(ratio), models, whole=self.saves)
         if args.level_map:
             if self.posthoc.name != RESTORE:
-                raise ConfigError(f"--level-map: --criterion {self.posthoc.name} restores no single parameter")
+                raise ConfigError(
+                    f"--level-map: --criterion {self.posthoc.name} restores no nested sets of parameters; "
+                    f"choose one of {', '.join(criteria.CRITERIA.names())}"
+                )
             check_levels(self.ratios)
             check_file(args.level_map, models)
         if not (args.out or args.level_map):
