@@ -12,8 +12,11 @@ from sftlens.dag.cells import Cell, distinct, quota_needs
 from sftlens.dag.jobs import Jobs
 from sftlens.dag.targets import select
 from sftlens.planning import job_list
+from sftlens.resources.costs import Costs, Job
+from sftlens.resources.requests import Resources
 
 AXES = {"train_sets": ["D2"], "scales": [60], "seeds": [0], "strategies": ["masked", "self-distil", "replay"]}
+CELL = {"model": "tiny", "train_set": "D2", "scale": "60", "seed": "0"}
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +29,7 @@ def trained(study) -> list[Cell]:
 
 
 def options(study, strategy: str) -> dict[str, str]:
-    words = Jobs(study).finetune_options(
-        SimpleNamespace(model="tiny", train_set="D2", scale="60", seed="0", strategy=strategy)
-    )
+    words = Jobs(study).finetune_options(SimpleNamespace(**CELL, strategy=strategy))
     return {word: words[i + 1] for i, word in enumerate(words[:-1]) if word.startswith("--")}
 
 
@@ -46,6 +47,21 @@ def test_a_pilot_is_trained_once_and_handed_to_the_strategy(study):
     assert generated["--texts"].endswith("/mastery-texts.parquet") and generated["--templates"].endswith(".yaml")
     assert not {"--pilot", "--known"} & set(options(study, "full"))
     assert job_list.jobs(select(study))["finetune"] == len(found)
+
+
+def test_only_early_stopping_is_given_dev_facts():
+    axes = {**AXES, "strategies": ["full", "early-stopping"]}
+    study = demo(experiments={"scaling": axes}, strategies={"early-stopping": {"every": 5}})
+    stopped = options(study, "early-stopping")
+    assert stopped["--dev"] == Jobs(study).paths.facts and "--early-stopping" not in stopped
+    assert stopped["--strategy-settings"] == '{"every": 5, "patience": 3, "facts": 200}'
+    assert not {"--dev", "--early-stopping"} & set(options(study, "full"))
+    costs, jobs = Costs(study), [Job("finetune", "tiny", "D2", "60", strategy=name) for name in axes["strategies"]]
+    full, looked = (costs.training_seconds(study.models["tiny"], job) for job in jobs)
+    assert looked > full
+    asked = Resources(study).of("finetune")["mem_mb"]
+    full, kept = (asked(SimpleNamespace(**CELL, strategy=name), 1) for name in axes["strategies"])
+    assert kept > full
 
 
 def test_learning_rates_are_rungs_of_every_strategy():

@@ -96,6 +96,10 @@ def test_snakemake_plans_them(tmp_path) -> None:
             "recipes.dose20: `answers: own` needs `probing.keep_texts: true`",
         ),
         ({"finetuning__early_stopping": {}}, "key 'tasks.gsm8k.dev' is missing; early stopping looks at its examples"),
+        (
+            {"experiments__scaling__strategies": ["early-stopping"]},
+            "key 'tasks.gsm8k.dev' is missing; early stopping looks at its examples",
+        ),
         ({"probing__quota": 2}, "experiments.scaling.train_sets: `dose20` needs every train fact probed"),
         (
             {"experiments__scaling__strategies": ["drop-unknown"], "experiments__scaling__train_sets": ["gsm8k"]},

@@ -14,8 +14,7 @@ from sftlens import strategies
 from sftlens.config import loading
 from sftlens.errors import ConfigError, DataError, TrainingError
 from sftlens.inference import prompts
-from sftlens.strategies.replay import Replay, ReplaySettings
-from sftlens.strategies.replay_generated import ReplayGenerated
+from sftlens.strategies.replay import Replay, ReplayGenerated, ReplaySettings
 from tiny import tiny_model, tiny_tokenizer
 
 
@@ -163,6 +162,10 @@ def test_bad_input_by_hand(tmp_path, options, message):
         (
             {"experiments__scaling__strategies": ["replay-generated"]},
             "replay-generated needs `probing.keep_texts: true`",
+        ),
+        (
+            {"experiments__scaling__strategies": ["early-stopping"], "finetuning__early_stopping": {"every": 5}},
+            "finetuning.early_stopping: is set, so that strategy early-stopping would only repeat `full`",
         ),
         ({"strategies__l2-sp__pul": 1}, "unknown key 'strategies.l2-sp.pul'; did you mean 'pull'?"),
         ({"strategies__l2sp__pull": 1}, "unknown key 'strategies.l2sp'; did you mean 'l2-sp'?"),

@@ -10,13 +10,15 @@ from safetensors.torch import load_file
 import process_groups
 from demo_study import demo
 from script_calls import ok, refused
-from sftlens.config.stages.training import FinetuneSettings
+from sftlens import strategies
+from sftlens.config.stages.training import EarlyStopping, FinetuneSettings
 from sftlens.dag.jobs import Jobs
+from sftlens.errors import ConfigError
 from sftlens.inference import prompts
 from sftlens.models import checkpoints
 from sftlens.runtime import events
 from sftlens.training import deepspeed_engine, loop
-from strategy_runs import RECIPE, SEED, distance, nll, samples
+from strategy_runs import RECIPE, SEED, distance, nll, same, samples
 from tiny import tiny_model, tiny_tokenizer
 
 RULE = {"every": 2, "patience": 2}
@@ -39,9 +41,9 @@ def dev():
     )
 
 
-def run(base, dev, out, resume=None, rule=RULE, **values):
+def run(base, dev, out, resume=None, rule=RULE, strategy=None, **values):
     settings = FinetuneSettings(**RECIPE | {"learning_rate": 0.05}, epochs=EPOCHS, early_stopping=rule, **values)
-    return loop.finetune(base, samples(), settings, None, out, SEED, resume=resume, dev=dev)
+    return loop.finetune(base, samples(), settings, None, out, SEED, resume=resume, dev=dev, strategy=strategy)
 
 
 def loss(folder, dev):
@@ -63,6 +65,16 @@ def test_the_best_weights_are_saved(base, dev, tmp_path, stage):
     assert len(report.losses) == looks[-1] < 2 * EPOCHS and len(losses) - 1 - best == RULE["patience"]
     assert loss(tmp_path / "out", dev) == pytest.approx(min(losses), abs=1e-5)
     assert list(looks) == list(range(2, looks[-1] + 1, 2))
+
+
+def test_the_strategy_gives_the_bytes_of_the_recipes_early_stopping(base, dev, tmp_path):
+    by_recipe = run(base, dev, tmp_path / "recipe", zero_stage=1)
+    strategy = strategies.make("early-stopping", EarlyStopping(**RULE))
+    by_strategy = run(base, dev, tmp_path / "strategy", rule=None, strategy=strategy, zero_stage=1)
+    assert by_strategy.dev_losses == by_recipe.dev_losses and len(by_recipe.losses) < 2 * EPOCHS
+    assert same(*(load_file(tmp_path / name / "model.safetensors") for name in ("recipe", "strategy")))
+    with pytest.raises(ConfigError, match="early-stopping would only repeat `full`"):
+        run(base, dev, tmp_path / "twice", strategy=strategy)
 
 
 def test_patience_that_is_never_lost_trains_to_the_end(base, dev, tmp_path):
@@ -113,6 +125,10 @@ def test_by_hand_and_in_a_study(base, tmp_path):
     assert [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()] == events.of(summary)
     assert "--dev: is missing, but --early-stopping" in refused("finetune.py", *given, "--early-stopping", "every=1")
     assert "--early-stopping: is missing, but --dev" in refused("finetune.py", *given, "--dev", tmp_path / "facts.csv")
+    strategy = ["--strategy", "early-stopping", "--strategy-settings", "every=1"]
+    assert "--dev: is missing, but --strategy early-stopping is given" in refused("finetune.py", *given, *strategy)
+    ok("finetune.py", *given[:-1], tmp_path / "strategy", *strategy, "--dev", tmp_path / "facts.csv")
+    assert json.loads((tmp_path / "strategy.json").read_text())["dev_losses"] == summary["dev_losses"]
     pd.DataFrame(rows[:3], columns=["split", "question", "object"]).to_csv(tmp_path / "none.csv", index=False)
     none = ["--dev", tmp_path / "none.csv", "--early-stopping", "every=1"]
     assert "none.csv: has no facts of split dev" in refused("finetune.py", *given, *none)

@@ -20,7 +20,7 @@ from sftlens.data.buckets import BUCKETS, MIXED
 from sftlens.errors import ConfigError
 from sftlens.registry import unknown
 from sftlens.settings import Location, Settings
-from sftlens.strategies import STRATEGIES
+from sftlens.strategies import STRATEGIES, Strategy
 from sftlens.tasks import DEFAULT, TASKS
 
 RESERVED = {"models", "facts"}
@@ -185,13 +185,15 @@ class Study(Settings):
             for train_set in sets:
                 self._known_set(f"experiments.{name}.train_sets", train_set)
             for strategy, train_set, rate in product(getattr(experiment, "strategies", []), sets, rates):
-                recipe = self.finetuning_on(train_set, rate)
-                if "texts" in STRATEGIES.get(strategy).inputs and not self.probing.keep_texts:
+                recipe, chosen = self.finetuning_on(train_set, rate), self.strategy(strategy)
+                if "texts" in chosen.inputs and not self.probing.keep_texts:
                     raise ValueError(f"experiments.{name}.strategies: {strategy} needs `probing.keep_texts: true`")
                 try:
-                    STRATEGIES.get(strategy)(getattr(self.strategies, strategy, Settings())).check(recipe, train_set)
+                    chosen.check(recipe, train_set)
                 except ConfigError as error:
                     raise ValueError(f"experiments.{name}.strategies: {error}") from None
+                if train_set in self.tasks and chosen.recipe(recipe).early_stopping and not self.tasks[train_set].dev:
+                    raise ValueError(f"key 'tasks.{train_set}.dev' is missing; early stopping looks at its examples")
             for key, value in (("scales", "all"), *(("train_sets", name) for name in (MIXED, *self.recipes))):
                 if self.probing.quota and value in getattr(experiment, key, []):
                     raise ValueError(
@@ -206,8 +208,6 @@ class Study(Settings):
         if train_set not in known:
             lacking = f"; a task needs its files under `tasks.{train_set}`" if train_set in TASKS.names() else ""
             raise ValueError(f"{key}: {unknown('training set', train_set, known)}{lacking}")
-        if train_set in self.tasks and self.finetuning.early_stopping and not self.tasks[train_set].dev:
-            raise ValueError(f"key 'tasks.{train_set}.dev' is missing; early stopping looks at its examples")
         parts = self.recipes[train_set].parts if train_set in self.recipes else {}
         if any(part.answers == "own" for part in parts.values()) and not self.probing.keep_texts:
             raise ValueError(f"recipes.{train_set}: `answers: own` needs `probing.keep_texts: true`")
@@ -218,6 +218,10 @@ class Study(Settings):
         if train_set in self.tasks:
             changes |= {"task": train_set, "max_length": self.tasks[train_set].limits(train_set)["max_length"]}
         return self.finetuning.model_copy(update=changes)
+
+    def strategy(self, name: str) -> Strategy:
+        """Return a strategy with the study's settings of it."""
+        return STRATEGIES.get(name)(getattr(self.strategies, name, Settings()))
 
     @model_validator(mode="after")
     def _inputs_of_jobs(self) -> Self:

@@ -21,7 +21,7 @@ from sftlens.resources.memory import probers
 from sftlens.resources.requests import Resources
 from sftlens.restoration.methods import ranking, uses
 from sftlens.settings import Settings
-from sftlens.strategies import INPUTS, STRATEGIES
+from sftlens.strategies import INPUTS
 
 BESIDE = {"evaluate": "answers", "restore": "answers", "divergence": "kl", "changes": "tensors", "mastery": "mastery"}
 """The table that stands beside the summary of a stage."""
@@ -174,8 +174,9 @@ class Jobs:
             inputs["pilot"] = f"{self.paths.root}/{found.path}/checkpoint"
         mastery = self.mastery(w)
         read = {"known": mastery, "texts": str(Path(mastery).with_name(TEXTS)), "templates": self.templates(w)}
-        inputs |= {name: read[name] for name in STRATEGIES.get(way(w.strategy)[0]).inputs if name in read}
-        inputs |= {"dev": self.sets.dev(w)} if self.study.finetuning.early_stopping else {}
+        strategy = self.study.strategy(way(w.strategy)[0])
+        inputs |= {name: read[name] for name in strategy.inputs if name in read}
+        inputs |= {"dev": self.sets.dev(w)} if strategy.recipe(self.study.finetuning).early_stopping else {}
         return inputs | ({"facts": mastery} if self.study.evaluation.during else {})
 
     def finetune_options(self, wildcards: Wildcards) -> list[str]:

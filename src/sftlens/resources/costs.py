@@ -15,7 +15,7 @@ from sftlens.data.buckets import BUCKETS
 from sftlens.resources import amounts
 from sftlens.resources.memory import BYTES, STORED, computed, gpus, parameters, probers
 from sftlens.restoration.methods import chosen
-from sftlens.strategies import DEFAULT, STRATEGIES
+from sftlens.strategies import DEFAULT
 
 STATE = 12
 """Bytes of a parameter in a saved training state: fp32 weights and AdamW's two moments."""
@@ -133,8 +133,8 @@ class Costs:
         """Return the seconds of a training's steps and looks, without start, loading and saving."""
         settings, launch, rates = self._study.finetuning, model.launch, self._device(model)
         name = job.strategy.partition("@")[0] or DEFAULT
-        strategy, own = STRATEGIES.get(name), getattr(self._study.strategies, name, None)
-        rows = self.examples(job) * (strategy.rows_per_row(own) if own else 1.0)
+        strategy = self._study.strategy(name)
+        rows = self.examples(job) * strategy.rows_per_row(strategy.settings)
         examples = settings.epochs * rows
         steps, computing = ceil(examples / settings.batch_size), min(launch.world_size, settings.batch_size)
         # 6 operations for each parameter and token (arXiv 2001.08361), 8 where activations are computed again.
@@ -142,6 +142,8 @@ class Costs:
         operations = passes * _computing(model) * examples * self._rates.sample_tokens
         # The frozen model reads each row once, before the first step.
         operations += 2 * _computing(model) * rows * self._rates.sample_tokens * bool(strategy.compared)
+        if rule := strategy.recipe(settings).early_stopping:
+            operations += 2 * _computing(model) * ceil(steps / rule.every) * rule.facts * self._rates.sample_tokens
         share = ceil(settings.batch_size / launch.world_size)
         rounds = ceil(share / (settings.micro_batch_size or share))
         overhead = steps * rounds * 3 * model.shape.layers * rates.layer_seconds

@@ -13,7 +13,7 @@ from sftlens.config.stages.model import Launch
 from sftlens.config.study import Model, Study
 from sftlens.resources import amounts, memory
 from sftlens.resources.costs import SHORTEST, Costs, Job
-from sftlens.strategies import DEFAULT, STRATEGIES
+from sftlens.strategies import DEFAULT
 
 Resource = Callable[..., Any]
 SMALL = 1.0 * memory.GB
@@ -93,9 +93,11 @@ class Resources:
     def _of_strategy(self, wildcards: Any) -> float:
         """Main memory that a training's strategy takes on one node beside that of full fine-tuning, bytes."""
         name = getattr(wildcards, "strategy", DEFAULT).partition("@")[0]
-        model, strategy = self._model(wildcards), STRATEGIES.get(name)
+        model, strategy = self._model(wildcards), self._study.strategy(name)
         count, launch = memory.parameters(model.shape), model.launch
-        held = count * (strategy.bytes_shared / launch.nodes + strategy.bytes_own * launch.processes_per_node)
+        best = 4.0 * bool(strategy.recipe(self._study.finetuning).early_stopping)  # the fp32 weights of the best look
+        shared = (strategy.bytes_shared + best) / launch.nodes
+        held = count * (shared + strategy.bytes_own * launch.processes_per_node)
         if not strategy.compared:
             return held
         job = Job("finetune", wildcards.model, wildcards.train_set, wildcards.scale)

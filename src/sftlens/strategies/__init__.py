@@ -65,6 +65,10 @@ class Strategy:
     def check(self, recipe: FinetuneSettings, train_set: str = "") -> None:
         """Raise ConfigError where the settings contradict the recipe or a study's training set (D0..D4, mixed)."""
 
+    def recipe(self, recipe: FinetuneSettings) -> FinetuneSettings:
+        """Return the recipe that it trains by, of a run's or a study's."""
+        return recipe
+
     def rows(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the rows to train on, in their sequence, of the first n of the training set.
 

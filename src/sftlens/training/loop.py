@@ -157,6 +157,7 @@ def finetune(
     """
     strategy = strategy or strategies.make(strategies.DEFAULT)
     strategy.check(settings)
+    settings = strategy.recipe(settings)
     _check_samples(samples, model_path)
     if settings.early_stopping:
         _check_samples(dev, model_path, "table of dev facts")

@@ -188,16 +188,18 @@ def _examples(path: Path, settings: FinetuneSettings) -> Any:
 
 def _dev(args: argparse.Namespace, settings: FinetuneSettings) -> Any:
     """Return the questions and objects that early stopping looks at; None without it."""
-    if bool(args.dev) != bool(settings.early_stopping):
-        there, missing = ("--dev", "--early-stopping") if args.dev else ("--early-stopping", "--dev")
+    rule = _strategy(args).recipe(settings).early_stopping
+    if bool(args.dev) != bool(rule):
+        stopping = "--early-stopping" if settings.early_stopping or not rule else f"--strategy {args.strategy}"
+        there, missing = ("--dev", stopping) if args.dev else (stopping, "--dev")
         raise ConfigError(f"option {missing}: is missing, but {there} is given; give both, or neither")
-    if not settings.early_stopping:
+    if not rule:
         return None
     if (form := TASKS.get(settings.task)).published:
         table = form.read(args.dev)
     else:
         table = tables.facts(args.dev, optional=["split"], unique=False)
-    return tables.dev_facts(table, settings.early_stopping.facts, args.dev)[["question", "object"]]
+    return tables.dev_facts(table, rule.facts, args.dev)[["question", "object"]]
 
 
 def _strategy(args: argparse.Namespace) -> Strategy:
