@@ -27,6 +27,8 @@ LEVELS = (
     ("inference", "restoration"),
     ("mastery", "synthetic", "strategies"),
     ("training", "evaluation", "changes"),
+    ("config.axes",),
+    ("doubts",),
     ("config",),
     ("resources",),
     ("dag",),

@@ -33,7 +33,8 @@ def test_all_keys_is_the_demo():
 def test_all_keys_loads_with_what_it_shows_as_comments():
     lines = (CONFIG / "all-keys.yaml").read_text(encoding="utf-8").splitlines()
     start = lines.index("  blocks: null")
-    shown = [line.replace("# ", "", 1) for line in lines[start + 1 :]]
+    end = lines.index("  #   size: 4", start) + 1
+    shown = [line.replace("# ", "", 1) for line in lines[start + 1 : end]]
     study = loading.load(yaml.safe_load("\n".join(lines[:start] + shown)))
     assert study.experiments.blocks.size == 4
 

@@ -6,13 +6,14 @@ from demo_study import ROOT, demo
 from dry_runs import planned
 from sftlens.config import loading
 from sftlens.dag import targets
+from sftlens.doubts import DOUBTS
 from sftlens.errors import ConfigError
 
 
 def test_figures_and_tables_follow_the_experiments():
     every = targets.TARGETS.names()
     of_others = {"table8", "fig6", "fig2_paper", "fig4_paper", "fig5_paper", "fig6_paper", "table5"}
-    of_others |= {"tradeoff", "strategies", "table7"}
+    of_others |= {"tradeoff", "strategies", "table7", *DOUBTS.names()}
     without = {"table11", "during", *of_others}
     assert list(targets.wanted(demo())) == [name for name in every if name not in without]
     blocks = demo(experiments__blocks={"scales": [480]}, evaluation__during=[5])

@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from sftlens.config.experiments import Distinct, Ratios, Reverting
+from sftlens.config.axes import Distinct, Ratios, Reverting
 from sftlens.errors import ConfigError
 from sftlens.restoration.regions import rule
 from sftlens.settings import Location, Seed, Settings

@@ -6,7 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from sftlens.config.experiments import Experiments, Scales, Seeds, StrategySettings, layers_of
+from sftlens.config.axes import Scales, Seeds, layers_of
+from sftlens.config.experiments import Experiments, StrategySettings
 from sftlens.config.rates import PlanSettings
 from sftlens.config.repair import RepairStudy
 from sftlens.config.stages.data import FactsSettings, WorldSettings

@@ -5,8 +5,10 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sftlens.config.experiments import Axes, Strategies
+from sftlens.config.axes import Axes, Restoration
+from sftlens.config.experiments import Strategies
 from sftlens.config.study import Study
+from sftlens.doubts import DOUBTS
 from sftlens.errors import ConfigError
 from sftlens.strategies import DEFAULT, STRATEGIES
 
@@ -145,6 +147,14 @@ def products(study: Study) -> dict[str, list[Product]]:
             regions = [f"layers{a}-{min(a + blocks.size, layers) - 1}" for a in range(0, layers, blocks.size)]
             found["blocks"] += [Product("evaluate", cell)]
             found["blocks"] += [Product("restore", cell, "relative", region, 100.0) for region in regions]
+    for doubt in DOUBTS:
+        if axes := getattr(asked, doubt.name):
+            cells = list(_cells(study, axes))
+            bases = [Cell(m, BASE, "0", 0, BASE) for m in axes.models or study.models]
+            found[doubt.name] = [Product(stage, cell) for cell in [*bases, *cells] for stage in doubt.stages]
+            if isinstance(axes, Restoration):
+                grid = list(itertools.product(axes.criteria, axes.regions, axes.ratios))
+                found[doubt.name] += [Product("restore", cell, *place) for cell in cells for place in grid]
     return {name: wanted for name, wanted in found.items() if wanted}
 
 

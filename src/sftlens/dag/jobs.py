@@ -95,10 +95,12 @@ class Jobs:
 
     def target(self, name: str) -> list[str]:
         """The files of a named figure or table."""
-        kind = TARGETS.get(name).kind
-        figure = (".svg", "-narrow.svg", ".png", ".pdf", ".csv", ".txt")
-        endings = figure if kind == "figure" else (".csv", ".txt", ".md", ".tex")
-        return [f"{self.paths.root}/{kind}s/{name}{ending}" for ending in endings]
+        endings = {
+            "figure": (".svg", "-narrow.svg", ".png", ".pdf", ".csv", ".txt"),
+            "table": (".csv", ".txt", ".md", ".tex"),
+        }
+        kinds = TARGETS.get(name).kinds
+        return [f"{self.paths.root}/{kind}s/{name}{ending}" for kind in kinds for ending in endings[kind]]
 
     def paper(self, wildcards: Any) -> list[str]:
         """The files of the paper's figures and tables that the grid has; ends the run where it has none."""

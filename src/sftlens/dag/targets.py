@@ -96,12 +96,23 @@ class Target:
     """That frame -> what the page shows of it; None: all."""
     answers: bool = False
     """Whether it is made from the answers although an experiment is behind it."""
+    says: Callable[[pd.DataFrame], str] | None = None
+    """That frame -> sentences written from it, which stand beside its caption."""
+    tabled: bool = False
+    """Whether a figure's frame is written as a table, too."""
+    part: str = ""
+    """The part of the page that it stands in; empty: what its kind is shown in."""
     picks: Callable[[Study, Sequence[Product]], tuple[list[Product], list[str]]] | None = None
     """Which of the products behind it are shown, and what a study lacks for it, in words; None: all, and nothing."""
 
     @property
     def kind(self) -> Literal["figure", "table"]:
         return "figure" if self.draw else "table"
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What is written of it: `figure`, `table` or both."""
+        return ("figure", "table") if self.draw and self.tabled else (self.kind,)
 
     @property
     def of_paper(self) -> bool:
@@ -136,7 +147,7 @@ TARGETS: Registry[Target] = Registry("target", "sftlens.reporting.themes", key=l
 
 def of_kind(kind: str) -> list[str]:
     """Return the names of the figures, or of the tables, in the order of the page."""
-    return [target.name for target in TARGETS if target.kind == kind]
+    return [target.name for target in TARGETS if kind in target.kinds]
 
 
 def admitted(study: Study, asked: Sequence[Product]) -> dict[str, str]:

@@ -39,7 +39,8 @@ BAND = 3
 PLAIN = ("Model", "Strategy", "Criterion", "Region")
 """Columns that are said once beside a table in which they are the same in all rows."""
 _TEXT = ("Model", "Strategy", "Trained on", "n", "Criterion", "Region", RATIO, "Test set", "Against", "Scope", "Of",
-         "Flip", "Relation", "Bucket", "Question", "Accepted", "Before", "After", "Asked", "Ended early")  # fmt: skip
+         "Flip", "Relation", "Bucket", "Question", "Accepted", "Before", "After", "Asked", "Ended early",
+         "Quantity", "Series", "X")  # fmt: skip
 """Columns that are text in a file, however they look."""
 
 
@@ -201,9 +202,14 @@ def seeds_note(table: pd.DataFrame) -> str:
     return f"Mean ± SD over {number} seeds.{single}"
 
 
+def said(target: Target, table: pd.DataFrame) -> str:
+    """Return the sentences that a target writes from its numbers; "" where it writes none."""
+    return target.says(table) if target.says and len(table) else ""
+
+
 def words(target: Target, table: pd.DataFrame, notice: str = "") -> str:
     """Return what stands beside the files of a target: title, caption, what the spread is, and the notice."""
-    parts = (target.title, " ".join(filter(None, (target.caption, seeds_note(table)))), notice)
+    parts = (target.title, said(target, table), " ".join(filter(None, (target.caption, seeds_note(table)))), notice)
     return "\n\n".join(filter(None, parts)) + "\n"
 
 

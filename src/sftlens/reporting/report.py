@@ -12,7 +12,6 @@ from sftlens.reporting.html import Cell, Table
 
 _PLAIN = ("Model", "Strategy", "Criterion", "Region")
 STORY, PAPER, MORE = "The story", "The paper's figures and tables", "Every number"
-PARTS = (STORY, PAPER, MORE)
 
 
 def write(
@@ -50,7 +49,8 @@ def write(
     ]  # fmt: skip
     head = [Cell(name) for name in ("Cell", "Stage", "Why, and its log")]
     shown = [_section(target, numbers[target.name], figures) for target in TARGETS if target.name in numbers]
-    parts = [(title, [section for section in shown if section["part"] == title]) for title in PARTS]
+    named = (STORY, *dict.fromkeys(target.part for target in TARGETS if target.part), PAPER, MORE)
+    parts = [(title, [section for section in shown if section["part"] == title]) for title in named]
     rows = [("", [Cell(key, "", "any code"), Cell(value, "", "any")]) for key, value in _flat(settings)]
     html.write(
         path, "reporting/report.html", charts=any(section["chart"] for section in shown), title=title, summary=summary,
@@ -69,7 +69,7 @@ def _section(target: Target, table: pd.DataFrame, figures: Mapping[str, Path]) -
     table = target.page(table) if target.page else table
     same = [name for name in _PLAIN if name in table and table[name].nunique() == 1]
     here = ", ".join(f"{name.lower()} {table[name].iloc[0]}" for name in same)
-    notes = [target.caption, f"Here: {here}." if same else "", frames.seeds_note(table)]
+    notes = [frames.said(target, table), target.caption, f"Here: {here}." if same else "", frames.seeds_note(table)]
     image = figures.get(target.name)
     phone = image and image.with_name(f"{image.stem}-narrow.svg")
     drawn = target.kind == "figure" and not table.empty and image is not None and image.is_file()
@@ -80,7 +80,8 @@ def _section(target: Target, table: pd.DataFrame, figures: Mapping[str, Path]) -
     folded = "The numbers of this figure" if drawn else f"{len(table)} rows" if closed else ""
     return {
         "name": target.name,
-        "part": PAPER if target.of_paper or target.name.startswith("fig") else MORE if target.folded else STORY,
+        "part": target.part
+        or (PAPER if target.of_paper or target.name.startswith("fig") else MORE if target.folded else STORY),
         "chart": chart,
         "kind": target.kind,
         "title": target.title,

@@ -86,6 +86,16 @@ def combination(sides: Sequence[ArrayLike], buckets: ArrayLike, relations: Array
     return _estimate(d, answers, buckets, relations)
 
 
+def mean(y: ArrayLike) -> Estimate:
+    """Return the plain mean of y [seeds, questions] with its interval: the same with all questions in one bucket.
+
+    NaN without questions.
+    """
+    answers = _answers(y)
+    d = answers.mean(axis=0)
+    return _estimate(d, [answers], np.zeros(answers.shape[1], dtype=np.int64), None, 1)
+
+
 def reweighted(d: ArrayLike, weights: ArrayLike) -> float:
     """Return the macro mean of d [questions] where each question counts in bucket b with weights [questions, buckets].
 
@@ -101,20 +111,22 @@ def _answers(y: ArrayLike) -> Floats:
     return np.atleast_2d(np.asarray(y, dtype=np.float64))
 
 
-def _estimate(d: Floats, sides: Sequence[Floats], buckets: ArrayLike, relations: ArrayLike | None) -> Estimate:
+def _estimate(
+    d: Floats, sides: Sequence[Floats], buckets: ArrayLike, relations: ArrayLike | None, count: int = len(BUCKETS)
+) -> Estimate:
     codes = np.asarray(buckets)
     inside = codes >= 0
     seeds = min(len(side) for side in sides)
-    sizes = np.bincount(codes[inside], minlength=len(BUCKETS)).astype(np.float64)
+    sizes = np.bincount(codes[inside], minlength=count).astype(np.float64)
     # Weight of each question in the macro.
     share = np.zeros(len(codes))
-    share[inside] = 1 / (len(BUCKETS) * sizes[codes[inside]])
+    share[inside] = 1 / (count * sizes[codes[inside]])
     value = float(share @ d) if sizes.all() else np.nan
     if relations is None:
-        means = np.bincount(codes[inside], weights=d[inside], minlength=len(BUCKETS)) / np.maximum(sizes, 1)
-        squares = np.bincount(codes[inside], weights=(d[inside] - means[codes[inside]]) ** 2, minlength=len(BUCKETS))
+        means = np.bincount(codes[inside], weights=d[inside], minlength=count) / np.maximum(sizes, 1)
+        squares = np.bincount(codes[inside], weights=(d[inside] - means[codes[inside]]) ** 2, minlength=count)
         parts = [
-            (s / (n - 1) / (len(BUCKETS) ** 2 * n), n - 1) if n > 1 else (np.nan, 0)
+            (s / (n - 1) / (count**2 * n), n - 1) if n > 1 else (np.nan, 0)
             for s, n in zip(squares.tolist(), sizes.tolist(), strict=True)
         ]
     else:

@@ -11,6 +11,7 @@ The study's configuration is read from results/<study>/study.json, which every r
 
 import dataclasses
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +49,12 @@ def main() -> None:
         files.write_parquet(root / made, _complete(study, None))
     elif name := args.figure or args.table:
         target, kind = TARGETS.get(name), "figure" if args.figure else "table"
-        if target.kind != kind:
+        if kind not in target.kinds:
             raise ConfigError(f"{name} is a {target.kind}; use --{target.kind} {name}")
         if name not in behind:
             raise ConfigError(f"study {study.study} has no experiment for {name}; it has {', '.join(behind)}")
         made = f"{kind}s/{name}.{'svg' if args.figure else 'csv'}"
-        _write(root, study, target, _complete(study, behind[name]), behind[name])
+        _write(root, study, target, _complete(study, behind[name]), behind[name], [kind])
     elif args.report:
         made = "report.html"
         _report(root, study, behind, files.read_parquet(root / "results.parquet"), [])
@@ -64,7 +65,7 @@ def main() -> None:
         files.write_parquet(root / "results.parquet", results)
         part = collect.parts(results)
         for name, wanted in asked.targets.items():
-            _write(root, asked.study, TARGETS.get(name), part(wanted), wanted)
+            _write(root, asked.study, TARGETS.get(name), part(wanted), wanted, TARGETS.get(name).kinds)
         entries = [entry for entry in unfinished.unfinished(asked) if entry.cell != asked.study.study]
         _report(root, asked.study, asked.targets, results, [dataclasses.asdict(entry) for entry in entries])
         if not args.quiet:
@@ -84,9 +85,9 @@ def _complete(study: Study, wanted: list[Product] | None) -> Any:
     return table
 
 
-def _write(root: Path, study: Study, target: Target, results: Any, wanted: list[Product]) -> None:
+def _write(root: Path, study: Study, target: Target, results: Any, wanted: list[Product], kinds: Sequence[str]) -> None:
     """Write the files of one target, from its rows of the tidy table or, where it is made of them, from the answers."""
-    from sftlens.reporting import frames, layout, style
+    from sftlens.reporting import layout
     from sftlens.results import answers
 
     paths, notice = Paths(study), study.notice
@@ -96,16 +97,8 @@ def _write(root: Path, study: Study, target: Target, results: Any, wanted: list[
         there = [product for product in wanted if answers.there(paths, product)] if root.name == PARTIAL else wanted
         results = answers.Answers(study, there, results, wanted)
     numbers = target.numbers(results)
-    stem = root / f"{target.kind}s" / target.name
-    if target.draw:
-        style.save(style.drawn(target, numbers, notice), stem, target.title, notice)
-        phone = style.drawn(target, numbers, notice, narrow=True)
-        style.save(phone, stem.with_name(f"{stem.name}-narrow"), target.title, notice, ["svg"])
-    else:
-        for suffix, printed in ((".md", layout.markdown), (".tex", layout.latex)):
-            files.write_text(stem.with_suffix(suffix), printed(target, numbers, notice))
-    frames.write_csv(numbers, stem.with_suffix(".csv"))
-    files.write_text(stem.with_suffix(".txt"), frames.words(target, numbers, notice))
+    for kind in kinds:
+        layout.write(root / f"{kind}s" / target.name, kind, target, numbers, notice)
 
 
 def _report(

@@ -1,0 +1,114 @@
+"""The doubts of the study's readers as experiments, one small file each (docs/doubts.md).
+
+A file of this package registers a `Doubt`. From it follow `experiments.NAME` of the configuration, Snakemake's target
+NAME (a figure, a table, a sentence), its section of the report, and `sftlens worlds --experiment NAME`. Its cells are
+trained and asked by the stages there are; `measure` compares what they left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from sftlens.config.axes import Axes
+from sftlens.registry import Registry
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sftlens.statistics.crossed import Estimate
+
+Answers: TypeAlias = Any
+"""The `results.answers.Answers` of the experiment's products, its tidy table and the summaries of its trainings."""
+Condition: TypeAlias = Any
+"""A `dag.contrasts.Condition` of these answers: a cell, perhaps restored, but for its seed."""
+Row: TypeAlias = Mapping[str, Any]
+"""A number of an experiment, under COLUMNS."""
+COLUMNS = ("Model", "Quantity", "Series", "X", "Estimate", "Low", "High", "Scope")
+TESTS = {"test": "ID test", "testood": "OOD test"}
+ACCURACY = "Accuracy (%)"
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """One experiment. Its sentence reads: `outcome` is higher `condition` than `reference`."""
+
+    name: str
+    place: int
+    """Where it stands among the others."""
+    question: str
+    """What a reader asks, in one line."""
+    outcome: str
+    condition: str
+    reference: str
+    limit: str
+    """What it cannot say: one or two honest sentences."""
+    settings: type[Axes]
+    """Its axes, all with defaults and docstrings."""
+    measure: Callable[[Answers], list[Row]]
+    """The answers of one study -> its rows, model by model; the first row of a model is the one that the sentence is
+    about. NaN where nothing was measured."""
+    stages: tuple[str, ...] = ("evaluate",)
+    """What is measured of the base model and of each cell, besides the ratios of `settings` that are restored."""
+    unit: str = "points"
+    """Of the difference."""
+    pretrained_only: str = ""
+    """Why it needs a model that is pretrained here, in a sentence; empty: it runs on any model."""
+
+
+DOUBTS: Registry[Doubt] = Registry("experiment", __name__, key=lambda doubt: doubt.place)
+
+
+def sentence(doubt: Doubt, row: Row) -> str:
+    """Return what a row says of an experiment's question: higher, lower, or undecided where its interval includes 0."""
+    estimate, low, high = (float(row[name]) for name in ("Estimate", "Low", "High"))
+    if estimate != estimate:
+        return f"Undecided: nothing was measured of {doubt.outcome} {doubt.condition}."
+    interval = "no interval" if low != low else f"{low:.1f} to {high:.1f}, 95 % interval, {row['Scope']}"
+    size = f"{estimate:+.1f} {doubt.unit} ({interval})"
+    outcome = doubt.outcome[0].upper() + doubt.outcome[1:]
+    if low > 0 or high < 0:
+        return f"{outcome} is {'higher' if low > 0 else 'lower'} {doubt.condition} than {doubt.reference}: {size}."
+    return f"Undecided: {doubt.outcome} {doubt.condition} minus that {doubt.reference} is {size}."
+
+
+def contrast(
+    answers: Answers,
+    one: Condition,
+    reference: Condition | None,
+    split: str,
+    inside: NDArray[Any] | None = None,
+) -> Estimate:
+    """Return the accuracy of a condition minus that of a reference in points (None: its accuracy in percent).
+
+    Macro over the five buckets of the questions of a split; with `inside`, bool [questions], the plain mean of these
+    questions. Paired on seeds, of which a base model has none, and on questions (`statistics.crossed`).
+    """
+    import numpy as np
+
+    from sftlens.statistics import crossed
+
+    own, other = ({seed: 100.0 * y for seed, y in answers.contains(c, split).items()} if c else {}
+                  for c in (one, reference))  # fmt: skip
+    if reference is None:
+        paired = list(own.values())
+    elif not reference.trained:
+        paired = [y - base for y in own.values() for base in other.values()]
+    else:
+        paired = [own[seed] - other[seed] for seed in own if seed in other]
+    buckets = answers.questions(one.model, split).buckets
+    y = np.stack(paired) if paired else np.full((1, len(buckets)), np.nan)
+    return crossed.accuracy(y, buckets) if inside is None else crossed.mean(y[:, inside])
+
+
+def row(model: str, quantity: str, series: str, x: object, found: Estimate) -> Row:
+    """Return an estimate as a row."""
+    values = (model, quantity, series, str(x), found.value, found.low, found.high, found.scope)
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def largest(conditions: Mapping[Condition, Any], model: str) -> str:
+    """Return the largest n that a model was trained with, as text; `all` is the largest."""
+    scales = {one.scale for one in conditions if one.model == model and one.trained}
+    return max(scales, key=lambda scale: float("inf") if scale == "all" else int(scale), default="0")

@@ -1,0 +1,82 @@
+"""The doubts of the study's readers: of each experiment one figure, one table and one sentence (docs/doubts.md)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sftlens.dag.targets import TARGETS, Target
+from sftlens.doubts import COLUMNS, DOUBTS, Doubt, sentence
+from sftlens.reporting import style
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from sftlens.results.answers import Answers
+
+PART = "The readers' doubts"
+_TEXTS = ("Model", "Quantity", "Series", "X", "Scope")
+_COLUMNS = 2
+
+
+def numbers(doubt: Doubt, answers: Answers) -> pd.DataFrame:
+    """Return the rows of an experiment, with COLUMNS."""
+    import pandas as pd
+
+    table = pd.DataFrame(doubt.measure(answers), columns=list(COLUMNS))
+    return table.astype({name: "str" if name in _TEXTS else "float64" for name in COLUMNS})
+
+
+def said(doubt: Doubt, table: pd.DataFrame) -> str:
+    """Return the sentence of each model, from its first row."""
+    first = table.drop_duplicates("Model")
+    return " ".join(
+        (f"{one['Model']}: " if len(first) > 1 else "") + sentence(doubt, one) for _, one in first.iterrows()
+    )
+
+
+def draw(numbers: pd.DataFrame, notice: str) -> Figure:
+    """Return one panel for each model and quantity: estimates with their intervals against X, one line a series."""
+    found = list(numbers.groupby(["Model", "Quantity"], sort=False))
+    several = numbers["Model"].nunique() > 1
+    names = list(dict.fromkeys(numbers["Series"]))
+    scopes = ", ".join(dict.fromkeys(numbers["Scope"]))
+    columns = min(_COLUMNS, max(1, len(found)))
+    figure, grid = style.page(
+        -(-len(found) // columns), columns, (3.9, 2.7), sharey=False,
+        legend=[[style.key(name) for name in names]] if names else [],
+        foot=[f"Bars: 95 % intervals, {scopes}." if scopes else "", notice],
+    )  # fmt: skip
+    for axes, ((model, quantity), rows) in zip(grid.flat, found, strict=False):
+        places = {x: i for i, x in enumerate(dict.fromkeys(rows["X"]))}
+        shown = list(dict.fromkeys(rows["Series"]))
+        for i, name in enumerate(shown):
+            line = rows[rows["Series"] == name]
+            colour, marker = style.look(name)
+            x = line["X"].map(places) + (i - (len(shown) - 1) / 2) * 0.3 / len(shown)
+            bars = [line["Estimate"] - line["Low"], line["High"] - line["Estimate"]]
+            axes.errorbar(
+                x, line["Estimate"], yerr=[bar.fillna(0) for bar in bars], color=colour, marker=marker,
+                elinewidth=0.9, lw=1.2, **style.EDGE,
+            )  # fmt: skip
+        if "points" in quantity:
+            axes.axhline(0, color=style.GREY, lw=0.8, zorder=1)
+        axes.set_xticks(list(places.values()), list(places))
+        axes.set_xlim(-0.5, len(places) - 0.5)
+        axes.set_title(f"{model}: {quantity}" if several else quantity, loc="left")
+    for axes in list(grid.flat)[len(found) :] if found else []:
+        style.nothing(axes, "")
+    return figure
+
+
+def target(doubt: Doubt) -> Target:
+    """Return the target of an experiment."""
+    return Target(
+        doubt.name, 80 + doubt.place, doubt.name, doubt.question, f"What this cannot say: {doubt.limit}",
+        lambda answers: numbers(doubt, answers), draw, answers=True, tabled=True, part=PART,
+        says=lambda table: said(doubt, table),
+    )  # fmt: skip
+
+
+for doubt in DOUBTS:
+    TARGETS.add(target(doubt))
