@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from restoration_models import SETTINGS, SHAPES, cuts_of, gaussian, pair_of, saved
-from sftlens.changes import change_cosines, concentration, permutation_null
+from restoration_models import SETTINGS, SHAPES, cuts_of, gaussian, pair_of
+from sftlens.changes import concentration, permutation_null
 from sftlens.restoration import apply, criteria, wise_ft
 from sftlens.restoration.apply import Method, Restorer
 from sftlens.restoration.pairs import Pair
@@ -197,18 +197,3 @@ def test_places_share_everything_out(tmp_path: Path) -> None:
     np.testing.assert_allclose(shares, 1)
     one = rows[(rows["metric"] == "place_elements") & (rows["layer"] == "1")]
     assert one["value"].item() == pytest.approx(4001 / (9900 + 7000 + 4001))
-
-
-def test_changes_are_compared_by_norm_and_cosine(tmp_path: Path) -> None:
-    base, finetuned = models(8, follows=False)
-    opposite = {name: 2 * base[name] - finetuned[name] for name in base}
-    other = models(9, follows=False)[1]
-    folders = [saved(tmp_path / str(i), m) for i, m in enumerate((base, finetuned, opposite, other, base))]
-    pairs = [Pair(folders[0], folder, "transformer", 500) for folder in folders[1:]]
-    found = change_cosines.products(pairs)
-    d = [np.concatenate([(m[n] - base[n]).double().flatten().numpy() for n in WIDE]) for m in (finetuned, other)]
-    np.testing.assert_allclose(np.sqrt(np.diag(found))[[0, 2]], [np.linalg.norm(x) for x in d], rtol=1e-6)
-    cosines = change_cosines.cosines(found)
-    assert cosines[0, 1] == pytest.approx(-1, abs=1e-4)
-    assert cosines[0, 2] == pytest.approx(d[0] @ d[1] / np.linalg.norm(d[0]) / np.linalg.norm(d[1]), abs=1e-6)
-    assert np.isnan(cosines[0, 3])  # the last model is the base itself
