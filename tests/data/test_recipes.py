@@ -155,3 +155,18 @@ def test_by_hand_from_a_configuration_and_from_json(facts: pd.DataFrame, tmp_pat
     (tmp_path / "none.yaml").write_text("a: 1\n")
     assert "has no key `recipes`" in refused("training_set.py", *wrong, "--recipe", tmp_path / "none.yaml")
     assert "give one of them" in refused("training_set.py", "--model-name", "t", "--train-set", "D0", "--out", "o")
+
+
+def test_passes_are_trained_one_after_another_and_may_not_stand_beside_an_order(facts: pd.DataFrame) -> None:
+    parts = {"any": {"facts": 24, "repeat": 3}}
+    order = made(facts, parts, by_pass=True)
+    assert order["phase"].tolist() == [0] * 24 + [1] * 24 + [2] * 24
+    # As many steps as one epoch of 72 different facts has, and each fact once in every third of them.
+    plan = batches(72, FinetuneSettings(batch_size=8), 0, order["phase"].tolist())
+    ids = [[order["fact_id"][i] for i in batch] for batch in plan]
+    assert len(ids) == 9 and all(len({*ids[i], *ids[i + 1], *ids[i + 2]}) == 24 for i in (0, 3, 6))
+    assert set(order["fact_id"]) == set(made(facts, {"any": {}})["fact_id"].head(24))
+    plain = made(facts, parts)
+    assert plain["phase"].eq(0).all() and plain.drop(columns="phase").equals(order.drop(columns="phase"))
+    with pytest.raises(ValueError, match="`order` and `by_pass` exclude each other"):
+        Recipe.model_validate({"parts": parts, "order": ["any"], "by_pass": True})

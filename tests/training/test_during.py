@@ -169,6 +169,13 @@ def test_by_hand(base, facts, tmp_path, capsys):
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [line["event"] for line in lines].count("during") == len(summary["during"])
 
+    # Asked besides, where it is wanted: the fact that is trained on, under a split of its own.
+    ok("finetune.py", *given, *looks, "--during-facts", 12, "--during-trained", 7, "--out", tmp_path / "more")
+    rows = json.loads((tmp_path / "more.json").read_text())["during"]
+    own = [row for row in rows if row["split"] == "trained" and row["bucket"] == "all"]
+    assert [(row["step"], row["n"]) for row in own] == [(0, 1), (2, 1), (4, 1), (8, 1)]
+    assert [row for row in rows if row["split"] != "trained"] == summary["during"]
+
     ok("finetune.py", *given, *looks, "--stop-when-lost", 5)
     summary = json.loads((tmp_path / "out.json").read_text())
     stopped = summary["stopped"]
@@ -193,6 +200,10 @@ def test_in_a_study_only_the_training_is_told():
     start = options.index("--evaluate-at")
     assert options[start:] == [
         "--evaluate-at", "5", "50", "--max-new-tokens", "16", "--during-facts", "100", "--stop-when-lost", "8.0"
+    ]  # fmt: skip
+    more = Jobs(demo(evaluation={"during": [5], "during_trained": 30})).finetune_options(cell)
+    assert list(map(str, more))[-6:] == [
+        "--max-new-tokens", "16", "--during-facts", "100", "--during-trained", "30"
     ]  # fmt: skip
     assert options[options.index("--facts") + 1] == jobs.mastery(cell) == jobs.finetune_inputs(cell)["facts"]
     assert options[: options.index("--facts")] == list(map(str, plain.finetune_options(cell)))

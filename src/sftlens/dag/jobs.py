@@ -189,7 +189,7 @@ class Jobs:
         own = getattr(self.study.strategies, name, Settings()).model_dump(mode="json")
         strategy = ["--strategy", name, *(["--strategy-settings", json.dumps(own)] if own else [])]
         strategy += [w for name in (*INPUTS, "dev", "facts") if name in inputs for w in (f"--{name}", inputs[name])]
-        asked, named = self.study.evaluation, ("during_facts", "stop_when_lost", "max_new_tokens")
+        asked, named = self.study.evaluation, ("during_facts", "during_trained", "stop_when_lost", "max_new_tokens")
         looks = ["--evaluate-at", *map(str, asked.during), *options(asked, named)] if asked.during else []
         return [*where, *self.loading(wildcards), *options(recipe), *strategy, *looks]
 

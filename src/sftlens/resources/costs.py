@@ -153,7 +153,8 @@ class Costs:
         # A look reads each of its facts anew for every token of the answer.
         asked, answer = self._study.evaluation, self._rates.answer_tokens
         looks = sum(step < steps for step in asked.during) + 2 if asked.during else 0
-        seen = min(ceil(LOOKED_AT * asked.during_facts / launch.world_size), self._questions["train"])
+        facts = LOOKED_AT * asked.during_facts + asked.during_trained
+        seen = min(ceil(facts / launch.world_size), self._questions["train"])
         looked = looks * self._generating(model, seen * answer * self._rates.sample_tokens, answer)
         return operations / (rates.operations * computing) + overhead + exchanged / exchange + looked
 

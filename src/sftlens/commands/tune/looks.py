@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sftlens.commands import options
-from sftlens.config.stages.evaluation import KNOWN, DuringSettings, EvaluationSettings, guarded
+from sftlens.config.stages.evaluation import KNOWN, TRAINED, DuringSettings, EvaluationSettings, guarded
 from sftlens.data import tables
 from sftlens.errors import ConfigError, DataError
 from sftlens.tasks import DEFAULT, TASKS
@@ -27,7 +27,7 @@ def add(parser: options.Parser) -> None:
 
 
 def facts(args: argparse.Namespace, trained: Any) -> Any:
-    """Return the facts that are asked during a training on the rows `trained`: a fixed sample of each split.
+    """Return the facts that are asked during a training on the rows `trained`: a sample of each split, and of them.
 
     Columns: fact_id, split and bucket ("" where unknown), question, aliases. None where nothing is asked. Raises
     ConfigError for an option that lacks another one, DataError where there is nothing to ask.
@@ -41,12 +41,14 @@ def facts(args: argparse.Namespace, trained: Any) -> Any:
     if not during.during:
         return None
     table = tables.facts(args.facts, optional=["split", "bucket"], unique=False)
-    table = table[~table["question"].isin(trained["question"])]
+    table = table.assign(**{name: "" for name in ("split", "bucket") if name not in table})
+    seen = table["question"].isin(trained["question"])
+    own, table = table[seen].assign(split=TRAINED), table[~seen]
     if table.empty:
         raise DataError(f"{args.facts}: has no fact that is not trained on; give a table with some")
-    table = table.assign(**{name: "" for name in ("split", "bucket") if name not in table})
     parts = [part for _, part in table.groupby("split", sort=False)]
-    found = pd.concat([tables.fixed_sample(part, during.during_facts, "during") for part in parts])
+    samples = [tables.fixed_sample(part, during.during_facts, "during") for part in parts]
+    found = pd.concat([*samples, tables.fixed_sample(own, during.during_trained, "during")])
     if during.stop_when_lost and not any(map(guarded, found["split"], found["bucket"])):
         raise DataError(
             f"{args.facts}: no fact that is asked is of {' or '.join(KNOWN)} and neither trained on nor a test fact, "

@@ -33,9 +33,13 @@ KNOWN = ("D3", "D4")
 """Buckets of the facts that a base model knows: it completes more than half of their prompts with the answer."""
 
 
+TRAINED = "trained"
+"""Stands in the place of the split of facts that are trained on."""
+
+
 def guarded(split: str, bucket: str) -> bool:
     """Whether `stop_when_lost` looks at a fact; no choice may look at test facts."""
-    return bucket in KNOWN and split not in ("test", "testood")
+    return bucket in KNOWN and split not in ("test", "testood", TRAINED)
 
 
 class DuringSettings(Settings):
@@ -46,6 +50,9 @@ class DuringSettings(Settings):
     its end are left out. Changes no model."""
     during_facts: int = Field(100, ge=1)
     """Facts of each split that are asked then: a fixed sample, without those that are trained on."""
+    # Left out where none are asked, so that results made before there was this choice keep their keys.
+    during_trained: int = Field(0, ge=0, exclude_if=lambda count: not count)
+    """Facts that are trained on which are asked then, too: a fixed sample; 0: none."""
     stop_when_lost: float | None = Field(None, gt=0, le=100)
     """Stop a training when so many points are lost: of the facts asked that the base knows (D3, D4) and that are
     neither trained on nor test facts, the share answered lies so far below its highest so far."""

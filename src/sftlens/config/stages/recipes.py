@@ -68,6 +68,8 @@ class Recipe(Settings):
     """Its parts by names of yours."""
     order: list[str] = []
     """The parts in the order in which they are trained, one after another; empty: all rows are shuffled."""
+    by_pass: bool = False
+    """Train all rows once before any of them comes again (`repeat`), as in epochs."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -75,6 +77,8 @@ class Recipe(Settings):
             raise ValueError(f"the shares of its parts sum to {total:g}, not to 100; correct one")
         if self.order and sorted(self.order) != sorted(self.parts):
             raise ValueError(f"`order` must name each part once: {', '.join(self.parts)}; or leave it out")
+        if self.order and self.by_pass:
+            raise ValueError("`order` and `by_pass` exclude each other: each says what is trained first; take one out")
         named = list(self.parts.items())
         for i, (name, part) in enumerate(named):
             for other, later in named[i + 1 :]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("recipe", "part", "part_share", "part_facts", "phase")
 """What an order says of its recipe: the names of recipe and part, the part's share (0 to 1) and the rows that it has in
-all; `phase` is the part's place in the recipe's `order`, 0 without one."""
+all; `phase` is the part's place in the recipe's `order`, or with `by_pass` how often the row came before; else 0."""
 
 
 def order(recipe: Recipe, name: str, pools: "Mapping[str, pd.DataFrame]", seed: int, model: str) -> "pd.DataFrame":
@@ -36,8 +36,10 @@ def order(recipe: Recipe, name: str, pools: "Mapping[str, pd.DataFrame]", seed: 
         buckets = sorted(part.buckets)
         key = "file" if part.file else MIXED if buckets == list(BUCKETS) else "+".join(buckets)
         rows = training_sets.drawn(pools[label], f"{model}\0{key}\0{seed}\0").head(part.facts or len(pools[label]))
+        passes = [i for i in range(part.repeat) for _ in range(len(rows))]
         rows = pd.concat([rows] * part.repeat, ignore_index=True)
-        values = (name, label, part.share / 100, len(rows), recipe.order.index(label) if recipe.order else 0)
+        phase = passes if recipe.by_pass else recipe.order.index(label) if recipe.order else 0
+        values = (name, label, part.share / 100, len(rows), phase)
         drawn.append(rows.assign(**dict(zip(COLUMNS, values, strict=True))))
     taken = list(turns([part.share for _, part in named], list(map(len, drawn))))
     # Rows of each part in its own order, put where it is the part's turn.

@@ -21,7 +21,14 @@ POINTS = 25
 PANELS = 12
 KNOWN = "Known to the base, not trained on"
 _KEYS = ["Model", "Strategy", "Trained on", "n"]
-_ASKED = {"train": "Train, not trained on", "dev": "Dev", "test": "ID test", "testood": "OOD test", "": "Facts"}
+_ASKED = {
+    "train": "Train, not trained on",
+    "dev": "Dev",
+    "test": "ID test",
+    "testood": "OOD test",
+    "": "Facts",
+    "trained": "Trained on",
+}
 
 
 def losses(answers: Answers) -> pd.DataFrame:
