@@ -162,6 +162,18 @@ def test_files_carry_the_notice_and_are_the_same_in_another_process(tmp_path):
         assert NOTICE.encode() in data
 
 
+def test_a_layout_that_ends_in_another_last_bit_gives_the_same_bytes(tmp_path):
+    for name in ("as it is", "nudged"):
+        figure = draw("fig2", fake_results())
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        for axes in figure.axes if name == "nudged" else []:
+            axes.set_position([np.nextafter(value, 1) for value in axes.get_position(original=True).bounds])
+        style.save(figure, tmp_path / name)
+    for suffix in style.FORMATS:
+        assert (tmp_path / f"as it is.{suffix}").read_bytes() == (tmp_path / f"nudged.{suffix}").read_bytes()
+
+
 def test_a_colour_and_a_marker_have_one_meaning_each():
     colours, markers = zip(*style.LOOKS.values(), strict=True)
     assert len({*markers, style.OTHER[1]}) == len(markers) + 1

@@ -259,6 +259,11 @@ def save(figure: Figure, stem: Path, title: str = "", notice: str = "", formats:
     with applied():
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laid out once, not again for each format
+        # The layout's solver may end in another last bit from run to run, and ids in an SVG are hashes of all bits.
+        for axes in figure.axes:
+            for which in ("original", "active"):
+                left, bottom, width, height = (round(v, 9) for v in axes.get_position(which == "original").bounds)
+                axes.set_position((left, bottom, width, height), which)
         for suffix, path in zip(formats, paths, strict=True):
             with atomic_path(path) as partial:
                 figure.savefig(partial, format=suffix, dpi=150, metadata=metadata[suffix])
