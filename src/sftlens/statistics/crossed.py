@@ -96,6 +96,21 @@ def mean(y: ArrayLike) -> Estimate:
     return _estimate(d, [answers], np.zeros(answers.shape[1], dtype=np.int64), None, 1)
 
 
+def members(d: ArrayLike, inside: ArrayLike) -> Floats:
+    """Return values whose `mean` is that of d over the questions `inside`, which may be others for each seed.
+
+    Both are [seeds, questions], `inside` bool. With m_s the mean of d over the n_s questions inside of seed s, of Q in
+    all, a question inside counts m_s + (d - m_s) Q / n_s and another one m_s (the influence function of a mean), so
+    that the values' spread over questions is that of m_s. Differences of such values are those of the means. NaN for a
+    seed without such a question.
+    """
+    values, chosen = _answers(d), np.atleast_2d(np.asarray(inside, dtype=bool))
+    count = chosen.sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = np.where(chosen, values, 0).sum(axis=1, keepdims=True) / count
+        return means + np.where(chosen, values - means, 0) * chosen.shape[1] / count
+
+
 def reweighted(d: ArrayLike, weights: ArrayLike) -> float:
     """Return the macro mean of d [questions] where each question counts in bucket b with weights [questions, buckets].
 

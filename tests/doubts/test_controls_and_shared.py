@@ -1,0 +1,132 @@
+"""The experiments `nulls` and `shared`: their rows, against what is computed by hand from the same answers."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import fake_answers
+from sftlens.config.study import Study
+from sftlens.dag.contrasts import Condition
+from sftlens.dag.paths import Paths
+from sftlens.dag.targets import TARGETS, wanted
+from sftlens.doubts import DOUBTS, sentence, shared
+from sftlens.files import write_parquet
+from sftlens.results import collect
+from sftlens.results.answers import Answers
+from sftlens.statistics import crossed
+
+
+def answers(study: Study, name: str) -> Answers:
+    asked = wanted(study)[name]
+    return Answers(study, asked, collect.collect(study, asked)[0])
+
+
+def test_the_null_controls_are_compared_with_restoration_at_each_ratio(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = fake_answers.study(experiments={"nulls": {"train_sets": ["D0"], "ratios": [60, 5], "scales": [240]}})
+    fake_answers.make(study)
+    found = answers(study, "nulls")
+    table = TARGETS.get("nulls").numbers(found)
+    first = table.iloc[0]
+    assert (first["Quantity"], first["Series"], first["X"]) == (
+        "ID test: relative minus a control (points), by k (%)", "equal-size", "60"
+    )  # fmt: skip
+    y, other = (
+        np.stack(
+            list(found.contains(Condition("one", "D0", "240", "full", kind, "transformer", 60.0), "test").values())
+        )
+        for kind in ("relative", "equal-size")
+    )
+    buckets = found.questions("one", "test").buckets
+    assert first["Estimate"] == pytest.approx(crossed.accuracy(100.0 * (y.astype(float) - other), buckets).value)
+    # In these answers restoring 60 % by `relative` gives back more than anything else does.
+    assert "Accuracy on ID test is higher after restoring k % by `relative` than" in sentence(
+        DOUBTS.get("nulls"), first
+    )
+    assert set(table["Series"]) == {
+        "relative", "equal-size", "sign-flip", "deletion", "random", "redrawn", "interpolation"
+    }  # fmt: skip
+    curve = table[(table["Quantity"] == "OOD test: Accuracy (%), by k (%)") & (table["Series"] == "deletion")]
+    assert list(curve["X"]) == ["0", "5", "60"]
+
+
+def facts(subjects: list[str], objects: list[str], relations: list[str]) -> pd.DataFrame:
+    return pd.DataFrame({"subject": subjects, "object": objects, "relation": relations})
+
+
+def test_a_fact_is_of_the_most_specific_group_that_holds() -> None:
+    trained = facts(["Ada Loren", "The Silent River"], ["Port Vale", "Oslo"], ["P19", "P50"])
+    asked = facts(
+        ["Ben LOREN", "Ada Kesta", "Quiet River", "Mira Voss", "Mira Voss", "Mira Voss"],
+        ["Torburg", "port vale", "Oslo", "oslo", "Torburg", "Torburg"],
+        ["P19", "P26", "P50", "P26", "P50", "P26"],
+    )
+    found = [shared.GROUPS[i] for i in shared.groups(asked, trained)]
+    # "Ada" has three letters and is no word that counts.
+    assert found == ["subject word", "object", "subject word", "object", "relation", "nothing"]
+    less = [shared.GROUPS[i] for i in shared.groups(asked, trained, frozenset({"river", "loren"}))]
+    assert less == ["relation", "object", "object", "object", "relation", "nothing"]
+    assert len(shared.groups(asked.head(0), trained)) == 0
+    assert shared.common_words(pd.Series([f"Mount N{i:04}" for i in range(300)])) == {"mount"}
+
+
+def test_values_of_members_have_the_mean_and_spread_of_their_own_questions() -> None:
+    d = np.array([[1.0, 2, 3, 10], [4, 5, 6, 20], [0, 3, 3, 30]])
+    inside = np.array([[1, 1, 1, 0], [0, 1, 1, 0], [1, 1, 0, 0]], dtype=bool)
+    found = crossed.members(d, inside)
+    np.testing.assert_allclose(found.mean(axis=1), [2, 5.5, 1.5])
+    np.testing.assert_allclose(crossed.members(d, np.ones_like(inside)), d)
+    one = crossed.mean(crossed.members(d[:1], inside[:1]))
+    # SE^2 of a mean of three: sum of squared deviations / 9, but for the factor (Q - 1) / Q of the questions' variance.
+    assert one.se == pytest.approx(np.sqrt(2 / 9 * 4 / 3))
+    assert np.isnan(crossed.mean(crossed.members(d, np.zeros_like(inside))).value)
+
+
+@pytest.mark.parametrize("scales", [[60, 240], [240]])
+def test_changes_by_what_facts_share_with_the_training_set_of_each_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scales: list[int]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = fake_answers.study(experiments={"shared": {"train_sets": ["D0", "D4"], "scales": scales}})
+    fake_answers.make(study)
+    paths = Paths(study)
+    mastery = Path(paths.mastery("one"))
+    table = pd.read_parquet(mastery)
+    number = table.groupby("split").cumcount()
+    table = table.assign(subject=[f"Person{i % 150:03} Ab" for i in number], object=[f"Town{i % 7}" for i in number])
+    table.loc[table["split"] != "train", "object"] = [f"Town{i % 40}" for i in number[table["split"] != "train"]]
+    write_parquet(mastery, table)
+    train = table[table["split"] == "train"]
+    for train_set in ("D0", "D4"):
+        for seed in (0, 1, 2):
+            rows = train[train["bucket"] == train_set].sample(frac=1, random_state=seed)
+            write_parquet(Path(paths.root) / f"one/{train_set}/order-seed{seed}.parquet", rows)
+    found = answers(study, "shared")
+    rows = TARGETS.get("shared").numbers(found)
+    start = scales[0] if len(scales) > 1 else 0
+    first = rows.iloc[0]
+    quantity = f"Change of accuracy from n = {start} to 240 (points)"
+    assert (
+        first["Quantity"] == f"{quantity}: subject word or object, minus neither" and first["Series"] == "ID test, D0"
+    )
+    later = found.contains(Condition("one", "D0", "240", "full"), "test")
+    before = (
+        found.contains(Condition("one", "D0", "60", "full"), "test") if start
+        else dict.fromkeys(range(3), found.contains(Condition("one", "base", "0", "base"), "test")[0])
+    )  # fmt: skip
+    asked = table.set_index("fact_id").loc[found.questions("one", "test").fact_ids]
+    means = []
+    for seed in (0, 1, 2):
+        own = train.set_index("fact_id").loc[
+            pd.read_parquet(Path(paths.root) / f"one/D0/order-seed{seed}.parquet")["fact_id"].head(240)
+        ]
+        more = asked["subject"].isin(own["subject"]) | asked["object"].isin(own["object"])
+        d = 100.0 * (later[seed].astype(float) - before[seed])
+        means.append(d[more].mean() - d[~more].mean())
+    assert first["Estimate"] == pytest.approx(np.mean(means))
+    assert first["Low"] < first["Estimate"] < first["High"]
+    assert set(rows[rows["Quantity"] == f"{quantity}, by what is shared"]["X"]) == {"subject word", "object", "nothing"}
