@@ -61,11 +61,11 @@ def test_line_is_the_mean_and_band_one_sd(panel):
 def test_two_seeds_are_dots_and_no_band():
     results = fake_results()
     figure = draw("fig2", results)
-    assert all(len(band.get_paths()) == 0 for band in figure.axes[0].collections)
+    assert not figure.axes[0].collections
     rows = results.query("stage == 'evaluate' and metric == 'contains' and bucket == 'macro' and split == 'test'")
     rows = rows[rows["train_set"] == "D0"]
-    dots = [np.asarray(x.get_ydata()) for x in figure.axes[0].lines if x.get_marker() == "."][:2]
-    for scale, values in enumerate(zip(*dots, strict=True)):
+    dots = next(np.asarray(x.get_ydata()) for x in figure.axes[0].lines if x.get_marker() == ".")
+    for scale, values in enumerate(dots.reshape(2, -1).T):
         own = rows[rows["scale"] == ("60", "240", "480")[scale]]["value"] * 100
         assert sorted(values) == pytest.approx(sorted(own))
     assert "the two seeds of a point" in words(figure)
@@ -88,7 +88,7 @@ def test_a_missing_cell_is_a_gap():
 def test_one_seed_has_no_band_and_says_so():
     results = fake_results()
     figure = draw("fig2", results[results["seed"] == 0])
-    assert all(len(band.get_paths()) == 0 for band in figure.axes[0].collections)
+    assert not figure.axes[0].collections
     assert "no spread is shown" in words(figure)
 
 

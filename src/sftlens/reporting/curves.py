@@ -108,7 +108,8 @@ def draw(
         base = float(lines[frames.BASE][unit].iloc[0]) if frames.BASE in lines else float("nan")
         for name in [name for name in lines if name not in _REFERENCES]:
             _line(axes, name, lines[name].reindex(scales).reset_index(), unit, base)
-        axes.plot([-1], [base], "o", color=style.GREY, markerfacecolor="white", markeredgewidth=1.2)
+        if base == base:
+            axes.plot([-1], [base], "o", color=style.GREY, markerfacecolor="white", markeredgewidth=1.2)
         ticks = ["0"] * -start + ["All" if scale == "all" else scale for scale in scales]
         axes.set_xticks(range(start, len(scales)), ticks)
         axes.set_xlim(start - 0.06 * len(ticks), len(scales) - 1 + 0.14 * len(ticks))
@@ -145,7 +146,8 @@ def _line(axes: Axes, trained: str, rows: pd.DataFrame, unit: str, base: float) 
     small = frames.smaller_sets(rows).to_numpy(dtype=bool)
     axes.plot(x, mean, color=colour, marker=marker, label=trained, **style.EDGE)
     hollow: dict[str, Any] = {"color": colour, "markerfacecolor": "white", "markeredgewidth": 1.3}
-    axes.plot([i for i in x if small[i]], mean[small], marker, **hollow)
+    if small.any():
+        axes.plot([i for i in x if small[i]], mean[small], marker, **hollow)
 
 
 def _name_lines(axes: Axes, apart: float) -> None:

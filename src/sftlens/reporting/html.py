@@ -92,21 +92,30 @@ def table(frame: pd.DataFrame) -> Table:
     names = [name for name in frame if name not in inside]
     numeric = {name for name in names if pd.api.types.is_numeric_dtype(frame[name])}
 
-    def cell(row: int, name: str) -> Cell:
-        value = text[name].iloc[row]
+    def column(name: str) -> list[Cell]:
+        values = text[name].tolist()
         if name not in numeric:
-            return Cell(value)
-        if f"{name} SD" in frame and pd.notna(frame[f"{name} SD"].iloc[row]):
-            return Cell(minus(value), f"± {text[f'{name} SD'].iloc[row]}", "number")
-        if f"{name} gain" in frame and pd.notna(frame[f"{name} gain"].iloc[row]):
-            # In brackets, shaded the deeper the more points it is, up to ten.
-            points = float(text[f"{name} gain"].iloc[row])
-            kind = "gain" if points > 0 else "loss" if points < 0 else "same"
-            signed = minus(f"{points:+.2f}") if points else "±0.00"
-            return Cell(value, f"({signed})", f"number {kind}", f"{0.08 + 0.37 * min(abs(points), 10) / 10:.2f}")
-        return Cell(minus(value), "", "number")
+            return [Cell(value) for value in values]
+        spread, gain = f"{name} SD", f"{name} gain"
+        if spread not in frame and gain not in frame:
+            return [Cell(minus(value), "", "number") for value in values]
+        beside = text[spread if spread in frame else gain].tolist()
+        return [
+            Cell(minus(value), "", "number") if small == "-"
+            else Cell(minus(value), f"± {small}", "number") if spread in frame
+            else _with_gain(value, float(small))
+            for value, small in zip(values, beside, strict=True)
+        ]  # fmt: skip
 
     first = frame[names[0]]
-    starts = first.ne(first.shift()) & first.duplicated().any() & (frame.index != frame.index[0])
-    rows = [("group" if starts.iloc[i] else "", [cell(i, name) for name in names]) for i in range(len(frame))]
+    starts = (first.ne(first.shift()) & first.duplicated().any() & (frame.index != frame.index[0])).tolist()
+    cells = zip(*map(column, names), strict=True)
+    rows = [("group" if start else "", row) for start, row in zip(starts, cells, strict=True)]
     return Table([Cell(name, "", "number" if name in numeric else "") for name in names], rows)
+
+
+def _with_gain(value: str, points: float) -> Cell:
+    """Return a value with its gain in brackets, shaded the deeper the more points it is, up to ten."""
+    kind = "gain" if points > 0 else "loss" if points < 0 else "same"
+    signed = minus(f"{points:+.2f}") if points else "±0.00"
+    return Cell(value, f"({signed})", f"number {kind}", f"{0.08 + 0.37 * min(abs(points), 10) / 10:.2f}")

@@ -203,13 +203,15 @@ def spread(axes: Axes, x: Sequence[float], rows: pd.DataFrame, unit: str, colour
     """
     mean, sd, seeds = (rows[name].astype("float64") for name in (unit, f"{unit} SD", "Seeds"))
     wide = sd.where(seeds >= frames.BAND)
-    axes.fill_between(x, mean - wide, mean + wide, color=colour, alpha=0.16, linewidth=0)
+    if wide.notna().any():
+        axes.fill_between(x, mean - wide, mean + wide, color=colour, alpha=0.16, linewidth=0)
     alone = wide.notna() & wide.shift().isna() & wide.shift(-1).isna()
     for i in alone[alone].index:  # A band needs two neighbouring points; a point between gaps gets a bar.
         axes.errorbar(x[i], mean[i], wide[i], color=colour, elinewidth=1, capsize=2.5)
     half = (sd / 2**0.5).where(seeds < frames.BAND)
-    for value in (mean - half, mean + half):
-        axes.plot(x, value, ".", color=colour, markersize=3.4, alpha=0.75, zorder=1.9)
+    if half.notna().any():
+        dots = [*(mean - half), *(mean + half)]
+        axes.plot([*x, *x], dots, ".", color=colour, markersize=3.4, alpha=0.75, zorder=1.9)
 
 
 def spread_note(table: pd.DataFrame) -> str:
@@ -257,8 +259,10 @@ def save(figure: Figure, stem: Path, title: str = "", notice: str = "", formats:
     }
     paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in formats]
     with applied():
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # laid out once, not again for each format
+        # Laid out once, and drawn once a format: while a figure has a layout engine, each format draws it twice.
+        if engine := figure.get_layout_engine():
+            engine.execute(figure)
+            figure.set_layout_engine(None)
         # The layout's solver may end in another last bit from run to run, and ids in an SVG are hashes of all bits.
         for axes in figure.axes:
             for which in ("original", "active"):

@@ -88,6 +88,8 @@ def draw_restoration(numbers: pd.DataFrame, notice: str) -> Figure:
 
     A row of two panels for each model, region, n and test set; colours are training sets, line styles criteria.
     """
+    import numpy as np
+
     groups = [rows for _, rows in numbers.groupby(["Model", "Region", "n", "Test set"], sort=False)]
     sets, criteria = (list(dict.fromkeys(numbers[name])) for name in ("Trained on", "Criterion"))
     legend = [
@@ -101,15 +103,19 @@ def draw_restoration(numbers: pd.DataFrame, notice: str) -> Figure:
     )  # fmt: skip
     for row, group in zip(grid, groups, strict=False):
         first = group.iloc[0]
-        for axes, x, label in zip(row, (RATIO, D2), ("k (% of elements)", "Reverted of Σ d² (%)"), strict=True):
+        for axes in row:
             axes.axhline(0, color=style.GREY, lw=1)
-            for (trained, criterion), line in group.groupby(["Trained on", "Criterion"], sort=False):
-                line = line.assign(x=line[x].astype("float64")).sort_values("x", kind="stable").dropna(subset=["x"])
-                start = line.loc[line[RATIO] == "0", ACCURACY]
-                if len(start):
-                    colour, marker = style.look(str(trained))
-                    look = {"ls": style.line(str(criterion)), "marker": marker, "markersize": 4.5, "lw": 1.3}
-                    axes.plot(line["x"], line[ACCURACY] - start.iloc[0], color=colour, **look, **style.EDGE)
+        for (trained, criterion), line in group.groupby(["Trained on", "Criterion"], sort=False):
+            start = line.loc[line[RATIO] == "0", ACCURACY].to_numpy()
+            colour, marker = style.look(str(trained))
+            look = {"ls": style.line(str(criterion)), "marker": marker, "markersize": 4.5, "lw": 1.3, **style.EDGE}
+            gain = line[ACCURACY].to_numpy() - start[:1]
+            for axes, x in zip(row, (RATIO, D2), strict=True):
+                at = line[x].to_numpy(dtype="float64")
+                places = [i for i in np.argsort(at, kind="stable") if at[i] == at[i]] if len(start) else []
+                if places:
+                    axes.plot(at[places], gain[places], color=colour, **look)
+        for axes, label in zip(row, ("k (% of elements)", "Reverted of Σ d² (%)"), strict=True):
             axes.set_xlabel(label)
         region = "" if first["Region"] == "transformer" else f", {first['Region']}"
         row[0].set_title(f"{first['Model']}, n = {first['n']}, {first['Test set']}{region}", loc="left")
