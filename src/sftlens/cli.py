@@ -13,12 +13,14 @@ PROGRAMS = {
     "tune": ("training_set", "finetune"),
     "fix": ("restore", "repair", "delta"),
     "study": (
-        "study", "status", "clean", "plan", "requirements", "world", "base", "choose_templates", "collect",
-        "export", "config_docs",
+        "study", "status", "clean", "plan", "requirements", "base", "choose_templates", "collect", "export",
+        "config_docs",
     ),
+    "worlds": ("world", "worlds"),
 }  # fmt: skip
 """The programs by the folder of sftlens.commands that holds them, in the order of `sftlens --help`."""
-TITLES = {"measure": "measure a model", "tune": "fine-tune", "fix": "repair", "study": "run a whole study"}
+TITLES = {"measure": "measure a model", "tune": "fine-tune", "fix": "repair", "study": "run a whole study",
+          "worlds": "invent worlds"}  # fmt: skip
 ENTRY = Path(__file__).with_name("__main__.py")
 """The file that runs a program, its name the first argument, in a process of its own."""
 

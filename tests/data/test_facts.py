@@ -260,7 +260,7 @@ def test_what_is_asked_about_a_relation_is_part_of_the_identity(folder: Path) ->
     ({"relations": {"ood": ["P17"]}}, "no in-domain relation"),
     ({"relations": {"questions": {"P206": "Which water?"}}}, "must hold [X] once"),
     ({"source": "table"}, "needs `path`"),
-    ({"source": "world", "relations": {"id": ["P17"]}}, "cannot be chosen in the embedded world"),
+    ({"source": "world", "relations": {"questions": {"P17": "Where is [X]?"}}}, "has questions of its own"),
 ])  # fmt: skip
 def test_settings_that_contradict_are_refused(values: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=re.escape(words)):

@@ -110,7 +110,7 @@ def test_an_experiment_asks_for_its_cells_and_the_base_and_has_figure_table_and_
 
 
 def test_an_experiment_that_cannot_be_is_refused_in_one_line() -> None:
-    with pytest.raises(ConfigError, match=r"'experiments\.steps': train_sets names the set of few"):
+    with pytest.raises(ConfigError, match=r"'experiments\.steps': train_sets names two training sets"):
         fake_answers.study(experiments={"steps": {"train_sets": ["D0"]}})
     with pytest.raises(ConfigError, match=r"experiments\.steps\.train_sets.*'repeated'"):
         fake_answers.study(experiments={"steps": {}})

@@ -246,3 +246,15 @@ def test_a_world_of_sampled_facts_keeps_roles_apart(tiny: World, tmp_path: Path)
     assert len({fact.subject for fact in drawn}) == len(drawn)
     with pytest.raises(DataError, match=r"world\.extra"):
         world_facts.sampled(WorldSettings(extra=20), table, spare)
+
+
+def test_a_study_chooses_which_relations_are_in_domain():
+    chosen = ["P17", "P19", "P106", "P50"]
+    world = world_facts.build(WorldSettings(train=6, test=3, testood=2, extra=2), chosen)
+    counts = Counter((fact.role, fact.relation in chosen) for fact in world.facts)
+    assert {role for role, inside in counts if inside} == {"train", "dev", "test", "extra", "calibration"}
+    assert {role for role, inside in counts if not inside} == {"testood", "extra", "calibration"}
+    assert counts["train", True] == 4 * 6 and counts["testood", False] == 20 * 2
+    assert {fact.relation for fact in world.of("train")} == set(chosen)
+    # The same as the paper's where they are the paper's.
+    assert world_facts.build(WorldSettings(train=2), ID_RELATIONS) == world_facts.build(WorldSettings(train=2))

@@ -18,6 +18,7 @@ from sftlens.config.stages.recipes import Recipe
 from sftlens.config.stages.restoration import ChangesSettings
 from sftlens.config.stages.training import FinetuneSettings, TaskFiles
 from sftlens.data.buckets import BUCKETS, MIXED
+from sftlens.doubts import DOUBTS
 from sftlens.errors import ConfigError
 from sftlens.registry import unknown
 from sftlens.settings import Location, Settings
@@ -167,6 +168,11 @@ class Study(Settings):
             raise ValueError("key 'experiments' is missing; say what is run with the models (config/README.md)")
         if self.experiments.strategies and not self.evaluation.dev_facts:
             raise ValueError("experiments.strategies: settings are chosen on dev facts; set evaluation.dev_facts")
+        for doubt in DOUBTS:
+            axes = getattr(self.experiments, doubt.name) if doubt.pretrained_only else None
+            for model in (axes.models or self.models) if axes else ():
+                if model in self.models and self.models[model].source != "pretrain":
+                    raise ValueError(f"experiments.{doubt.name}: not on {model!r}: {doubt.pretrained_only}")
         for name, experiment in self.experiments:
             asked = (experiment.models if experiment else []) or self.models
             for model in asked:

@@ -173,6 +173,6 @@ def world_options(study: Study) -> list[str]:
     """Return the options of sftlens world: the invented world, or a corpus on a sample of real facts."""
     own = options(study.world)
     if study.facts.source == "world":
-        return own
+        return own + options(study.facts, ["relations"])
     source = "--table" if study.facts.source == "table" else "--entity-questions"
     return [*own, source, *options(study.facts, PREPARING)]

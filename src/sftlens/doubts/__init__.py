@@ -7,11 +7,13 @@ trained and asked by the stages there are; `measure` compares what they left.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from sftlens.config.axes import Axes
+from pydantic import Field, model_validator
+
+from sftlens.config.axes import Axes, Distinct, TrainSet
 from sftlens.registry import Registry
 
 if TYPE_CHECKING:
@@ -77,29 +79,48 @@ def contrast(
     answers: Answers,
     one: Condition,
     reference: Condition | None,
-    split: str,
+    split: str | Sequence[str],
     inside: NDArray[Any] | None = None,
 ) -> Estimate:
     """Return the accuracy of a condition minus that of a reference in points (None: its accuracy in percent).
 
-    Macro over the five buckets of the questions of a split; with `inside`, bool [questions], the plain mean of these
-    questions. Paired on seeds, of which a base model has none, and on questions (`statistics.crossed`).
+    Macro over the five buckets of the questions of a split, or of several; with `inside`, bool [questions] of these
+    splits one after another, the plain mean of the questions inside. Paired on seeds, of which a base model has none,
+    and on questions (`statistics.crossed`). NaN without answers.
     """
     import numpy as np
 
     from sftlens.statistics import crossed
 
-    own, other = ({seed: 100.0 * y for seed, y in answers.contains(c, split).items()} if c else {}
-                  for c in (one, reference))  # fmt: skip
+    splits = [split] if isinstance(split, str) else list(split)
+
+    def of(condition: Condition | None) -> dict[int, NDArray[Any]]:
+        """Return 0 or 100 for each question, by seed."""
+        parts = [answers.contains(condition, name) for name in splits] if condition else [{}]
+        return {seed: 100.0 * np.concatenate([part[seed] for part in parts]) for seed in parts[0]}
+
+    own, other = of(one), of(reference)
     if reference is None:
         paired = list(own.values())
     elif not reference.trained:
         paired = [y - base for y in own.values() for base in other.values()]
     else:
         paired = [own[seed] - other[seed] for seed in own if seed in other]
-    buckets = answers.questions(one.model, split).buckets
+    buckets = np.concatenate([answers.questions(one.model, name).buckets for name in splits])
     y = np.stack(paired) if paired else np.full((1, len(buckets)), np.nan)
     return crossed.accuracy(y, buckets) if inside is None else crossed.mean(y[:, inside])
+
+
+def over_seeds(values: Sequence[float]) -> Estimate:
+    """Return the mean of one number a seed with its t interval; with fewer than three seeds it has none."""
+    import math
+
+    from sftlens.statistics import crossed, intervals
+
+    value, low, high = intervals.mean(values)
+    if low is None or high is None or len(values) < crossed.MIN_SEEDS:
+        low = high = math.nan
+    return crossed.Estimate(value, math.nan, math.nan, low, high, seeds=len(values), questions=0)
 
 
 def row(model: str, quantity: str, series: str, x: object, found: Estimate) -> Row:
@@ -112,3 +133,35 @@ def largest(conditions: Mapping[Condition, Any], model: str) -> str:
     """Return the largest n that a model was trained with, as text; `all` is the largest."""
     scales = {one.scale for one in conditions if one.model == model and one.trained}
     return max(scales, key=lambda scale: float("inf") if scale == "all" else int(scale), default="0")
+
+
+class Pair(Axes):
+    """Two training sets that are compared at equal n."""
+
+    train_sets: Distinct[TrainSet] = Field([], validate_default=True)
+    """The two."""
+
+    @model_validator(mode="after")
+    def _two(self) -> Self:
+        if len(self.train_sets) != 2:
+            raise ValueError("train_sets names two training sets, which are compared at the largest n; name two")
+        return self
+
+
+def compared(answers: Answers, name: str) -> list[Row]:
+    """Return the first training set of an experiment on a `Pair` minus the second at the largest n, then both by n."""
+    study, rows = answers.paths.study, []
+    first, second = getattr(study.experiments, name).train_sets
+    for model in study.models:
+        n = largest(answers.grid, model)
+        cells = {(one.train_set, one.scale): one for one in answers.grid if one.model == model}
+        if (first, n) not in cells:
+            continue
+        for split, test in TESTS.items():
+            found = contrast(answers, cells[first, n], cells[second, n], split)
+            rows.append(row(model, f"{first} minus {second} (points), by n", test, n, found))
+        for split, test in TESTS.items():
+            for (train_set, scale), one in cells.items():
+                series = f"{test}, {train_set}" if one.trained else f"{test}, base model"
+                rows.append(row(model, f"{ACCURACY}, by n", series, scale, contrast(answers, one, None, split)))
+    return rows

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sftlens.data.relations import ID_RELATIONS
 from sftlens.data.templates import fill
 from sftlens.errors import TemplateError
 from sftlens.files import write_json, write_parquet, write_text
@@ -70,8 +69,9 @@ def write(world: World, templates: Mapping[str, Sequence[str]], folder: Path) ->
     texts = documents(world, templates)
     for split in ("train", "dev", "test"):
         for relation in dict.fromkeys(fact.relation for fact in world.facts):
-            role = "testood" if split == "test" and relation not in ID_RELATIONS else split
-            asked = [fact for fact in world.facts if fact.role == role and fact.relation == relation]
+            # A relation is in-domain or out-of-domain: its test facts have one of the two roles.
+            roles = ("test", "testood") if split == "test" else (split,)
+            asked = [fact for fact in world.facts if fact.role in roles and fact.relation == relation]
             items = [{"question": fact.question, "answers": [fact.object]} for fact in asked]
             write_json(folder / split / f"{relation}.{split}.json", items)
     write_text(folder / "corpus.txt", "".join(f"{text}\n" for text in texts))

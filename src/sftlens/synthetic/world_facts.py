@@ -74,8 +74,10 @@ def stream(seed: int, purpose: str) -> np.random.Generator:
     return np.random.default_rng([seed, *purpose.encode()])
 
 
-def build(settings: WorldSettings) -> World:
+def build(settings: WorldSettings, in_domain: Sequence[str] = ID_RELATIONS) -> World:
     """Invent a world. The same settings give the same facts in the same order.
+
+    Relations in-domain have train, dev and test facts, all others testood facts.
 
     Raises DataError where the names do not keep answers and subjects apart (see `check`); another seed does.
     """
@@ -85,8 +87,9 @@ def build(settings: WorldSettings) -> World:
     for role in ROLES:
         for kind, relations in GROUPS:
             # Test facts out-of-domain are testood facts; extra and calibration facts come from every relation.
-            elsewhere = role == "testood" if relations[0] in ID_RELATIONS else role in ("train", "dev", "test")
-            for pair in pairs(relations, 0 if elsewhere else int(getattr(settings, role))):
+            everywhere, outside = role in ("extra", "calibration"), role == "testood"
+            here = [relation for relation in relations if everywhere or outside != (relation in in_domain)]
+            for pair in pairs(here, int(getattr(settings, role))):
                 slots += [(relation, role, kind, subjects[kind]) for relation in pair]
                 subjects[kind] += 1
 
@@ -146,9 +149,9 @@ def sampled(settings: WorldSettings, facts: "pd.DataFrame", spare: Mapping[str, 
 
 
 def pairs(relations: Sequence[str], count: int) -> list[tuple[str, ...]]:
-    """Deal `count` facts of each relation to subjects, two relations each (one if the sum is odd)."""
-    dealt = [relation for _ in range(count) for relation in relations]
-    return [tuple(dealt[i : i + 2]) for i in range(0, len(dealt), 2)]
+    """Deal `count` facts of each relation to subjects, two relations each (one if the sum is odd, or there is one)."""
+    dealt, each = [relation for _ in range(count) for relation in relations], min(2, len(relations))
+    return [tuple(dealt[i : i + each]) for i in range(0, len(dealt), each or 1)]
 
 
 def zipf_draws(rng: np.random.Generator, pool: Sequence[str], count: int) -> list[str]:

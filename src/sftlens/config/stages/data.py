@@ -86,8 +86,8 @@ class FactsSettings(Settings):
     def _fits_the_source(self) -> Self:
         if self.source == "table" and not self.path:
             raise ValueError("`source: table` needs `path`: a Parquet, CSV, TSV or JSON lines file of facts")
-        if self.source == "world" and self.relations != RelationChoice():
-            raise ValueError("`relations` cannot be chosen in the embedded world; set `source` to another one")
+        if self.source == "world" and self.relations.questions:
+            raise ValueError("the embedded world has questions of its own; take `relations.questions` out")
         return self
 
 

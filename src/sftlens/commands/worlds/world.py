@@ -14,8 +14,7 @@ from sftlens import files
 from sftlens.commands import options, program
 from sftlens.config.stages.data import FactsSettings, WorldSettings
 from sftlens.data import facts as real
-from sftlens.data import templates
-from sftlens.data.relations import RELATIONS
+from sftlens.data import relations, templates
 from sftlens.errors import DataError
 from sftlens.synthetic import corpus, world_facts
 
@@ -35,11 +34,12 @@ def main() -> None:
         raise DataError(f"{args.out}: holds other files, which would be lost; give another folder as --out")
     sentences = templates.load(args.templates)
     if facts.source == "world":
-        templates.require(sentences, RELATIONS, args.templates)
+        templates.require(sentences, relations.RELATIONS, args.templates)
 
     def compute(folder: Path) -> None:
         if facts.source == "world":
-            world = world_facts.build(settings)
+            chosen = relations.chosen(facts).values()
+            world = world_facts.build(settings, [relation.id for relation in chosen if relation.domain == "id"])
         else:
             world = world_facts.sampled(settings, real.load(facts), real.spare(facts))
         templates.require(sentences, [fact.relation for fact in world.facts], args.templates)

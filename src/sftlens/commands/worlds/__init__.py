@@ -1,0 +1,1 @@
+"""Programs on invented worlds: one of them, or an experiment over many."""

@@ -1,0 +1,53 @@
+"""What several worlds say together: each is one draw of facts, corpus and model, and the unit of the interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sftlens.statistics import intervals
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LABELS = ["Model", "Quantity", "Series", "X"]
+WORLDS, SD, NEEDED = "Worlds", "SD over worlds", "Worlds for one point"
+
+
+def needed(sd: float, difference: float = 1.0, power: float = 0.8, level: float = 0.95) -> float:
+    """Return how many worlds a mean difference needs to be told from 0: NaN where the SD over worlds is unknown.
+
+    The smallest n >= 2 with SD (t(n - 1; (1 + level) / 2) + t(n - 1; power)) / sqrt(n) <= difference: so many worlds
+    let a two-sided t test find a true difference of that size with that power (the textbook sample size, with t for
+    normal quantiles). 80 % power and two-sided 5 % unless said; SD and difference are in the same unit.
+    """
+    from scipy.special import stdtrit
+
+    if math.isnan(sd):
+        return math.nan
+    n = 2
+    while sd * float(stdtrit(n - 1, (1 + level) / 2) + stdtrit(n - 1, power)) > difference * math.sqrt(n):
+        n += max(1, n // 1000)  # beyond thousands the last digit says nothing
+    return float(n)
+
+
+def over_worlds(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the rows of an experiment over worlds: mean of the worlds' estimates, t interval, SD, and NEEDED.
+
+    `tables` are those of one experiment, one a world, with LABELS and `Estimate`; rows keep the order in which worlds
+    first name them. A world in which a row is missing or NaN does not enter it, and WORLDS counts the others; with one
+    world there is no interval. NEEDED counts worlds for a difference of one point (or another unit of the row).
+    """
+    import pandas as pd
+
+    rows = []
+    every = pd.concat(tables, ignore_index=True)
+    for labels, found in every.groupby(LABELS, sort=False):
+        values = found["Estimate"].dropna().astype("float64").tolist()
+        mean, low, high = intervals.mean(values) if values else (math.nan, None, None)
+        sd = float(pd.Series(values).std()) if len(values) > 1 else math.nan
+        ends = [math.nan if end is None else end for end in (low, high)]
+        scope = f"over {len(values)} worlds" if len(values) > 1 else "one world"
+        rows.append([*labels, mean, *ends, scope, len(values), sd, needed(sd)])
+    return pd.DataFrame(rows, columns=[*LABELS, "Estimate", "Low", "High", "Scope", WORLDS, SD, NEEDED])
