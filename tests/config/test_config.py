@@ -16,7 +16,7 @@ from sftlens.config import documentation, loading
 from sftlens.config.study import OWN_TABLE, SAMPLED, SYNTHETIC
 
 CONFIG = ROOT / "config"
-STUDIES = ("config", "all-keys", "own-model", "own-facts", "entityquestions-tiny", "paper", "strategies")
+STUDIES = ("config", "all-keys", "own-model", "own-facts", "entityquestions-tiny", "paper", "strategies", "doubts")
 DEMO = loading.load_file(CONFIG / "config.yaml")
 
 
