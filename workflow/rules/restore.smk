@@ -1,4 +1,4 @@
-"""What fine-tuning changed, and the accuracy after setting the most-changed parameters back."""
+"""What fine-tuning changed, in one cell and in all side by side; the accuracy after setting parameters back."""
 
 MEASURE = "{criterion}-{region}"
 
@@ -27,6 +27,30 @@ rule changes:
         'python "$SCRIPTS"/changes.py {input.base:q} {input.finetuned:q} --criterion {wildcards.criterion}'
         " --region {wildcards.region:q} --out $(dirname {output.summary:q})"
         " {params.options:q} --state {params.state:q} > {log:q} 2>&1"
+
+
+rule cosines:
+    input:
+        unpack(JOBS.cosines_inputs),
+    output:
+        summary=f"{PATHS.root}/{{model}}/cosines/summary.json",
+        table=f"{PATHS.root}/{{model}}/cosines/cosines.parquet",
+    log:
+        f"{LOGS}/{{model}}/cosines.log",
+    benchmark:
+        f"{LOGS}/{{model}}/cosines.tsv"
+    conda:
+        "../../envs/train.yaml"
+    resources:
+        **JOBS.resources.of("cosines"),
+    params:
+        options=JOBS.loading,
+        version=RESULT_VERSION["cosines"],
+        state=PATHS.state,
+    shell:
+        'python "$SCRIPTS"/compare_changes.py {input.base:q} {input.finetuned:q} --facts {input.facts:q}'
+        " --out {output.table:q} --summary {output.summary:q}"
+        " {params.options:q} --state {params.state:q} --gpus {resources.gpu} > {log:q} 2>&1"
 
 
 rule restore:

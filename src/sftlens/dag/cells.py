@@ -57,7 +57,7 @@ class Product:
     """One summary that the study asks for; the axes that do not apply are empty."""
 
     stage: str
-    """mastery, mastery_quality, finetune, evaluate, divergence, changes or restore."""
+    """mastery, mastery_quality, finetune, evaluate, divergence, changes, cosines or restore."""
     cell: Cell
     criterion: str = ""
     region: str = ""
@@ -152,6 +152,8 @@ def products(study: Study) -> dict[str, list[Product]]:
             cells = list(_cells(study, axes))
             bases = [Cell(m, BASE, "0", 0, BASE) for m in axes.models or study.models]
             found[doubt.name] = [Product(stage, cell) for cell in [*bases, *cells] for stage in doubt.stages]
+            if doubt.of_model:
+                found[doubt.name] += [Product(doubt.of_model, Cell(base.model, "", "", 0, "")) for base in bases]
             if isinstance(axes, Restoration):
                 grid = list(itertools.product(axes.criteria, axes.regions, axes.ratios))
                 found[doubt.name] += [Product("restore", cell, *place) for cell in cells for place in grid]

@@ -10,7 +10,7 @@ from sftlens.config.stages.evaluation import OF_BASE, EvaluationSettings
 from sftlens.config.stages.mastery import MASTERY_FIELDS, ProbingSettings, QualitySettings
 from sftlens.config.study import Study
 from sftlens.dag.bases import Bases
-from sftlens.dag.cells import FEWSHOT, INSTRUCT, Cell, Product, distinct, is_trained, pilot, quota_needs, way
+from sftlens.dag.cells import FEWSHOT, INSTRUCT, Cell, Product, distinct, is_trained, pilot, products, quota_needs, way
 from sftlens.dag.paths import Paths, options
 from sftlens.dag.recorded import RESULTS, stamp
 from sftlens.dag.repair_job import RepairJob
@@ -23,7 +23,10 @@ from sftlens.restoration.methods import ranking, uses
 from sftlens.settings import Settings
 from sftlens.strategies import INPUTS
 
-BESIDE = {"evaluate": "answers", "restore": "answers", "divergence": "kl", "changes": "tensors", "mastery": "mastery"}
+BESIDE = {
+    "evaluate": "answers", "restore": "answers", "divergence": "kl", "changes": "tensors", "mastery": "mastery",
+    "cosines": "cosines",
+}  # fmt: skip
 """The table that stands beside the summary of a stage."""
 
 
@@ -219,6 +222,13 @@ class Jobs:
     def divergence_options(self, wildcards: Wildcards) -> list[str]:
         """Options of sftlens divergence; the other settings are of the base's half alone."""
         return [*self.loading(wildcards), *options(self.study.divergence, ["top", "batch_tokens"])]
+
+    def cosines_inputs(self, wildcards: Wildcards) -> dict[str, Any]:
+        """Inputs of comparing the changes of all cells of a model whose experiment asks for it."""
+        asked = products(self.study)["geometry"]
+        cells = dict.fromkeys(p.cell for p in asked if p.cell.trained and p.cell.model == wildcards.model)
+        tuned = [f"{self.paths.root}/{cell.path}/checkpoint" for cell in cells]
+        return {"base": self.base(wildcards), "facts": self.mastery(wildcards), "finetuned": tuned}
 
     def restore_options(self, wildcards: Wildcards) -> list[str]:
         given = ["--changes", self._changes(wildcards)] if self._ranks(wildcards) else []

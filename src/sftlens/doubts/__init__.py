@@ -53,6 +53,8 @@ class Doubt:
     about. NaN where nothing was measured."""
     stages: tuple[str, ...] = ("evaluate",)
     """What is measured of the base model and of each cell, besides the ratios of `settings` that are restored."""
+    of_model: str = ""
+    """A stage that runs once for each model, over all its cells; empty: none."""
     unit: str = "points"
     """Of the difference."""
     pretrained_only: str = ""
@@ -67,8 +69,9 @@ def sentence(doubt: Doubt, row: Row) -> str:
     estimate, low, high = (float(row[name]) for name in ("Estimate", "Low", "High"))
     if estimate != estimate:
         return f"Undecided: nothing was measured of {doubt.outcome} {doubt.condition}."
-    interval = "no interval" if low != low else f"{low:.1f} to {high:.1f}, 95 % interval, {row['Scope']}"
-    size = f"{estimate:+.1f} {doubt.unit} ({interval})"
+    form = ".1f" if doubt.unit == "points" else ".3g"
+    interval = "no interval" if low != low else f"{low:{form}} to {high:{form}}, 95 % interval, {row['Scope']}"
+    size = f"{estimate:+{form}} {doubt.unit} ({interval})"
     outcome = doubt.outcome[0].upper() + doubt.outcome[1:]
     if low > 0 or high < 0:
         return f"{outcome} is {'higher' if low > 0 else 'lower'} {doubt.condition} than {doubt.reference}: {size}."

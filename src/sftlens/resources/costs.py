@@ -5,7 +5,7 @@ The rates are the section `plan` of the configuration. `sftlens plan` sums what 
 """
 
 from dataclasses import astuple, dataclass
-from math import ceil, log
+from math import ceil, log, prod
 from operator import add
 from typing import NamedTuple
 
@@ -227,6 +227,14 @@ class Costs:
         if job.rule == "changes":
             passes = CHANGES_PASSES + study.restoration.null_draws
             return Work(passes * (decoding + passing), passes * (base + opened))
+        if job.rule == "cosines":
+            # All cells of the model side by side, once; and the gradient of the loss of a bucket.
+            axes = study.experiments.model_dump()["geometry"]
+            cells = prod(len(axes[name]) for name in ("train_sets", "scales", "seeds", "strategies"))
+            operations = 6 * _computing(model) * facts // len(BUCKETS) * rates.sample_tokens
+            seconds = cells * (passing + deltas * rates.decode_ns * 1e-9 * count)
+            seconds += operations / self._device(model).operations
+            return Work(seconds, base + cells * (self.tuned(model) + base * deltas))
         if job.rule in ("divergence", "divergence_base"):
             # The token after the prompt of each best-known test fact; the base completes each of them first.
             half, batch = study.divergence, study.divergence.batch_tokens
@@ -279,7 +287,8 @@ class Costs:
         if job.rule == "finetune":
             return model.launch.world_size
         processes = probers(self._study, model) if job.rule == "mastery" else 1
-        return processes * (gpus(self._study, model) if self._on_gpus(job, model) else 1)
+        several = 1 + (job.rule == "cosines")  # a gradient is as large as the weights
+        return processes * (several * gpus(self._study, model) if self._on_gpus(job, model) else 1)
 
 
 def _computing(model: Model) -> int:

@@ -52,8 +52,9 @@ class Resources:
 
         def gpu(wildcards: Any) -> int:
             model = self._model(wildcards)
-            processes = memory.probers(self._study, model) if rule == "mastery" else 1
-            return processes * memory.gpus(self._study, model)
+            # A gradient is as large as the weights.
+            several = memory.probers(self._study, model) if rule == "mastery" else 1 + (rule == "cosines")
+            return several * memory.gpus(self._study, model)
 
         if rule == "finetune":
 
@@ -110,6 +111,8 @@ class Resources:
         if rule in ("base", "changes"):  # read tensor by tensor: one model, or two that are compared
             held = {"base": 2.0 * memory.STORED, "changes": 32.0}[rule]
             return memory.PROCESS + held * memory.largest_tensor(model.shape)
+        if rule == "cosines":
+            return memory.measuring(self._study, model) + 4.0 * memory.parameters(model.shape)
         return memory.measuring(self._study, model) * (memory.probers(self._study, model) if rule == "mastery" else 1)
 
     def _model(self, wildcards: Any) -> Model:

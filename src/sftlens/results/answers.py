@@ -12,7 +12,7 @@ import pandas as pd
 from sftlens import files
 from sftlens.config.study import Study
 from sftlens.dag.cells import Cell, Product
-from sftlens.dag.contrasts import Condition, conditions
+from sftlens.dag.contrasts import ANSWERED, Condition, conditions
 from sftlens.dag.paths import Paths
 from sftlens.data.buckets import BUCKETS
 from sftlens.data.scoring import guessed
@@ -45,9 +45,9 @@ class Questions:
 
 
 def there(paths: Paths, product: Product) -> bool:
-    """Whether a product has a summary that counts, and the answers beside it (a training has none)."""
+    """Whether a product has a summary that counts, and the answers beside it where its stage leaves any."""
     path = Path(paths.summary(product)).with_name(ANSWERS)
-    return made(paths, product) and (path.is_file() or product.stage == "finetune")
+    return made(paths, product) and (path.is_file() or product.stage not in ANSWERED)
 
 
 class Answers:

@@ -1,17 +1,20 @@
-"""The experiments `nulls` and `shared`: their rows, against what is computed by hand from the same answers."""
+"""The experiments `nulls`, `shared` and `geometry`: their rows, against what is computed by hand from the answers."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import fake_answers
+from sftlens.changes import change_cosines
 from sftlens.config.study import Study
 from sftlens.dag.contrasts import Condition
+from sftlens.dag.jobs import Jobs
 from sftlens.dag.paths import Paths
 from sftlens.dag.targets import TARGETS, wanted
-from sftlens.doubts import DOUBTS, sentence, shared
+from sftlens.doubts import DOUBTS, geometry, sentence, shared
 from sftlens.files import write_parquet
 from sftlens.results import collect
 from sftlens.results.answers import Answers
@@ -130,3 +133,39 @@ def test_changes_by_what_facts_share_with_the_training_set_of_each_seed(
     assert first["Estimate"] == pytest.approx(np.mean(means))
     assert first["Low"] < first["Estimate"] < first["High"]
     assert set(rows[rows["Quantity"] == f"{quantity}, by what is shared"]["X"]) == {"subject word", "object", "nothing"}
+
+
+def test_updates_side_by_side_by_training_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = fake_answers.study(experiments={"geometry": {"train_sets": ["D0", "D4"]}})
+    fake_answers.make(study)
+    root, vectors = Path(Paths(study).root), np.random.default_rng(0).normal(size=(13, 40)) + 0.1
+    jobs = Jobs(study)
+    places = jobs.cosines_inputs(SimpleNamespace(model="one"))["finetuned"]
+    assert len(places) == 12 and f"{root}/one/D4/n240/seed2/full/checkpoint" in places
+    inner = vectors @ vectors.T
+    made = change_cosines.Products(inner, 0.1 * inner, np.full((13, 13), 2.0), np.full((13, 13), 3.0))
+    write_parquet(root / "one/cosines/cosines.parquet", change_cosines.table(made, [*places, "gradient"], 12))
+    table = TARGETS.get("geometry").numbers(answers(study, "geometry"))
+    own = {name: [vectors[places.index(f"{root}/one/{name}/n240/seed{seed}/full/checkpoint")] for seed in range(3)]
+           for name in ("D0", "D4")}  # fmt: skip
+    effect = {name: np.array([v @ vectors[12] for v in found]) for name, found in own.items()}
+    first, difference = table.iloc[0], effect["D0"] - effect["D4"]
+    assert first["Estimate"] == pytest.approx(difference.mean())
+    half = 4.302653 * difference.std(ddof=1) / 3**0.5  # Student's t with two degrees of freedom
+    assert (first["Low"], first["High"]) == pytest.approx((difference.mean() - half, difference.mean() + half))
+    assert "nats per answer token (" in sentence(DOUBTS.get("geometry"), first)
+
+    def at(quantity: str, series: str, x: str) -> pd.Series:
+        found = table[(table["Quantity"] == quantity) & (table["Series"] == series) & (table["X"] == x)]
+        return found.iloc[0][["Estimate", "Low", "High"]].astype(float)
+
+    assert at(geometry.NORM, "update", "D0")["Estimate"] == pytest.approx(np.mean([*map(np.linalg.norm, own["D0"])]))
+    null = at(geometry.EFFECT, geometry.PERMUTED, "D0")
+    assert list(null) == pytest.approx([0.1 * effect["D0"].mean() + shift for shift in (0, -4, 4)])
+    assert list(at(geometry.EFFECT, geometry.RANDOM, "D4")) == pytest.approx([0, -6, 6])
+    cosine = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for i, a in enumerate(own["D0"])
+              for j, b in enumerate(own["D4"]) if i != j]  # fmt: skip
+    for pair in (("D0", "D4"), ("D4", "D0")):
+        assert at(geometry.BETWEEN, *pair)["Estimate"] == pytest.approx(np.mean(cosine))
+    assert at(geometry.BETWEEN, "D0", "D0")["Estimate"] != pytest.approx(1)  # a model is not compared with itself
