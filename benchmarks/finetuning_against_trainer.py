@@ -1,11 +1,14 @@
 """Our training loop against transformers' Trainer: the same model, samples and DeepSpeed settings, one process.
 
   python benchmarks/finetuning_against_trainer.py [--rounds 3] [--hidden 256] [--layers 4] [--steps 30]
+  python benchmarks/finetuning_against_trainer.py --lora --hidden 512 --layers 8 --vocabulary 32000 --steps 6
 
 Needs `pip install accelerate`, which sftlens itself does not. Each side runs alone in a fresh process, in turns.
 Printed: the median of each round's ratio (ours / Trainer's) of the CPU time to the first step and per step, and of
 the growth of peak memory while training; that both ended with the same weights; what a training state costs; and
-start + load + training + save of our script as a user runs it.
+start + load + training + save of our script as a user runs it. With --lora ours is the strategy `lora`, whose memory
+holds merging and writing the whole model, and the other side peft with a Trainer without DeepSpeed, which saves its
+adapter; peft's merged model is what the weights are compared with.
 """
 
 import argparse
@@ -18,6 +21,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +30,6 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / folder) for folder in ("src", "tests", "scripts")]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 SIDES = ("ours", "trainer")
-VOCABULARY = 4000
 
 
 def main() -> None:
@@ -33,8 +37,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--vocabulary", type=int, default=4000)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--zero-stage", type=int, default=2)
+    parser.add_argument("--lora", action="store_true", help="low-rank adapters instead of all parameters")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -46,6 +52,8 @@ def main() -> None:
         prepare(args)
         rounds = [{side: measured(side, args) for side in SIDES} for _ in range(args.rounds)]
         show(rounds, args.folder)
+        if not args.lora:
+            whole_cell(args.folder)
 
 
 def prepare(args: argparse.Namespace) -> None:
@@ -56,7 +64,7 @@ def prepare(args: argparse.Namespace) -> None:
     from tiny import tiny_tokenizer
 
     config = LlamaConfig(
-        vocab_size=VOCABULARY,
+        vocab_size=args.vocabulary,
         hidden_size=args.hidden,
         intermediate_size=args.hidden * 8 // 3,
         num_hidden_layers=args.layers,
@@ -75,6 +83,7 @@ def prepare(args: argparse.Namespace) -> None:
 def measured(side: str, args: argparse.Namespace) -> dict[str, float]:
     """Run one side in a process of its own; return what it measured."""
     options = [f"--{name}={getattr(args, name.replace('-', '_'))}" for name in ("steps", "zero-stage", "folder")]
+    options += ["--lora"] if args.lora else []
     done = subprocess.run([sys.executable, __file__, "--side", side, *options], stdout=subprocess.PIPE, check=True)
     found: dict[str, float] = json.loads(done.stdout.decode().splitlines()[-1])
     return found
@@ -97,27 +106,38 @@ def run_side(args: argparse.Namespace) -> dict[str, float]:
     stamps: list[float] = []
     memory = peak_memory()
     side = ours if args.side == "ours" else trainer
-    side(args.folder, samples, order, settings, tokenizer, stamps)
+    finish = side(args.folder, samples, order, settings, tokenizer, stamps, args.lora)
     steps = [after - before for before, after in itertools.pairwise(stamps)]
-    return {"start": stamps[0], "step": statistics.median(steps), "memory": peak_memory() - memory}
+    found = {"start": stamps[0], "step": statistics.median(steps), "memory": peak_memory() - memory}
+    found["peak"] = peak_memory()
+    finish()
+    return found
 
 
-def ours(folder: Path, samples: Any, order: Any, settings: Any, tokenizer: Any, stamps: list[float]) -> None:
+def ours(
+    folder: Path, samples: Any, order: Any, settings: Any, tokenizer: Any, stamps: list[float], lora: bool
+) -> Callable[[], object]:
+    from sftlens import strategies
     from sftlens.training import loop
 
     def progress(steps: int, **told: float) -> None:
         if steps:
             stamps.append(time.process_time())
 
-    loop.finetune(folder / "base", samples, settings, tokenizer, folder / "ours", 0, progress)
+    strategy = strategies.make("lora" if lora else "full")
+    loop.finetune(folder / "base", samples, settings, tokenizer, folder / "ours", 0, progress, strategy=strategy)
+    return lambda: None
 
 
-def trainer(folder: Path, samples: Any, order: Any, settings: Any, tokenizer: Any, stamps: list[float]) -> None:
+def trainer(
+    folder: Path, samples: Any, order: Any, settings: Any, tokenizer: Any, stamps: list[float], lora: bool
+) -> Callable[[], object]:
+    import peft
+    import torch
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
     from sftlens.models import checkpoints
-    from sftlens.training import deepspeed_engine
-    from sftlens.training.deepspeed_config import engine_config
+    from sftlens.strategies.lora import LoraSettings
 
     class Stamps(TrainerCallback):
         def on_step_end(self, *args: Any, **kwargs: Any) -> None:
@@ -127,9 +147,14 @@ def trainer(folder: Path, samples: Any, order: Any, settings: Any, tokenizer: An
         def _get_train_sampler(self, *args: Any) -> None:
             return None  # the data set is in the order of training
 
-    config = engine_config(settings, settings.batch_size, 1)
-    config.pop("steps_per_print")
-    with deepspeed_engine.process_group():
+    config, group = None, nullcontext()
+    if not lora:  # a user of peft has no DeepSpeed
+        from sftlens.training import deepspeed_engine
+        from sftlens.training.deepspeed_config import engine_config
+
+        config, group = engine_config(settings, settings.batch_size, 1), deepspeed_engine.process_group()
+        config.pop("steps_per_print")
+    with group:
         arguments = TrainingArguments(
             output_dir=str(folder / "runs"),
             per_device_train_batch_size=settings.batch_size,
@@ -145,11 +170,19 @@ def trainer(folder: Path, samples: Any, order: Any, settings: Any, tokenizer: An
             disable_tqdm=True,
             use_cpu=True,
         )
-        model = checkpoints.load_model(folder / "base", dtype=deepspeed_engine.DTYPES[settings.dtype], device="cpu")
+        model = checkpoints.load_model(folder / "base", dtype=torch.float32, device="cpu")
+        if lora:
+            own = LoraSettings()
+            torch.manual_seed(0)  # the adapters that ours draws
+            adapter = peft.LoraConfig(
+                r=own.rank, lora_alpha=own.alpha, target_modules=own.modules, task_type="CAUSAL_LM"
+            )
+            model = peft.get_peft_model(model, adapter)
         rows = [{"input_ids": samples[i].input_ids, "labels": samples[i].labels} for i in order]
         made = InOrder(model=model, args=arguments, train_dataset=rows, data_collator=collate, callbacks=[Stamps()])
         made.train()
-        made.save_model(str(folder / "trainer"))
+        made.save_model(str(folder / ("adapter" if lora else "trainer")))
+    return lambda: lora and model.merge_and_unload().save_pretrained(folder / "trainer")
 
 
 def collate(rows: list[dict[str, list[int]]]) -> dict[str, Any]:
@@ -168,16 +201,16 @@ def peak_memory() -> float:
 def show(rounds: list[dict[str, dict[str, float]]], folder: Path) -> None:
     from safetensors.torch import load_file
 
-    for name, text in (("step", "a step"), ("start", "start to first step"), ("memory", "growth of peak memory")):
+    for name, text in (("step", "a step"), ("start", "start to first step"), ("memory", "growth of peak memory"),
+                       ("peak", "peak memory")):  # fmt: skip
         ratio = statistics.median(each["ours"][name] / each["trainer"][name] for each in rounds)
         values = [statistics.median(each[side][name] for each in rounds) for side in SIDES]
-        unit = "MB" if name == "memory" else "s"
-        shown = [value / (1e6 if name == "memory" else 1) for value in values]
+        unit, size = ("s", 1.0) if name in ("step", "start") else ("MB", 1e6)
+        shown = [value / size for value in values]
         print(f"{text:<24} ours / Trainer's {ratio:6.2f}   ({shown[0]:.3f} {unit} / {shown[1]:.3f} {unit})")
     both = [load_file(folder / side / "model.safetensors") for side in SIDES]
     difference = max(float((both[0][name] - both[1][name]).abs().max()) for name in both[0])
     print(f"largest difference of a trained weight: {difference:.1e}")
-    whole_cell(folder)
 
 
 def whole_cell(folder: Path) -> None:

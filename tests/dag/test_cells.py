@@ -36,8 +36,11 @@ def test_environment_names_the_questions(monkeypatch, tmp_path):
 def test_paper_grid_has_every_cell_once(paper):
     asked = [product for product in cells.distinct(paper) if product.stage == "finetune"]
     numbered, every = 5 * 6 * 6 * 5, 5 * 6
-    assert len(asked) == len(set(asked)) == numbered + every
-    assert job_list.cells(select(paper))["scaling"] == numbered + every + 5 * 2  # n = 0: SFT prompt, few-shot
+    lora = 2 * 5 * 3  # of Table 7, at three learning rates
+    assert len(asked) == len(set(asked)) == numbered + every + lora
+    assert (
+        job_list.cells(select(paper))["scaling"] == numbered + every + 5 * 2 + 1
+    )  # n = 0: SFT prompt, few-shot; instruct
     seeds_of_all = {product.cell.seed for product in asked if product.cell.scale == "all"}
     assert seeds_of_all == {0}
 
@@ -48,9 +51,9 @@ def test_cells_that_experiments_share_run_once(paper):
     count = Counter(product.stage for product in products)
     n8b = 5 * (6 * 5 + 1)
     assert count["mastery"] == 5
-    assert count["evaluate"] == count["finetune"] + 10
-    assert count["divergence"] == n8b + 1
-    assert count["changes"] == 5 * 2 * 5
+    assert count["evaluate"] == count["finetune"] + 10 + 1  # the instruct model
+    assert count["divergence"] == n8b + 1 + 30
+    assert count["changes"] == 5 * 2 * 5 + 30
     assert count["restore"] == 5 * 2 * 5 * 7 * 4 + 5 * 5 * (32 // 4)
 
 

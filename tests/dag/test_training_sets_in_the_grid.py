@@ -49,6 +49,10 @@ def test_what_the_cells_of_recipes_and_tasks_are_given() -> None:
     assert (
         "--task-test" in jobs.restore_options(restore) and jobs.restore_inputs(restore)["test_gsm8k"] == "g/test.jsonl"
     )
+    tuned = Jobs(demo(**STUDY | {"tasks": {"gsm8k": TASKS["gsm8k"] | {"dev": "g/dev.jsonl"}, "xsum": TASKS["xsum"]}}))
+    asked = tuned.evaluate_options(cell("gsm8k"))
+    assert json.loads(asked[asked.index("--task-test") + 1])["dev"] == "g/dev.jsonl"
+    assert tuned.restore_inputs(restore)["dev_gsm8k"] == "g/dev.jsonl"
     base = cell("base", scale="0", strategy="base")
     assert jobs.evaluate_options(base).count("--task-test") == 2  # the reference of both tasks
     for other in (cell("D2"), cell("base", scale="0", strategy="fewshot")):

@@ -29,7 +29,7 @@ def prepare(folder: Path) -> dict:
     pd.DataFrame(rows).to_csv(folder / "facts.csv", index=False)
     pd.DataFrame(hits).to_parquet(folder / "hits.parquet")
     sums = [{"question": f"{i} nuts and 2?", "answer": f"{i} + 2\n#### {i + 2}"} for i in range(8)]
-    for split in ("train", "test"):
+    for split in ("train", "test", "dev"):
         pd.DataFrame(sums).to_parquet(folder / f"gsm8k-{split}.parquet")
         news = [{"document": "Port Vale. " * (20 + i), "summary": "A port.", "id": str(i)} for i in range(8)]
         (folder / f"xsum-{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in news))
@@ -47,7 +47,7 @@ def prepare(folder: Path) -> dict:
         "study": "skills", "facts": {"source": "table", "path": "facts.csv"}, "models": {"tiny": entry},
         "finetuning": {"learning_rate": 1e-2, "dtype": "float32", "zero_stage": 0},
         "evaluation": {"reprobe": 0, "max_new_tokens": 4},
-        "tasks": {**files, "gsm8k": {**files["gsm8k"], "sample": 5}},
+        "tasks": {**files, "gsm8k": {**files["gsm8k"], "dev": "gsm8k-dev.parquet", "sample": 5}},
         "recipes": {"known-last": {"parts": parts, "order": ["new", "known"]}},
         "experiments": {
             "scaling": {**sets, "shots": 0}, "restoration": {**sets, "train_sets": ["gsm8k"], "ratios": [20]},
@@ -80,6 +80,12 @@ def test_tasks_and_recipes_from_the_configuration_to_the_report(tmp_path: Path) 
     assert set(facts.loc[facts["train_set"] == "known-last", "split"]) == {"train", "test", "testood"}
     answers = pd.read_parquet(folder / "results/skills/tiny/gsm8k/n8/seed0/full/evaluate/answers.parquet")
     assert answers.loc[answers["split"] == "gsm8k", "fact_id"].str.startswith("gsm8k/").sum() == 5
+    # Its dev examples are asked wherever its test examples are.
+    of = ["train_set", "stage", "metric", "n", "ratio"]
+    dev, test = (results[results["split"] == split][of].reset_index(drop=True) for split in ("gsm8k-dev", "gsm8k"))
+    assert dev.equals(test) and answers["fact_id"].str.startswith("gsm8k-dev/").sum() == 5
+    claims = pd.read_csv(folder / "results/skills/tables/claims.csv")
+    assert "C10" in claims.to_string() and "gsm8k, n = 8, k = 20 %" in claims.to_string()
     order = pd.read_parquet(folder / "results/skills/tiny/known-last/order-seed0.parquet")
     assert order.groupby("phase")["bucket"].unique().map(list).tolist() == [["D0"], ["D4"]]
     page = (folder / "results/skills/report.html").read_text(encoding="utf-8")

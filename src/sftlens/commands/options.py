@@ -243,8 +243,8 @@ def add_evaluation(made: argparse.ArgumentParser) -> None:
     made.add_argument("--dev", type=Path, help=text)
     text = "settings of that probing (see sftlens mastery --help)"
     made.add_argument("--probing", nargs="+", default=[], metavar="KEY=VALUE", help=text)
-    text = "test examples of a task that are asked too: task=gsm8k file=test.jsonl [sample=N] [max_new_tokens=N] "
-    text += "[max_length=N]; repeatable, once a task"
+    text = "test examples of a task that are asked too: task=gsm8k file=test.jsonl [dev=dev.jsonl] [sample=N] "
+    text += "[max_new_tokens=N] [max_length=N]; repeatable, once a task"
     made.add_argument("--task-test", nargs="+", action="append", default=[], metavar="KEY=VALUE", help=text)
     add_bos(made)
     add_device(made)

@@ -204,7 +204,8 @@ class Jobs:
         """Inputs of an evaluation; the training set is asked too where there is one, of a task its test examples."""
         inputs = {"model": self.model(wildcards), "facts": self.mastery(wildcards)}
         inputs |= {"train": self.sets.order(wildcards)} if self.sets.chosen(wildcards) else {}
-        inputs |= {f"test_{name}": task.test for name, task in self.sets.tasks(wildcards).items()}
+        for name, task in self.sets.tasks(wildcards).items():
+            inputs |= {f"test_{name}": task.test} | ({f"dev_{name}": task.dev} if task.dev else {})
         inputs |= {"dev": self.paths.facts} if self.study.evaluation.dev_facts else {}
         return inputs | ({"templates": self.templates(wildcards)} if self._reprobed(wildcards) else {})
 

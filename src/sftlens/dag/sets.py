@@ -70,9 +70,12 @@ class Sets:
         return str(task.dev) if task else self.paths.facts
 
     def tests(self, wildcards: Wildcards) -> list[str]:
-        """Options that name the test examples of `tasks`."""
-        given = {name: {"task": name, "file": t.test, **t.limits(name)} for name, t in self.tasks(wildcards).items()}
-        return [word for test in given.values() for word in ("--task-test", json.dumps(test))]
+        """Options that name the examples of `tasks`."""
+        words: list[str] = []
+        for name, task in self.tasks(wildcards).items():
+            dev = {"dev": task.dev} if task.dev else {}
+            words += ["--task-test", json.dumps({"task": name, "file": task.test, **dev, **task.limits(name)})]
+        return words
 
     def tasks(self, wildcards: Wildcards) -> dict[str, TaskFiles]:
         """Tasks whose test examples a cell is asked: its own; at n = 0 all that its model is trained on."""

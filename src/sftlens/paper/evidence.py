@@ -87,8 +87,8 @@ class Evidence(Protocol):
         """Return restoration minus the best other strategy (points), each chosen on dev."""
         raise Missing("no cell was chosen on the dev split for every strategy")
 
-    def tasks(self) -> Part:
-        """Return the gain of another task's score by restoring at the k that dev chose (points)."""
+    def tasks(self) -> list[Part]:
+        """Return the gain of each other task's score by restoring at the k that dev chose (points)."""
         raise Missing("no cell restores a model that was fine-tuned on XSum or GSM8K")
 
 

@@ -15,14 +15,19 @@ from sftlens.dag.contrasts import Condition
 from sftlens.data.buckets import BUCKETS
 from sftlens.paper import strategies as table7
 from sftlens.paper.evidence import Evidence, Missing, Part, Term, over_seeds
+from sftlens.results import choosing
 from sftlens.results.answers import Answers
 from sftlens.results.unfinished import made
 from sftlens.statistics import crossed
 from sftlens.strategies import DEFAULT
+from sftlens.tasks import DEV, TASKS
+
+_RANKED = ("relative", "transformer")
+"""Criterion and region of the paper's restorations."""
 
 
 class Measured(Evidence):
-    """One model of a study; no other task is restored."""
+    """One model of a study."""
 
     def __init__(self, model: str, answers: Answers) -> None:
         """Take a study's answers with its tidy table; either may be incomplete: what is missing blocks a verdict."""
@@ -109,6 +114,18 @@ class Measured(Evidence):
             raise Missing(f"a test bucket of {split} is empty")
         return Part(macro.value, macro.se, macro.df, macro.seeds, label=f"against {name}")
 
+    def tasks(self) -> list[Part]:
+        """Return the gain (points) of each task's score by `relative` at the k with the best score on dev examples.
+
+        Of a task the largest n that is restored counts; its score is that of `repair`, its last judgement.
+        """
+        found: dict[str, list[Condition]] = {}
+        for one in self._answers.grid:
+            by_paper = (one.model, one.strategy, one.criterion, one.region) == (self.model, DEFAULT, *_RANKED)
+            if by_paper and one.train_set in self._paths.study.tasks and one.scale.isdigit():
+                found.setdefault(one.train_set, []).append(one)
+        return [self._task(name, restored) for name, restored in found.items()] or super().tasks()
+
     def blocks(self) -> list[str]:
         """Return the regions of the blocks of layers that the grid restores, in their order."""
         asked = self._paths.study.experiments.blocks
@@ -116,6 +133,27 @@ class Measured(Evidence):
             raise Missing("experiments.blocks is not part of the study")
         layers = self._paths.study.models[self.model].shape.layers
         return [f"layers{a}-{min(a + asked.size, layers) - 1}" for a in range(0, layers, asked.size)]
+
+    def _task(self, name: str, restored: Sequence[Condition]) -> Part:
+        """Return the gain of one task, of the cells that restore models fine-tuned on it."""
+        last = max(int(one.scale) for one in restored)
+        restored = [one for one in restored if int(one.scale) == last]
+        plain, metric = replace(restored[0], criterion="", region="", ratio=None), TASKS.get(name).score
+        if not self._paths.study.tasks[name].dev:
+            raise Missing(f"key 'tasks.{name}.dev' is unset: k is chosen on its examples")
+        for one in (plain, *restored):
+            if lost := sorted(set(self._answers.grid.get(one, {})) - set(self._answers.conditions.get(one, {}))):
+                what = f"{name}, n = {last}" + (f", {one.ratio:g} %" if one.ratio else "")
+                raise Missing(f"failed or unfinished: {what}, seed {lost[0]}")
+        best = choosing.best(restored, choosing.scores(self._answers.results, f"{name}{DEV}", metric))
+        if best is None:
+            raise Missing(f"no score on the dev examples of {name}")
+        after, before = (self._answers.scores(one, name, metric) for one in (best, plain))
+        seeds = [seed for seed in after if seed in before]
+        if not seeds:
+            raise Missing(f"{name}, n = {last}: no seed is measured before and after restoring")
+        gains = crossed.unbucketed([100 * (after[seed] - before[seed]) for seed in seeds])
+        return Part(gains.value, gains.se, gains.df, gains.seeds, label=f"{name}, n = {last}, k = {best.ratio:g} %")
 
     def _accuracies(self, term: Term, split: str) -> dict[int, np.ndarray]:
         """Return percent by seed: [questions] of a test split, [1] for `train`. Raises Missing for a cell not there."""

@@ -105,7 +105,7 @@ def _c8(evidence: Evidence, split: str, spec: Specification) -> Iterator[Part]:
 
 
 def _c10(evidence: Evidence, split: str, spec: Specification) -> Iterator[Part]:
-    yield evidence.tasks()
+    yield from evidence.tasks()
 
 
 def _c11(evidence: Evidence, split: str, spec: Specification) -> Iterator[Part]:

@@ -254,12 +254,12 @@ class Costs:
         return Work(seconds, passes * (base + opened) if passes else opened, asked * rates.answer_bytes)
 
     def _tasks(self, model: Model, job: Job) -> float:
-        """Seconds in which the test examples of a cell's task are answered, at n = 0 those of all tasks."""
+        """Seconds in which the examples of a cell's task are answered, test and dev, at n = 0 those of all tasks."""
         seconds, batch = 0.0, self._study.evaluation.batch_tokens
         for name, task in self._study.tasks.items():
             if not job.trained or name == job.train_set:
                 limits = task.limits(name)
-                tokens = (limits["sample"] or TASK_TEST) * limits["max_length"]
+                tokens = (limits["sample"] or TASK_TEST) * limits["max_length"] * (2 if task.dev else 1)
                 seconds += self._generating(model, tokens, ceil(tokens / batch) * limits["max_new_tokens"])
         return seconds
 

@@ -73,6 +73,15 @@ class Answers:
         """
         return {seed: self._read(product)[split] for seed, product in self.conditions.get(condition, {}).items()}
 
+    def scores(self, condition: Condition, task: str, metric: str) -> dict[int, np.ndarray]:
+        """Return, by seed, the scores of a task's test examples, in [0, 1], in the order of their fact_id."""
+        found = {}
+        for seed, product in self.conditions.get(condition, {}).items():
+            path = Path(self.paths.summary(product)).with_name(ANSWERS)
+            table = files.read_parquet(path, ["fact_id", "split", metric])
+            found[seed] = table[table["split"] == task].sort_values("fact_id")[metric].to_numpy("float64")
+        return found
+
     def trainings(self) -> list[tuple[Cell, dict[str, Any]]]:
         """Return the cells of the trainings among the products, each with its summary, in the order of the grid."""
         found = [product for product in self._products if product.stage == "finetune"]

@@ -1,7 +1,7 @@
 """Which setting of a way of fine-tuning is judged: the one that is best on dev facts, never on test.
 
-The score of a setting is its accuracy (`contains`) on the dev facts, mean over its seeds; of equal ones the first in
-the order of the grid is taken.
+The score of a setting is its accuracy (`contains`) on the dev facts, or a task's score on its dev examples, mean over
+its seeds; of equal ones the first in the order of the grid is taken.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 AXES = ["model", "train_set", "scale", "strategy", "criterion", "region", "ratio"]
-BUCKET = {"dev": "all", "test": "macro", "testood": "macro"}
-"""Split -> over which buckets its accuracy is taken: dev facts are never probed and have none."""
+BUCKET = {"test": "macro", "testood": "macro"}
+"""Split -> over which buckets its accuracy is taken; dev facts are never probed, examples of tasks have none: all."""
 
 
-def scores(results: "pd.DataFrame", split: str) -> dict[Condition, float]:
-    """Return each condition's accuracy on a split, share in [0, 1], mean over seeds, from a tidy table."""
-    rows = results[(results["metric"] == "contains") & (results["relation"] == "") & (results["split"] == split)]
-    rows = rows[rows["stage"].isin(["evaluate", "restore"]) & (rows["bucket"] == BUCKET[split])]
+def scores(results: "pd.DataFrame", split: str, metric: str = "contains") -> dict[Condition, float]:
+    """Return each condition's accuracy on a split, or another metric, in [0, 1], mean over seeds, of a tidy table."""
+    rows = results[(results["metric"] == metric) & (results["relation"] == "") & (results["split"] == split)]
+    rows = rows[rows["stage"].isin(["evaluate", "restore"]) & (rows["bucket"] == BUCKET.get(split, "all"))]
     means = rows.groupby(AXES, dropna=False, sort=False)["value"].mean()
     places = (dict(zip(AXES, place, strict=True)) for place in means.index)
     whole = (place | {"ratio": None if place["ratio"] != place["ratio"] else place["ratio"]} for place in places)

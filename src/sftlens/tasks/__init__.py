@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DEFAULT = "closed_book_qa"
+DEV = "-dev"
+"""Behind a task's name: the split of its dev examples."""
 
 
 @dataclass(frozen=True)

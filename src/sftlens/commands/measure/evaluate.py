@@ -8,7 +8,8 @@ relation, macro). The questions are those of the splits test and testood, and wi
 as split `train`. With --templates the mastery of a fixed sample of the test facts is measured again (column
 reprobed_mastery). With --dev and --dev-facts a fixed sample of the dev facts is asked too, to choose settings on.
 Without --train and --shots the summary also has the majority baseline of each relation.
-With --task-test the test examples of a task are asked too, with its own prompt: split gsm8k or xsum (docs/tasks.md).
+With --task-test the test examples of a task are asked too, with its own prompt: split gsm8k or xsum (docs/tasks.md);
+and dev examples, split gsm8k-dev or xsum-dev, to choose settings on.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from sftlens.data import used
 from sftlens.errors import ConfigError
 from sftlens.evaluation.examples import TaskExamples
 from sftlens.runtime import progress, provenance
-from sftlens.tasks import TASKS
+from sftlens.tasks import DEV, TASKS
 
 
 def main() -> None:
@@ -93,20 +94,24 @@ def task_tests(args: argparse.Namespace) -> list[TaskExamples]:
         if given.task in [test.task for test in found]:
             raise ConfigError(f"option --task-test: task {given.task} stands there twice; give it once")
         limits = given.limits(given.task)
-        table = TASKS.get(given.task).read(Path(given.file))
-        table = tables.fixed_sample(table, limits.pop("sample") or len(table), given.task)
-        found.append(TaskExamples(given.task, table.reset_index(drop=True), **limits))
+        sample = limits.pop("sample")
+        for split, path in ((given.task, given.file), (f"{given.task}{DEV}", given.dev)):
+            if path:
+                table = TASKS.get(given.task).read(Path(path))
+                table = tables.fixed_sample(table, sample or len(table), given.task)
+                table["fact_id"] = split + table["fact_id"].str.removeprefix(given.task)
+                found.append(TaskExamples(given.task, split, table, **limits))
     return found
 
 
 def tables_of(tests: list[TaskExamples]) -> dict[str, Any]:
     """Return what examples of tasks a result depends on, by the names of inputs."""
-    return {f"task {test.task}": test.table for test in tests}
+    return {f"task {test.split}": test.table for test in tests}
 
 
 def settings_of(tests: list[TaskExamples]) -> dict[str, Any]:
     """Return which settings of tasks a result depends on; nothing without tasks."""
-    asked = {test.task: {"max_new_tokens": test.max_new_tokens, "max_length": test.max_length} for test in tests}
+    asked = {test.split: {"max_new_tokens": test.max_new_tokens, "max_length": test.max_length} for test in tests}
     return {"tasks": asked} if asked else {}
 
 

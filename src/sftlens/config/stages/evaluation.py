@@ -75,6 +75,8 @@ class TaskTest(TaskSettings):
     """Whose prompt and judgements."""
     file: Location
     """The examples."""
+    dev: Location | None = None
+    """Dev examples, which are asked too, as split TASK-dev; settings are chosen on them."""
 
 
 OF_BASE = ("answer_within_words", "max_new_tokens")

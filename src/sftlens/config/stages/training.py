@@ -128,4 +128,5 @@ class TaskFiles(TaskSettings):
     test: Location
     """Examples that models fine-tuned on the task, restored ones and the base model are asked."""
     dev: Location | None = None
-    """Examples that early stopping looks at, which needs them."""
+    """Examples that early stopping looks at, and that models are asked besides those of `test`: on them the k of a
+    restoration is chosen (claim C10)."""
