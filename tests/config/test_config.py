@@ -16,7 +16,9 @@ from sftlens.config import documentation, loading
 from sftlens.config.study import OWN_TABLE, SAMPLED, SYNTHETIC
 
 CONFIG = ROOT / "config"
-STUDIES = ("config", "all-keys", "own-model", "own-facts", "entityquestions-tiny", "paper", "strategies", "doubts")
+STUDIES = (
+    "config", "all-keys", "own-model", "own-facts", "entityquestions-tiny", "paper", "smollm2", "strategies", "doubts"
+)  # fmt: skip
 DEMO = loading.load_file(CONFIG / "config.yaml")
 
 

@@ -1,0 +1,119 @@
+"""Fill docs/smollm2.md with what the study of config/smollm2.yaml found: pictures, tables, verdicts, machine, time.
+
+  python docs/smollm2.py                                        after `make smollm2`, which calls it
+  python docs/smollm2.py --study NAME --page PAGE.md            of another study below results/; pictures beside PAGE
+
+Words stand in the page; only what lies between `<!-- made: WHAT -->` and `<!-- end -->` is written anew. WHAT is
+`figure NAME` or `table NAME` (a target of the study), `conclusions`, `ladder` or `time`.
+"""
+
+import argparse
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
+
+import pandas as pd
+
+from sftlens import files
+from sftlens.dag import recorded, targets
+from sftlens.dag.recorded import RESULTS
+from sftlens.dag.targets import TARGETS
+from sftlens.errors import DataError, SftlensError
+from sftlens.reporting import conclusions, frames, provenance
+from sftlens.results import runs
+
+HERE = Path(__file__).resolve().parent
+BLOCK = re.compile(r"(<!-- made: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+LADDER = {"Strategy": "strategy", "Setting": "setting", "Dev": "dev", "ID test": "ID test", "OOD test": "OOD test",
+          "Training set": "training set", "Chosen on dev": "chosen on dev"}  # fmt: skip
+"""Columns of `tradeoff.csv` that the ladder shows, and their heads."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--study", default="smollm2", help="its name below results/ (default: %(default)s)")
+    parser.add_argument("--page", type=Path, default=HERE / "smollm2.md", help="default: docs/smollm2.md")
+    args = parser.parse_args()
+    root = Path(RESULTS) / args.study
+    makers: dict[str, Callable[[str], str]] = {
+        "figure": lambda name: _figure(root, name, args.page),
+        "table": lambda name: _table(root, name),
+        "conclusions": lambda _: _conclusions(root),
+        "ladder": lambda _: _ladder(root),
+        "time": lambda _: _time(root),
+    }
+
+    def made(block: re.Match[str]) -> str:
+        what, _, name = block[2].partition(" ")
+        if what not in makers:
+            raise DataError(f"{args.page}: {block[2]!r} can not be made; use one of {', '.join(makers)}")
+        return f"{block[1]}{makers[what](name).strip()}\n{block[3]}"
+
+    text = BLOCK.sub(made, args.page.read_text(encoding="utf-8"))
+    files.write_text(args.page, text)
+
+
+def _figure(root: Path, name: str, page: Path) -> str:
+    """Copy a picture beside the page; return it with its caption."""
+    picture = page.with_name(f"{page.stem}-{name}.png")
+    shutil.copyfile(_there(root / "figures" / f"{name}.png"), picture)
+    caption = (root / "figures" / f"{name}.txt").read_text(encoding="utf-8").split("\n\n")[1]
+    return f"![{TARGETS.get(name).title}]({picture.name})\n\n*{caption}*"
+
+
+def _table(root: Path, name: str) -> str:
+    return _there(root / "tables" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def _conclusions(root: Path) -> str:
+    """Return the sentences at the head of the report."""
+    places = {name: root / f"{TARGETS.get(name).kind}s" / f"{name}.csv" for name in targets.wanted(recorded.made(root))}
+    numbers = {name: frames.read_csv(path) for name, path in places.items() if path.is_file()}
+    results = files.read_parquet(_there(root / "results.parquet"))
+    return "\n".join(f"- {sentence.text}" for sentence in conclusions.conclusions(results, numbers))
+
+
+def _ladder(root: Path) -> str:
+    """Return every setting of every strategy: dev chooses, test is only shown."""
+    table = frames.read_csv(_there(root / "figures/tradeoff.csv"))[list(LADDER)]
+    lines = [" | ".join(LADDER.values()), " | ".join(["---", "---", *["---:"] * 4, "---"])]
+    for _, row in table.iterrows():
+        values = [f"{value:.1f}" if isinstance(value, float) and value == value else value for value in row]
+        lines.append(" | ".join("" if value != value or value is None else str(value) for value in values))
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def _time(root: Path) -> str:
+    """Return machine and packages, and the sums of Snakemake's measurements of the jobs."""
+    study = recorded.made(root)
+    products = list(dict.fromkeys(product for asked in targets.wanted(study).values() for product in asked))
+    measured: dict[str, list[pd.Series]] = {}
+    # What studies share, mastery among it, was measured beside the others.
+    for path in sorted((root / "logs").rglob("*.tsv")):
+        stage = re.split(r"[-.]", path.name)[0].replace("_", " ")
+        measured.setdefault(stage, []).append(pd.read_csv(path, sep="\t").iloc[-1])
+    lines = ["| stage | jobs | wall time (min) | CPU time (min) | peak memory (GB) |", "|---|---:|---:|---:|---:|"]
+    whole = [row for rows in measured.values() for row in rows]
+    for stage, rows in [*measured.items(), ("all", whole)]:
+        table = pd.DataFrame(rows)
+        wall, cpu, memory = (pd.to_numeric(table[name], errors="coerce") for name in ("s", "cpu_time", "max_rss"))
+        lines.append(f"| {stage} | {len(table)} | {wall.sum() / 60:.1f} | {cpu.sum() / 60:.1f} "
+                     f"| {memory.max() / 1024:.1f} |")  # fmt: skip
+    return "\n".join([provenance.made_with(runs.runs(study, products)), "", *lines])
+
+
+def _there(path: Path) -> Path:
+    if not path.is_file():
+        raise DataError(f"{path}: not there; finish the study first, then fill the page again")
+    return path
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except SftlensError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,69 @@
+"""docs/smollm2.md is filled from a study's results: what a block names is what it holds, and words stay."""
+
+import runpy
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+import compared_strategies
+from repository import ROOT
+from script_calls import ok
+
+PROGRAM = str(ROOT / "docs/smollm2.py")
+PAGE = """# A study
+<!-- made: ladder -->
+Not run yet.
+<!-- end -->
+Words in between.
+<!-- made: table strategies -->
+<!-- end -->
+<!-- made: figure tradeoff -->
+<!-- end -->
+<!-- made: time -->
+<!-- end -->
+"""
+
+
+def fill(*args: object) -> None:
+    with patch("sys.argv", [PROGRAM, *map(str, args)]):
+        runpy.run_path(PROGRAM, run_name="__main__")
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A finished study in the current folder, with its picture and its table."""
+    monkeypatch.chdir(tmp_path)
+    study, paths = compared_strategies.make(compared_strategies.CONFIG)
+    ok("collect.py", study.study, "--figure", "tradeoff")
+    ok("collect.py", study.study, "--table", "strategies")
+    log = Path(paths.root) / "logs/one/mixed/n8/finetune.tsv"
+    log.parent.mkdir(parents=True)
+    log.write_text("s\tmax_rss\tcpu_time\n90.0\t2048.0\t60.0\n")
+    return Path(paths.root)
+
+
+def test_a_page_is_filled_with_results_and_again_with_the_same(study: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(PAGE)
+    fill("--study", study.name, "--page", page)
+    text = page.read_text()
+    assert "| full | lr 3e-05 | 60.0 |" in text and "Not run yet" not in text
+    assert "Words in between." in text and (study / "tables/strategies.md").read_text().strip() in text
+    assert "](page-tradeoff.png)" in text and (tmp_path / "page-tradeoff.png").stat().st_size > 1000
+    assert "| finetune | 1 | 1.5 | 1.0 | 2.0 |" in text and "| all | 1 | 1.5 | 1.0 | 2.0 |" in text
+    fill("--study", study.name, "--page", page)
+    assert page.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [("table table1", "table1.md: not there; finish the study"), ("luck", "'luck' can not be made")],
+)
+def test_a_page_that_cannot_be_filled_stays_as_it_was(study: Path, tmp_path: Path, block: str, message: str) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"<!-- made: {block} -->\nNot run yet.\n<!-- end -->\n")
+    before = page.read_text()
+    with pytest.raises(SystemExit, match=message):
+        fill("--study", study.name, "--page", page)
+    assert page.read_text() == before
