@@ -24,6 +24,13 @@ from sftlens.yaml_file import read_mapping
 
 SOURCES = ", ".join(map(str, workflow.configfiles)) or "--config"
 
+# Snakemake looks for its lock files by a pattern, in which such a name would be one, too: a traceback at the first run.
+if "{" in str(Path.cwd()) and str(workflow.workflow_settings.persistence_backend) == "file":
+    sys.exit(
+        f"error: {Path.cwd()}: Snakemake cannot keep its lock files in a folder with braces in its name; "
+        "call `sftlens study`, or add --persistence-backend db"
+    )
+
 # Kept open as long as this process lives.
 DRIVER = driver.hold(Path.cwd()) if workflow.is_main_process else None
 
