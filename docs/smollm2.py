@@ -4,7 +4,7 @@
   python docs/smollm2.py --study NAME --page PAGE.md            of another study below results/; pictures beside PAGE
 
 Words stand in the page; only what lies between `<!-- made: WHAT -->` and `<!-- end -->` is written anew. WHAT is
-`figure NAME` or `table NAME` (a target of the study), `conclusions`, `ladder` or `time`.
+`figure NAME` or `table NAME` (a target of the study), `conclusions`, `contrasts AGAINST`, `ladder` or `time`.
 """
 
 import argparse
@@ -28,9 +28,9 @@ from sftlens.results import runs
 
 HERE = Path(__file__).resolve().parent
 BLOCK = re.compile(r"(<!-- made: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
-LADDER = {"Strategy": "strategy", "Setting": "setting", "Dev": "dev", "ID test": "ID test", "OOD test": "OOD test",
-          "Training set": "training set", "Chosen on dev": "chosen on dev"}  # fmt: skip
-"""Columns of `tradeoff.csv` that the ladder shows, and their heads."""
+LADDER = ["Strategy", "Setting", "Chosen on dev", "Dev", "ID test", "OOD test", "Training set", "Mastery probed again",
+          "KL (nats)"]  # fmt: skip
+CONTRAST = ["Trained on", "n", "Criterion", "Test set", "Difference (points)", "Low", "High", "By posterior"]
 
 
 def main() -> None:
@@ -43,6 +43,7 @@ def main() -> None:
         "figure": lambda name: _figure(root, name, args.page),
         "table": lambda name: _table(root, name),
         "conclusions": lambda _: _conclusions(root),
+        "contrasts": lambda against: _contrasts(root, against),
         "ladder": lambda _: _ladder(root),
         "time": lambda _: _time(root),
     }
@@ -77,14 +78,26 @@ def _conclusions(root: Path) -> str:
     return "\n".join(f"- {sentence.text}" for sentence in conclusions.conclusions(results, numbers))
 
 
+def _contrasts(root: Path, against: str) -> str:
+    """Return the differences of fully fine-tuned models, or of restored ones, to what `against` names."""
+    table = frames.read_csv(_there(root / "tables/contrasts.csv"))
+    return _rows(table.loc[(table["Against"] == against) & (table["Strategy"] == "full"), CONTRAST])
+
+
 def _ladder(root: Path) -> str:
     """Return every setting of every strategy: dev chooses, test is only shown."""
-    table = frames.read_csv(_there(root / "figures/tradeoff.csv"))[list(LADDER)]
-    lines = [" | ".join(LADDER.values()), " | ".join(["---", "---", *["---:"] * 4, "---"])]
-    for _, row in table.iterrows():
-        values = [f"{value:.1f}" if isinstance(value, float) and value == value else value for value in row]
-        lines.append(" | ".join("" if value != value or value is None else str(value) for value in values))
-    return "\n".join(f"| {line} |" for line in lines)
+    return _rows(frames.read_csv(_there(root / "figures/tradeoff.csv"))[LADDER])
+
+
+def _rows(table: pd.DataFrame) -> str:
+    """Return a table in Markdown, numbers with two digits, without columns that are empty."""
+    if table.empty:
+        return "The study has none."
+    table = table.replace("", float("nan")).dropna(axis="columns", how="all")
+    rows = [list(table), ["---:" if table[name].dtype.kind == "f" else "---" for name in table]]
+    for values in table.to_numpy():
+        rows.append(["-" if x != x else f"{x:.2f}" if isinstance(x, float) else str(x) for x in values])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _time(root: Path) -> str:
@@ -92,9 +105,9 @@ def _time(root: Path) -> str:
     study = recorded.made(root)
     products = list(dict.fromkeys(product for asked in targets.wanted(study).values() for product in asked))
     measured: dict[str, list[pd.Series]] = {}
-    # What studies share, mastery among it, was measured beside the others.
     for path in sorted((root / "logs").rglob("*.tsv")):
-        stage = re.split(r"[-.]", path.name)[0].replace("_", " ")
+        drawn = path.parent.name in ("figures", "tables")
+        stage = path.parent.name if drawn else re.split(r"[-.]", path.name)[0]
         measured.setdefault(stage, []).append(pd.read_csv(path, sep="\t").iloc[-1])
     lines = ["| stage | jobs | wall time (min) | CPU time (min) | peak memory (GB) |", "|---|---:|---:|---:|---:|"]
     whole = [row for rows in measured.values() for row in rows]

@@ -18,6 +18,8 @@ Not run yet.
 Words in between.
 <!-- made: table strategies -->
 <!-- end -->
+<!-- made: contrasts k = 0 -->
+<!-- end -->
 <!-- made: figure tradeoff -->
 <!-- end -->
 <!-- made: time -->
@@ -36,7 +38,8 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     study, paths = compared_strategies.make(compared_strategies.CONFIG)
     ok("collect.py", study.study, "--figure", "tradeoff")
-    ok("collect.py", study.study, "--table", "strategies")
+    for table in ("strategies", "contrasts"):
+        ok("collect.py", study.study, "--table", table)
     log = Path(paths.root) / "logs/one/mixed/n8/finetune.tsv"
     log.parent.mkdir(parents=True)
     log.write_text("s\tmax_rss\tcpu_time\n90.0\t2048.0\t60.0\n")
@@ -48,9 +51,10 @@ def test_a_page_is_filled_with_results_and_again_with_the_same(study: Path, tmp_
     page.write_text(PAGE)
     fill("--study", study.name, "--page", page)
     text = page.read_text()
-    assert "| full | lr 3e-05 | 60.0 |" in text and "Not run yet" not in text
+    assert "| full | lr 3e-05 | yes | 60.00 |" in text and "Not run yet" not in text
     assert "Words in between." in text and (study / "tables/strategies.md").read_text().strip() in text
     assert "](page-tradeoff.png)" in text and (tmp_path / "page-tradeoff.png").stat().st_size > 1000
+    assert "| mixed | 8 | relative | ID test |" in text and "| kl | " not in text.split("Words")[1].split("k = 0")[1]
     assert "| finetune | 1 | 1.5 | 1.0 | 2.0 |" in text and "| all | 1 | 1.5 | 1.0 | 2.0 |" in text
     fill("--study", study.name, "--page", page)
     assert page.read_text() == text
