@@ -204,7 +204,7 @@ def test_options_of_a_script():
     assert options(study.facts, ["remove_train_from_test"]) == ["--no-remove-train-from-test"]
 
 
-@pytest.mark.parametrize("name", ["config", "paper", "own-facts"])
+@pytest.mark.parametrize("name", ["config", "paper", "own-facts", "doubts"])
 def test_snakemake_plans_what_is_counted(tmp_path, name):
     config = ROOT / "config" / f"{name}.yaml"
     found = stats(planned(tmp_path, config))

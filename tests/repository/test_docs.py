@@ -37,6 +37,7 @@ QUICK = {
     "check": """--max-new-tokens 6 --task-max-new-tokens 6 --most-facts 20 --floor-facts 0
                 --few-shot prompts=1 shots=1 samples=1 max_new_tokens=2""",
     "finetune": "--dtype float32 --zero-stage 0",
+    "worlds": "--dry-run --worlds 1",
 }
 """Options that make a program quick on the models of the tests."""
 OF_THE_SHELL = ("export ", "cp ", "pre-commit install")

@@ -23,8 +23,8 @@ def test_rows_are_means_over_the_worlds_that_have_them() -> None:
     assert a[worlds.SD] == pytest.approx(np.std([1, 3, 8], ddof=1)) and a["Scope"] == "over 3 worlds"
     assert (b["Estimate"], b[worlds.SD]) == pytest.approx((6, math.sqrt(2))) and math.isnan(c["Estimate"])
     alone = worlds.over_worlds([table(1.0)]).iloc[0]
-    assert alone["Estimate"] == 1 and math.isnan(alone["Low"]) and math.isnan(alone[worlds.NEEDED])
-    assert alone["Scope"] == "one world"
+    assert alone["Estimate"] == 1 and math.isnan(alone["Low"]) and pd.isna(alone[worlds.NEEDED])
+    assert (alone["Scope"], c["Scope"]) == ("one world", "no world")
 
 
 def test_so_many_worlds_find_a_difference_with_the_power_that_is_asked_for() -> None:

@@ -66,7 +66,7 @@ def listed(selection: Selection) -> list[Job]:
                 measuring.setdefault(ranked, Job("changes", *axes, ranked.criterion, experiment))
             if product.stage != "changes":
                 measuring.setdefault(product, Job(product.stage, *axes, product.criterion, experiment))
-    drawn: list[str] = [TARGETS.get(name).kind for name in selection.targets]
+    drawn: list[str] = [kind for name in selection.targets for kind in TARGETS.get(name).kinds]
     drawn += ["results", "report"] if selection.whole and found else []
     return [*listed, *measuring.values(), *(Job(rule, experiment=DRAWING) for rule in [*drawn, "all"])]
 

@@ -48,6 +48,7 @@ def over_worlds(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
         mean, low, high = intervals.mean(values) if values else (math.nan, None, None)
         sd = float(pd.Series(values).std()) if len(values) > 1 else math.nan
         ends = [math.nan if end is None else end for end in (low, high)]
-        scope = f"over {len(values)} worlds" if len(values) > 1 else "one world"
+        scope = f"over {len(values)} worlds" if len(values) > 1 else "one world" if values else "no world"
         rows.append([*labels, mean, *ends, scope, len(values), sd, needed(sd)])
-    return pd.DataFrame(rows, columns=[*LABELS, "Estimate", "Low", "High", "Scope", WORLDS, SD, NEEDED])
+    table = pd.DataFrame(rows, columns=[*LABELS, "Estimate", "Low", "High", "Scope", WORLDS, SD, NEEDED])
+    return table.astype({NEEDED: "Int64"})

@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--worlds", type=int, default=12, metavar="N", help="number of worlds")
     parser.add_argument("--configfile", default=CONFIG, help="configuration (YAML) that has the experiment")
     parser.add_argument("--cores", default="all", help="CPU cores that Snakemake may use")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="only say what would run")
     args = parser.parse_args()
     name, path = DOUBTS.get(args.experiment).name, Path(found(args.configfile))
     if args.worlds < 1:
@@ -52,19 +53,21 @@ def main() -> None:
         files.write_text(config, yaml.safe_dump(one, sort_keys=False, allow_unicode=True))
         # A study a time: each takes all the cores it is given, and a lock belongs to the working folder.
         run = [sys.executable, "-m", "sftlens", "study", name, "--configfile", str(config), "--cores", args.cores]
+        run += ["-n", "--quiet", "rules"] if args.dry_run else []
         if (status := subprocess.run(run, check=False).returncode) == 0:
             made[number] = Path(RESULTS) / one["study"] / "tables" / f"{name}.csv"
         else:
             failed.append(number)
             print(f"worlds: world {number} failed (exit {status}); its logs: {RESULTS}/{one['study']}", file=sys.stderr)
-    written = write(root / name, name, study, made) if made else []
+    written = write(root / name, name, study, made) if made and not args.dry_run else []
     if failed:
         kept = f"the table holds the other {len(made)}" if made else "there is no table"
         raise DataError(
             f"{len(failed)} of {args.worlds} worlds failed ({', '.join(map(str, failed))}); {kept}. The same command "
             "runs them again and goes on where they stopped"
         )
-    headline.say("worlds", written)
+    if written:
+        headline.say("worlds", written)
 
 
 def refuse(study: Study, name: str, path: Path) -> None:
@@ -89,8 +92,8 @@ def world(values: dict[str, Any], study: Study, number: int) -> dict[str, Any]:
     one.setdefault("world", {})["seed"] = study.world.seed + number - 1
     for model, entry in study.models.items():
         if entry.source == "pretrain":
-            pretraining = one["models"][model].setdefault("pretraining", {})
-            pretraining["seed"] = entry.pretraining.seed + number - 1
+            given = one["models"][model].get("pretraining") or {}
+            one["models"][model]["pretraining"] = {**given, "seed": entry.pretraining.seed + number - 1}
     return one
 
 

@@ -1,0 +1,96 @@
+"""`sftlens worlds`: a study a world, what is killed goes on, what fails is named, and the page says what came out."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from demo_study import changed
+from dry_runs import planned, stats
+from repository import ROOT
+from script_calls import refused
+from sftlens.config import loading
+from sftlens.dag.targets import select, wanted
+from sftlens.doubts import DOUBTS
+from sftlens.errors import ConfigError
+from sftlens.planning import job_list
+from tiny import tiny_model
+
+SHIPPED = yaml.safe_load((ROOT / "config/doubts.yaml").read_text(encoding="utf-8"))
+MINI = {
+    "study": "mini",
+    "world": {
+        "seed": 5, "train": 12, "dev": 1, "test": 4, "testood": 3, "extra": 4, "calibration": 2, "max_exposure": 30,
+        "calibration_statements": 10, "extra_questions": 4,
+    },
+    "models": {"tiny": {
+        "source": "pretrain",
+        "geometry": {
+            "layers": 1, "hidden_size": 32, "intermediate_size": 64, "heads": 2, "kv_heads": 2, "vocab_size": 700,
+        },
+    }},
+    "probing": {"samples": 2, "max_new_tokens": 6, "max_templates": 3},
+    "finetuning": {"learning_rate": 1e-3, "dtype": "float32", "zero_stage": 0},
+    "evaluation": {"reprobe": 0, "during": [1], "during_facts": 1, "during_trained": 4},
+    "recipes": {"repeated": {"by_pass": True, "parts": {"few": {"facts": 8, "repeat": 2}}}},
+    "experiments": {"steps": {"train_sets": ["repeated", "mixed"], "scales": [16], "seeds": [0]}},
+}  # fmt: skip
+
+
+def test_each_world_is_drawn_anew_and_the_first_is_that_of_the_configuration() -> None:
+    from sftlens.commands.worlds import worlds
+
+    study = loading.load(SHIPPED)
+    first, third = (loading.load(worlds.world(SHIPPED, study, number)) for number in (1, 3))
+    assert (first.world, first.models["tiny"]) == (study.world, study.models["tiny"]) and first.study == "doubts-world1"
+    assert (third.study, third.world.seed, third.models["tiny"].pretraining.seed) == ("doubts-world3", 103, 2)
+    assert third.experiments == study.experiments and SHIPPED["study"] == "doubts"
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "message"),
+    [
+        ({}, ["--experiment", "stepz"], "there is no experiment 'stepz'; did you mean 'steps'?"),
+        ({}, ["--experiment", "dose"], "mini.yaml: has no experiment 'dose'; add experiments.dose"),
+        ({}, ["--experiment", "steps", "--worlds", 0], "option --worlds: give a number of worlds from 1 on"),
+        (
+            {"models": {"mine": {**MINI["models"]["tiny"], "source": "path", "path": "models/mine"}}},
+            ["--experiment", "steps"],
+            "model 'mine' exists already, so there is one of it and no worlds; run the experiment on it with",
+        ),
+        (
+            {"facts": {"source": "entity_questions"}},
+            ["--experiment", "steps"],
+            "facts.source is 'entity_questions', and only invented worlds can be drawn anew",
+        ),
+    ],
+)
+def test_what_cannot_be_run_over_worlds_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict, options: list, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mini.yaml").write_text(yaml.safe_dump({**MINI, **changes}))
+    assert message in refused("worlds.py", *options, "--configfile", "mini.yaml")
+    assert not Path("results").exists()
+
+
+def test_every_experiment_is_planned_on_an_existing_model_by_configuration_alone(tmp_path: Path) -> None:
+    tiny_model(tmp_path / "mine")
+    able = {name: axes for name, axes in SHIPPED["experiments"].items() if not DOUBTS.get(name).pretrained_only}
+    mine = changed(SHIPPED, models={"mine": {"source": "path", "path": str(tmp_path / "mine")}}, experiments=able)
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(mine))
+    jobs = stats(planned(tmp_path, tmp_path / "mine.yaml"))
+    study = loading.load(mine)
+    assert jobs.pop("total") == sum(jobs.values()) and jobs == job_list.jobs(select(study))
+    assert "choose_templates" not in jobs and jobs["base"] == jobs["mastery"] == 1
+    assert set(able) <= set(wanted(study)) and jobs["finetune"] > 50
+    for doubt in (doubt for doubt in DOUBTS if doubt.pretrained_only):
+        with pytest.raises(ConfigError, match=f"experiments.{doubt.name}: not on 'mine'"):
+            loading.load({**mine, "experiments": {doubt.name: {}}})
+
+
+def test_the_page_is_made_from_the_tables_over_worlds() -> None:
+    run = subprocess.run([sys.executable, ROOT / "docs/doubts.py", "--check"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
