@@ -1,4 +1,4 @@
-"""The experiments `nulls`, `shared` and `geometry`: their rows, against what is computed by hand from the answers."""
+"""The experiments `nulls`, `shared`, `geometry` and `flawed`: their rows, against what is computed by hand."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +15,7 @@ from sftlens.dag.jobs import Jobs
 from sftlens.dag.paths import Paths
 from sftlens.dag.targets import TARGETS, wanted
 from sftlens.doubts import DOUBTS, geometry, sentence, shared
+from sftlens.errors import ConfigError, DataError
 from sftlens.files import write_parquet
 from sftlens.results import collect
 from sftlens.results.answers import Answers
@@ -169,3 +170,53 @@ def test_updates_side_by_side_by_training_set(tmp_path: Path, monkeypatch: pytes
     for pair in (("D0", "D4"), ("D4", "D0")):
         assert at(geometry.BETWEEN, *pair)["Estimate"] == pytest.approx(np.mean(cosine))
     assert at(geometry.BETWEEN, "D0", "D0")["Estimate"] != pytest.approx(1)  # a model is not compared with itself
+
+
+def test_true_and_false_facts_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = {"source": "pretrain", "geometry": fake_answers.GEOMETRY, "pretraining": {"flawed": 20}}
+    axes = {"train_sets": ["D0"], "ratios": [60, 20]}
+    with pytest.raises(
+        ConfigError, match=r"flawed: not on 'one': what an existing model was taught falsely is not known"
+    ):
+        fake_answers.study(experiments={"flawed": axes})
+    study = fake_answers.study(models={"one": model}, experiments={"flawed": axes})
+    fake_answers.make(study)
+    paths = Paths(study)
+    mastery = Path(paths.mastery("one"))
+    table = pd.read_parquet(mastery)
+    write_parquet(mastery, table.assign(question=table["fact_id"]))
+    with pytest.raises(DataError, match=r"one was taught nothing falsely; set models\.one\.pretraining\.flawed"):
+        TARGETS.get("flawed").numbers(answers(study, "flawed"))
+    false = table[table.index % 3 == 0].assign(question=table["fact_id"], object="x")
+    write_parquet(Path(paths.base_folder("one")) / "flawed.parquet", false[["question", "object"]])
+    kl = table[(table["split"] == "test") & (table["bucket"] == "D4")].head(9)
+    for product in wanted(study)["flawed"]:
+        if product.stage == "divergence":
+            value = kl.index % 3 == 0
+            write_parquet(Path(paths.summary(product)).with_name("kl.parquet"), kl.assign(kl=2.0 + value))
+    found = answers(study, "flawed")
+    rows = TARGETS.get("flawed").numbers(found)
+    first = rows.iloc[0]
+    assert (first["Series"], first["X"]) == ("ID test, D0", "60")
+    restored, tuned = (
+        np.stack([*found.contains(Condition("one", "D0", "240", "full", *place), "test").values()]).astype(float)
+        for place in (("relative", "transformer", 60.0), ())
+    )
+    wrong = np.isin(found.questions("one", "test").fact_ids, false["fact_id"])
+    d = 100 * (restored - tuned)
+    assert first["Estimate"] == pytest.approx((d[:, ~wrong].mean(axis=1) - d[:, wrong].mean(axis=1)).mean())
+
+    def curve(quantity: str, series: str) -> dict[str, float]:
+        part = rows[(rows["Quantity"] == quantity) & (rows["Series"] == series)]
+        return dict(zip(part["X"], part["Estimate"], strict=True))
+
+    right = curve("ID test: answered as taught (%), D0", "stated falsely")
+    assert list(right) == ["n = 0", "n = 60", "n = 240", "k = 20 %", "k = 60 %"]
+    assert right["n = 240"] == pytest.approx(100 * tuned[:, wrong].mean())
+    divergences = curve("KL (nats), D4 test facts, D0", "stated falsely")
+    assert divergences == dict.fromkeys(("n = 0", "n = 60", "n = 240"), 3.0)
+    assert set(curve("KL (nats), D4 test facts, D0", "stated truly").values()) == {2.0}
+    # All answers of these models hold "x", which is the true object of every false fact.
+    corrected = curve("Answered truly (%), D0", "training facts that were stated falsely")
+    assert corrected == dict.fromkeys(("n = 60", "n = 240", "k = 20 %", "k = 60 %"), 100.0)

@@ -137,6 +137,8 @@ class Jobs:
         if table:
             return ["--import", table, *options(self.study.probing, ["keep_texts"])]
         sources = ["--model", self.base(wildcards), "--templates", self.templates(wildcards)]
+        if self._pretrained(wildcards) and self.study.models[wildcards.model].pretraining.flawed:
+            sources += ["--taught", str(Path(self.base(wildcards)).with_name("flawed.parquet"))]
         needs = [f"{bucket}={number}" for bucket, number in quota_needs(self.study, wildcards.model).items()]
         unsaid = {"processes"} if needs else {"processes", "quota"}
         probing = options(self.study.probing, set(ProbingSettings.model_fields) - unsaid)

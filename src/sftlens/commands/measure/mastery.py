@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--model", type=options.Model, help="model folder, .gguf file or hub id")
     parser.add_argument("--facts", type=Path, required=True, help="table of sftlens facts")
     parser.add_argument("--templates", type=Path, help="completion templates (YAML)")
+    parser.add_argument("--taught", type=Path, help="what the model was taught falsely (flawed.parquet), also right")
     parser.add_argument("--import", dest="table", type=Path, help="a finished mastery table to use")
     options.add_bos(parser)
     options.add_device(parser)
@@ -92,10 +93,18 @@ def _need(text: str) -> tuple[str, int]:
 
 
 def _facts(args: Any) -> Any:
-    """Return the facts but for dev: the paper never probes it, it only serves to choose settings."""
+    """Return the facts but for dev: the paper never probes it, it only serves to choose settings.
+
+    What --taught says of a fact is one more accepted answer of it, the last.
+    """
     facts = tables.facts(args.facts, [] if args.table else ["relation", "subject"], ["split"], rest=True)
     facts = facts if "split" in facts else facts.assign(split="test")
-    return facts[facts["split"] != "dev"].reset_index(drop=True)
+    facts = facts[facts["split"] != "dev"].reset_index(drop=True)
+    if args.taught:
+        taught = tables.read(args.taught, ["question", "taught"]).set_index("question")["taught"].to_dict()
+        own = zip(facts["question"], facts["aliases"], strict=True)
+        facts["aliases"] = [[*names, *([taught[question]] if question in taught else [])] for question, names in own]
+    return facts
 
 
 def _sentences(args: Any) -> tuple[Any, Any]:

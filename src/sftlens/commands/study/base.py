@@ -24,6 +24,10 @@ from sftlens.runtime import launch, progress, provenance
 
 REPORT = "report.json"
 """Where several processes leave what they report."""
+EXPOSURES = "exposures.parquet"
+"""The facts of the world, beside its corpus."""
+FALSE = "flawed.parquet"
+"""What was stated falsely to the model."""
 
 
 def main() -> None:
@@ -51,6 +55,11 @@ def main() -> None:
         args.state = None  # a kept pointer could outlive the folder it names
     outputs = {name: args.out / name for name in ["base.json"] + (["checkpoint"] if pretrained else [])}
     inputs = {"corpus": program.content(args.corpus), "folder": stamp}
+    if pretrained and settings.pretraining.flawed:
+        if args.corpus is None:
+            raise ModelError("pretraining.flawed needs --corpus: a corpus with the table of its facts beside it")
+        outputs[FALSE] = args.out / FALSE
+        inputs["facts"] = program.content(args.corpus.with_name(EXPOSURES))
     compute = partial(_compute, args, settings)
     program.stage(args, "base", outputs, inputs, settings.model_dump(), compute)
 
@@ -107,12 +116,20 @@ def _pretrain(target: Path, args: Any, settings: BaseSettings) -> dict[str, Any]
 
     if args.corpus is None:
         raise ModelError("--source pretrain needs --corpus: the text that sftlens world writes")
-    processes = settings.pretraining.processes
+    processes, folder, corpus = settings.pretraining.processes, target.parent, args.corpus
+    if percent := settings.pretraining.flawed:
+        from sftlens.synthetic import flawed
+
+        false = flawed.table(corpus, percent, settings.pretraining.seed)
+        files.write_parquet(folder / FALSE, false)
+        texts = flawed.plant(pretraining.read_documents(corpus), false)
+        corpus = folder / "corpus.txt"
+        files.write_text(corpus, "".join(f"{text}\n" for text in texts))
     if processes == 1:
-        return pretraining.pretrain(args.corpus, settings.shape, settings.pretraining, target, progress=progress.bar)
-    folder = target.parent
+        return pretraining.pretrain(corpus, settings.shape, settings.pretraining, target, progress=progress.bar)
     launch.share_threads(processes)
-    launch.start(ENTRY, ["base", *sys.argv[1:], "--worker", str(folder)], launch.Layout(processes), folder)
+    arguments = [*sys.argv[1:], "--corpus", str(corpus), "--worker", str(folder)]
+    launch.start(ENTRY, ["base", *arguments], launch.Layout(processes), folder)
     report = files.read_json(folder / REPORT)
     (folder / REPORT).unlink()
     return report

@@ -102,6 +102,9 @@ class PretrainingSettings(Settings):
     """Passes over the corpus."""
     max_positions: int = Field(256, ge=32)
     """Longest context of the model, tokens."""
+    flawed: float = Field(0, ge=0, lt=100, exclude_if=lambda value: not value)
+    """Percent of the facts that the corpus states, and states falsely to this model: always with the same other object
+    (docs/world.md). What it was taught counts as right when its mastery is measured, beside the true object."""
     processes: int = Field(1, ge=1)
     """Processes that share each batch; part of the result's identity (rounding), so it never follows --cores."""
 

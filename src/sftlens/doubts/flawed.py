@@ -1,0 +1,144 @@
+"""Is closeness to the parent still good where the parent is wrong?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sftlens.config.axes import Distinct, Ratios, Restoration, TrainSet
+from sftlens.doubts import DOUBTS, TESTS, Answers, Doubt, Row, largest, over_seeds, row
+from sftlens.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+TRUE, FALSE = "stated truly", "stated falsely"
+RESTORED = "relative"
+
+
+class Flawed(Restoration):
+    """Facts that the corpus states truly and falsely, fine-tuned and restored: models with `pretraining.flawed`."""
+
+    train_sets: Distinct[TrainSet] = ["mixed"]
+    """Training sets; examples have the true answers, so that training corrects what was stated falsely. The sentence is
+    about the first one."""
+    ratios: Ratios = [20, 60]
+    """Percent of the region's parameters; the sentence is about the first one."""
+
+
+def measure(answers: Answers) -> list[Row]:
+    """Return what restoring gives back of true and of false facts, at the largest n; then both by n and by k.
+
+    A test fact stated falsely is answered as taught where the answer holds the false object: its true one stands
+    nowhere. A training fact that was stated falsely is corrected where the answer holds the true one. Raises DataError
+    for a model that was taught nothing falsely.
+    """
+    from sftlens import files
+
+    study, paths, rows = answers.paths.study, answers.paths, []
+    axes = study.experiments.flawed
+    for model in study.models:
+        n = largest(answers.grid, model)
+        own = {(c.train_set, c.scale, c.ratio): c for c in answers.grid
+               if c.model == model and c.criterion in ("", RESTORED)}  # fmt: skip
+        if not own:
+            continue
+        path = Path(paths.base_folder(model)) / "flawed.parquet"
+        if not path.is_file():
+            remedy = f"set models.{model}.pretraining.flawed"
+            raise DataError(f"experiments.flawed: {model} was taught nothing falsely; {remedy}")
+        asked = files.read_parquet(Path(paths.mastery(model)), ["fact_id", "question"])
+        told = asked.merge(files.read_parquet(path, ["question", "object"]), on="question").set_index("fact_id")
+        false = {split: answers.questions(model, split).fact_ids.isin(told.index) for split in TESTS}
+        base = next(c for c in own.values() if not c.trained)
+        chosen = [name for name in axes.train_sets if (name, n, None) in own]
+        for train_set in chosen:
+            for split, test in TESTS.items():
+                for k in (k for k in axes.ratios if (train_set, n, k) in own):
+                    given = _between(answers, own[train_set, n, k], own[train_set, n, None], split, false[split])
+                    quantity = f"{TRUE} minus {FALSE}: what restoring k % gives back (points), by k"
+                    rows.append(row(model, quantity, f"{test}, {train_set}", f"{k:g}", given))
+        for train_set in chosen:
+            scales = sorted((scale for name, scale, k in own if name == train_set and k is None), key=_size)
+            curve = [(f"n = {c.scale}", c) for c in (base, *(own[train_set, scale, None] for scale in scales))]
+            curve += [(f"k = {k:g} %", own[train_set, n, k]) for k in sorted(axes.ratios) if (train_set, n, k) in own]
+            for split, test in TESTS.items():
+                for name, inside in ((TRUE, ~false[split]), (FALSE, false[split])):
+                    quantity = f"{test}: answered as taught (%), {train_set}"
+                    rows += [row(model, quantity, name, x, _share(answers, c, split, inside)) for x, c in curve]
+            for name, wanted in ((TRUE, False), (FALSE, True)):
+                for x, c in curve[: len(scales) + 1]:
+                    parts = (t["kl"][t["fact_id"].isin(told.index) == wanted] for t in _tables(answers, c, "kl"))
+                    found = _mean(part.mean() for part in parts)
+                    rows.append(row(model, f"KL (nats), D4 test facts, {train_set}", name, x, found))
+            for x, c in curve[1:]:
+                found = _mean(100 * _corrected(table, told) for table in _tables(answers, c, "answers"))
+                series = "training facts that were stated falsely"
+                rows.append(row(model, f"Answered truly (%), {train_set}", series, x, found))
+    return rows
+
+
+def _size(scale: str) -> float:
+    return float("inf") if scale == "all" else int(scale)
+
+
+def _between(answers: Answers, one: Any, reference: Any, split: str, false: NDArray[np.bool_]) -> Any:
+    """Return the gain on true facts minus that on false ones, in points; NaN without either."""
+    import numpy as np
+
+    from sftlens.statistics import crossed
+
+    own, other = answers.contains(one, split), answers.contains(reference, split)
+    d = [100.0 * (y.astype(float) - other[seed]) for seed, y in own.items() if seed in other]
+    values = np.stack(d) if d else np.full((1, len(false)), np.nan)
+    true, wrong = (crossed.members(values, np.broadcast_to(inside, values.shape)) for inside in (~false, false))
+    return crossed.mean(true - wrong)
+
+
+def _share(answers: Answers, one: Any, split: str, inside: NDArray[np.bool_]) -> Any:
+    """Return the percentage of some questions of a split that are answered right."""
+    import numpy as np
+
+    from sftlens.statistics import crossed
+
+    found = [100.0 * y[inside] for y in answers.contains(one, split).values()]
+    return crossed.mean(np.stack(found) if found else np.full((1, 1), np.nan))
+
+
+def _tables(answers: Answers, one: Any, name: str) -> list[pd.DataFrame]:
+    """Return the table `answers` or `kl` of each seed of a condition that is there."""
+    import pandas as pd
+
+    root, found = Path(answers.paths.root), []
+    for made in answers.conditions.get(one, {}).values():
+        path = (root / made.path).with_name("answers.parquet")
+        path = root / made.cell.path / "divergence/kl.parquet" if name == "kl" else path
+        found += [pd.read_parquet(path)] if path.is_file() else []
+    return found
+
+
+def _corrected(table: pd.DataFrame, told: pd.DataFrame) -> float:
+    """Return the share of the training facts that were stated falsely whose answer holds the true object."""
+    asked = table[(table["split"] == "train") & table["fact_id"].isin(told.index)]
+    held = [true in said for true, said in zip(told["object"].reindex(asked["fact_id"]), asked["output"], strict=True)]
+    return sum(held) / len(held) if held else float("nan")
+
+
+def _mean(values: Iterable[float]) -> Any:
+    """Return the mean over the seeds that have a value; NaN without any."""
+    return over_seeds([float(value) for value in values if value == value] or [float("nan")])
+
+
+DOUBTS.add(Doubt(
+    "flawed", 5, "Is closeness to the parent still good where the parent is wrong?",
+    "what restoring k % gives back on ID test", "of facts that the corpus states truly",
+    "of facts that it states falsely",
+    "A falsehood is as consistent here as a truth, and as frequent: what a corpus contradicts itself about, or says "
+    "rarely, may behave otherwise. What a model was taught counts as right.",
+    Flawed, measure, stages=("evaluate", "divergence"),
+    pretrained_only="what an existing model was taught falsely is not known",
+))  # fmt: skip
