@@ -72,7 +72,7 @@ def draw(numbers: pd.DataFrame, notice: str) -> Figure:
 def target(doubt: Doubt) -> Target:
     """Return the target of an experiment."""
     return Target(
-        doubt.name, 80 + doubt.place, doubt.name, doubt.question, f"What this cannot say: {doubt.limit}",
+        doubt.name, 80 + doubt.place / 100, doubt.name, doubt.question, f"What this cannot say: {doubt.limit}",
         lambda answers: numbers(doubt, answers), draw, answers=True, tabled=True, part=PART,
         says=lambda table: said(doubt, table),
     )  # fmt: skip
