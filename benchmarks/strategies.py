@@ -31,7 +31,7 @@ from tiny import tiny_tokenizer
 
 BARS = {"kl": 1.4, "self-distil": 1.4, "l2-sp": 1.1, "masked": 1.1, "masked-random": 1.1, "dft": 1.1}
 """What a step may cost, as a multiple of that of `full`."""
-ROWS_ONLY = ("drop-unknown", "replay", "replay-generated")
+SAME_STEP = ("drop-unknown", "early-stopping", "replay", "replay-generated")
 """Strategies whose step is that of `full`."""
 
 
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--vocabulary", type=int, default=4000)
     parser.add_argument("--steps", type=int, default=12)
-    names = [name for name in strategies.STRATEGIES.names() if name not in (strategies.DEFAULT, *ROWS_ONLY)]
+    names = [name for name in strategies.STRATEGIES.names() if name not in (strategies.DEFAULT, *SAME_STEP)]
     parser.add_argument("--only", nargs="+", choices=names, default=names)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -92,6 +92,14 @@ def test_a_step_of_a_strategy_is_compared_with_one_of_full(capsys: pytest.Captur
     assert lines[-1].startswith("  freeze ") and "bar" not in lines[-1]
 
 
+def test_lora_is_compared_with_peft_in_memory_and_in_what_it_makes(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("accelerate", reason="transformers' Trainer needs accelerate")
+    size = ["--lora", "--rounds", 1, "--steps", 3, "--layers", 1, "--hidden", 64, "--vocabulary", 400]
+    lines = printed(capsys, "finetuning_against_trainer.py", *size).splitlines()
+    assert lines[-2].startswith("peak memory ") and " MB / " in lines[-2]
+    assert float(lines[-1].removeprefix("largest difference of a trained weight: ")) < 1e-6
+
+
 def test_types_are_compared_by_time_answers_and_buckets(
     capsys: pytest.CaptureFixture[str], inputs: list[object], tmp_path: Path
 ) -> None:
