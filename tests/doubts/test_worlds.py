@@ -1,9 +1,14 @@
 """`sftlens worlds`: a study a world, what is killed goes on, what fails is named, and the page says what came out."""
 
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -15,6 +20,7 @@ from sftlens.config import loading
 from sftlens.dag.targets import select, wanted
 from sftlens.doubts import DOUBTS
 from sftlens.errors import ConfigError
+from sftlens.files import write_json
 from sftlens.planning import job_list
 from tiny import tiny_model
 
@@ -37,6 +43,57 @@ MINI = {
     "recipes": {"repeated": {"by_pass": True, "parts": {"few": {"facts": 8, "repeat": 2}}}},
     "experiments": {"steps": {"train_sets": ["repeated", "mixed"], "scales": [16], "seeds": [0]}},
 }  # fmt: skip
+
+COMMAND = [sys.executable, "-m", "sftlens", "worlds", "--experiment", "steps", "--worlds", "2"]
+COMMAND += ["--configfile", "mini.yaml", "--cores", "2"]
+
+
+def test_a_killed_world_goes_on_and_one_that_fails_takes_no_other_down(tmp_path: Path) -> None:
+    (tmp_path / "mini.yaml").write_text(yaml.safe_dump(MINI))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    # The second world cannot be made: another study of its name is there.
+    write_json(tmp_path / "results/mini-world2/study.json", {"world": {"seed": 1}})
+    write_json(tmp_path / "results/mini-world2/tiny/D0/n8/seed0/full/finetune.json", {})
+
+    with (tmp_path / "log").open("w") as log:
+        running = subprocess.Popen(
+            COMMAND, cwd=tmp_path, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+        while not list(tmp_path.glob("results/models/tiny/mastery-*/mastery.parquet")):
+            assert running.poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.5)
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+    base = next(tmp_path.glob("results/models/tiny/base-*/base.json"))
+    made = base.stat().st_mtime_ns
+
+    done = subprocess.run(COMMAND, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1 and "Traceback" not in said, said
+    assert base.stat().st_mtime_ns == made and len(list(tmp_path.glob("results/models/tiny/base-*"))) == 1
+    assert (
+        "world.seed was 1 and is 6" in said and "worlds: world 2 failed (exit 1); its logs: results/mini-world2" in said
+    )
+    assert done.stderr.splitlines()[-1].startswith("error: 1 of 2 worlds failed (2); the table holds the other 1.")
+    table = pd.read_csv(tmp_path / "results/mini-worlds/steps/steps.csv")
+    assert set(table["Scope"]) <= {"one world", "no world"}
+
+    first = tmp_path / "results/mini-world1/tables/steps.csv"
+    written = first.stat().st_mtime_ns
+    shutil.rmtree(tmp_path / "results/mini-world2")
+    done = subprocess.run(COMMAND, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert first.stat().st_mtime_ns == written and len(list(tmp_path.glob("results/models/tiny/base-*"))) == 2
+    folder = tmp_path / "results/mini-worlds/steps"
+    table = pd.read_csv(folder / "steps.csv", na_values="-")
+    learned = table[table["Quantity"].str.startswith("Training facts answered")]
+    assert set(learned["Scope"]) == {"over 2 worlds"} and set(learned["X"].astype(str)) == {"0", "1", "2"}
+    every = pd.read_csv(folder / "worlds.csv", na_values="-")
+    mean = every[every["Quantity"] == learned["Quantity"].iloc[0]].groupby(["Series", "X"])["Estimate"].mean()
+    assert learned.set_index(["Series", "X"])["Estimate"].round(2).to_dict() == mean.round(2).to_dict()
+    assert {path.suffix for path in folder.iterdir()} == {".csv", ".md", ".tex", ".txt", ".svg", ".png", ".pdf"}
+    assert "95 % t intervals over worlds" in (folder / "steps.md").read_text(encoding="utf-8")
+    assert done.stdout.splitlines()[-1] in (folder / "steps.txt").read_text(encoding="utf-8")
 
 
 def test_each_world_is_drawn_anew_and_the_first_is_that_of_the_configuration() -> None:
