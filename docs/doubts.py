@@ -1,6 +1,6 @@
 """Write docs/doubts.md from the tables over worlds that `sftlens worlds` made.
 
-python docs/doubts.py            take the tables and figures in results/doubts-worlds, then write the page
+python docs/doubts.py            take the tables and figures in results/doubts*-worlds, then write the page
 python docs/doubts.py --check    exit 1 where the page is out of step with the tables in docs/doubts
 """
 
@@ -12,10 +12,14 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "src"))
 
 from sftlens.doubts import DOUBTS, Doubt, sentence  # noqa: E402
+from sftlens.errors import ConfigError  # noqa: E402
 from sftlens.reporting import frames  # noqa: E402
 from sftlens.statistics.worlds import NEEDED, SD, WORLDS  # noqa: E402
+from sftlens.yaml_file import read_mapping  # noqa: E402
 
-PAGE, TABLES, RESULTS = HERE / "doubts.md", HERE / "doubts", HERE.parent / "results/doubts-worlds"
+PAGE, TABLES = HERE / "doubts.md", HERE / "doubts"
+STUDIES = ("doubts", "doubts-parents")
+"""Their configurations are config/NAME.yaml, their worlds' tables below results/NAME-worlds."""
 HEAD = """<!-- Made by docs/doubts.py from docs/doubts/*.csv; do not edit. -->
 
 # What readers of the study doubt
@@ -24,7 +28,9 @@ Each question is an experiment with one figure, one table and one sentence, whic
 higher, lower, or undecided where the interval includes 0. In the embedded world each can be answered over fresh worlds:
 facts, corpus and model are drawn anew, and the world is the unit of the interval. **It is no evidence for or against
 the paper, or about any LLM**: it says what the instrument shows where we know what the model had the chance to learn.
-[config/doubts.yaml](../config/doubts.yaml) has the settings, which were fixed before any of its worlds was made.
+[config/doubts.yaml](../config/doubts.yaml) has the settings; those of experiments with other parents, and of `skill`,
+are in [config/doubts-parents.yaml](../config/doubts-parents.yaml). All were fixed before any of these
+worlds was made.
 
 ```
 snakemake steps --configfile config/doubts.yaml        # one world; the interval is over seeds and questions
@@ -56,10 +62,12 @@ def section(doubt: Doubt) -> str:
         parts.append("\n".join(f"| {' | '.join(row)} |" for row in rows))
         parts.append(f"All numbers: [doubts/{doubt.name}.csv](doubts/{doubt.name}.csv).")
     else:
-        parts.append(f"Not run yet: `sftlens worlds --experiment {doubt.name} --worlds 12`.")
+        has = {name: read_mapping(HERE.parent / f"config/{name}.yaml", ConfigError)["experiments"] for name in STUDIES}
+        other = "" if doubt.name in has["doubts"] else " --configfile config/doubts-parents.yaml"
+        parts.append(f"Not run yet: `sftlens worlds --experiment {doubt.name} --worlds 12{other}`.")
     parts.append(f"What this cannot say: {doubt.limit}")
     if doubt.pretrained_only:
-        parts.append(f"Not on an existing model: {doubt.pretrained_only}")
+        parts.append(f"Not on an existing model: {doubt.pretrained_only}.")
     return "\n\n".join(parts) + "\n"
 
 
@@ -74,6 +82,7 @@ if __name__ == "__main__":
     TABLES.mkdir(exist_ok=True)
     for doubt in DOUBTS:
         for name in (f"{doubt.name}.csv", f"{doubt.name}.svg"):
-            if (made := RESULTS / doubt.name / name).is_file():
-                shutil.copyfile(made, TABLES / name)
+            for study in STUDIES:
+                if (made := HERE.parent / f"results/{study}-worlds" / doubt.name / name).is_file():
+                    shutil.copyfile(made, TABLES / name)
     PAGE.write_text(page(), encoding="utf-8")

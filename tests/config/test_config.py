@@ -17,7 +17,8 @@ from sftlens.config.study import OWN_TABLE, SAMPLED, SYNTHETIC
 
 CONFIG = ROOT / "config"
 STUDIES = (
-    "config", "all-keys", "own-model", "own-facts", "entityquestions-tiny", "paper", "smollm2", "strategies", "doubts"
+    "config", "all-keys", "own-model", "own-facts", "entityquestions-tiny", "paper", "smollm2", "strategies", "doubts",
+    "doubts-parents",
 )  # fmt: skip
 DEMO = loading.load_file(CONFIG / "config.yaml")
 

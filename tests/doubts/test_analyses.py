@@ -1,4 +1,4 @@
-"""The experiments `nulls`, `shared`, `geometry` and `flawed`: their rows, against what is computed by hand."""
+"""The experiments on restoring, overlap, updates, falsehoods, a skill and size: their rows, against numbers by hand."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import fake_answers
+from repository import ROOT
 from sftlens.changes import change_cosines
 from sftlens.config.study import Study
 from sftlens.dag.contrasts import Condition
@@ -16,7 +17,7 @@ from sftlens.dag.paths import Paths
 from sftlens.dag.targets import TARGETS, wanted
 from sftlens.doubts import DOUBTS, geometry, sentence, shared
 from sftlens.errors import ConfigError, DataError
-from sftlens.files import write_parquet
+from sftlens.files import write_json, write_parquet
 from sftlens.results import collect
 from sftlens.results.answers import Answers
 from sftlens.statistics import crossed
@@ -220,3 +221,62 @@ def test_true_and_false_facts_are_told_apart(tmp_path: Path, monkeypatch: pytest
     # All answers of these models hold "x", which is the true object of every false fact.
     corrected = curve("Answered truly (%), D0", "training facts that were stated falsely")
     assert corrected == dict.fromkeys(("n = 60", "n = 240", "k = 20 %", "k = 60 %"), 100.0)
+
+
+def test_what_restoring_changes_in_facts_and_in_a_skill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = {name: str(ROOT / f"config/reversal-{name}.jsonl") for name in ("train", "test")}
+    study = fake_answers.study(tasks={"reversal": files}, experiments={"skill": {"ratios": [20, 5]}})
+    fake_answers.make(study)
+    scores = {}
+    for product in wanted(study)["skill"]:
+        if product.stage in ("evaluate", "restore"):
+            k, seed = product.ratio or 0, product.cell.seed
+            scores[product.cell.scale, k, seed] = (0.3 + 0.001 * k * (1 + seed), 0.9 - 0.01 * k)
+            facts, skill = scores[product.cell.scale, k, seed]
+            rows = [
+                {"split": split, "bucket": "macro", "metric": "contains", "value": facts}
+                for split in ("test", "testood")
+            ]
+            rows += [{"split": "test", "bucket": "macro", "metric": "contains", "relation": "P17", "value": 0.0}]
+            rows += [{"split": "reversal", "bucket": "all", "metric": "words_in_place", "value": skill}]
+            write_json(Path(Paths(study).summary(product)), {"metrics": rows})
+    table = TARGETS.get("skill").numbers(answers(study, "skill"))
+    first = table.iloc[0]
+    gains = [100 * (0.001 * 20 * (1 + seed) + 0.01 * 20) for seed in range(3)]
+    assert (first["Series"], first["X"]) == ("facts, ID test, reversal", "20")
+    assert first["Estimate"] == pytest.approx(np.mean(gains)) and first["Low"] > 0
+    assert "What restoring k % changes is higher in facts on ID test than in the skill" in sentence(
+        DOUBTS.get("skill"), first
+    )
+    change = table[table["Quantity"] == "What restoring k % changes (points), by k"]
+    skill = change[change["Series"] == "skill, reversal"]
+    assert dict(zip(skill["X"], skill["Estimate"], strict=True)) == pytest.approx({"5": -5.0, "20": -20.0})
+    by_n = table[(table["Quantity"] == "Score (%), by n") & (table["Series"] == "skill, reversal")]
+    assert list(by_n["X"]) == ["0", "60", "240"] and by_n["Estimate"].to_list() == pytest.approx([90.0] * 3)
+
+
+def test_models_of_several_sizes_by_facts_per_parameter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    wide = {**fake_answers.GEOMETRY, "hidden_size": 16}
+    models = {name: {"source": "pretrain", "geometry": shape} for name, shape in
+              (("large", wide), ("small", fake_answers.GEOMETRY))}  # fmt: skip
+    study = fake_answers.study(models=models, experiments={"capacity": {"train_sets": ["D0"], "ratios": [20]}})
+    fake_answers.make(study)
+    paths = Paths(study)
+    write_parquet(Path(paths.world) / "exposures.parquet", pd.DataFrame({"exposure": [0, 1, 5] * 100}))
+    found = answers(study, "capacity")
+    table = TARGETS.get("capacity").numbers(found)
+    first = table.iloc[0]
+    assert first["Model"] == "small, large" and first["Quantity"].endswith("smallest model minus largest")
+
+    def change(model: str) -> np.ndarray:
+        after, before = (found.contains(Condition(model, "D0", n, "full"), "test") for n in ("240", "60"))
+        return np.stack([100.0 * (after[seed].astype(float) - before[seed]) for seed in range(3)])
+
+    assert first["Estimate"] == pytest.approx((change("small") - change("large")).mean())
+    sizes = [f"{1000 * 200 / study.models[name].shape.parameters:.3g}" for name in ("small", "large")]
+    by_size = table[table["Quantity"].str.startswith("What restoring 20 % adds at n = 240")]
+    assert list(by_size[by_size["Series"] == "ID test, D0"]["X"]) == sizes
+    with pytest.raises(ConfigError, match=r"capacity: not on 'one': how many facts an existing model was taught"):
+        fake_answers.study(experiments={"capacity": {"train_sets": ["D0"]}})

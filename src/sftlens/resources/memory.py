@@ -52,14 +52,7 @@ BYTES = {"bfloat16": BytesPerParameter(2, 2, 12, 4), "float32": BytesPerParamete
 
 def parameters(geometry: Geometry) -> int:
     """Return the number of parameters of a decoder, exactly: LLaMA, Mistral, Qwen2, Qwen3."""
-    hidden, queries = geometry.hidden_size, geometry.heads * geometry.head_width
-    cached = 2 * geometry.kv_heads * geometry.head_width
-    attention = hidden * (2 * queries + cached)
-    biases = {"none": 0, "qkv": queries + cached, "all": queries + cached + hidden}[geometry.attention_bias]
-    norms = 2 * hidden + (2 * geometry.head_width if geometry.qk_norms else 0)
-    layer = attention + biases + 3 * hidden * geometry.intermediate_size + norms
-    embeddings = (1 if geometry.tied else 2) * geometry.vocab_size * hidden
-    return geometry.layers * layer + embeddings + hidden
+    return geometry.parameters
 
 
 def largest_tensor(geometry: Geometry) -> int:

@@ -61,6 +61,18 @@ class Geometry(Settings):
         """Elements of one head's query, key or value."""
         return self.head_dim or self.hidden_size // self.heads
 
+    @property
+    def parameters(self) -> int:
+        """The number of parameters of a decoder, exactly: LLaMA, Mistral, Qwen2, Qwen3."""
+        hidden, queries = self.hidden_size, self.heads * self.head_width
+        cached = 2 * self.kv_heads * self.head_width
+        attention = hidden * (2 * queries + cached)
+        biases = {"none": 0, "qkv": queries + cached, "all": queries + cached + hidden}[self.attention_bias]
+        norms = 2 * hidden + (2 * self.head_width if self.qk_norms else 0)
+        layer = attention + biases + 3 * hidden * self.intermediate_size + norms
+        embeddings = (1 if self.tied else 2) * self.vocab_size * hidden
+        return self.layers * layer + embeddings + hidden
+
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Self:
         """Return the geometry that the values of a config.json describe. Raises ValueError for a missing key."""

@@ -1,0 +1,110 @@
+"""Does a model that is full of facts lose more, or gain less from restoring?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sftlens.config.axes import Distinct, Ratios, Restoration, TrainSet
+from sftlens.doubts import DOUBTS, TESTS, Answers, Doubt, Row, contrast, largest, row
+
+RESTORED = "relative"
+
+
+class Capacity(Restoration):
+    """One world in models of several sizes: what training takes and what restoring gives, by facts per parameter."""
+
+    train_sets: Distinct[TrainSet] = ["mixed"]
+    """Training sets; the sentence is about the first one."""
+    ratios: Ratios = [20]
+    """Percent of the region's parameters."""
+
+
+def measure(answers: Answers) -> list[Row]:
+    """Return the change from the smallest n (the base, where there is one n) to the largest, and what restoring adds.
+
+    All rows are of the models together; first the change in the smallest model minus that in the largest.
+    """
+    from sftlens import files
+
+    study, rows = answers.paths.study, []
+    axes = study.experiments.capacity
+    found: list[tuple[float, str]] = []
+    for model in {one.model: None for one in answers.grid}:
+        facts = files.read_parquet(Path(answers.paths.world) / "exposures.parquet", ["exposure"])
+        found.append((1000.0 * int((facts["exposure"] > 0).sum()) / study.models[model].shape.parameters, model))
+    found.sort(reverse=True)
+    name, sizes = ", ".join(model for _, model in found), [f"{density:.3g}" for density, _ in found]
+    for train_set in axes.train_sets:
+        pairs = {model: _ends(answers, model, train_set) for _, model in found}
+        if not found or any(pair is None for pair in pairs.values()):
+            continue
+        (_, full), (_, roomy) = found[0], found[-1]
+        n = largest(answers.grid, full)
+        start = pairs[full][0].scale
+        said = f"Change of accuracy from n = {start} to {n} (points)"
+        for split, test in TESTS.items() if full != roomy else ():
+            quantity = f"{said}: smallest model minus largest"
+            rows.append(
+                row(name, quantity, f"{test}, {train_set}", n, _between(answers, pairs[full], pairs[roomy], split))
+            )
+        for split, test in TESTS.items():
+            for size, (_, model) in zip(sizes, found, strict=True):
+                before, last = pairs[model]
+                change = contrast(answers, last, before, split)
+                rows.append(row(name, f"{said}, by facts per 1,000 parameters", f"{test}, {train_set}", size, change))
+        for split, test in TESTS.items():
+            for k in axes.ratios:
+                for size, (_, model) in zip(sizes, found, strict=True):
+                    restored = next(
+                        (one for one in answers.grid if (one.model, one.train_set, one.scale, one.criterion, one.ratio)
+                         == (model, train_set, n, RESTORED, k)), None,
+                    )  # fmt: skip
+                    if restored:
+                        quantity = f"What restoring {k:g} % adds at n = {n} (points), by facts per 1,000 parameters"
+                        gain = contrast(answers, restored, pairs[model][1], split)
+                        rows.append(row(name, quantity, f"{test}, {train_set}", size, gain))
+    return rows
+
+
+def _ends(answers: Answers, model: str, train_set: str) -> Any:
+    """Return the conditions of the smallest n and of the largest, unrestored; None without the largest."""
+    own = {one.scale: one for one in answers.grid if (one.model, one.train_set, one.ratio) == (model, train_set, None)}
+    base = next((one for one in answers.grid if one.model == model and not one.trained), None)
+    scales, n = sorted((scale for scale in own if scale.isdigit()), key=int), largest(answers.grid, model)
+    before = own[scales[0]] if scales and scales[0] != n else base
+    return (before, own[n]) if before and n in own else None
+
+
+def _between(answers: Answers, one: Any, other: Any, split: str) -> Any:
+    """Return the change of one model minus that of another on all questions of a split, in points.
+
+    Paired on questions, which are the same, and on seeds.
+    """
+    import numpy as np
+
+    from sftlens.statistics import crossed
+
+    def change(pair: Any) -> dict[int, Any]:
+        before, last = (answers.contains(end, split) for end in pair)
+        return {
+            seed: 100.0 * (y.astype(float) - before[seed if pair[0].trained else 0])
+            for seed, y in last.items() if not pair[0].trained or seed in before
+        }  # fmt: skip
+
+    place = answers.questions(other[1].model, split).fact_ids.get_indexer(
+        answers.questions(one[1].model, split).fact_ids
+    )
+    own, its = change(one), change(other)
+    d = [y - its[seed][place] for seed, y in own.items() if seed in its]
+    return crossed.mean(np.stack(d) if d else np.full((1, len(place)), np.nan))
+
+
+DOUBTS.add(Doubt(
+    "capacity", 8, "Does a model that is full of facts lose more by training?",
+    "the change of accuracy on ID test from the smallest n to the largest", "in the smallest model",
+    "in the largest model",
+    "Models of several sizes differ in more than facts per parameter: a smaller one also knows fewer of the facts, and "
+    "one learning rate may suit it less.",
+    Capacity, measure, pretrained_only="how many facts an existing model was taught is not known",
+))  # fmt: skip
