@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sftlens.dag.targets import TARGETS, Target
 from sftlens.doubts import COLUMNS, DOUBTS, Doubt, sentence
@@ -36,7 +36,10 @@ def said(doubt: Doubt, table: pd.DataFrame) -> str:
 
 
 def draw(numbers: pd.DataFrame, notice: str) -> Figure:
-    """Return one panel for each model and quantity: estimates with their intervals against X, one line a series."""
+    """Return one panel for each model and quantity: estimates with their intervals against X, one series a colour.
+
+    A line joins a series where X are numbers.
+    """
     found = list(numbers.groupby(["Model", "Quantity"], sort=False))
     several = numbers["Model"].nunique() > 1
     names = list(dict.fromkeys(numbers["Series"]))
@@ -44,20 +47,20 @@ def draw(numbers: pd.DataFrame, notice: str) -> Figure:
     columns = min(_COLUMNS, max(1, len(found)))
     figure, grid = style.page(
         -(-len(found) // columns), columns, (3.9, 2.7), sharey=False,
-        legend=[[style.key(name) for name in names]] if names else [],
+        legend=[[style.key(name, ls="", **_marker(name)) for name in names]] if names else [],
         foot=[f"Bars: 95 % intervals, {scopes}." if scopes else "", notice],
     )  # fmt: skip
     for axes, ((model, quantity), rows) in zip(grid.flat, found, strict=False):
         places = {x: i for i, x in enumerate(dict.fromkeys(rows["X"]))}
+        joined = "-" if all(x.replace(".", "", 1).isdigit() for x in places) else ""
         shown = list(dict.fromkeys(rows["Series"]))
         for i, name in enumerate(shown):
             line = rows[rows["Series"] == name]
-            colour, marker = style.look(name)
             x = line["X"].map(places) + (i - (len(shown) - 1) / 2) * 0.3 / len(shown)
             bars = [line["Estimate"] - line["Low"], line["High"] - line["Estimate"]]
             axes.errorbar(
-                x, line["Estimate"], yerr=[bar.fillna(0) for bar in bars], color=colour, marker=marker,
-                elinewidth=0.9, lw=1.2, **style.EDGE,
+                x, line["Estimate"], yerr=[bar.fillna(0) for bar in bars], ls=joined, elinewidth=0.9, lw=1.2,
+                **_marker(str(name)),
             )  # fmt: skip
         if "points" in quantity:
             axes.axhline(0, color=style.GREY, lw=0.8, zorder=1)
@@ -67,6 +70,12 @@ def draw(numbers: pd.DataFrame, notice: str) -> Figure:
     for axes in list(grid.flat)[len(found) :] if found else []:
         style.nothing(axes, "")
     return figure
+
+
+def _marker(name: str) -> dict[str, Any]:
+    """Return colour and marker of a series; a marker without a face has no white edge."""
+    colour, marker = style.look(name)
+    return {"color": colour, "marker": marker, **({} if marker in "x+1" else style.EDGE)}
 
 
 def target(doubt: Doubt) -> Target:
