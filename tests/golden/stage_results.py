@@ -182,6 +182,7 @@ RECIPES: dict[str, Callable[[Path, Path], object]] = {
                                        "--templates", i / "templates.yaml", "--out", o / "base.parquet"),
     "completions": _completions,
     "mastery": _probe,
+    "adaptive": lambda i, o: _probe(i, o, "--method", "adaptive", "--calibration-facts", 4),
     "mastery_quality": _quality,
     "training_set": lambda i, o: (o / "order.parquet").write_bytes((i / "order.parquet").read_bytes()),
     "finetune": _finetune,

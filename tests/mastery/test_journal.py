@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sftlens.mastery.probe_shards import journal, read_journal
+from sftlens.mastery.journal import journal, read_journal
 
 RECORDS = [b"one", b"\0\0\0", bytes(range(256)) * 300]
 

@@ -145,8 +145,9 @@ def one_of(*values: str) -> Callable[[Any], str]:
 _one = partial(answers, separator="")
 TYPES: dict[str, Callable[[Any], Any]] = {
     "aliases": names, "answers": answers, "answer": _one, "object": _one, "hits": whole, "trials": whole,
-    "mastery": share, "template_hits": wholes, "exposure": whole, "bucket": one_of(*BUCKETS),
+    "mastery": share, "template_hits": wholes, "template_trials": wholes, "exposure": whole, "bucket": one_of(*BUCKETS),
     "split": one_of("train", "dev", "test", "testood"), "domain": one_of("id", "ood"),
-    "phase": whole, "part_share": share, "part_facts": whole,
+    "phase": whole, "part_share": share, "part_facts": whole, "answer_probability": share, "low": share, "high": share,
+    **{f"posterior_{name}": share for name in BUCKETS},
 }  # fmt: skip
 """How the values of a column are read; every other column that a program asks for is text."""

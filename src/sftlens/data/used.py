@@ -7,6 +7,7 @@ given these parts only, and whose key is their content, is not computed again wh
 from typing import TYPE_CHECKING
 
 from sftlens.data import training_sets
+from sftlens.data.buckets import BUCKETS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,12 +69,16 @@ def by_evaluation_of_training(order: "pd.DataFrame", scale: str) -> "pd.DataFram
 def by_divergence(mastery: "pd.DataFrame") -> "pd.DataFrame":
     """Return the test facts of D4, which are compared, and the train facts, which choose the templates."""
     rows = mastery[(mastery["split"] == "train") | ((mastery["split"] == "test") & (mastery["bucket"] == "D4"))]
-    return _columns(rows, ("split", *FACT, "template_hits"))
+    return _columns(rows, ("split", *FACT, "template_hits", "template_trials"))
 
 
 def by_quality(mastery: "pd.DataFrame") -> "pd.DataFrame":
-    """Return facts and hits; what follows from the hits, intervals and posteriors, is computed again."""
-    return _columns(mastery, ("split", *FACT, *HITS))
+    """Return facts and hits; what follows from the hits, intervals and posteriors, is computed again.
+
+    The posteriors of an adaptive probe (`template_trials`) do not follow from its hits, and are kept.
+    """
+    kept = ("template_trials", *(f"posterior_{name}" for name in BUCKETS)) if "template_trials" in mastery else ()
+    return _columns(mastery, ("split", *FACT, *HITS, *kept))
 
 
 def _columns(table: "pd.DataFrame", names: tuple[str, ...]) -> "pd.DataFrame":

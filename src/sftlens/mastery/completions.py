@@ -35,6 +35,18 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Prompt:
+    """A sentence that is to be completed."""
+
+    fact: int
+    """Row of its fact."""
+    text: str
+    """The template with the fact's subject."""
+    stream: bytes
+    """What seeds its samples."""
+
+
+@dataclass(frozen=True)
 class SampledBatch:
     """The samples of one batch of prompts."""
 
@@ -63,26 +75,46 @@ def sample(
     has no accepted answer, or its prompt does not fit the model's context, ModelError where the tokenizer does not
     belong to the model, or the logits are NaN or Inf.
     """
-    model, tokenizer, sentences, settings = probe.model, probe.tokenizer, probe.sentences, probe.settings
-    aliases = accepted(facts)
-    rows = list(zip(facts["fact_id"], facts["relation"], facts["subject"], strict=True))
-    prompts = [(i, templates.fill(t, subject)) for i, (_, r, subject) in enumerate(rows) for t in sentences[r]]
+    rows = zip(facts["fact_id"], facts["relation"], facts["subject"], strict=True)
+    prompts = [
+        Prompt(i, text, stream(probe.settings.seed, probe.of, fact_id, text))
+        for i, (fact_id, relation, subject) in enumerate(rows)
+        for text in (templates.fill(sentence, subject) for sentence in probe.sentences[relation])
+    ]
+    return draw(probe, facts, prompts, probe.settings.samples, keep_texts=keep_texts, done=done)
+
+
+def draw(
+    probe: Probe,
+    facts: "pd.DataFrame",
+    prompts: Sequence[Prompt],
+    samples: int,
+    *,
+    keep_texts: bool = False,
+    done: Container[int] = (),
+) -> Iterator[SampledBatch]:
+    """Sample so many completions of some prompts about `facts`; arguments and errors as for `sample`.
+
+    The prompts of a batch are indices in `prompts`.
+    """
+    model, tokenizer, settings = probe.model, probe.tokenizer, probe.settings
+    aliases, ids_of_facts = accepted(facts), facts["fact_id"].tolist()
 
     def texts_of(outputs: list[list[int]]) -> list[str]:
         return tokenizer.batch_decode(outputs, skip_special_tokens=True)
 
     def found(indices: list[int], outputs: list[list[int]]) -> list[bool]:
         pairs = zip(indices, texts_of(outputs), strict=True)
-        return [contains(text, aliases[prompts[index][0]]) for index, text in pairs]
+        return [contains(text, aliases[prompts[index].fact]) for index, text in pairs]
 
-    ids = token_ids(tokenizer, [text for _, text in prompts])
-    inference.check_prompts(ids, settings.max_new_tokens, model, [rows[i][0] for i, _ in prompts])
+    ids = token_ids(tokenizer, [prompt.text for prompt in prompts])
+    inference.check_prompts(ids, settings.max_new_tokens, model, [ids_of_facts[prompt.fact] for prompt in prompts])
     batches = inference.sample(
         model,
         ids,
-        [stream(settings.seed, probe.of, rows[i][0], text) for i, text in prompts],
+        [prompt.stream for prompt in prompts],
         found,
-        samples=settings.samples,
+        samples=samples,
         temperature=settings.temperature,
         max_new_tokens=settings.max_new_tokens,
         eos=tokenizer.eos_token_id,
@@ -96,6 +128,10 @@ def sample(
             counts: Counter[str] = Counter()
             for text, (_, count) in zip(texts_of([ids for ids, _ in ends]), ends, strict=True):
                 counts[text] += count
-            # The most frequent first, ties by text.
-            texts.append(dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))))
+            texts.append(by_frequency(counts))
         yield SampledBatch(batch.number, list(batch.indices), batch.hits.tolist(), texts)
+
+
+def by_frequency(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return texts with their counts, the most frequent first, ties by text."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

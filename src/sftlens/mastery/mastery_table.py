@@ -11,9 +11,13 @@ from sftlens.data.buckets import BUCKETS, bucket
 from sftlens.errors import DataError
 from sftlens.mastery import completions
 from sftlens.mastery.completions import Probe
+from sftlens.mastery.quality.posterior import COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
+
+ADAPTIVE = ("template_trials", "answer_probability", "mastery", "bucket", "low", "high", *COLUMNS)
+"""What an adaptive probe's table says of a fact besides its hits, and what does not follow from them."""
 
 
 def probe(probe: Probe, facts: "pd.DataFrame") -> "pd.DataFrame":
@@ -46,6 +50,7 @@ def measured(template_hits: Sequence[list[int]], samples: int) -> dict[str, Any]
 def join_imported(facts: "pd.DataFrame", table: "pd.DataFrame", source: str) -> "pd.DataFrame":
     """Return `facts` with the mastery columns of a finished table, matched by fact_id, in the place of probing.
 
+    The mastery of an adaptive probe, which is known by its columns ADAPTIVE, is taken over, not made of the hits.
     Raises DataError when a column is missing, a fact has no row, or hits and trials contradict one another.
     """
     for name in ("fact_id", "hits", "trials"):
@@ -57,13 +62,16 @@ def join_imported(facts: "pd.DataFrame", table: "pd.DataFrame", source: str) -> 
     bad = table[(table["hits"] < 0) | (table["trials"] < 1) | (table["hits"] > table["trials"])]
     if len(bad):
         raise DataError(f"{source}: fact_id {bad['fact_id'].iloc[0]!r}: hits must lie between 0 and trials; mend it")
+    adaptive = {"template_hits", *ADAPTIVE} <= set(table)
     columns = ["fact_id", "hits", "trials"] + (["template_hits"] if "template_hits" in table else [])
+    columns += ADAPTIVE if adaptive else []
     joined = facts.merge(table[columns], on="fact_id", how="left", validate="one_to_one")
     if (absent := joined["hits"].isna()).any():
         fact = joined.loc[absent, "fact_id"].iloc[0]
         raise DataError(f"{source}: no row for fact {fact!r}; give a table for these facts (sftlens facts)")
     joined[["hits", "trials"]] = joined[["hits", "trials"]].astype("int64")
-    joined["mastery"] = joined["hits"] / joined["trials"]
+    if not adaptive:
+        joined["mastery"] = joined["hits"] / joined["trials"]
     joined["bucket"] = [bucket(r) for r in joined["mastery"]]
     if "template_hits" not in joined:
         joined["template_hits"] = [[int(hits)] for hits in joined["hits"]]
@@ -71,10 +79,15 @@ def join_imported(facts: "pd.DataFrame", table: "pd.DataFrame", source: str) -> 
 
 
 def best_templates(mastery: "pd.DataFrame") -> dict[str, int]:
-    """Return for each relation the index of the template with the most hits; ties go to the earlier one."""
+    """Return for each relation the index of the template with the largest share of hits; ties go to the earlier one.
+
+    Where the number of samples differs (`template_trials`, of an adaptive probe) it does so by chance alone.
+    """
     best = {}
-    for relation, rows in mastery.groupby("relation", sort=False)["template_hits"]:
-        best[str(relation)] = int(np.argmax(np.sum(rows.tolist(), axis=0)))
+    for relation, rows in mastery.groupby("relation", sort=False):
+        hits = np.sum(rows["template_hits"].tolist(), axis=0)
+        trials = np.sum(rows["template_trials"].tolist(), axis=0) if "template_trials" in rows else 1
+        best[str(relation)] = int(np.argmax(hits / np.maximum(trials, 1)))
     return best
 
 

@@ -7,17 +7,13 @@ together, so that they share batches, and then kept one by one. Every finished b
 
 import hashlib
 import json
-import os
-import struct
-import time
-import zlib
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 import numpy as np
@@ -31,7 +27,10 @@ from sftlens.config.stages.mastery import SAMPLING_FIELDS, ProbingSettings
 from sftlens.data.scoring import accepted
 from sftlens.errors import DataError
 from sftlens.mastery import completions
+from sftlens.mastery.adaptive import Calibration
 from sftlens.mastery.completions import Probe, SampledBatch
+from sftlens.mastery.journal import journal, read_journal
+from sftlens.mastery.rounds import Found, Rounds
 from sftlens.runtime import stages
 from sftlens.runtime.result_version import RESULT_VERSION
 from sftlens.runtime.stages import Stage
@@ -49,12 +48,6 @@ TEXTS_SCHEMA = pa.schema(
     [("fact_id", pa.string()), ("template", pa.int32()), ("text", pa.string()), ("count", pa.int32())]
 )
 """`template` is the index among the relation's templates; `text` ends where the answer appeared."""
-SYNC_SECONDS = 1.0
-"""A killed process loses no record that it appended; a machine that fails loses those of about this time."""
-
-_RECORD = struct.Struct("<II")
-"""Length and checksum in front of a record of a journal."""
-
 Progress = Callable[[int], object]
 
 
@@ -71,14 +64,18 @@ class Prober:
     settings: ProbingSettings
     state: Path
     """Folder that keeps the shards."""
+    calibration: Calibration | None = None
+    """With the method `adaptive`: when a fact is decided; None while that is learned from facts probed in full."""
+    known: Mapping[str, Found] = field(default_factory=dict)
+    """By fact_id the facts that were probed in full to calibrate the method: they are not sampled again."""
 
 
 @dataclass(frozen=True)
 class ShardResult:
     """The result of one shard."""
 
-    hits: np.ndarray
-    """int64 [facts, templates]."""
+    found: list[Found]
+    """What was found of each fact."""
     texts: Path | None
     """Table of TEXTS_SCHEMA; None unless texts are kept."""
     sampled: int
@@ -147,8 +144,10 @@ def probe_shard(facts: pd.DataFrame, prober: Prober, progress: Progress, group: 
     the finished samples of a group that the shard belongs to, where it was sampled in one.
     """
     done, sampled = _sampled(facts, prober, progress, group)
-    hits = np.array(files.read_parquet(done / HITS)["template_hits"].tolist(), dtype=np.int64)
-    return ShardResult(hits, done / TEXTS if prober.settings.keep_texts else None, sampled)
+    table = files.read_parquet(done / HITS)
+    lists = {name: [row.tolist() for row in table[name]] for name in table if name != "fact_id"}
+    found = [cast(Found, dict(zip(lists, row, strict=True))) for row in zip(*lists.values(), strict=True)]
+    return ShardResult(found, done / TEXTS if prober.settings.keep_texts else None, sampled)
 
 
 def _stages(facts: pd.DataFrame, prober: Prober) -> tuple[Stage, ...]:
@@ -160,6 +159,7 @@ def _stages(facts: pd.DataFrame, prober: Prober) -> tuple[Stage, ...]:
             "settings": prober.settings.model_dump(include=set(SAMPLING_FIELDS)),
             "sentences": list(prober.sentences[relation]),
             "facts": list(zip(own["fact_id"], own["subject"], accepted(own), strict=True)),
+            **_adaptive(own, prober),
         }
         for relation, own in facts.groupby("relation", sort=False)
     ]
@@ -167,6 +167,16 @@ def _stages(facts: pd.DataFrame, prober: Prober) -> tuple[Stage, ...]:
     # What was sampled with its texts also serves where they are not kept.
     names = ("texts",) if prober.settings.keep_texts else ("hits", "texts")
     return tuple(Stage(name, {}, depends, prober.state / FOLDER) for name in names)
+
+
+def _adaptive(facts: pd.DataFrame, prober: Prober) -> dict[str, Any]:
+    """Return what the samples of adaptively probed facts depend on besides."""
+    if prober.settings.method == "fixed":
+        return {}
+    known = {fact_id: prober.known[fact_id] for fact_id in facts["fact_id"] if fact_id in prober.known}
+    calibration = asdict(prober.calibration) if prober.calibration else None
+    return {"method": "adaptive", "version_adaptive": RESULT_VERSION["adaptive"], "calibration": calibration,
+            "known": known}  # fmt: skip
 
 
 def _finished(facts: pd.DataFrame, prober: Prober) -> Path | None:
@@ -190,28 +200,37 @@ def _sampled(facts: pd.DataFrame, prober: Prober, progress: Progress, group: Pat
         read = (record for path in sorted(journals.iterdir()) for record in map(json.loads, read_journal(path)))
         same = (record for record in read if record.pop("batch_tokens") == settings.batch_tokens)
         records = {record["batch"]: SampledBatch(**record) for record in same}
-        progress(sum(len(record.prompts) for record in records.values()))
         model, tokenizer = prober.load()
-        probe = Probe(model, tokenizer, prober.sentences, settings, of=prober.identity["model"])
-        batches = completions.sample(probe, facts, keep_texts=keep, done=set(records))
+        probe = Probe(model, tokenizer, prober.sentences, settings, progress, of=prober.identity["model"])
+        adaptive = settings.method == "adaptive"
+        rounds = Rounds(probe, facts, prober.calibration, prober.known) if adaptive else None
+        if rounds:
+            batches = rounds.sample(keep, dict(records))
+        else:
+            progress(sum(len(record.prompts) for record in records.values()))
+            batches = completions.sample(probe, facts, keep_texts=keep, done=set(records))
         # One journal a process: an owner that stalled and was taken over may still write to its own.
         with journal(journals / f"journal-{uuid4().hex}") as append:
             for batch in batches:
                 append(json.dumps({"batch_tokens": settings.batch_tokens, **asdict(batch)}).encode())
                 records[batch.batch] = batch
                 sampled += len(batch.prompts)
-                progress(len(batch.prompts))
+                progress(0 if rounds else len(batch.prompts))
         hits = np.full(starts[-1], -1)
-        texts: list[dict[str, int]] = [{}] * len(hits)
-        for record in records.values():
+        texts: list[Counter[str]] = [Counter() for _ in hits]
+        for _, record in sorted(records.items()):
             hits[record.prompts] = record.hits
             for prompt, found in zip(record.prompts, record.texts, strict=False):
-                texts[prompt] = found
-        assert (hits >= 0).all(), "a batch is missing"
-        by_fact = [hits[start:end].tolist() for start, end in pairwise(starts)]
-        files.write_parquet(folder / HITS, pd.DataFrame({"fact_id": ids, "template_hits": by_fact}))
+                texts[prompt].update(found)
+        if rounds:
+            columns = {str(name): lists.tolist() for name, lists in pd.DataFrame(rounds.found).items()}
+        else:
+            assert (hits >= 0).all(), "a batch is missing"
+            columns = {"template_hits": [hits[start:end].tolist() for start, end in pairwise(starts)]}
+        files.write_parquet(folder / HITS, pd.DataFrame({"fact_id": ids, **columns}))
         if keep:
-            write_texts(folder / TEXTS, ids, [texts[start:end] for start, end in pairwise(starts)])
+            ordered = [completions.by_frequency(counts) for counts in texts]
+            write_texts(folder / TEXTS, ids, [ordered[start:end] for start, end in pairwise(starts)])
 
     def take(folder: Path) -> None:
         """Write what the group has of these facts."""
@@ -257,38 +276,3 @@ def _write_tables(path: Path, tables: Iterable[pa.Table]) -> None:
     ):
         for table in tables:
             writer.write_table(table)
-
-
-def read_journal(path: Path) -> Iterator[bytes]:
-    """Yield the records of a journal up to the first torn or damaged one.
-
-    It is an append-only file whose writer may be killed at any moment: each record has its length and checksum.
-    """
-    with path.open("rb") as file:
-        while len(header := file.read(_RECORD.size)) == _RECORD.size:
-            length, checksum = _RECORD.unpack(header)
-            record = file.read(length)
-            # Some file systems leave zeros behind after a failure: they would pass for empty records.
-            if not record or len(record) < length or zlib.crc32(record) != checksum:
-                return
-            yield record
-
-
-@contextmanager
-def journal(path: Path) -> Iterator[Callable[[bytes], None]]:
-    """Make a new journal and yield the function that appends a record, which must not be empty.
-
-    Nobody appends to a journal that another process began: behind a torn record nothing would be found again.
-    """
-    with path.open("xb") as file:
-        synced = time.monotonic()
-
-        def append(record: bytes) -> None:
-            nonlocal synced
-            file.write(_RECORD.pack(len(record), zlib.crc32(record)) + record)
-            file.flush()
-            if time.monotonic() - synced >= SYNC_SECONDS:
-                os.fsync(file.fileno())
-                synced = time.monotonic()
-
-        yield append

@@ -1,19 +1,22 @@
 """Probing a table of facts shard by shard, all of them or until the training sets of a study are full."""
 
+import itertools
 import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from sftlens.data import templates
+from sftlens.data import tables, templates
+from sftlens.data.buckets import BUCKETS
 from sftlens.data.scoring import accepted
-from sftlens.mastery import mastery_table, probe_shards
+from sftlens.mastery import adaptive, mastery_table, probe_shards, rounds
 from sftlens.mastery.probe_shards import Prober, Progress, ShardResult
+from sftlens.mastery.rounds import Found
 
 TRAIN = "train"
 RULE = (
@@ -44,6 +47,8 @@ class Probed:
     """(fact, template) pairs of the table."""
     sampled: int
     """Those of them that had to be sampled now; the others were finished earlier, or by another process."""
+    adaptive: dict[str, Any] | None = None
+    """With the method `adaptive`: the calibration, and rows of metrics (`rounds.metrics`)."""
 
 
 def probe(
@@ -73,6 +78,10 @@ def probe(
     accepted(facts)  # refused before a model is loaded
     facts, settings = facts.reset_index(drop=True), prober.settings
     prober = replace(prober, sentences=templates.first(prober.sentences, settings.max_templates))
+    learned: list[Path] = []
+    calibrating = 0
+    if settings.method == "adaptive":
+        prober, learned, calibrating = _calibrated(facts, prober, worker)
     # Rows of the table, by split and relation.
     shards = {
         (str(split), str(relation)): [
@@ -84,6 +93,11 @@ def probe(
     quota = None
     if settings.quota and needs:
         quota = Quota(settings.quota, needs, [relation for split, relation in shards if split == TRAIN])
+
+    def columns(found: Sequence[Found]) -> dict[str, Any]:
+        if prober.calibration:
+            return adaptive.columns(found, prober.calibration, settings.samples)
+        return mastery_table.measured([fact["template_hits"] for fact in found], settings.samples)
 
     def results(chosen: Sequence[list[int]]) -> Iterator[tuple[list[int], ShardResult]]:
         groups = probe_shards.grouped(chosen)
@@ -100,24 +114,69 @@ def probe(
         waiting = {relation: list(some) for (split, relation), some in shards.items() if split == TRAIN}
         while quota and (short := quota.short([relation for relation, some in waiting.items() if some])):
             for rows, found in results([waiting[relation].pop(0) for relation in short]):
-                trials = found.hits.shape[1] * settings.samples
-                quota.add(facts.at[rows[0], "relation"], map(mastery_table.bucket, found.hits.sum(1) / trials))
+                quota.add(facts.at[rows[0], "relation"], columns(found.found)["bucket"])
                 yield rows, found
 
     number = {rows[0]: i for i, rows in enumerate(rows for some in shards.values() for rows in some)}
-    hits: dict[int, list[int]] = {}
-    parts, sampled = {}, 0
+    results_of: dict[int, Found] = {}
+    parts, sampled = {}, calibrating
     for rows, found in all_results():
-        hits.update(zip(rows, found.hits.tolist(), strict=True))
+        results_of.update(zip(rows, found.found, strict=True))
         parts[number[rows[0]]] = found.texts
         sampled += found.sampled
     if texts:
-        probe_shards.join_texts(texts, [part for _, part in sorted(parts.items()) if part])
-    rows = sorted(hits)
-    columns = mastery_table.measured([hits[row] for row in rows], settings.samples)
-    table = facts.loc[rows].reset_index(drop=True).assign(**columns)
+        kept = [part for _, part in sorted(parts.items()) if part]
+        probe_shards.join_texts(texts, [*learned, *kept])
+    rows = sorted(results_of)
+    table = facts.loc[rows].reset_index(drop=True).assign(**columns([results_of[row] for row in rows]))
     of = facts.loc[facts["split"] == TRAIN, "relation"].value_counts(sort=False).to_dict()
-    return Probed(table, quota.record(of) if quota else None, sum(map(len, hits.values())), sampled)
+    prompts = sum(len(found["template_hits"]) for found in results_of.values())
+    judged = _judged(table, prober) if prober.calibration else None
+    return Probed(table, quota.record(of) if quota else None, prompts, sampled, judged)
+
+
+def _calibrated(facts: pd.DataFrame, prober: Prober, worker: Worker) -> tuple[Prober, list[Path], int]:
+    """Return the prober with what a fixed sample of the facts, probed in full, says about its model.
+
+    Also the files of their texts, and how many prompts had to be sampled.
+    """
+    chosen = tables.fixed_sample(facts, prober.settings.calibration_facts, "calibration\0")
+    parts = [part for _, part in chosen.groupby("relation", sort=False)]
+    shards = [
+        part.iloc[rows]
+        for part in parts
+        for rows in probe_shards.split(part["fact_id"].tolist(), probe_shards.SHARD_FACTS)
+    ]
+    groups = probe_shards.grouped([list(range(len(shard))) for shard in shards])
+    sizes = itertools.accumulate((len(group) for group in groups), initial=0)
+    asked = [shards[start:end] for start, end in itertools.pairwise(sizes)]
+    found: dict[int, list[ShardResult]] = {}
+    # Each process begins with its share, and then finds or takes those of the others.
+    for number in sorted(range(len(asked)), key=lambda i: (i % worker.processes != worker.rank, i)):
+        found[number] = probe_shards.probe_group(asked[number], prober, lambda prompts: None)
+    results = [result for _, some in sorted(found.items()) for result in some]
+    ids = [fact_id for shard in shards for fact_id in shard["fact_id"]]
+    known = dict(sorted(zip(ids, (fact for result in results for fact in result.found), strict=True)))
+    by_size: dict[int, list[Found]] = {}
+    for fact in known.values():
+        by_size.setdefault(len(fact["template_hits"]), []).append(fact)
+    calibration = adaptive.fit([adaptive.gathered(some) for _, some in sorted(by_size.items())])
+    texts = [result.texts for result in results if result.texts]
+    return replace(prober, calibration=calibration, known=known), texts, sum(result.sampled for result in results)
+
+
+def _judged(table: pd.DataFrame, prober: Prober) -> dict[str, Any]:
+    """Return the calibration, and how its facts would have fared, for the summary of a probe."""
+    assert prober.calibration
+    samples = prober.settings.samples
+    full = table[table["fact_id"].isin(prober.known)]
+    stopped = []
+    for _, part in full.groupby(full["template_hits"].map(len)):
+        chances = rounds.replayed([prober.known[fact] for fact in part["fact_id"]], prober.calibration, samples)
+        names = [f"P_{name}" for name in BUCKETS]
+        stopped.append(part[["fact_id", "split", "bucket"]].assign(**dict(zip(names, chances.T, strict=True))))
+    metrics = rounds.metrics(table, pd.concat(stopped) if stopped else full, samples)
+    return {"calibration": {**asdict(prober.calibration), "facts": len(prober.known)}, "metrics": metrics}
 
 
 class Quota:

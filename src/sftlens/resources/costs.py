@@ -205,7 +205,7 @@ class Costs:
         if model.source == "pretrain" and not model.templates:
             templates = min(templates, study.template_choice.seen + study.template_choice.held_out)
         if job.rule == "mastery":
-            seconds = 0.0 if model.mastery else self._sampling(model, facts, templates)
+            seconds = 0.0 if model.mastery else self._sampling(model, self._probed_in_full(facts), templates)
             return Work(seconds / probers(study, model), base)
         if job.rule == "mastery_quality":
             assert quality
@@ -262,6 +262,14 @@ class Costs:
                 tokens = (limits["sample"] or TASK_TEST) * limits["max_length"] * (2 if task.dev else 1)
                 seconds += self._generating(model, tokens, ceil(tokens / batch) * limits["max_new_tokens"])
         return seconds
+
+    def _probed_in_full(self, facts: int) -> int:
+        """Return how many facts, probed in full, are as much work as probing so many by the method of the study."""
+        probing = self._study.probing
+        if probing.method == "fixed":
+            return facts
+        calibrating = min(facts, probing.calibration_facts)
+        return calibrating + ceil((facts - calibrating) * self._rates.adaptive_share)
 
     def _sampling(self, model: Model, facts: int, templates: int) -> float:
         probing, rates = self._study.probing, self._rates

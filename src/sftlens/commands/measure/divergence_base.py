@@ -55,7 +55,7 @@ def read_facts(path: Path) -> Any:
     from sftlens.data import tables
 
     columns = ("split", "relation", "subject", "bucket", "template_hits")
-    return used.by_divergence(tables.facts(path, columns))
+    return used.by_divergence(tables.facts(path, columns, ["template_trials"]))
 
 
 def half_of_base(args: argparse.Namespace, facts: Any, settings: DivergenceSettings) -> Any:

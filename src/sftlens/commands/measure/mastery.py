@@ -5,6 +5,8 @@
 Adds the columns hits, trials, mastery, bucket and template_hits, the 95 % interval of each fact (low, high) and the
 posterior probabilities of its bucket (posterior_D0 .. posterior_D4); a summary stands beside it (mastery.json).
 With --import FILE an existing table (columns fact_id, hits, trials) is used instead of probing.
+With --method adaptive a fact is sampled only until its bucket is sure enough; the columns template_trials and
+answer_probability tell what it was judged by (docs/mastery.md).
 With --state DIR every sample is kept there: a killed probe continues where it stopped, and another probe of the same
 model samples only what is new. With --processes N, N processes sample in parallel.
 """
@@ -25,6 +27,7 @@ from sftlens.config.stages.mastery import SPEED_FIELDS, ProbingSettings
 from sftlens.data import tables, templates
 from sftlens.errors import SftlensError
 from sftlens.runtime import launch, progress, provenance
+from sftlens.runtime.result_version import RESULT_VERSION
 
 TABLE, SUMMARY, TEXTS = "mastery.parquet", "mastery.json", "mastery-texts.parquet"
 
@@ -70,18 +73,31 @@ def main() -> None:
 
         if args.table:
             probe_shards.write_texts(folder / TEXTS, [], [])  # a table that was made elsewhere comes without its texts
-            table = tables.read(args.table, ["fact_id", "hits", "trials"], ["template_hits"])
+            table = tables.read(args.table, ["fact_id", "hits", "trials"], ["template_hits", "template_trials"])
+            if "template_trials" in table:
+                needed = ["fact_id", "hits", "trials", "template_hits", *mastery_table.ADAPTIVE]
+                table = tables.read(args.table, needed)
             probed = probing.Probed(mastery_table.join_imported(_facts(args), table, str(args.table)), None, 0, 0)
         else:
             probed = _probe_with_helpers(args, settings, inputs["model"], folder)
-        hits, trials = (probed.table[name].to_numpy() for name in ("hits", "trials"))
-        files.write_parquet(folder / TABLE, probed.table.assign(**posterior.uncertainty(hits, trials)))
-        metrics = mastery_table.counts(probed.table[["split", "bucket"]], partly=("train",) if probed.quota else ())
-        summary = provenance.summary("mastery", settings=used, inputs=inputs, quota=probed.quota, metrics=metrics)
+        table = probed.table
+        if "template_trials" not in table:  # an adaptive probe has intervals and posteriors of its own
+            table = table.assign(**posterior.uncertainty(*(table[name].to_numpy() for name in ("hits", "trials"))))
+        files.write_parquet(folder / TABLE, table)
+        metrics = mastery_table.counts(table[["split", "bucket"]], partly=("train",) if probed.quota else ())
+        said = {}
+        if probed.adaptive:
+            metrics += probed.adaptive["metrics"]
+            said = {"calibration": probed.adaptive["calibration"]}
+        summary = provenance.summary(
+            "mastery", settings=used, inputs=inputs, quota=probed.quota, metrics=metrics, **said
+        )
         summary["run"] |= {"prompts": probed.prompts, "prompts_drawn": probed.sampled}
         files.write_json(folder / SUMMARY, summary)
 
     key = {name: value for name, value in used.items() if name not in SPEED_FIELDS}
+    if settings.method == "adaptive":
+        key["adaptive"] = RESULT_VERSION["adaptive"]
     program.stage(args, "mastery", outputs, inputs, key, compute)
 
 

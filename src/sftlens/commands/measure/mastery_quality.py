@@ -5,20 +5,25 @@
 Writes summary.json (posterior of the buckets, variance by fact, template and sample, test-retest agreement) and
 retest.parquet (one row a fact that was probed again); with --answer-probability also answer_probability.parquet. With
 --exposures, which sftlens world writes, mastery is set against how often the corpus states a fact. Give the
-templates and probing settings that the table was made with: the second probe takes the seed after theirs.
+templates and probing settings that the table was made with: the second probe takes the seed after theirs. Where
+the table is that of an adaptive probe, the second probe is a full one: the two show how well adaptive probing agrees
+with the fixed protocol.
 """
 
 from pathlib import Path
 
 from sftlens import files
 from sftlens.commands import options, program
-from sftlens.config.stages.mastery import MASTERY_FIELDS, ProbingSettings, QualitySettings
+from sftlens.config.stages.mastery import ADAPTIVE_FIELDS, MASTERY_FIELDS, ProbingSettings, QualitySettings
 from sftlens.data import tables, templates, used
+from sftlens.data.buckets import BUCKETS
 from sftlens.runtime import progress, provenance
 
 
 def main() -> None:
-    parser = options.parser(__doc__, QualitySettings, ProbingSettings, without={"quota", "keep_texts"})
+    parser = options.parser(
+        __doc__, QualitySettings, ProbingSettings, without={"quota", "keep_texts", *ADAPTIVE_FIELDS}
+    )
     parser.add_argument("--mastery", type=Path, required=True, help="table of sftlens mastery")
     parser.add_argument("--model", type=options.Model, help="as for sftlens mastery; not needed with --retest 0")
     parser.add_argument("--templates", type=Path, help="completion templates (YAML) that the table was made with")
@@ -32,7 +37,8 @@ def main() -> None:
         parser.error("give --model and --templates, or --retest 0 without --answer-probability")
     columns = ["split", "relation", "hits", "trials", "mastery", "bucket"]
     columns += ["subject"] if settings.tables else []  # what is asked again needs it
-    table = used.by_quality(tables.facts(args.mastery, columns, ["subject", "template_hits"]))
+    adaptive = ["template_trials", *(f"posterior_{name}" for name in BUCKETS)]
+    table = used.by_quality(tables.facts(args.mastery, columns, ["subject", "template_hits", *adaptive]))
     inputs = program.contents(args, "model", "templates", "exposures", mastery=table)
     depends = {**settings.model_dump(), "probing": probing.model_dump(include=set(MASTERY_FIELDS)), "bos": args.bos}
     depends |= program.computing(args, args.model) if settings.tables else {}
@@ -40,8 +46,11 @@ def main() -> None:
     def compute(folder: Path) -> None:
         from sftlens.mastery.quality import exposure, posterior, variance
 
-        columns = posterior.uncertainty(table["hits"].to_numpy(), table["trials"].to_numpy())
-        metrics = posterior.metrics(table.assign(**columns))
+        if "template_trials" in table:
+            metrics = posterior.metrics_of_buckets(table)
+        else:
+            columns = posterior.uncertainty(table["hits"].to_numpy(), table["trials"].to_numpy())
+            metrics = posterior.metrics(table.assign(**columns))
         metrics += variance.metrics(table) if "template_hits" in table else []
         if args.exposures:
             exposures = tables.read(args.exposures, ["question", "role", "exposure"])

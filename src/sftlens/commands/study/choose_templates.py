@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sftlens import files
 from sftlens.commands import options, program
-from sftlens.config.stages.mastery import SAMPLING_FIELDS, ProbingSettings, TemplateChoice
+from sftlens.config.stages.mastery import ADAPTIVE_FIELDS, SAMPLING_FIELDS, ProbingSettings, TemplateChoice
 from sftlens.data import templates
 from sftlens.errors import ConfigError
 from sftlens.runtime import progress
@@ -18,7 +18,7 @@ from sftlens.runtime import progress
 
 def main() -> None:
     # Every template is judged, and nothing is kept but the choice.
-    unused = ("max_templates", "quota", "keep_texts")
+    unused = ("max_templates", "quota", "keep_texts", *ADAPTIVE_FIELDS)
     parser = options.parser(__doc__, TemplateChoice, ProbingSettings, without=unused)
     parser.add_argument("--model", type=options.Model, required=True, help="model folder, .gguf file or hub id")
     parser.add_argument("--templates", type=Path, required=True, help="all completion templates (YAML)")

@@ -1,6 +1,8 @@
 """Settings of mastery (paper section 2): how it is measured, how that is checked, and the choice of its templates."""
 
-from pydantic import Field
+from typing import Any, Literal
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from sftlens.settings import Seed, Settings
 
@@ -10,11 +12,18 @@ MASTERY_FIELDS = (*SAMPLING_FIELDS, "max_templates")
 """The fields that the mastery of one fact depends on."""
 SPEED_FIELDS = {"batch_tokens", "processes"}
 """The fields that no result depends on."""
+ADAPTIVE_FIELDS = ("method", "calibration_facts")
+"""The fields that say which samples are drawn; a fixed probe is without them."""
 
 
 class ProbingSettings(Settings):
     """Multi-template completion: how often the base model completes a fact's sentences with its object."""
 
+    method: Literal["fixed", "adaptive"] = "fixed"
+    """fixed: the paper's protocol, all samples of all templates. adaptive: a fact is sampled until its bucket is as
+    sure as the fixed protocol would make it."""
+    calibration_facts: int = Field(200, ge=1)
+    """With `method: adaptive`: facts (a fixed random sample) that are probed in full, from which the method learns."""
     samples: int = Field(10, ge=1)
     """Completions of each template."""
     temperature: float = Field(0.7, gt=0)
@@ -34,6 +43,12 @@ class ProbingSettings(Settings):
     """Tokens of prompts and completions held side by side: speed, memory, and in half precision the rounding."""
     processes: int = Field(1, ge=1)
     """Processes that draw side by side, on CPUs or each on GPUs of its own; speed and memory only."""
+
+    @model_serializer(mode="wrap")
+    def _without_adaptive(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what a fixed probe does not depend on: its keys and summaries are those of versions without it."""
+        given: dict[str, Any] = handler(self)
+        return {name: value for name, value in given.items() if self.method != "fixed" or name not in ADAPTIVE_FIELDS}
 
 
 class QualitySettings(Settings):

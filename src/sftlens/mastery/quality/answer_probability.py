@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 BINS = 10
 
 
-def probabilities(probe: Probe, facts: pd.DataFrame) -> pd.DataFrame:
-    """Return the probability of each fact's answer.
+def probabilities(probe: Probe, facts: pd.DataFrame, temperature: float = 1.0) -> pd.DataFrame:
+    """Return the probability of each fact's answer at a temperature.
 
     Of the probe's settings only the token budget counts, for speed and memory. `facts` has the columns fact_id,
     relation, subject and aliases (or object, where there are no aliases), the result fact_id, answer_probability
@@ -61,7 +61,8 @@ def probabilities(probe: Probe, facts: pd.DataFrame) -> pd.DataFrame:
     best = [np.zeros(len(sentences[relation])) for relation in facts["relation"]]
     for batch in inference.batches(prompts, probe.settings.batch_tokens, longest, mixed=forward.may_mix(model)):
         found = [(row, *of) for row, prompt in enumerate(batch.indices) for of in continuations[prompt]]
-        scores = _score_batch(model, batch, [row for row, *_ in found], [tokens for _, tokens, *_ in found])
+        owners, scored = [row for row, *_ in found], [tokens for _, tokens, *_ in found]
+        scores = _score_batch(model, batch, owners, scored, temperature)
         for score, (*_, fact, template) in zip(scores, found, strict=True):
             best[fact][template] = max(best[fact][template], float(np.exp(score)))
         probe.progress(len(batch.indices))
@@ -111,7 +112,11 @@ def calibration(probability: np.ndarray, mastery: np.ndarray) -> list[dict[str, 
 
 @torch.inference_mode()
 def _score_batch(
-    model: "PreTrainedModel", batch: inference.Batch, owners: Sequence[int], tokens: Sequence[Sequence[int]]
+    model: "PreTrainedModel",
+    batch: inference.Batch,
+    owners: Sequence[int],
+    tokens: Sequence[Sequence[int]],
+    temperature: float,
 ) -> list[float]:
     """Return the log-probabilities of continuations, each of the prompt that owns it.
 
@@ -123,7 +128,7 @@ def _score_batch(
     logits, state = forward.prefill(model, batch)
     for step in range(max(map(len, tokens))):
         read = torch.tensor([tokens[i][step] for i in alive])
-        logs = torch.log_softmax(logits, dim=-1)
+        logs = torch.log_softmax(logits / temperature, dim=-1)
         found = logs[parents.to(logs.device), read.to(logs.device)]
         forward.refuse_damaged(model, found.exp())
         scores[alive] += found.double().cpu().numpy()

@@ -145,6 +145,12 @@ def metrics(table: pd.DataFrame) -> list[dict[str, Any]]:
         {"metric": "prior_alpha", "value": prior.alpha, "n": len(table)},
         {"metric": "prior_beta", "value": prior.beta, "n": len(table)},
     ]
+    return rows + metrics_of_buckets(table)
+
+
+def metrics_of_buckets(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return `posterior_facts` and `bucket_certainty` of `metrics`; what an adaptive probe's posterior also gives."""
+    rows: list[dict[str, Any]] = []
     for split, part in table.groupby("split", sort=False):
         for name, column in zip(BUCKETS, COLUMNS, strict=True):
             place = {"split": split, "bucket": name, "metric": "posterior_facts"}

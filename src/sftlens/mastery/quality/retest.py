@@ -26,21 +26,25 @@ def probe_again(probe: Probe, table: pd.DataFrame, count: int) -> pd.DataFrame:
     """Probe a sample of facts again, as they were probed but with the next seed.
 
     `probe` is that of the first time, without `of`: the seed after that of its settings gives new samples; `table` is
-    the mastery table, all facts. Returns COLUMNS, one row a fact; the last two are what the first probe let one expect
-    (see `expected`). Raises DataError where the second probe has another number of trials than the first, so that they
-    measure different things.
+    the mastery table, all facts; where that is of an adaptive probe, the second one is in full. Returns COLUMNS, one
+    row a fact; the last two are what the first probe let one expect (see `expected`). Raises DataError where the
+    second probe has another number of trials than the first, so that they measure different things.
     """
     chosen = tables.fixed_sample(table, count, "retest\0")
     other = probe.settings.model_copy(update={"seed": probe.settings.seed + 1})
     again = mastery_table.probe(replace(probe, settings=other), chosen)
-    if (again["trials"] != chosen["trials"]).any():
+    adaptive = "template_trials" in table
+    if not adaptive and (again["trials"] != chosen["trials"]).any():
         raise DataError(
             f"the mastery table has {chosen['trials'].iloc[0]} trials a fact, the second probe "
             f"{again['trials'].iloc[0]}; give the templates and probing settings that the table was made with, or "
             "leave the second probe out (retest: 0)"
         )
-    prior = posteriors.fit(table["hits"].to_numpy(), table["trials"].to_numpy())
-    chances = expected(chosen["hits"].to_numpy(), chosen["trials"].to_numpy(), prior)
+    if adaptive:
+        chances = expected_of_full(chosen)
+    else:
+        prior = posteriors.fit(table["hits"].to_numpy(), table["trials"].to_numpy())
+        chances = expected(chosen["hits"].to_numpy(), chosen["trials"].to_numpy(), prior)
     added = {f"retest_{name}": again[name] for name in ("hits", "mastery", "bucket")}
     found = chosen.assign(**added, expected_agreement=chances[0], expected_within_one=chances[1])
     return found[list(COLUMNS)]
@@ -55,6 +59,13 @@ def expected(hits: np.ndarray, trials: np.ndarray, prior: posteriors.Prior) -> t
     first = _numbers(hits, trials)
     second = _numbers(np.minimum(np.arange(chances.shape[1]), trials[:, None]), trials[:, None])
     apart = np.abs(second - first[:, None])
+    return (chances * (apart == 0)).sum(axis=1), (chances * (apart <= 1)).sum(axis=1)
+
+
+def expected_of_full(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return the same probabilities for facts of an adaptive probe, from their posteriors (`mastery.adaptive`)."""
+    chances = table[list(posteriors.COLUMNS)].to_numpy()
+    apart = np.abs(np.arange(len(BUCKETS)) - table["bucket"].map(BUCKETS.index).to_numpy()[:, None])
     return (chances * (apart == 0)).sum(axis=1), (chances * (apart <= 1)).sum(axis=1)
 
 
