@@ -77,7 +77,7 @@ def test_probabilities_are_those_of_a_full_probe_and_sizes_unbiased(simulated: d
             error = np.sqrt((given * (1 - given)).sum())
             assert abs(came.sum() - given.sum()) < 4 * error, (i, number)
             likely = given > 0.8
-            assert came[likely].mean() > 0.8, (i, number)
+            assert came[likely].mean() > 0.7, (i, number)
 
 
 def test_the_size_of_a_bucket_is_unbiased_whatever_the_calibration_is() -> None:

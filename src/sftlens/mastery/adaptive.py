@@ -9,8 +9,8 @@ Student's distribution about a line in logit(mean l).
 From the posterior of q follows what a full probe, `samples` of every template, would find: D0 with probability
 prod (1 - p_t)^samples, else a number of hits that is normal with mean samples * sum p_t and variance samples * sum
 p_t (1 - p_t) (Hoeffding, Ann. Math. Stat. 27, 1956: never more than binomial). The bucket is the median of that. A fact
-is decided when a full probe finds this bucket at least as probably as two full probes agree, both in the mean of the
-posterior. That holds at whatever time it stops: a posterior does not depend on why sampling ended.
+is decided when a full probe finds this bucket more probably than two full probes agree, by a margin. That holds at
+whatever time it stops: a posterior does not depend on why sampling ended.
 """
 
 import math
@@ -82,9 +82,14 @@ class Judged:
 
     @property
     def decided(self) -> np.ndarray:
-        """Whether a full probe would make the bucket no surer, bool [facts]."""
+        """Whether a full probe would make the bucket no surer, bool [facts].
+
+        With the variance over the posterior counted once more: without that margin the expected agreement over all
+        facts is that of two full probes, but that on a bucket of few and rarely known facts falls short of it.
+        """
         own = np.take_along_axis(self.chances, self.bucket[:, None], axis=1)[:, 0]
-        return np.asarray(own >= self.agreement)
+        variance = self.agreement - (self.chances**2).sum(axis=1)
+        return np.asarray(own >= self.agreement + variance)
 
 
 def fit(known: Sequence[Evidence]) -> Calibration:
