@@ -120,7 +120,7 @@ def sizes(found: probing.Probed, tables: list[np.ndarray]) -> None:
 
 
 def training(fixed: list[pd.DataFrame], adaptive: pd.DataFrame, scale: int = 60) -> None:
-    """Print how many facts training sets of one seed share: those of two fixed probes, and of an adaptive and a fixed."""
+    """Print how many facts the training sets of one seed share: of two fixed probes, of an adaptive and a fixed one."""
 
     def drawn(table: pd.DataFrame, bucket: str) -> set[str]:
         train = table[table["split"] == "train"]
