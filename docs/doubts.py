@@ -12,10 +12,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "src"))
 
 from sftlens.doubts import DOUBTS, Doubt, sentence  # noqa: E402
-from sftlens.errors import ConfigError  # noqa: E402
 from sftlens.reporting import frames  # noqa: E402
 from sftlens.statistics.worlds import NEEDED, SD, WORLDS  # noqa: E402
-from sftlens.yaml_file import read_mapping  # noqa: E402
 
 PAGE, TABLES = HERE / "doubts.md", HERE / "doubts"
 STUDIES = ("doubts", "doubts-parents")
@@ -62,9 +60,7 @@ def section(doubt: Doubt) -> str:
         parts.append("\n".join(f"| {' | '.join(row)} |" for row in rows))
         parts.append(f"All numbers: [doubts/{doubt.name}.csv](doubts/{doubt.name}.csv).")
     else:
-        has = {name: read_mapping(HERE.parent / f"config/{name}.yaml", ConfigError)["experiments"] for name in STUDIES}
-        other = "" if doubt.name in has["doubts"] else " --configfile config/doubts-parents.yaml"
-        parts.append(f"Not run yet: `sftlens worlds --experiment {doubt.name} --worlds 12{other}`.")
+        parts.append(f"Not run yet: `sftlens worlds --experiment {doubt.name} --worlds 12`.")
     parts.append(f"What this cannot say: {doubt.limit}")
     if doubt.pretrained_only:
         parts.append(f"Not on an existing model: {doubt.pretrained_only}.")

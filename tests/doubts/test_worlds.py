@@ -106,6 +106,13 @@ def test_each_world_is_drawn_anew_and_the_first_is_that_of_the_configuration() -
     assert third.experiments == study.experiments and SHIPPED["study"] == "doubts"
 
 
+def test_every_experiment_is_in_a_configuration_that_is_found_by_its_name() -> None:
+    from sftlens.commands.worlds import worlds
+
+    for name in DOUBTS.names():
+        worlds.refuse(loading.load_file(worlds.default(name)), name, worlds.default(name))
+
+
 @pytest.mark.parametrize(
     ("changes", "options", "message"),
     [

@@ -1,6 +1,6 @@
 """Run one of the readers' experiments over fresh worlds: the interval is over worlds, the sentence the program's.
 
-  sftlens worlds --experiment steps --worlds 12                                config/doubts.yaml
+  sftlens worlds --experiment steps --worlds 12                       as config/doubts.yaml has it
   sftlens worlds --experiment steps --worlds 12 --configfile mine.yaml --cores 2
 
 Each world is a study of its own, STUDY-worldN, whose facts, corpus and model have seeds of their own; the seeds of the
@@ -28,18 +28,21 @@ from sftlens.errors import ConfigError, DataError
 from sftlens.settings import found
 from sftlens.yaml_file import read_mapping
 
-CONFIG = "config/doubts.yaml"
+CONFIGS = ("config/doubts.yaml", "config/doubts-parents.yaml")
+"""The configurations that have the experiments; the first that has the one asked for is taken."""
 
 
 def main() -> None:
     parser = options.Parser(description=__doc__)
     parser.add_argument("--experiment", required=True, metavar="NAME", help=f"one of: {', '.join(DOUBTS.names())}")
     parser.add_argument("--worlds", type=int, default=12, metavar="N", help="number of worlds")
-    parser.add_argument("--configfile", default=CONFIG, help="configuration (YAML) that has the experiment")
+    text = f"configuration (YAML) that has the experiment (default: {' or '.join(CONFIGS)})"
+    parser.add_argument("--configfile", help=text)
     parser.add_argument("--cores", default="all", help="CPU cores that Snakemake may use")
     parser.add_argument("-n", "--dry-run", action="store_true", help="only say what would run")
     args = parser.parse_args()
-    name, path = DOUBTS.get(args.experiment).name, Path(found(args.configfile))
+    name = DOUBTS.get(args.experiment).name
+    path = Path(found(args.configfile)) if args.configfile else default(name)
     if args.worlds < 1:
         raise ConfigError("option --worlds: give a number of worlds from 1 on")
     values = read_mapping(path, ConfigError)
@@ -68,6 +71,12 @@ def main() -> None:
         )
     if written:
         headline.say("worlds", written)
+
+
+def default(name: str) -> Path:
+    """Return the shipped configuration that has an experiment."""
+    paths = [Path(found(config)) for config in CONFIGS]
+    return next((path for path in paths if name in read_mapping(path, ConfigError).get("experiments", {})), paths[0])
 
 
 def refuse(study: Study, name: str, path: Path) -> None:
