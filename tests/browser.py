@@ -38,7 +38,7 @@ def opened(browser: Browser, path: Path, **context: Any) -> Iterator[Page]:
         page.on("request", lambda request: said.append(f"request: {request.url}") if asks(request.url, path) else None)
         page.goto(path.as_uri())
         yield page
-        assert not said
+        assert not said, said
 
 
 def asks(url: str, path: Path) -> bool:

@@ -120,3 +120,15 @@ def fake_results() -> pd.DataFrame:
                 rows += _cell(bucket, step, scale, seed)
     table = pd.DataFrame(rows)
     return table.assign(low=table["value"] - 0.01, high=table["value"] + 0.01)
+
+
+def fake_runs() -> pd.DataFrame:
+    """Return invented jobs of the same cells."""
+    rows = [
+        {"model": MODEL, "train_set": f"D{i}", "scale": scale, "seed": seed, "strategy": "full", "stage": stage,
+         "criterion": "", "region": "", "ratio": float("nan"), "file": f"results/s/{i}/{scale}/{seed}/{stage}.json",
+         "version": 1, "inputs": "model 0123456789ab", "packages": "torch 2", "finished": "2026-01-01 00:00:00",
+         "seconds": 60.0, "gigabytes": 1.5, "gpus": 1, "machine": "1 x H100"}
+        for i in range(5) for scale in ("60", "240", "480") for seed in (0, 1) for stage in ("finetune", "evaluate")
+    ]  # fmt: skip
+    return pd.DataFrame(rows)

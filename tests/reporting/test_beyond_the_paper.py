@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 import fake_answers
 from fake_results import fake_results
 from sftlens.dag.targets import TARGETS
-from sftlens.reporting import frames, style
+from sftlens.reporting import charts, frames, style
 from sftlens.reporting.themes.intervals import DIFFERENCE
 from sftlens.results.answers import Answers
 from sftlens.statistics.correlations import spearman
@@ -134,6 +134,32 @@ def test_concentration_is_drawn_as_trained_minus_permuted():
     np.testing.assert_allclose(np.asarray(line.get_ydata(), dtype=float), 1.0)
 
 
+def test_the_chart_of_the_concentration_has_the_numbers_of_its_figure():
+    target = TARGETS.get("concentration")
+    numbers = target.numbers(fake_results())
+    found = charts.chart(numbers, target.chart)
+    value = found["columns"].index("As trained minus permuted (points)")
+    assert {row[value] for row in found["rows"]} == {"1.00"} and found["y"] == value
+    assert [found["columns"][found[name]] for name in ("x", "line", "panel")] == ["Top k (%)", "Trained on", "Sum of"]
+    assert [row[found["low"]] for row in found["rows"]] == ["-"] * len(found["rows"])  # one permutation
+    trained = numbers["Changes"] == "as trained"
+    noise = numbers[trained].assign(Changes="permuted: SD of a draw")
+    noise[[name for name in noise if name.startswith("Top ")]] = 0.25
+    found = charts.chart(pd.concat([numbers, noise]), target.chart)
+    assert {(row[found["low"]], row[found["high"]]) for row in found["rows"]} == {("0.50", "1.50")}
+
+
+def test_the_chart_of_the_heat_map_has_the_numbers_of_its_figure():
+    target = TARGETS.get("heatmap")
+    numbers = target.numbers(fake_results())
+    found = charts.chart(numbers, target.chart)
+    assert len(found["rows"]) == 2 * len(numbers) and found["columns"][found["panel"]] == "Part"
+    image = next(image for axes in drawn("heatmap", numbers).axes for image in axes.images)
+    first = [row for row in found["rows"] if row[found["panel"]] == "first 20 %" and row[4] == found["rows"][0][4]]
+    shown = [float(row[found["shade"]]) for row in first if row[3] == found["rows"][0][3]]
+    np.testing.assert_allclose(np.ma.filled(image.get_array()).ravel(), shown, atol=0.00501)
+
+
 def test_leaks_and_facts_of_the_training_data_are_taken_out_side_by_side():
     figure = drawn("overlap", TARGETS.get("overlap").numbers(fake_results()))
     titles = [" ".join(axes.get_title(loc="left").split()) for axes in figure.axes]
@@ -148,3 +174,12 @@ def test_an_incomplete_grid_is_said_in_the_figure():
     part = results[~((results["train_set"] == "D1") & (results["scale"] == "240"))]
     for name in ("fig2", "format", "overlap"):
         assert "No result: D1 at n = 240." in words(drawn(name, TARGETS.get(name).numbers(part)))
+
+
+@pytest.mark.parametrize("name", ["cost", "gains"])
+def test_an_incomplete_grid_is_said_in_a_figure_of_answers(answers, name):
+    numbers = TARGETS.get(name).numbers(answers)
+    numbers = pd.concat([numbers, numbers.assign(n="960")])
+    part = numbers[~((numbers["Trained on"] == "D1") & (numbers["n"] == "960"))]
+    assert "No result" not in words(drawn(name, numbers))
+    assert "No result: D1 at n = 960." in words(drawn(name, part))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
 import browser as chromium
-from fake_results import MODEL, NOTICE, fake_results
+from fake_results import MODEL, NOTICE, fake_results, fake_runs
 from sftlens.dag.targets import TARGETS
 from sftlens.reporting import report
 from sftlens.reporting.frames import RATIO
@@ -39,14 +40,14 @@ def differences() -> pd.DataFrame:
     })  # fmt: skip
 
 
-def runs() -> pd.DataFrame:
-    """Return invented jobs of the same cells."""
+def gains() -> pd.DataFrame:
+    """Return invented gains of restoring: those of D0 and D1 exclude zero, those of D2 do not."""
     rows = [
-        {"model": MODEL, "train_set": f"D{i}", "scale": scale, "seed": seed, "strategy": "full", "stage": stage,
-         "criterion": "", "region": "", "ratio": float("nan"), "file": f"results/s/{i}/{scale}/{seed}/{stage}.json",
-         "version": 1, "inputs": "model 0123456789ab", "packages": "torch 2", "finished": "2026-01-01 00:00:00",
-         "seconds": 60.0, "gigabytes": 1.5, "gpus": 1, "machine": "1 x H100"}
-        for i in range(5) for scale in ("60", "240", "480") for seed in (0, 1) for stage in ("finetune", "evaluate")
+        {"Model": MODEL, "Criterion": criterion, "Region": "transformer", "n": "480", "Test set": test, RATIO: ratio,
+         "Trained on": trained, DIFFERENCE: value, "Low": value - 4, "High": value + 4, "Seeds": 2, "Facts": 300,
+         "Scope": "this model only"}
+        for criterion in ("relative", "random") for test in ("ID test", "OOD test") for ratio in ("1", "20")
+        for trained, value in (("D0", 12.5), ("D1", -6.0), ("D2", 3.0))
     ]  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -55,12 +56,14 @@ def write(path: Path, results: pd.DataFrame, **changes: str) -> Path:
     image = path.with_name("figure.svg")
     image.write_text('<svg xmlns="http://www.w3.org/2000/svg" width="600" height="300"><path d="M0 0h600v300z"/></svg>')
     numbers = {target.name: target.numbers(results) for target in TARGETS if not target.from_answers}
+    numbers |= {"contrasts": differences(), "gains": gains()}
     report.write(
-        path, study=changes.get("study", "layout"), results=results, numbers={**numbers, "contrasts": differences()},
+        path, study=changes.get("study", "layout"), results=results, numbers=numbers,
         figures={target.name: image for target in TARGETS if target.draw}, notice=changes.get("notice", NOTICE),
         missing=[{"cell": "m/D3/n480/seed1/full", "stage": "finetune", "log": "D3.log", "reason": "error: no memory",
                   "tail": "step 3\nerror: no memory"}],
-        settings={"study": "layout"}, runs=runs(), bases=[{"model": MODEL, "source": "org/m at 0", "hashes": "a 0"}],
+        settings={"study": "layout"}, runs=fake_runs(),
+        bases=[{"model": MODEL, "source": "org/m at 0", "hashes": "a 0"}],
     )  # fmt: skip
     return path
 
@@ -110,7 +113,7 @@ def number(text: str) -> float:
 
 def test_every_part_opens_without_a_request_or_an_error(page: Page) -> None:
     chromium.visit(page)
-    assert page.locator(".chart").count() == len(DRAWN) > 4
+    assert page.locator(".chart").count() == len(DRAWN) + 1 > 8  # and gains
     assert "no memory" in page.locator("#missing details pre").inner_text()
 
 
@@ -192,6 +195,22 @@ def test_marks_are_reached_by_key_and_lines_switched_off(page: Page) -> None:
     page.wait_for_function("document.querySelectorAll('#fig2 [aria-label^=\"D3\"]').length === 6")
 
 
+def test_a_map_shows_its_numbers_and_tints_those_that_are_sure(page: Page) -> None:
+    page.locator("#gains .chart").scroll_into_view_if_needed()
+    page.locator("#gains .panels svg").first.wait_for()
+    sure = page.locator("#gains [role=graphics-symbol][aria-label*='Trained on = D0']").first
+    unsure = page.locator("#gains [role=graphics-symbol][aria-label*='Trained on = D2']").first
+    sure.hover()
+    assert "Difference (points) 12.50 (8.50 to 16.50)" in page.locator("#gains output").inner_text()
+    colours = [mark.get_attribute("fill") for mark in (sure, unsure)]
+    low, high = ([int(part) for part in re.findall(r"\d+", str(colour))] for colour in colours)
+    assert max(high) - min(high) < 12 < max(low) - min(low) and low[2] > low[0]  # grey; blue
+    assert "+12.5" in page.locator("#gains .panels").first.inner_text()
+    assert page.locator("#gains [role=graphics-symbol][aria-label*='Trained on = ']").count() == len(gains()) // 2
+    choice(page, "gains .chart", "Criterion").select_option("random")
+    page.wait_for_function("document.querySelector('#gains [aria-label*=\"Criterion: random\"]')")
+
+
 def test_a_row_leads_to_the_jobs_behind_it(page: Page) -> None:
     table = page.locator("#table2 .wide")
     table.scroll_into_view_if_needed()
@@ -233,7 +252,7 @@ def test_on_paper_nothing_is_folded_paged_or_cut(browser: Browser, written: Path
         page.evaluate("dispatchEvent(new Event('beforeprint'))")
         assert page.locator("details:not([open])").count() == 0
         assert page.locator("img.static").first.is_visible() and not page.locator(".chart").first.is_visible()
-        assert len(column(page, "cells", "n")) == len(runs())
+        assert len(column(page, "cells", "n")) == len(fake_runs())
         wide = page.evaluate("""() => [...document.querySelectorAll('.wide table')].filter((table) =>
           table.getBoundingClientRect().right > innerWidth + 1 || table.scrollWidth > table.clientWidth + 1)
           .map((table) => table.caption.textContent)""")

@@ -9,6 +9,7 @@ from fake_results import fake_results
 from sftlens.reporting.conclusions import Sentence, conclusions
 from sftlens.reporting.frames import BASE
 
+SHOWN = pd.DataFrame({"a": [1]})
 PLACE = {"Model": "tiny", "Strategy": "full", "n": "480", "Region": "transformer", "Scope": "over seeds"}
 
 
@@ -24,7 +25,7 @@ def restored(trained_on: str, value: float, low: float, high: float, **more: Any
 
 def said(rows: list[dict[str, Any]], results: pd.DataFrame | None = None, **numbers: pd.DataFrame) -> list[Sentence]:
     results = fake_results().iloc[:0] if results is None else results
-    return conclusions(results, {"contrasts": pd.DataFrame(rows), "fig2": pd.DataFrame(), **numbers})
+    return conclusions(results, {"contrasts": pd.DataFrame(rows), "cost": SHOWN, "gains": SHOWN, **numbers})
 
 
 def test_the_cost_is_the_largest_loss_with_its_interval():
@@ -35,7 +36,13 @@ def test_the_cost_is_the_largest_loss_with_its_interval():
         "Fine-tuning cost most on D0, n = 480, OOD test: −19.1 points (−22.6 to −15.7) against the base model. "
         "It gained most on D4, n = 480, OOD test: +20.3 points (16.9 to 23.7)."
     )
-    assert first.target == "fig2"
+    assert first.target == "cost"
+
+
+def test_a_sentence_leads_to_what_the_page_shows_or_nowhere():
+    rows = [contrast("D0", -19.1, -22.6, -15.7)]
+    assert said(rows, cost=SHOWN.iloc[:0], fig2=SHOWN)[0].target == "fig2"
+    assert said(rows, cost=SHOWN.iloc[:0])[0].target == "contrasts"
 
 
 def test_a_loss_within_its_interval_is_said_to_be_one():
@@ -65,10 +72,10 @@ def test_knowledge_or_format(again, words):
 
 def test_the_best_remedy_comes_with_its_price():
     rows = [restored("D0", 10, 8, 12), restored("D4", -5, -6, -4), restored("D1", 3, 2, 4, **{"Restored (%)": "60"})]
-    (found,) = (part for part in said(rows) if part.target == "restoration")
+    (found,) = (part for part in said(rows) if part.target == "gains")
     assert "Restoring 20 % of the parameters (relative) gave most back on D0" in found.text
     assert "the same setting costs D4, n = 480, OOD test −5.0 points (−6.0 to −4.0)" in found.text
-    (found,) = (part for part in said([restored("D0", 1, -1, 3)]) if part.target == "table4")
+    (found,) = (part for part in said([restored("D0", 1, -1, 3)]) if part.target == "gains")
     assert found.text.startswith("Restoring helped nowhere for sure")
 
 

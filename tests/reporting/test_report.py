@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fake_results import NOTICE, fake_results
+from fake_results import NOTICE, fake_results, fake_runs
 from sftlens.dag.targets import TARGETS
 from sftlens.errors import DataError
 from sftlens.reporting import report, style
@@ -57,6 +57,40 @@ def make(path: Path, **changes: object) -> str:
     arguments["numbers"] = {target.name: target.numbers(arguments["results"]) for target in SHOWN}
     report.write(path, **arguments)
     return path.read_text(encoding="utf-8")
+
+
+def test_a_gain_is_tinted_only_where_its_interval_excludes_zero(tmp_path):
+    table = TARGETS.get("table4").numbers(fake_results())
+    keys = ["Model", "Criterion", "Region", "n", "Test set", "Restored (%)"]
+    gains = table[keys].assign(**{"Trained on": "D1", "Low": 0.5, "High": 2.0, "Difference (points)": 1.0})
+    gains.loc[gains["Restored (%)"] == "20", "Low"] = -0.5
+    for given, tinted in ((gains, set(gains["Restored (%)"]) - {"0", "20"}), (gains.iloc[:0], set())):
+        path = tmp_path / f"{len(given)}.html"
+        numbers = {"table4": table, "gains": given}
+        report.write(path, study="s", results=fake_results(), numbers=numbers, figures={}, notice="", missing=[],
+                     settings=SETTINGS)  # fmt: skip
+        rows = re.findall(r"<tr.*?</tr>", path.read_text().split('<section id="table4">')[1].split("</section>")[0])
+        found = [row for row in rows if "--shade" in row]
+        assert len(found) == sum(table["Restored (%)"].isin(tinted))
+        assert all(row.count("--shade") == 1 for row in found)
+        assert ("Tinted only where" in path.read_text()) is bool(tinted)
+
+
+def test_what_is_incomplete_is_said_beside_it(tmp_path):
+    text = make(tmp_path / "r.html", incomplete={"table2": "Incomplete: 2 of the 9 results behind this are missing."})
+    assert "2 of the 9 results" in text.split('<section id="table2">')[1].split("</section>")[0]
+    assert text.count("2 of the 9 results") == 1
+
+
+def test_no_two_parts_have_one_address(tmp_path):
+    results = fake_results()
+    cost = pd.DataFrame({"Model": ["a"], "Trained on": "D0", "n": "60", "Test set": "ID test", "Low": 0.0, "High": 1.0})
+    numbers = {"cost": cost, "table2": TARGETS.get("table2").numbers(results)}
+    path = tmp_path / "r.html"
+    report.write(path, study="s", results=results, numbers=numbers, figures={}, notice="", missing=MISSING,
+                 settings=SETTINGS, runs=fake_runs())  # fmt: skip
+    found = re.findall(r'\bid="([^"]*)"', path.read_text())
+    assert len(found) == len(set(found)) > 5
 
 
 def test_page_is_well_formed_and_asks_nothing_of_the_network(drawn, tmp_path):
@@ -117,11 +151,12 @@ def test_a_study_without_results_has_placeholders(tmp_path):
     assert Page(text).open == []
 
 
-def test_gains_are_signed_and_coloured(tmp_path):
+def test_gains_are_signed_and_not_tinted_without_an_interval(tmp_path):
     text = make(tmp_path / "r.html")
-    cell = r'<td class="number {}" style="--shade:0\.\d\d">[\d.]+ <small>\({}\)</small>'
-    assert re.search(cell.format("gain", r"\+5\.78"), text)
-    assert re.search(cell.format("loss", r"−1\.60"), text)
+    cell = r'<td class="number">[\d.]+ <small>\({}\)</small>'
+    assert re.search(cell.format(r"\+5\.78"), text)
+    assert re.search(cell.format(r"−1\.60"), text)
+    assert "--shade:" not in text.partition("</style>")[2].partition("<script type")[0]
 
 
 def test_everything_is_escaped(tmp_path):

@@ -61,7 +61,11 @@ class Chart:
     panel: str = ""
     """One panel a value, side by side."""
     shade: str = ""
-    """The number that shades the cells of a map of x by y."""
+    """The number that shades the cells of a map of x by y; where it has an interval, only if that excludes zero."""
+    frame: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+    """The target's frame -> that of the chart, which its figure draws too; None: the same."""
+    words: str = ""
+    """What stands below the chart besides the target's caption."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ class Target:
     """How a table is printed (Markdown, LaTeX); None: as its frame is."""
     relations: bool = False
     """Whether `build` is given the rows of single relations too."""
+    tints: str = ""
+    """The target whose intervals say which gains of a table the page may tint; empty: none is."""
     chart: Chart | None = None
     """How the page shows a figure to those who can point at it; None: as the figure alone."""
     page: Callable[[pd.DataFrame], pd.DataFrame] | None = None

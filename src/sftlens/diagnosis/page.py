@@ -48,7 +48,7 @@ def cost(seen: Diagnosis) -> Table:
         numbers = ["–", "–", f"{value:.3f}", floor, f"{int(seen.facts['kl'].notna().sum()):,}"]
         cells = [Cell(text, interval if i == 2 else "", "number") for i, text in enumerate(numbers)]
         body.append(("", [Cell("KL(fine-tuned ‖ base) of the first answer token, nats"), *cells]))
-    return Table([Cell(""), *(Cell(name, "", "number") for name in heads)], body, "stacked")
+    return Table([Cell("measured"), *(Cell(name, "", "number") for name in heads)], body, "stacked")
 
 
 def _row(name: str, effect: Effect) -> list[Cell]:

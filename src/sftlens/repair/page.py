@@ -81,7 +81,7 @@ def _beside(repair: Repair) -> Table:
             value, _, interval = text.partition(" (")
             cells.append(Cell(value.replace("-", "–"), interval.rstrip(")"), "number"))
         body.append(("", [Cell(f"{row['metric']}, {row['unit']}", f"n = {row['n']:,}"), *cells]))
-    return Table([Cell(""), *(Cell(name, "", "number") for name in heads)], body)
+    return Table([Cell("measured"), *(Cell(name, "", "number") for name in heads)], body)
 
 
 def _flips(repair: Repair) -> list[tuple[str, Table]]:

@@ -14,6 +14,8 @@ SHAPES = {"o": "circle", "s": "square", "D": "diamond", "^": "triangle-up", "v":
           "<": "triangle-left", "X": "cross", "P": "cross", "x": "cross", "d": "wedge", "p": "arrow"}  # fmt: skip
 """matplotlib's markers -> Vega's nearest."""
 REFERENCES = (frames.BASE, frames.FEWSHOT)
+TOLD = ("Scope",)
+"""Columns of text that follow from the others: they are told, and not chosen by."""
 
 
 def chart(numbers: pd.DataFrame, wanted: Chart) -> dict[str, Any] | None:
@@ -22,6 +24,7 @@ def chart(numbers: pd.DataFrame, wanted: Chart) -> dict[str, Any] | None:
     `columns` and `rows` hold the whole frame as texts; `x`, `y`, `line`, `panel`, `low`, `high`, `sd` and `choices` are
     indices of columns (-1: none); `lines` name each line with its colour; `spec` lacks data, width and the ends of y.
     """
+    numbers = wanted.frame(numbers) if wanted.frame else numbers
     value = wanted.shade or wanted.y
     used = [name for name in (wanted.x, wanted.y, wanted.line, wanted.panel, wanted.shade) if name]
     if any(name not in numbers for name in used) or numbers[value].isna().all():
@@ -30,7 +33,7 @@ def chart(numbers: pd.DataFrame, wanted: Chart) -> dict[str, Any] | None:
     names = [name for name in numbers if not pd.api.types.is_numeric_dtype(numbers[name])]
     if pd.api.types.is_numeric_dtype(numbers[wanted.x]):
         used.append("n")  # the marks of a line are its scales
-    choices = [name for name in names if name not in used and numbers[name].nunique() > 1]
+    choices = [name for name in names if name not in (*used, *TOLD) and numbers[name].nunique() > 1]
     lines = [] if wanted.shade else list(dict.fromkeys(numbers[wanted.line]))
     low, high = ("Low", "High") if {"Low", "High"} <= set(columns) else (f"{value} low", f"{value} high")
 
@@ -44,7 +47,7 @@ def chart(numbers: pd.DataFrame, wanted: Chart) -> dict[str, Any] | None:
         "rows": frames.as_text(numbers).to_numpy().tolist(),
         "x": at(wanted.x), "y": at(wanted.y), "line": at(wanted.line), "panel": at(wanted.panel),
         "low": at(low), "high": at(high), "sd": at(f"{value} SD"), "shade": at(wanted.shade),
-        "choices": [at(name) for name in choices],
+        "choices": [at(name) for name in choices], "words": wanted.words,
         "lines": [{"name": n, "colour": c, "reference": n in REFERENCES} for n, c in zip(lines, looks, strict=True)],
         "spec": _map(wanted) if wanted.shade else _curves(numbers, wanted, lines, looks, shapes),
     }  # fmt: skip
@@ -67,6 +70,12 @@ def _curves(
     y = {"field": "y", "type": "quantitative", "title": wanted.y, "scale": {"zero": False}}
     colour = {"field": "line", "type": "nominal", "legend": None, "scale": {"domain": lines, "range": looks}}
     shape = {"field": "line", "type": "nominal", "legend": None, "scale": {"domain": lines, "range": shapes}}
+    at_zero = {"y": {"datum": 0, "type": "quantitative", "scale": {}}, "color": {"value": style.GREY}}
+    zero = {
+        "data": {"values": [{}]},
+        "mark": {"type": "rule", "strokeDash": [6, 4], "aria": False},
+        "encoding": at_zero,
+    }
     seen = {"tooltip": {"field": "says"}, "description": {"field": "says"}}
     return {
         "height": 260,
@@ -84,23 +93,24 @@ def _curves(
             {"transform": [{"filter": "!datum.reference"}],
              "mark": {"type": "point", "filled": True, "size": 75, "opacity": 1, "stroke": "white", "strokeWidth": 0.7},
              "encoding": {"x": x, "y": y, "shape": shape, **seen}},
+            *([zero] if (own[wanted.y] < 0).any() else []),
         ],
     }  # fmt: skip
 
 
 def _map(wanted: Chart) -> dict[str, Any]:
-    """Return a map whose cells are shaded by a number: blue above zero, orange below."""
-    scale = {"scheme": "blueorange", "reverse": True, "domainMid": 0}
+    """Return a map whose cells are shaded by a number and show it: blue above zero, red below, as in the figures."""
     axis = {"type": "ordinal", "sort": None, "axis": {"labelAngle": 0}}
+    shade = {"field": "shade", "type": "quantitative", "title": wanted.shade, "scale": {"scheme": "redblue"},
+             "legend": {"orient": "bottom", "gradientLength": 160, "titleLimit": 320}}  # fmt: skip
     return {
-        "height": {"step": 18},
         "params": [{"name": "off", "value": []}],
-        "mark": {"type": "rect", "stroke": "white", "strokeWidth": 0.5},
-        "encoding": {
-            "x": {"field": "x", "title": wanted.x, **axis},
-            "y": {"field": "y", "title": wanted.y, **axis},
-            "color": {"field": "shade", "type": "quantitative", "title": wanted.shade, "scale": scale,
-                      "legend": {"orient": "bottom"}},
-            "tooltip": {"field": "says"}, "description": {"field": "says"},
-        },
+        "encoding": {"x": {"field": "x", "title": wanted.x, **axis}, "y": {"field": "y", "title": wanted.y, **axis}},
+        "layer": [
+            {"mark": {"type": "rect", "stroke": "#c9c9c9", "strokeWidth": 0.5},
+             "encoding": {"color": shade, "tooltip": {"field": "says"}, "description": {"field": "says"}}},
+            {"mark": {"type": "text", "fontSize": 10, "aria": False, "tooltip": None},
+             "encoding": {"text": {"field": "text"}, "color": {"field": "ink", "type": "nominal", "scale": None}}},
+        ],
+        "resolve": {"scale": {"color": "independent"}},
     }  # fmt: skip

@@ -24,7 +24,9 @@ class Sentence(NamedTuple):
 
     text: str
     target: str
-    """The figure or table that it is read from; empty for a limit of the study."""
+    """The figure or table that it is read from; empty for a limit of the study, or where the page has none.
+
+    While sentences are made: several, of which the first that the page has is meant, with spaces between them."""
 
 
 def conclusions(results: pd.DataFrame, numbers: Mapping[str, pd.DataFrame]) -> list[Sentence]:
@@ -38,7 +40,7 @@ def conclusions(results: pd.DataFrame, numbers: Mapping[str, pd.DataFrame]) -> l
     for model in models:
         named = f"{model}: " if len(models) > 1 else ""
         own = contrasts[contrasts["Model"] == model].dropna(subset=[DIFFERENCE])
-        parts = [*_cost(own, results[results["model"] == model], numbers), *_remedy(own)]
+        parts = [*_cost(own, results[results["model"] == model]), *_remedy(own)]
         if (table := numbers.get("table3")) is not None and len(table):
             parts += _concentration(table[table["Model"] == model])
         found += [Sentence(named + part.text, part.target) for part in parts]
@@ -46,23 +48,24 @@ def conclusions(results: pd.DataFrame, numbers: Mapping[str, pd.DataFrame]) -> l
         found += _claims(table)
     if models:
         found += _limits(contrasts, numbers)
-    return [Sentence(minus(part.text), part.target) for part in found]
+    there = {name for name, table in numbers.items() if len(table)}
+    shown = [next((name for name in part.target.split() if name in there), "") for part in found]
+    return [Sentence(minus(part.text), target) for part, target in zip(found, shown, strict=True)]
 
 
-def _cost(own: pd.DataFrame, results: pd.DataFrame, numbers: Mapping[str, pd.DataFrame]) -> Iterator[Sentence]:
+def _cost(own: pd.DataFrame, results: pd.DataFrame) -> Iterator[Sentence]:
     rows = own[own["Against"] == BASE]
     if rows.empty:
         return
     worst, best = rows.loc[rows[DIFFERENCE].idxmin()], rows.loc[rows[DIFFERENCE].idxmax()]
-    target = "fig2" if "fig2" in numbers else "contrasts"
     if worst[DIFFERENCE] >= 0:
         text = f"No training set lowered accuracy; the smallest change against the base model is {_size(worst)} on "
-        yield Sentence(f"{text}{_place(worst)}.", target)
+        yield Sentence(f"{text}{_place(worst)}.", "cost fig2 contrasts")
     else:
         sure = "" if worst["High"] < 0 else " (the interval includes no change)"
         text = f"Fine-tuning cost most on {_place(worst)}: {_size(worst)} against the base model{sure}. "
         gain = f"It gained most on {_place(best)}: {_size(best)}." if best[DIFFERENCE] > 0 else "It gained nowhere."
-        yield Sentence(text + gain, target)
+        yield Sentence(text + gain, "cost fig2 contrasts")
         yield from _format(worst, results)
 
 
@@ -89,7 +92,7 @@ def _format(worst: pd.Series, results: pd.DataFrame) -> Iterator[Sentence]:
     yield Sentence(
         f"There {100 * well['value'].mean():.0f} % of the answers are well-formed, and ID mastery probed again is "
         f"{again['value'].mean():.2f} ({low:.2f} to {high:.2f}) where the base has {known:.2f}, {verdict}.",
-        "intervals",
+        "format judgements",
     )
 
 
@@ -100,7 +103,8 @@ def _remedy(own: pd.DataFrame) -> Iterator[Sentence]:
     best = rows.loc[rows[DIFFERENCE].idxmax()]
     if best["Low"] <= 0:
         yield Sentence(
-            f"Restoring helped nowhere for sure: the largest gain is {_size(best)} on {_place(best)}.", "table4"
+            f"Restoring helped nowhere for sure: the largest gain is {_size(best)} on {_place(best)}.",
+            "gains table4 contrasts",
         )
         return
     same = rows[(rows["Criterion"] == best["Criterion"]) & (rows["Region"] == best["Region"])]
@@ -113,7 +117,7 @@ def _remedy(own: pd.DataFrame) -> Iterator[Sentence]:
     yield Sentence(
         f"Restoring {best[RATIO]} % of the parameters ({best['Criterion']}) gave most back on {_place(best)}: "
         f"{_size(best)}; {price}. The best of many settings flatters itself.",
-        "restoration",
+        "gains restoration contrasts",
     )
 
 
@@ -133,7 +137,7 @@ def _concentration(table: pd.DataFrame) -> Iterator[Sentence]:
     yield Sentence(
         f"The {name.lower()} of the parameters hold {trained:.1f} % of the relative change, and {null:.1f} % when the "
         f"changes are permuted: {verdict}.",
-        "concentration",
+        "concentration table3",
     )
 
 

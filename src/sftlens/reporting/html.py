@@ -2,7 +2,7 @@
 
 import re
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,10 +82,11 @@ def minus(text: str) -> str:
     return "–" if text == "-" else re.sub(r"(?<!\w)-(?=\d)", "−", text)
 
 
-def table(frame: pd.DataFrame) -> Table:
+def table(frame: pd.DataFrame, tinted: Container[tuple[int, str]] = ()) -> Table:
     """Return a target's frame as a table in which a column's SD or gain stands in the column's own cells.
 
-    A row at which the first column changes is of the class `group`.
+    A row at which the first column changes is of the class `group`; `tinted` are the rows and columns whose gains may
+    be tinted.
     """
     text = as_text(frame)
     inside = {f"{name}{suffix}" for name in frame for suffix in (" SD", " gain")}
@@ -103,8 +104,8 @@ def table(frame: pd.DataFrame) -> Table:
         return [
             Cell(minus(value), "", "number") if small == "-"
             else Cell(minus(value), f"± {small}", "number") if spread in frame
-            else _with_gain(value, float(small))
-            for value, small in zip(values, beside, strict=True)
+            else _with_gain(value, float(small), (i, name) in tinted)
+            for i, (value, small) in enumerate(zip(values, beside, strict=True))
         ]  # fmt: skip
 
     first = frame[names[0]]
@@ -114,8 +115,10 @@ def table(frame: pd.DataFrame) -> Table:
     return Table([Cell(name, "", "number" if name in numeric else "") for name in names], rows)
 
 
-def _with_gain(value: str, points: float) -> Cell:
-    """Return a value with its gain in brackets, shaded the deeper the more points it is, up to ten."""
-    kind = "gain" if points > 0 else "loss" if points < 0 else "same"
+def _with_gain(value: str, points: float, tinted: bool) -> Cell:
+    """Return a value with its gain in brackets, if tinted the deeper the more points it is, up to ten."""
     signed = minus(f"{points:+.2f}") if points else "±0.00"
+    if not tinted:
+        return Cell(value, f"({signed})", "number")
+    kind = "gain" if points > 0 else "loss"
     return Cell(value, f"({signed})", f"number {kind}", f"{0.08 + 0.37 * min(abs(points), 10) / 10:.2f}")

@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-NOTE = "Tinted only where the 95 % interval (small print) excludes zero: blue is a gain, red a loss."
+TINT = "Tinted only where the 95 % interval excludes zero: blue is a gain, red a loss."
+NOTE = f"{TINT} Small print: the interval."
 
 
 def ends(numbers: pd.DataFrame, value: str) -> float:

@@ -201,6 +201,7 @@ function draw(box) {
     controls.append(group);
   }
   box.append(controls, grid, foot);
+  if (chart.words) box.append(made("p", chart.words, { className: "soft" }));
 
   function datum(row) {
     const value = (i) => (i < 0 ? NaN : number(row[i]));
@@ -213,9 +214,10 @@ function draw(box) {
     const told = new Set([chart.x, chart.line, main, chart.low, chart.high, chart.sd]);
     const rest = columns.map((name, i) => [name, row[i], i]).filter(([name, text, i]) => !told.has(i) && text !== "-" && text !== "" && !name.endsWith(" SD"));
     const head = [line, chart.shade < 0 ? "" : `${columns[chart.y]} ${row[chart.y]}`, `${columns[chart.x]} = ${row[chart.x]}`].filter(Boolean).join(", ");
-    const x = chart.spec.layer?.[2].encoding.x.type === "quantitative" ? value(chart.x) : row[chart.x];
+    const x = chart.shade < 0 && chart.spec.layer[2].encoding.x.type === "quantitative" ? value(chart.x) : row[chart.x];
+    const sure = !whole || chart.low < 0 || ends[0] > 0 || ends[1] < 0;
     return {
-      x, line, y: chart.shade < 0 ? value(chart.y) : row[chart.y], shade: value(chart.shade),
+      x, line, y: chart.shade < 0 ? value(chart.y) : row[chart.y], value: value(main), shade: sure ? value(chart.shade) : 0,
       low: whole ? ends[0] : null, high: whole ? ends[1] : null,
       reference: lines.some((known) => known.reference && known.name === line),
       says: [`${head}: ${columns[main]} ${row[main]}${interval}`, ...rest.map(([name, text]) => `${name}: ${text}`)].join("\n"),
@@ -227,10 +229,15 @@ function draw(box) {
     for (const view of views) view.finalize();
     grid.replaceChildren();
     const shown = rows.filter((row) => [...chosen].every(([i, value]) => row[i] === value)).map((row) => [chart.panel < 0 ? "" : row[chart.panel], datum(row)]);
-    const drawn = shown.filter(([, d]) => !Number.isNaN(chart.shade < 0 ? d.y : d.shade));
-    const ends = drawn.flatMap(([, d]) => [d.y, d.low ?? d.y, d.high ?? d.y]);
+    const drawn = shown.filter(([, d]) => !Number.isNaN(d.value));
+    const ends = drawn.flatMap(([, d]) => [d.value, d.low ?? d.value, d.high ?? d.value]);
     const [low, high] = [Math.min(...ends), Math.max(...ends)];
     const room = 0.05 * (high - low || 1);
+    const deepest = Math.max(1, ...drawn.map(([, d]) => Math.abs(d.shade)));
+    for (const [, d] of chart.shade < 0 ? [] : drawn) {
+      d.ink = Math.abs(d.shade) > 0.62 * deepest ? "white" : "#1a1a1a";
+      d.text = `${d.value > 0 ? "+" : ""}${d.value.toFixed(deepest < 3 ? 2 : 1)}`.replace("-", "−");
+    }
     views = await Promise.all([...new Set(drawn.map(([panel]) => panel))].map(async (panel) => {
       const spec = structuredClone(chart.spec);
       spec.data = { values: drawn.filter(([name]) => name === panel).map(([, d]) => d) };
@@ -239,6 +246,10 @@ function draw(box) {
       if (panel) spec.title = { text: panel, anchor: "start", fontSize: 13 };
       spec.config = { font: getComputedStyle(document.body).fontFamily, view: { stroke: null }, axis: { labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", gridColor: "#e4e4e4" } };
       if (chart.shade < 0) for (const layer of spec.layer) layer.encoding.y.scale.domain = [low - room, high + room];
+      else {
+        spec.layer[0].encoding.color.scale.domain = [-deepest, deepest];
+        spec.height = 22 * new Set(spec.data.values.map((d) => d.y)).size;
+      }
       const place = made("div");
       grid.append(place);
       const { view } = await vegaEmbed(place, spec, { ast: true, actions: false, renderer: "svg", defaultStyle: false });

@@ -91,14 +91,19 @@ def _write(root: Path, study: Study, target: Target, results: Any, wanted: list[
     from sftlens.results import answers
 
     paths, notice = Paths(study), study.notice
-    if root.name == PARTIAL and (lost := sum(not unfinished.made(paths, product) for product in wanted)):
-        notice = f"Incomplete: {lost} of the {len(wanted)} results behind this are missing. {notice}".strip()
+    if root.name == PARTIAL:
+        notice = f"{_incomplete(paths, wanted)} {notice}".strip()
     if target.from_answers:
         there = [product for product in wanted if answers.there(paths, product)] if root.name == PARTIAL else wanted
         results = answers.Answers(study, there, results, wanted)
     numbers = target.numbers(results)
     for kind in kinds:
         layout.write(root / f"{kind}s" / target.name, kind, target, numbers, notice)
+
+
+def _incomplete(paths: Paths, wanted: list[Product]) -> str:
+    lost = sum(not unfinished.made(paths, product) for product in wanted)
+    return f"Incomplete: {lost} of the {len(wanted)} results behind this are missing." if lost else ""
 
 
 def _report(
@@ -129,4 +134,5 @@ def _report(
         settings=study.model_dump(mode="json"),
         runs=runs.runs(study, products),
         bases=runs.models(study),
+        incomplete={target.name: _incomplete(Paths(study), asked) for target, asked in wanted.items()},
     )

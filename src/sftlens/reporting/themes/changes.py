@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sftlens.dag.targets import TARGETS, Layout, Target
+from sftlens.dag.targets import TARGETS, Chart, Layout, Target
 from sftlens.reporting import frames, style
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ PLACES = {
     "place_sum_d2": "Sum of d^2 (%)",
 }
 MAPS = {RESTORED: "first 20 %", "Sum of d^2 (%)": "sum of d²"}
+TOP, BEYOND = "Top k (%)", "As trained minus permuted (points)"
+BARS = "Bars: two SDs of a permutation either side."
+LOG = "log₂ (share / share of parameters)"
 _PLACE = {"layer": "Layer", "module": "Module"}
 _KEYS = ["Model", "Criterion", "Region", "n", "Trained on"]
 _GROUP = _KEYS[:4]
@@ -74,69 +77,97 @@ def places(results: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     return frames.pivot(table, keys, "metric", names, constant=[PARAMETERS])
 
 
+def beyond_permuted(numbers: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame of `concentration` as one row a k: the share as trained minus permuted, in points.
+
+    `Low` and `High` are two SDs of a permutation either side, NaN of a single one.
+    """
+    import pandas as pd
+
+    keys = [*_KEYS, "Sum of"]
+    tops = [name for name in numbers if name.startswith("Top ") and name.endswith("%")]
+    groups = [
+        (key, rows) for key, rows in numbers.groupby(keys, sort=False) if {*WEIGHTS.values()} <= {*rows["Changes"]}
+    ]
+    found = []
+    for key, rows in groups:
+        shares = rows.set_index("Changes")[tops].astype("float64").reindex([*WEIGHTS.values(), SPREAD]).to_numpy()
+        for top, trained, null, sd in zip(tops, *shares, strict=True):
+            beyond = trained - null
+            cell = dict(zip(keys, key, strict=True))
+            found.append({**cell, TOP: top.split()[1], BEYOND: beyond, "Low": beyond - 2 * sd, "High": beyond + 2 * sd,
+                          "As trained (%)": trained, "Permuted (%)": null, "Seeds": rows["Seeds"].max()})  # fmt: skip
+    names = [*keys, TOP, BEYOND, "Low", "High", "As trained (%)", "Permuted (%)", "Seeds"]
+    return pd.DataFrame(found, columns=names)
+
+
 def draw_concentration(numbers: pd.DataFrame, notice: str) -> Figure:
     """Return the share held by the top k % as trained minus permuted, one line a training set."""
+    numbers = beyond_permuted(numbers)
     groups = [rows for _, rows in numbers.groupby(_GROUP, sort=False)]
     kinds = [kind for kind in SUMS.values() if kind in set(numbers["Sum of"])] or [""]
-    tops = [name for name in numbers if name.startswith("Top ") and name.endswith("%")]
     legend = [style.key(name) for name in dict.fromkeys(numbers["Trained on"])]
-    drawn = (numbers["Changes"] == SPREAD).any()
-    note = (
-        "Bars: two SDs of a permutation either side." if drawn else "One permutation each, so its noise is not shown."
-    )
+    note = BARS if numbers["Low"].notna().any() else "One permutation each, so its noise is not shown."
     figure, grid = style.page(
         len(groups), len(kinds), (2.6, 2.6), legend=[legend] if groups else [],
-        foot=[f"{frames.seeds_note(numbers).replace('Mean ± SD', 'Mean')} {note}" if groups else "", notice],
+        foot=[f"{frames.seeds_note(numbers)} {note} {frames.gaps(numbers, BEYOND)}" if groups else "", notice],
     )  # fmt: skip
-    x = [float(name.split()[1]) for name in tops]
     for row, group in zip(grid, groups, strict=False):
         first = group.iloc[0]
+        tops = list(dict.fromkeys(group[TOP]))
         for axes, kind in zip(row, kinds, strict=True):
             axes.axhline(0, color=style.GREY, lw=1.2, ls=(0, (5, 3)))
-            for name, own in group[group["Sum of"] == kind].groupby("Trained on", sort=False):
-                rows = own.set_index("Changes")[tops].astype("float64")
-                if not set(WEIGHTS.values()) <= set(rows.index):
-                    continue
+            for name, rows in group[group["Sum of"] == kind].groupby("Trained on", sort=False):
                 colour, marker = style.look(str(name))
-                beyond = rows.loc[WEIGHTS[""]] - rows.loc[WEIGHTS["null_"]]
-                noise = 2 * rows.loc[SPREAD] if SPREAD in rows.index else None
-                axes.errorbar(
-                    x, beyond, noise, color=colour, marker=marker, elinewidth=1, capsize=2, lw=1.3, **style.EDGE
-                )
+                noise = rows["High"] - rows[BEYOND] if rows["High"].notna().any() else None
+                look = {"color": colour, "marker": marker, "elinewidth": 1, "capsize": 2, "lw": 1.3, **style.EDGE}
+                axes.errorbar(rows[TOP].astype("float64"), rows[BEYOND], noise, **look)
             axes.set(xscale="log", xlabel=f"Top k % by {first['Criterion']}")
-            axes.set_xticks(x, [name.split()[1] for name in tops])
+            axes.set_xticks([float(top) for top in tops], tops)
             axes.minorticks_off()
             axes.set_title(f"Σ {kind.replace('^2', '²')}, {first['Model']}, n = {first['n']}", loc="left", size=8.5)
         row[0].set_ylabel("As trained minus permuted\n(points of the total)")
     return figure
 
 
+def over_expected(numbers: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame of `places` as one row a place and part: its share by its share of the parameters, log2."""
+    import numpy as np
+    import pandas as pd
+
+    keys = [*_KEYS, "Layer", "Module"]
+    parts = []
+    for share, words in MAPS.items():
+        ratio = (numbers[share] / numbers[PARAMETERS]).astype("float64")
+        own = {"Part": words, LOG: np.log2(ratio.where(ratio > 0)), "Share (%)": numbers[share]}
+        parts.append(numbers[[*keys, PARAMETERS, "Seeds"]].assign(**own))
+    return pd.concat(parts, ignore_index=True)[[*keys, "Part", LOG, "Share (%)", PARAMETERS, "Seeds"]]
+
+
 def draw_heatmap(numbers: pd.DataFrame, notice: str) -> Figure:
     """Return maps of layer by module: shares of the restored part and of the sum of d^2 by shares of parameters."""
-    import numpy as np
-
+    numbers = over_expected(numbers)
     groups = [rows for _, rows in numbers.groupby(_GROUP, sort=False)]
     sets = list(dict.fromkeys(numbers["Trained on"])) or [""]
     size = (1.9, min(6.0, 1.4 + 0.16 * (numbers["Layer"].nunique() or 1)))
-    seeds = frames.seeds_note(numbers).replace("Mean ± SD", "Mean")  # a cell of a map has no place for a spread
-    figure, grid = style.page(len(MAPS) * len(groups), len(sets), size, foot=[seeds, notice])
+    foot = f"{frames.seeds_note(numbers)} {frames.gaps(numbers, LOG)}"
+    figure, grid = style.page(len(MAPS) * len(groups), len(sets), size, foot=[foot, notice])
     if not groups:
         return figure
-    shares = {name: (numbers[name] / numbers[PARAMETERS]).astype("float64") for name in MAPS}
-    ratio = {name: np.log2(share.where(share > 0)) for name, share in shares.items()}
-    ends = max([1.0, *(float(values.abs().max()) for values in ratio.values() if values.notna().any())])
-    for row, (group, name) in zip(grid, ((group, name) for group in groups for name in MAPS), strict=True):
+    ends = max([1.0, *numbers[LOG].abs().dropna()])
+    panels = [rows[rows["Part"] == part] for rows in groups for part in MAPS.values()]
+    for row, own in zip(grid, panels, strict=True):
         for axes, trained in zip(row, sets, strict=True):
-            image = _map(axes, group[group["Trained on"] == trained], ratio[name], ends)
-            axes.set_title(f"{trained}, n = {group['n'].iloc[0]}", loc="left")
-        row[0].set_ylabel(f"{MAPS[name]}\nlayer")
-    figure.colorbar(image, ax=grid[:2], shrink=0.8, label="log₂ (share / share of parameters)")
+            image = _map(axes, own[own["Trained on"] == trained], ends)
+            axes.set_title(f"{trained}, n = {own['n'].iloc[0]}", loc="left")
+        row[0].set_ylabel(f"{own['Part'].iloc[0]}\nlayer")
+    figure.colorbar(image, ax=grid[:2], shrink=0.8, label=LOG)
     return figure
 
 
-def _map(axes: Axes, numbers: pd.DataFrame, values: pd.Series, ends: float) -> Any:
-    grid = numbers.assign(value=values).pivot_table("value", "Layer", "Module", sort=False, dropna=False)
-    image = axes.imshow(grid.to_numpy(), cmap="RdBu_r", vmin=-ends, vmax=ends, aspect="auto", interpolation="nearest")
+def _map(axes: Axes, numbers: pd.DataFrame, ends: float) -> Any:
+    grid = numbers.pivot_table(LOG, "Layer", "Module", sort=False, dropna=False)
+    image = axes.imshow(grid.to_numpy(), cmap="RdBu", vmin=-ends, vmax=ends, aspect="auto", interpolation="nearest")
     axes.grid(visible=False)
     axes.set_xticks(range(len(grid.columns)), [name.removesuffix("_proj") for name in grid.columns], rotation=90)
     step = max(1, len(grid) // 8)
@@ -160,12 +191,15 @@ TARGETS.add(Target(
     "dealt out at random within each tensor, in points; d = s - p and r = |d| / (|p| + 1e-8). On the dashed line the "
     "concentration is arithmetic: dividing by |p| near zero suffices. The shares themselves stand in Table 3.",
     concentration, draw_concentration,
+    chart=Chart(TOP, BEYOND, "Trained on", "Sum of", frame=beyond_permuted, words=BARS),
 ))  # fmt: skip
 TARGETS.add(Target(
     "heatmap", 54, "concentration", "Where the change lies",
     "Share of each projection of each block in the elements that are restored at k = 20 %, and in the sum of "
-    "squared changes, by its share of the parameters (logarithm to base 2: 0 is as many as expected, 1 twice).",
+    "squared changes, by its share of the parameters (logarithm to base 2: 0 is as many as expected, 1 twice). Blue: "
+    "more than its share; red: less.",
     lambda results: places(results, ["layer", "module"]), draw_heatmap,
+    chart=Chart("Module", "Layer", "", "Part", LOG, frame=over_expected),
 ))  # fmt: skip
 TARGETS.add(Target(
     "table9", 56, "concentration", "What changed, and what is restored, by layer",

@@ -129,18 +129,22 @@ def _base(answers: Answers, model: str, split: str) -> np.ndarray | None:
     return np.asarray(next(iter(found.values())), dtype=np.float64) if found else None
 
 
-def draw_relations(numbers: pd.DataFrame, notice: str) -> Figure:
-    """Return them as maps of relation by training set, a panel per model and test set."""
+def asked(numbers: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with each relation's question beside its number, where it is known."""
     from sftlens.data.relations import RELATIONS
 
-    groups = [rows for _, rows in numbers.groupby(["Model", "Test set"], sort=False)]
+    questions = {name: RELATIONS[name].question.replace("[X]", "…") for name in RELATIONS}
+    return numbers.assign(**{RELATION: [f"{name} {questions.get(name, '')}".strip() for name in numbers[RELATION]]})
+
+
+def draw_relations(numbers: pd.DataFrame, notice: str) -> Figure:
+    """Return them as maps of relation by training set, a panel per model and test set."""
+    groups = [rows for _, rows in asked(numbers).groupby(["Model", "Test set"], sort=False)]
     most = max([rows[RELATION].nunique() for rows in groups], default=6)
     figure, grid = style.page(len(groups), 1, (5.6, 0.6 + 0.27 * most), foot=[maps.NOTE, notice])
     end = maps.ends(numbers, DIFFERENCE)
     for (axes,), rows in zip(grid, groups, strict=False):
-        questions = {name: RELATIONS[name].question.replace("[X]", "…") for name in RELATIONS}
-        labels = [f"{name} {questions.get(name, '')}".strip() for name in rows[RELATION]]
-        maps.draw(axes, rows.assign(**{RELATION: labels}), RELATION, "Trained on", DIFFERENCE, end)
+        maps.draw(axes, rows, RELATION, "Trained on", DIFFERENCE, end)
         axes.tick_params(axis="y", labelsize=6.5)
         first = rows.iloc[0]
         axes.set_title(f"{first['Model']}, {first['Test set']}, n = {first['n']}", loc="left")
@@ -174,5 +178,6 @@ TARGETS.add(Target(
     "Accuracy at the largest numbered n minus that of the base model, in points, over all test questions of a "
     "relation, with a 95 % interval paired on them. Each interval is by itself: of many, some miss.",
     relations, draw_relations, folded=True,
+    chart=Chart("Trained on", RELATION, "", "Test set", DIFFERENCE, frame=asked, words=maps.TINT),
     shows=lambda study, model: _with_base(study), needs="models beside their base (experiments.scaling.base)",
 ))  # fmt: skip

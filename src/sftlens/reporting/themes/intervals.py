@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sftlens.dag.cells import BASE, FEWSHOT, INSTRUCT
 from sftlens.dag.contrasts import Condition, Contrast, contrasts, restored
-from sftlens.dag.targets import ANSWERS, TARGETS, Target
+from sftlens.dag.targets import ANSWERS, TARGETS, Chart, Target
 from sftlens.reporting import frames, maps, style
 from sftlens.reporting.frames import ACCURACY, RATIO
 from sftlens.strategies import DEFAULT
@@ -131,6 +131,7 @@ def draw_gains(numbers: pd.DataFrame, notice: str) -> Figure:
     tests = list(dict.fromkeys(numbers["Test set"])) or [""]
     most = max([rows[RATIO].nunique() for rows in groups], default=5)
     foot = f"{maps.NOTE} Outlined: the best k of a training set, which flatters itself as the best of several."
+    foot = f"{foot} {frames.gaps(numbers, DIFFERENCE)}"
     figure, grid = style.page(len(groups), len(tests), (3.7, 0.9 + 0.3 * most), foot=[foot, notice])
     end = maps.ends(numbers, DIFFERENCE)
     for row, group in zip(grid, groups, strict=False):
@@ -153,7 +154,7 @@ TARGETS.add(Target(
     "Macro accuracy after setting the k % of the elements that rank first back to their pre-trained values, minus that "
     "of the same fine-tuned models at k = 0, in points, with the 95 % interval of the difference, paired on questions "
     "and seeds. Table 4 with what may be read from it: a cell without a tint may be no change at all.",
-    gains, draw_gains,
+    gains, draw_gains, chart=Chart("Trained on", RATIO, "", "Test set", DIFFERENCE, words=maps.TINT),
     shows=lambda study, model: study.experiments.restoration is not None or study.experiments.blocks is not None,
     needs="restored models (experiments.restoration)",
 ))  # fmt: skip
