@@ -88,7 +88,8 @@ class Restoration(Axes):
     criteria: list[Reverting] = ["relative"]
     """How parameters are ranked; `relative` is the paper's. `interpolation` moves all of them towards the base instead,
     so that as much of the sum of squared changes is reverted as by `relative`. `spectral` and `module-wise` go that
-    many percent of a way of their own (docs/strategies.md); each has a control."""
+    many percent of a way of their own (docs/strategies.md); each has a control. `sign-flip`, `equal-size`, `deletion`
+    and `redrawn` are null controls."""
     regions: list[str] = ["transformer"]
     """Which parameters are ranked and restored: transformer, attention, mlp, embedding, all, layersA-B or query_key."""
 
