@@ -130,6 +130,9 @@ def test_the_program_writes_what_later_stages_read(inputs: Path, tmp_path: Path)
     metrics = {row["metric"]: row["value"] for row in summary["metrics"]}
     full = sum(len(hits) * 4 for hits in table["template_hits"])
     assert metrics["trials_share"] == pytest.approx(table["trials"].sum() / full)
+    two = tmp_path / "two" / "mastery.parquet"
+    ok("mastery.py", *options(inputs, two, *ADAPTIVE, "--keep-texts", "--processes", 2, "--gpus", 0))
+    assert sha256(two) == sha256(out)  # whoever samples what
     texts = pd.read_parquet(tmp_path / "mastery-texts.parquet")
     counts = texts.groupby("fact_id")["count"].sum()
     assert (table.set_index("fact_id")["trials"] == counts.reindex(table["fact_id"])).all()

@@ -49,6 +49,20 @@ def test_probing_prints_ratios_first_and_tests_that_mastery_is_equal(
     assert lines[-2].startswith("  equal mastery: mean R differs by ") and lines[-1].startswith("  equal per fact: ")
 
 
+def test_adaptive_probing_prints_agreement_sizes_and_cpu_time(
+    capsys: pytest.CaptureFixture[str], inputs: list[object]
+) -> None:
+    more = ["--calibration-facts", 6, "--probes", 2, "--generate", 2, "--max-new-tokens", 3]
+    text = printed(capsys, "adaptive_probing.py", *inputs, *more)
+    for part in (
+        "two fixed probes: same bucket ",
+        "adaptive, fixed: same bucket ",
+        "D0: fixed ",
+        "CPU time a fact, of ",
+    ):
+        assert part in text
+
+
 def test_the_test_of_equal_mastery_sees_a_difference() -> None:
     draw = np.random.default_rng(0)
     rates = draw.uniform(size=(200, 7))
