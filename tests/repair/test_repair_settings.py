@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import repair_models
-from script_calls import ok
+from script_calls import ok, refused
 from sftlens.config.repair import RepairSettings
 from sftlens.errors import ModelError
 from sftlens.files import read_json
@@ -162,6 +162,25 @@ def test_base_finetuned_and_repaired_stand_side_by_side_with_the_facts_that_came
     assert f"regained by the repair: {back.sum()}" in page
     assert f"regained: {back.sum()} facts of the reporting half" in said
     assert sum(question in page for question in answers.loc[back, "question"]) == min(10, back.sum())
+
+
+def test_a_published_task_file_has_the_score_that_it_has_in_a_study(models: Path, tmp_path: Path) -> None:
+    rows = [{"document": prompt, "summary": colour, "id": i} for i, (prompt, colour) in enumerate(repair_models.TASK)]
+    (tmp_path / "xsum.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    asked = ["--prompt-template", "{question}", *ONE]
+    published = call(models, tmp_path / "out", *asked, task=tmp_path / "xsum.jsonl")
+    plain = call(models, tmp_path / "plain", *asked)
+    assert "rougeL" in published["measured"]["task"] and "rougeL" not in plain["measured"]["task"]
+    score, exact = (
+        next(row for row in report["side_by_side"] if row["metric"] == "score of the task")["fine-tuned"]["value"]
+        for report in (published, plain)
+    )
+    assert score >= exact > 20  # ROUGE-L counts a target among other words
+    rows[3].pop("summary")
+    (tmp_path / "xsum.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    given = ["--facts", models / "facts.csv", "--task", f"xsum:{tmp_path}/xsum.jsonl", "--out", tmp_path / "no"]
+    said = refused("repair.py", models / "base", models / "tuned", *given)
+    assert f"{tmp_path}/xsum.jsonl, line 4: column 'summary'" in said
 
 
 def test_where_the_base_does_the_task_as_well_nothing_is_recommended(models: Path, tmp_path: Path) -> None:
