@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from sftlens.errors import DataError, ModelError
@@ -119,7 +120,7 @@ def first_logits(
     """Yield (indices, fp32 logits [rows, vocabulary]) of the token after each prompt."""
     check_prompts(prompts, 1, model)
     for batch in batches(prompts, batch_tokens, 1):
-        logits = torch.cat([_last_logits(_read(model, part)) for part in _chunks(batch, model.device)])
+        logits = torch.cat([_last_logits(_read(model, part)).float() for part in _chunks(batch, model.device)])
         refuse_damaged(model, logits)
         yield batch.indices, logits
 
@@ -132,7 +133,10 @@ def may_mix(model: "PreTrainedModel") -> bool:
 
 
 def prefill(model: "PreTrainedModel", batch: Batch) -> tuple[torch.Tensor, State]:
-    """Read a batch of prompts; return the fp32 logits [rows, vocabulary] of their next tokens, and the state."""
+    """Read a batch of prompts; return the logits [rows, vocabulary] of their next tokens, and the state.
+
+    The logits are of the type that the model computes in: to convert all at once takes memory and time (`drawing`).
+    """
     if model.device.type != "cpu" and len(batch.parts) > 1:
         return _read_padded(model, batch)
     parts = _chunks(batch, model.device)
@@ -210,7 +214,7 @@ def _shared_prefixes(ids: torch.Tensor) -> tuple[int, torch.Tensor]:
 
 
 def advance(model: "PreTrainedModel", state: State, tokens: torch.Tensor) -> tuple[torch.Tensor, State]:
-    """Read one more token of each row, int64 [rows]; return the fp32 logits [rows, vocabulary], and the state."""
+    """Read one more token of each row, int64 [rows]; return logits as `prefill` does, and the state."""
     padding: dict[str, torch.Tensor] = {}
     if state.lengths is not None and state.mask is not None:
         mask = torch.cat([state.mask, state.mask.new_ones(len(tokens), 1)], dim=1)
@@ -221,20 +225,39 @@ def advance(model: "PreTrainedModel", state: State, tokens: torch.Tensor) -> tup
 
 
 def gather(state: State, rows: torch.Tensor, *, keep: bool = False) -> State:
-    """Return the state of some rows (int64, repeats allowed): in place, layer by layer, or beside one to `keep`."""
+    """Return the state of some rows (int64, repeats allowed): in place, layer by layer, or beside one to `keep`.
+
+    In place, a row whose number stays the same is not copied (see `staying`).
+    """
     cache = state.cache
     if keep:
         cache = copy.copy(cache)
         cache.layers = [copy.copy(layer) for layer in cache.layers]
-    cache.reorder_cache(rows)
+        cache.reorder_cache(rows)
+    else:
+        kv_cache.follow(cache, rows)
     if state.lengths is None or state.mask is None:
         return State(cache)
     rows = rows.to(state.mask.device)
     return State(cache, state.lengths[rows], state.mask[rows])
 
 
+def staying(parents: np.ndarray) -> np.ndarray:
+    """Return an order of rows, int [rows], in which most of them stand where the row that they continue stood.
+
+    `parents` is the row that each continues, equal ones side by side. `gather` copies the others: second continuations
+    of a row, and rows from behind that fill the places of those that ended.
+    """
+    rows = len(parents)
+    first = np.r_[True, parents[1:] != parents[:-1]][:rows] & (parents < rows)
+    order = np.full(rows, -1)
+    order[parents[first]] = np.flatnonzero(first)
+    order[order < 0] = np.flatnonzero(~first)
+    return order
+
+
 def _last_logits(result: Any) -> torch.Tensor:
-    logits: torch.Tensor = result.logits[:, -1].float()
+    logits: torch.Tensor = result.logits[:, -1]
     return logits
 
 

@@ -8,6 +8,8 @@ from transformers.cache_utils import DynamicLayer
 
 ROOM = 8
 """Tokens that a buffer has room for when it is made; most answers are shorter."""
+SPARE_ROWS = 5
+"""Fourths of its rows that a buffer has room for when rows became more than it held."""
 
 
 class GrowingLayer(DynamicLayer):
@@ -21,11 +23,11 @@ class GrowingLayer(DynamicLayer):
         super().__init__()
         self.dtype, self.device = keys.dtype, keys.device
         self.is_initialized = True
-        self._buffers = (keys, values)
+        self._buffers, self._rows = (keys, values), len(keys)
         self._show(tokens)
 
     def _show(self, tokens: int) -> None:
-        self.keys, self.values = (buffer[:, :, :tokens] for buffer in self._buffers)
+        self.keys, self.values = (buffer[: self._rows, :, :tokens] for buffer in self._buffers)
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
@@ -38,7 +40,7 @@ class GrowingLayer(DynamicLayer):
             self._buffers = _longer(self.keys, key_states), _longer(self.values, value_states)
         else:
             for buffer, new in zip(self._buffers, (key_states, value_states), strict=True):
-                buffer[:, :, before:after] = new
+                buffer[: self._rows, :, before:after] = new
         self._show(after)
         return self.keys, self.values
 
@@ -48,7 +50,41 @@ class GrowingLayer(DynamicLayer):
         tokens = self.keys.shape[2]
         keys, values = self._buffers
         self._buffers = keys.index_select(0, beam_idx.to(keys.device)), values.index_select(0, beam_idx.to(keys.device))
+        self._rows = len(beam_idx)
         self._show(tokens)
+
+    def follow(self, rows: torch.Tensor, moved: torch.Tensor, sources: torch.Tensor) -> None:
+        """Take some rows in place: of the buffers only the rows `moved` change, to what the rows `sources` hold.
+
+        Where there are more rows than the buffers hold, all are copied, into larger ones.
+        """
+        assert self.keys is not None
+        if len(rows) > len(self._buffers[0]):
+            keys, values = (_more_rows(buffer, rows) for buffer in self._buffers)
+            self._buffers = keys, values
+        elif len(moved):
+            for buffer in self._buffers:  # whole rows, one piece of memory each
+                buffer.index_copy_(0, moved, buffer.index_select(0, sources))
+        self._rows = len(rows)
+        self._show(self.keys.shape[2])
+
+
+def _more_rows(states: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Return a buffer that begins with some rows, with room for a few more."""
+    whole = states.new_empty(len(rows) * SPARE_ROWS // 4, *states.shape[1:])
+    torch.index_select(states, 0, rows, out=whole[: len(rows)])
+    return whole
+
+
+def follow(cache: Any, rows: torch.Tensor) -> None:
+    """Take some rows of a cache (int64, repeats allowed) in place; only those whose number changes are copied."""
+    moved = (rows != torch.arange(len(rows))).nonzero().flatten()
+    sources = rows[moved]
+    for layer in cache.layers:
+        if type(layer) is GrowingLayer and layer.device.type == "cpu":
+            layer.follow(rows, moved, sources)
+        else:
+            layer.reorder_cache(rows)
 
 
 def _longer(states: torch.Tensor, more: torch.Tensor) -> torch.Tensor:

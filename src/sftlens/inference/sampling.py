@@ -6,7 +6,7 @@ the batch and of the KV cache, computed once, and holds the samples that share i
 
 1. the model reads the last token of every prefix and gives the logits of the next (`_Walk._read`);
 2. every sample draws its own token with its own uniform number, by the inverse of the cumulative probabilities
-   (`_draw`); the samples of a prefix that drew the same token become one new prefix (`_grown`);
+   (`drawing.draw`); the samples of a prefix that drew the same token become one new prefix (`_grown`);
 3. a prefix leaves the tree with all its samples when it ends (EOS), or when it holds what is looked for, since what
    follows cannot change that (`_finish`).
 
@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from sftlens.inference import forward, slots
+from sftlens.inference import drawing, forward, slots
 from sftlens.inference.forward import Batch, batches, check_prompts
 from sftlens.inference.slots import Slots
 
@@ -39,12 +39,8 @@ if TYPE_CHECKING:
 Found = Callable[[list[int], list[list[int]]], Sequence[bool]]
 """(index of its prompt, new tokens) of each prefix -> whether these tokens hold what is looked for."""
 
-_BLOCK = 64
-"""Tokens of the vocabulary whose probabilities are summed first."""
 _GROWTH = 3
 """Distinct unfinished prefixes of a prompt, about, where a tree is widest (3.4 seen)."""
-_DRAWN = 256
-"""Rows whose tokens are drawn at once."""
 
 Ends = list[list[tuple[list[int], int]]]
 """For each prompt its distinct outputs and how many samples ended so."""
@@ -155,6 +151,12 @@ class _Tree:
         """int [rows]: samples that share each prefix."""
         return np.bincount(self.owner, minlength=len(self.prompt))
 
+    def arranged(self, order: np.ndarray) -> "_Tree":
+        """Return the same tree with its prefixes in another order, int [rows]."""
+        place = np.argsort(order)[self.owner]
+        by = np.argsort(place, kind="stable")
+        return _Tree(self.prompt[order], self.tokens[order], place[by], self.number[by])
+
     def only(self, rows: np.ndarray) -> "_Tree":
         """Return the tree of some prefixes, ascending rows."""
         place = np.full(len(self.prompt), -1)
@@ -187,9 +189,12 @@ class _Walk:
         waiting: list[tuple[forward.State | Slots | None, np.ndarray, _Tree]] = [(None, np.arange(0), tree)]
         while waiting:
             state, parents, tree = waiting.pop()
+            if isinstance(state, forward.State):  # slots see to it themselves
+                order = forward.staying(parents)
+                parents, tree = parents[order], tree.arranged(order)
             logits, state = self._read(batch, state, parents, tree, keep=any(other[0] is state for other in waiting))
             uniforms = self.uniforms[tree.prompt[tree.owner], tree.number, tree.tokens.shape[1]]
-            drawn = _draw(logits / self.temperature, tree.owner, tree.counts, uniforms)
+            drawn = drawing.draw(logits, self.temperature, tree.owner, tree.counts, uniforms)
             yield None
             tokens, sums = drawn()
             forward.refuse_damaged(self.model, sums)
@@ -236,60 +241,6 @@ def _grown(tree: _Tree, drawn: np.ndarray) -> tuple[np.ndarray, _Tree]:
     parents, last = rows[new], drawn[new]
     tokens = np.concatenate([tree.tokens[parents], last[:, None]], axis=1)
     return parents, _Tree(tree.prompt[parents], tokens, np.cumsum(new) - 1, tree.number[order])
-
-
-def _draw(
-    logits: torch.Tensor, owner: np.ndarray, counts: np.ndarray, uniforms: np.ndarray
-) -> Callable[[], tuple[np.ndarray, torch.Tensor]]:
-    """Return the next token of each sample: the first whose cumulative probability exceeds its uniform number.
-
-    The second result is the sum of each row's probabilities, NaN where its logits are.
-
-    They are under way on a GPU when this returns; calling the result waits for them.
-
-    Args:
-        logits: fp32 [rows, vocabulary], already divided by the temperature.
-        owner: int [samples], the row of each sample, ascending.
-        counts: int [rows], the samples of each row.
-        uniforms: float64 [samples].
-    """
-    columns = np.arange(len(owner)) - (np.cumsum(counts) - counts)[owner]
-    draws = torch.zeros((len(counts), counts.max()), dtype=torch.float64)
-    draws[owner, columns] = torch.from_numpy(uniforms)
-    probabilities = torch.softmax(logits, dim=-1)
-    chunks = zip(probabilities.split(_DRAWN), forward.sent(draws, logits.device).split(_DRAWN), strict=True)
-    tokens, sums = (torch.cat(parts) for parts in zip(*(_invert(p, u) for p, u in chunks), strict=True))
-    on_host = [part.to("cpu", non_blocking=True) for part in (tokens, sums)]
-    copied = torch.cuda.Event() if logits.device.type == "cuda" else None
-    if copied:
-        copied.record()
-
-    def finished() -> tuple[np.ndarray, torch.Tensor]:
-        if copied:
-            copied.synchronize()
-        return on_host[0].numpy()[owner, columns], on_host[1]
-
-    return finished
-
-
-def _invert(probabilities: torch.Tensor, uniforms: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return tokens, int64 [rows, draws], and the sums of all probabilities, float64 [rows].
-
-    A token's interval of the cumulative probabilities holds the uniform number.
-
-    Sums are float64, over blocks of the vocabulary first and then within the one block that a number falls into.
-    """
-    rows, vocabulary = probabilities.shape
-    pad = -vocabulary % _BLOCK
-    blocks = torch.nn.functional.pad(probabilities, (0, pad)).view(rows, -1, _BLOCK)
-    ends = blocks.sum(-1, dtype=torch.float64).cumsum(-1)
-    # Scaled by the last sum, which rounding leaves a little off 1.
-    targets = uniforms * ends[:, -1:]
-    block = torch.searchsorted(ends, targets, right=True).clamp_(max=ends.shape[1] - 1)
-    before = torch.nn.functional.pad(ends, (1, 0)).gather(1, block)
-    inside = blocks.gather(1, block[:, :, None].expand(-1, -1, _BLOCK)).cumsum(-1, dtype=torch.float64)
-    offset = torch.searchsorted(inside, (targets - before)[:, :, None], right=True)[:, :, 0]
-    return (block * _BLOCK + offset.clamp_(max=_BLOCK - 1)).clamp_(max=vocabulary - 1), ends[:, -1]
 
 
 def _record(tree: _Tree, rows: np.ndarray, ends: Ends, without: int = 0) -> None:

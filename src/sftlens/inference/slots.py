@@ -200,7 +200,7 @@ def read_on(
     *,
     keep: bool = False,
 ) -> "tuple[torch.Tensor, State | Slots]":
-    """Read one more token of each row, in slots where there are some; return the fp32 logits, and the new state.
+    """Read one more token of each row, in slots where there are some; return the logits, and the new state.
 
     Args:
         model, state, parents, tokens: as for `Slots.advance`.

@@ -128,7 +128,7 @@ def _score_batch(
     logits, state = forward.prefill(model, batch)
     for step in range(max(map(len, tokens))):
         read = torch.tensor([tokens[i][step] for i in alive])
-        logs = torch.log_softmax(logits / temperature, dim=-1)
+        logs = torch.log_softmax(logits.float() / temperature, dim=-1)
         found = logs[parents.to(logs.device), read.to(logs.device)]
         forward.refuse_damaged(model, found.exp())
         scores[alive] += found.double().cpu().numpy()
