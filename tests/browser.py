@@ -1,5 +1,6 @@
 """A headless Chromium for tests of pages, and what a page did that no page of this project may do."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -8,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PHONE = {"width": 390, "height": 844}
+PAPER = {"width": 703, "height": 1000}
+"""A4 without its margins."""
 
 
 @contextmanager
@@ -55,3 +59,36 @@ def visit(page: Page) -> None:
     page.wait_for_function(
         "[...document.querySelectorAll('.wide:has(thead)')].every((box) => box.querySelector('table.dataTable'))"
     )
+
+
+def violations(page: Page) -> str:
+    """Return what axe finds against the page, as text: names, roles, contrast of 4.5."""
+    found = Axe().run(page).response["violations"]
+    listed = [(v["id"], v["help"], v["nodes"][0]["html"][:200], v["nodes"][0]["failureSummary"]) for v in found]
+    return json.dumps(listed, indent=1) if listed else ""
+
+
+def is_dark(page: Page) -> bool:
+    return page.evaluate("parseInt(getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0]) < 60")
+
+
+def hard_on_a_phone(page: Page) -> list[str]:
+    """Return the tables that show no number unless they are scrolled, or whose rows are named a letter a line.
+
+    And `the page`, where it is wider than the screen.
+    """
+    found = page.evaluate("""() => [...document.querySelectorAll('.wide:has(td.number)')].filter((box) => {
+      const edge = box.getBoundingClientRect().right, rows = [...box.querySelectorAll('tbody tr')];
+      const seen = rows.slice(0, 3).some((row) =>
+        [...row.querySelectorAll('td.number')].some((cell) => cell.getBoundingClientRect().right <= edge + 1));
+      const names = rows.map((row) => row.querySelector('th')).filter((name) => name && name.textContent.length > 20);
+      return !seen || names.some((name) => name.getBoundingClientRect().width < 100);
+    }).map((box) => box.getAttribute('aria-label'))""")
+    return found + ["the page"] * (page.evaluate("document.documentElement.scrollWidth") > PHONE["width"])
+
+
+def cut_off(page: Page) -> list[str]:
+    """Return the tables and images that paper cuts."""
+    return page.evaluate("""() => [...document.querySelectorAll('.wide table, figure img')].filter((part) =>
+      part.getBoundingClientRect().right > innerWidth + 1 || (part.caption && part.scrollWidth > part.clientWidth + 1))
+      .map((part) => part.caption?.textContent ?? part.alt)""")

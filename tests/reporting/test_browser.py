@@ -1,7 +1,6 @@
 """The page in a real browser: what a reader can do with it, by pointer, by key, by ear, on a phone and on paper."""
 
 import csv
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
 import browser as chromium
@@ -225,27 +223,18 @@ def test_a_row_leads_to_the_jobs_behind_it(page: Page) -> None:
 def test_nothing_is_without_a_name_or_hard_to_read(browser: Browser, written: Path, scheme: str) -> None:
     with chromium.opened(browser, written, color_scheme=scheme) as page:
         chromium.visit(page)
-        found = Axe().run(page).response["violations"]
-        listed = [(v["id"], v["help"], v["nodes"][0]["html"][:200], v["nodes"][0]["failureSummary"]) for v in found]
-        assert not listed, json.dumps(listed, indent=1)
-        red = page.evaluate("parseInt(getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0])")
-        assert (red < 60) is (scheme == "dark")
+        assert not (found := chromium.violations(page)), found
+        assert chromium.is_dark(page) is (scheme == "dark")
 
 
 def test_a_phone_shows_a_number_of_every_table_and_scrolls_one_way(browser: Browser, written: Path) -> None:
     with chromium.opened(browser, written, viewport=chromium.PHONE, has_touch=True, is_mobile=True) as page:
         chromium.visit(page)
-        assert page.evaluate("document.documentElement.scrollWidth") <= chromium.PHONE["width"]
-        hidden = page.evaluate("""() => [...document.querySelectorAll('.wide:has(td.number)')].filter((box) => {
-          const edge = box.getBoundingClientRect().right;
-          return ![...box.querySelectorAll('tbody tr')].slice(0, 3).some((row) =>
-            [...row.querySelectorAll('td.number')].some((cell) => cell.getBoundingClientRect().right <= edge + 1));
-        }).map((box) => box.getAttribute('aria-label'))""")
-        assert not hidden
+        assert not (found := chromium.hard_on_a_phone(page)), found
 
 
 def test_on_paper_nothing_is_folded_paged_or_cut(browser: Browser, written: Path) -> None:
-    with chromium.opened(browser, written, viewport={"width": 703, "height": 1000}) as page:  # A4 without its margins
+    with chromium.opened(browser, written, viewport=chromium.PAPER) as page:
         chromium.visit(page)
         page.evaluate("for (const part of document.querySelectorAll('details')) part.open = false")
         page.emulate_media(media="print")
@@ -253,10 +242,7 @@ def test_on_paper_nothing_is_folded_paged_or_cut(browser: Browser, written: Path
         assert page.locator("details:not([open])").count() == 0
         assert page.locator("img.static").first.is_visible() and not page.locator(".chart").first.is_visible()
         assert len(column(page, "cells", "n")) == len(fake_runs())
-        wide = page.evaluate("""() => [...document.querySelectorAll('.wide table')].filter((table) =>
-          table.getBoundingClientRect().right > innerWidth + 1 || table.scrollWidth > table.clientWidth + 1)
-          .map((table) => table.caption.textContent)""")
-        assert not wide
+        assert not (found := chromium.cut_off(page)), found
         page.evaluate("dispatchEvent(new Event('afterprint'))")
         assert page.locator("details:not([open])").count() > 0
 

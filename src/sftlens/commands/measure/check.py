@@ -152,7 +152,8 @@ def _about(args: argparse.Namespace, seen: Any, tasks: Any) -> list[str]:
     source = args.facts or "the question set of sftlens"
     asked = f"{len(seen.facts):,} facts ({source})"
     if tasks is not None:
-        asked += f", {len(tasks):,} examples of {tasks['task'].nunique()} task(s)"
+        named = tasks["task"].nunique()
+        asked += f", {len(tasks):,} examples of {named} task{'s' if named > 1 else ''}"
     asked += "" if args.compute_dtype == "stored" else f"; computed in {args.compute_dtype}"
     about = [f"base {args.base}, tuned {args.tuned}", asked]
     if adapters.is_adapter(folder := identity.resolve(args.tuned)):
