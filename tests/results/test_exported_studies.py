@@ -136,6 +136,27 @@ def test_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not list((tmp_path / "out").rglob("*partial*")) and "partial" not in experiment.artifact_location
 
 
+def test_a_study_is_given_by_its_folder_from_anywhere(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ok("export.py", "fake", "--to", "dataset", "--out", tmp_path / "by name")
+    wanted = {path.name: path.read_bytes() for path in (tmp_path / "by name").rglob("*.*")}
+    for number, place in enumerate(("results/fake", "results/fake/results.parquet", "results/../results/fake/")):
+        monkeypatch.chdir(tmp_path)
+        ok("export.py", f"{folder}/{place}", "--to", "dataset", "--out", f"out{number}")
+        assert {path.name: path.read_bytes() for path in (tmp_path / f"out{number}").rglob("*.*")} == wanted
+    monkeypatch.chdir(tmp_path)
+    ok("status.py", folder / "results/fake", "--html", "status.html")
+    assert "Study fake" in (tmp_path / "status.html").read_text()
+    monkeypatch.chdir(folder / "results")
+    ok("status.py", "fake")  # a folder of this name lies here, and no results/fake
+    assert "finetune" in capsys.readouterr().out
+    for place in (folder, folder / "results", tmp_path / "nothing"):
+        assert "no study lies there; give results/STUDY" in refused("status.py", place)
+    monkeypatch.chdir(tmp_path)
+    assert "results/fake/study.json" in refused("status.py", "fake")
+
+
 def test_what_is_there_is_not_written_over_and_nothing_is_no_export(tmp_path: Path, monkeypatch: Any) -> None:
     (tmp_path / "there").mkdir()
     assert "exists; give a new folder" in refused("export.py", "fake", "--to", "dataset", "--out", tmp_path / "there")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 from sftlens.config import loading
 from sftlens.config.study import Study
 from sftlens.data import templates
+from sftlens.errors import DataError
 
 RESULTS = "results"
 SNAPSHOT = "study.json"
@@ -79,6 +81,23 @@ def _difference(place: str, old: Any, new: Any) -> str:
 def identifying(source: str) -> set[str]:
     """Return which of BASE_FIELDS say what a base model is; where a folder lies and what config.json says do not."""
     return set(BASE_FIELDS) - {"pretrain": set(), "hub": {"geometry"}, "path": {"path", "geometry"}}[source]
+
+
+def entered(given: str) -> Path:
+    """Return the results folder of a study that is given by its name, its folder, or its results.parquet.
+
+    Of a path, the folder that holds results/ becomes the working folder: what a study names lies below that. Raises
+    DataError for a path that is none of these.
+    """
+    name = Path(given).name == given
+    if name and ((Path(RESULTS) / given / SNAPSHOT).is_file() or not Path(given).exists()):
+        return Path(RESULTS) / given
+    folder = Path(given).resolve()
+    folder = folder if folder.is_dir() else folder.parent
+    if folder.parent.name != RESULTS or not (folder / SNAPSHOT).is_file():
+        raise DataError(f"{given}: no study lies there; give {RESULTS}/STUDY, which holds {SNAPSHOT}, or its name")
+    os.chdir(folder.parent.parent)
+    return Path(RESULTS) / folder.name
 
 
 def made(root: Path) -> Study:

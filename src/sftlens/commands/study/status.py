@@ -12,7 +12,6 @@ from pathlib import Path
 
 from sftlens.commands import headline, options
 from sftlens.dag import recorded, targets
-from sftlens.dag.recorded import RESULTS
 from sftlens.results import status
 
 LISTED = 10
@@ -21,14 +20,15 @@ LISTED = 10
 
 def main() -> None:
     parser = options.Parser(description=__doc__)
-    parser.add_argument("study", help="name of the study: its folder below results/")
+    parser.add_argument("study", help="name of the study below results/, or a path to its folder")
     parser.add_argument("--only", help="experiments, separated by commas (default: all of the study)")
     parser.add_argument("--watch", type=float, metavar="SECONDS", help="show it anew every so many seconds")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page instead")
     args = parser.parse_args()
-    asked = targets.select(recorded.made(Path(RESULTS) / args.study), args.only)
+    page = args.html and args.html.absolute()
+    asked = targets.select(recorded.made(recorded.entered(args.study)), args.only)
     if args.html:
-        _write_page(args.html, asked.study.study, status.jobs(asked))
+        _write_page(page, asked.study.study, status.jobs(asked))
         headline.say("status", [args.html])
         return
     while True:
