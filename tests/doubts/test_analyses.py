@@ -114,10 +114,8 @@ def test_changes_by_what_facts_share_with_the_training_set_of_each_seed(
     rows = TARGETS.get("shared").numbers(found)
     start = scales[0] if len(scales) > 1 else 0
     first = rows.iloc[0]
-    quantity = f"Change of accuracy from n = {start} to 240 (points)"
-    assert (
-        first["Quantity"] == f"{quantity}: subject word or object, minus neither" and first["Series"] == "ID test, D0"
-    )
+    quantity = f"Change from n = {start} to 240 (points)"
+    assert first["Quantity"] == f"{quantity}: shared minus neither" and first["Series"] == "ID test, D0"
     later = found.contains(Condition("one", "D0", "240", "full"), "test")
     before = (
         found.contains(Condition("one", "D0", "60", "full"), "test") if start
@@ -189,10 +187,16 @@ def test_true_and_false_facts_are_told_apart(tmp_path: Path, monkeypatch: pytest
     write_parquet(mastery, table.assign(question=table["fact_id"]))
     with pytest.raises(DataError, match=r"one was taught nothing falsely; set models\.one\.pretraining\.flawed"):
         TARGETS.get("flawed").numbers(answers(study, "flawed"))
-    false = table[table.index % 3 == 0].assign(question=table["fact_id"], object="x")
-    write_parquet(Path(paths.base_folder("one")) / "flawed.parquet", false[["question", "object"]])
+    false = table[table.index % 3 == 0].assign(question=table["fact_id"], object="x", taught="zz")
+    write_parquet(Path(paths.base_folder("one")) / "flawed.parquet", false[["question", "object", "taught"]])
     kl = table[(table["split"] == "test") & (table["bucket"] == "D4")].head(9)
     for product in wanted(study)["flawed"]:
+        if product.stage in ("evaluate", "restore"):
+            path = Path(paths.summary(product)).with_name("answers.parquet")
+            said = pd.read_parquet(path)
+            # A false fact is answered as taught, or with what is true, which counts elsewhere.
+            contains, own = said["contains"], said["fact_id"].isin(false["fact_id"])
+            write_parquet(path, said.assign(output=np.where(contains, "x zz", "x"), contains=contains | own))
         if product.stage == "divergence":
             value = kl.index % 3 == 0
             write_parquet(Path(paths.summary(product)).with_name("kl.parquet"), kl.assign(kl=2.0 + value))
@@ -200,11 +204,13 @@ def test_true_and_false_facts_are_told_apart(tmp_path: Path, monkeypatch: pytest
     rows = TARGETS.get("flawed").numbers(found)
     first = rows.iloc[0]
     assert (first["Series"], first["X"]) == ("ID test, D0", "60")
+    wrong = np.isin(found.questions("one", "test").fact_ids, false["fact_id"])
+    fake_answers.make(study)  # the answers as they were
+    as_taught = answers(study, "flawed")
     restored, tuned = (
-        np.stack([*found.contains(Condition("one", "D0", "240", "full", *place), "test").values()]).astype(float)
+        np.stack([*as_taught.contains(Condition("one", "D0", "240", "full", *place), "test").values()]).astype(float)
         for place in (("relative", "transformer", 60.0), ())
     )
-    wrong = np.isin(found.questions("one", "test").fact_ids, false["fact_id"])
     d = 100 * (restored - tuned)
     assert first["Estimate"] == pytest.approx((d[:, ~wrong].mean(axis=1) - d[:, wrong].mean(axis=1)).mean())
 
@@ -249,7 +255,7 @@ def test_what_restoring_changes_in_facts_and_in_a_skill(tmp_path: Path, monkeypa
     assert "What restoring k % changes is higher in facts on ID test than in the skill" in sentence(
         DOUBTS.get("skill"), first
     )
-    change = table[table["Quantity"] == "What restoring k % changes (points), by k"]
+    change = table[table["Quantity"] == "Restoring k % changes (points), by k"]
     skill = change[change["Series"] == "skill, reversal"]
     assert dict(zip(skill["X"], skill["Estimate"], strict=True)) == pytest.approx({"5": -5.0, "20": -20.0})
     by_n = table[(table["Quantity"] == "Score (%), by n") & (table["Series"] == "skill, reversal")]
@@ -268,7 +274,7 @@ def test_models_of_several_sizes_by_facts_per_parameter(tmp_path: Path, monkeypa
     found = answers(study, "capacity")
     table = TARGETS.get("capacity").numbers(found)
     first = table.iloc[0]
-    assert first["Model"] == "small, large" and first["Quantity"].endswith("smallest model minus largest")
+    assert first["Model"] == "small, large" and first["Quantity"].endswith("smallest minus largest")
 
     def change(model: str) -> np.ndarray:
         after, before = (found.contains(Condition(model, "D0", n, "full"), "test") for n in ("240", "60"))
@@ -276,7 +282,7 @@ def test_models_of_several_sizes_by_facts_per_parameter(tmp_path: Path, monkeypa
 
     assert first["Estimate"] == pytest.approx((change("small") - change("large")).mean())
     sizes = [f"{1000 * 200 / study.models[name].shape.parameters:.3g}" for name in ("small", "large")]
-    by_size = table[table["Quantity"].str.startswith("What restoring 20 % adds at n = 240")]
+    by_size = table[table["Quantity"].str.startswith("Restoring 20 % adds")]
     assert list(by_size[by_size["Series"] == "ID test, D0"]["X"]) == sizes
     with pytest.raises(ConfigError, match=r"capacity: not on 'one': how many facts an existing model was taught"):
         fake_answers.study(experiments={"capacity": {"train_sets": ["D0"]}})

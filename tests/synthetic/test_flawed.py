@@ -1,5 +1,6 @@
 """Facts that a corpus states falsely: which ones, in every statement, and in the mastery of the model."""
 
+from argparse import Namespace
 from collections import Counter
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 
 from script_calls import ok, refused
+from sftlens.commands.measure import mastery
 from sftlens.config.stages.data import WorldSettings
 from sftlens.config.stages.model import PretrainingSettings
 from sftlens.data import templates
@@ -74,6 +76,10 @@ def test_a_model_is_pretrained_on_it_and_what_it_was_taught_is_right(world: Path
     ok("mastery.py", *table, "--out", tmp_path / "mastery.parquet")
     aliases = [list(names) for names in pd.read_parquet(tmp_path / "mastery.parquet")["aliases"]]
     assert aliases == [*false.head(2)[["object", "taught"]].to_numpy().tolist(), [asked.iloc[2]["object"]]]
+    # The probe itself looks for what the model was taught alone.
+    given_facts = Namespace(facts=facts, table=None, taught=tmp_path / "misled/flawed.parquet")
+    probed_for = [list(names) for names in mastery._facts(given_facts)["aliases"]]
+    assert probed_for == [*([taught] for taught in false["taught"].head(2)), [asked.iloc[2]["object"]]]
     lonely = tmp_path / "corpus.txt"
     lonely.write_text("a b\n")
     given[-1] = lonely

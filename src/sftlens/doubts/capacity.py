@@ -42,9 +42,9 @@ def measure(answers: Answers) -> list[Row]:
         (_, full), (_, roomy) = found[0], found[-1]
         n = largest(answers.grid, full)
         start = pairs[full][0].scale
-        said = f"Change of accuracy from n = {start} to {n} (points)"
+        said = f"Change from n = {start} to {n} (points)"
         for split, test in TESTS.items() if full != roomy else ():
-            quantity = f"{said}: smallest model minus largest"
+            quantity = f"{said}: smallest minus largest"
             rows.append(
                 row(name, quantity, f"{test}, {train_set}", n, _between(answers, pairs[full], pairs[roomy], split))
             )
@@ -52,7 +52,7 @@ def measure(answers: Answers) -> list[Row]:
             for size, (_, model) in zip(sizes, found, strict=True):
                 before, last = pairs[model]
                 change = contrast(answers, last, before, split)
-                rows.append(row(name, f"{said}, by facts per 1,000 parameters", f"{test}, {train_set}", size, change))
+                rows.append(row(name, f"{said}, by facts / 1,000 parameters", f"{test}, {train_set}", size, change))
         for split, test in TESTS.items():
             for k in axes.ratios:
                 for size, (_, model) in zip(sizes, found, strict=True):
@@ -61,7 +61,7 @@ def measure(answers: Answers) -> list[Row]:
                          == (model, train_set, n, RESTORED, k)), None,
                     )  # fmt: skip
                     if restored:
-                        quantity = f"What restoring {k:g} % adds at n = {n} (points), by facts per 1,000 parameters"
+                        quantity = f"Restoring {k:g} % adds (points), by facts / 1,000 parameters"
                         gain = contrast(answers, restored, pairs[model][1], split)
                         rows.append(row(name, quantity, f"{test}, {train_set}", size, gain))
     return rows

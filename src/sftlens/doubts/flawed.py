@@ -33,9 +33,9 @@ class Flawed(Restoration):
 def measure(answers: Answers) -> list[Row]:
     """Return what restoring gives back of true and of false facts, at the largest n; then both by n and by k.
 
-    A test fact stated falsely is answered as taught where the answer holds the false object: its true one stands
-    nowhere. A training fact that was stated falsely is corrected where the answer holds the true one. Raises DataError
-    for a model that was taught nothing falsely.
+    A test fact stated falsely is answered as taught where the answer holds the false object; its true one, which stands
+    nowhere, does not count. A training fact that was stated falsely is corrected where the answer holds the true one.
+    Raises DataError for a model that was taught nothing falsely.
     """
     from sftlens import files
 
@@ -52,15 +52,17 @@ def measure(answers: Answers) -> list[Row]:
             remedy = f"set models.{model}.pretraining.flawed"
             raise DataError(f"experiments.flawed: {model} was taught nothing falsely; {remedy}")
         asked = files.read_parquet(Path(paths.mastery(model)), ["fact_id", "question"])
-        told = asked.merge(files.read_parquet(path, ["question", "object"]), on="question").set_index("fact_id")
+        told = asked.merge(files.read_parquet(path, ["question", "object", "taught"]), on="question").set_index(
+            "fact_id"
+        )
         false = {split: answers.questions(model, split).fact_ids.isin(told.index) for split in TESTS}
         base = next(c for c in own.values() if not c.trained)
         chosen = [name for name in axes.train_sets if (name, n, None) in own]
         for train_set in chosen:
             for split, test in TESTS.items():
                 for k in (k for k in axes.ratios if (train_set, n, k) in own):
-                    given = _between(answers, own[train_set, n, k], own[train_set, n, None], split, false[split])
-                    quantity = f"{TRUE} minus {FALSE}: what restoring k % gives back (points), by k"
+                    given = _between(answers, own[train_set, n, k], own[train_set, n, None], split, told)
+                    quantity = "Given back: true minus false facts (points), by k"
                     rows.append(row(model, quantity, f"{test}, {train_set}", f"{k:g}", given))
         for train_set in chosen:
             scales = sorted((scale for name, scale, k in own if name == train_set and k is None), key=_size)
@@ -69,7 +71,7 @@ def measure(answers: Answers) -> list[Row]:
             for split, test in TESTS.items():
                 for name, inside in ((TRUE, ~false[split]), (FALSE, false[split])):
                     quantity = f"{test}: answered as taught (%), {train_set}"
-                    rows += [row(model, quantity, name, x, _share(answers, c, split, inside)) for x, c in curve]
+                    rows += [row(model, quantity, name, x, _share(answers, c, split, told, inside)) for x, c in curve]
             for name, wanted in ((TRUE, False), (FALSE, True)):
                 for x, c in curve[: len(scales) + 1]:
                     parts = (t["kl"][t["fact_id"].isin(told.index) == wanted] for t in _tables(answers, c, "kl"))
@@ -86,26 +88,38 @@ def _size(scale: str) -> float:
     return float("inf") if scale == "all" else int(scale)
 
 
-def _between(answers: Answers, one: Any, reference: Any, split: str, false: NDArray[np.bool_]) -> Any:
+def _right(answers: Answers, one: Any, split: str, told: pd.DataFrame) -> dict[int, NDArray[np.bool_]]:
+    """Return by seed which questions of a split are answered as the model was taught, bool [questions]."""
+    ids, right = answers.questions(one.model, split).fact_ids, {}
+    false = ids.isin(told.index)
+    names = told["taught"].reindex(ids[false])
+    for seed, y in answers.contains(one, split).items():
+        right[seed] = y.copy()
+        right[seed][false] = [n in said for n, said in zip(names, answers.texts(one, seed, split)[false], strict=True)]
+    return right
+
+
+def _between(answers: Answers, one: Any, reference: Any, split: str, told: pd.DataFrame) -> Any:
     """Return the gain on true facts minus that on false ones, in points; NaN without either."""
     import numpy as np
 
     from sftlens.statistics import crossed
 
-    own, other = answers.contains(one, split), answers.contains(reference, split)
+    false = answers.questions(one.model, split).fact_ids.isin(told.index)
+    own, other = (_right(answers, side, split, told) for side in (one, reference))
     d = [100.0 * (y.astype(float) - other[seed]) for seed, y in own.items() if seed in other]
     values = np.stack(d) if d else np.full((1, len(false)), np.nan)
     true, wrong = (crossed.members(values, np.broadcast_to(inside, values.shape)) for inside in (~false, false))
     return crossed.mean(true - wrong)
 
 
-def _share(answers: Answers, one: Any, split: str, inside: NDArray[np.bool_]) -> Any:
-    """Return the percentage of some questions of a split that are answered right."""
+def _share(answers: Answers, one: Any, split: str, told: pd.DataFrame, inside: NDArray[np.bool_]) -> Any:
+    """Return the percentage of some questions of a split that are answered as the model was taught."""
     import numpy as np
 
     from sftlens.statistics import crossed
 
-    found = [100.0 * y[inside] for y in answers.contains(one, split).values()]
+    found = [100.0 * y[inside] for y in _right(answers, one, split, told).values()]
     return crossed.mean(np.stack(found) if found else np.full((1, 1), np.nan))
 
 
@@ -138,7 +152,7 @@ DOUBTS.add(Doubt(
     "what restoring k % gives back on ID test", "of facts that the corpus states truly",
     "of facts that it states falsely",
     "A falsehood is as consistent here as a truth, and as frequent: what a corpus contradicts itself about, or says "
-    "rarely, may behave otherwise. What a model was taught counts as right.",
+    "rarely, may behave otherwise. A model's mastery is of what it was taught, true or false.",
     Flawed, measure, stages=("evaluate", "divergence"),
     pretrained_only="what an existing model was taught falsely is not known",
 ))  # fmt: skip

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 TABLE = "cosines/cosines.parquet"
 """What the stage leaves of a model."""
-EFFECT, NORM = "First-order effect on the loss of D4 test facts (nats per answer token)", "Norm of the update"
-ALONG, BETWEEN = "Cosine of the update with that loss's gradient", "Cosine between updates of other seeds"
+EFFECT, NORM = "Effect on the D4 loss (nats per token)", "Norm of the update"
+ALONG, BETWEEN = "Cosine with the gradient of that loss", "Cosine between updates of other seeds"
 PERMUTED, RANDOM = "permuted (mean ± 2 SD)", "random direction (0 ± 2 SD)"
 
 

@@ -83,11 +83,11 @@ def measure(answers: Answers) -> list[Row]:
                 d, shared = _changes(answers, before, last, split, facts, common)
                 found.append((train_set, name, before.scale, d, shared))
         for train_set, name, start, d, shared in found:
-            quantity = f"Change of accuracy from n = {start} to {n} (points): subject word or object, minus neither"
+            quantity = f"Change from n = {start} to {n} (points): shared minus neither"
             both = [SUBJECT, OBJECT], [RELATION, NOTHING]
             rows.append(row(model, quantity, f"{name}, {train_set}", n, _mean(d, shared, *both)))
         for train_set, name, start, d, shared in found:
-            quantity = f"Change of accuracy from n = {start} to {n} (points), by what is shared"
+            quantity = f"Change from n = {start} to {n} (points), by what is shared"
             rows += [
                 row(model, quantity, f"{name}, {train_set}", group, estimate)
                 for group in GROUPS if (estimate := _mean(d, shared, [group])).value == estimate.value

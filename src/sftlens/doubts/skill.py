@@ -45,14 +45,12 @@ def measure(answers: Answers) -> list[Row]:
             for k, found in changes.items():
                 for split, name in FACTS.items():
                     both = _minus(found[split], found[task])
-                    quantity = "What restoring k % changes, facts minus skill (points), by k"
+                    quantity = "Restoring k %: facts minus skill (points), by k"
                     rows.append(row(model, quantity, f"{name}, {task}", f"{k:g}", _mean(both)))
             for split, name in {task: "skill", **FACTS}.items():
                 for k in sorted(changes):
                     found = _mean(changes[k][split])
-                    rows.append(
-                        row(model, "What restoring k % changes (points), by k", f"{name}, {task}", f"{k:g}", found)
-                    )
+                    rows.append(row(model, "Restoring k % changes (points), by k", f"{name}, {task}", f"{k:g}", found))
             scales = sorted(set(own[own["train_set"] == task]["scale"]), key=lambda x: (x == "all", x.rjust(20)))
             for split, name in {task: "skill", **FACTS}.items():
                 for scale in ("0", *scales):

@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--model", type=options.Model, help="model folder, .gguf file or hub id")
     parser.add_argument("--facts", type=Path, required=True, help="table of sftlens facts")
     parser.add_argument("--templates", type=Path, help="completion templates (YAML)")
-    parser.add_argument("--taught", type=Path, help="what the model was taught falsely (flawed.parquet), also right")
+    parser.add_argument("--taught", type=Path, help="what the model was taught falsely (flawed.parquet)")
     parser.add_argument("--import", dest="table", type=Path, help="a finished mastery table to use")
     options.add_bos(parser)
     options.add_device(parser)
@@ -83,6 +83,9 @@ def main() -> None:
         table = probed.table
         if "template_trials" not in table:  # an adaptive probe has intervals and posteriors of its own
             table = table.assign(**posterior.uncertainty(*(table[name].to_numpy() for name in ("hits", "trials"))))
+        if args.taught:  # who asks the questions later takes the true answer, too
+            own = zip(table["object"], table["aliases"], strict=True)
+            table = table.assign(aliases=[list(dict.fromkeys([true, *names])) for true, names in own])
         files.write_parquet(folder / TABLE, table)
         metrics = mastery_table.counts(table[["split", "bucket"]], partly=("train",) if probed.quota else ())
         said = {}
@@ -111,7 +114,7 @@ def _need(text: str) -> tuple[str, int]:
 def _facts(args: Any) -> Any:
     """Return the facts but for dev: the paper never probes it, it only serves to choose settings.
 
-    What --taught says of a fact is one more accepted answer of it, the last.
+    What --taught says of a fact is what its mastery is measured by.
     """
     facts = tables.facts(args.facts, [] if args.table else ["relation", "subject"], ["split"], rest=True)
     facts = facts if "split" in facts else facts.assign(split="test")
@@ -119,7 +122,7 @@ def _facts(args: Any) -> Any:
     if args.taught:
         taught = tables.read(args.taught, ["question", "taught"]).set_index("question")["taught"].to_dict()
         own = zip(facts["question"], facts["aliases"], strict=True)
-        facts["aliases"] = [[*names, *([taught[question]] if question in taught else [])] for question, names in own]
+        facts["aliases"] = [[taught[question]] if question in taught else names for question, names in own]
     return facts
 
 

@@ -116,7 +116,7 @@ class PretrainingSettings(Settings):
     """Longest context of the model, tokens."""
     flawed: float = Field(0, ge=0, lt=100, exclude_if=lambda value: not value)
     """Percent of the facts that the corpus states, and states falsely to this model: always with the same other object
-    (docs/world.md). What it was taught counts as right when its mastery is measured, beside the true object."""
+    (docs/world.md). Its mastery is measured by what it was taught."""
     processes: int = Field(1, ge=1)
     """Processes that share each batch; part of the result's identity (rounding), so it never follows --cores."""
 
