@@ -1,12 +1,10 @@
-"""A table as it is printed: the layout of the paper, in Markdown and in LaTeX; and the files of every target."""
+"""A table as it is printed: the layout of the paper, in Markdown and in LaTeX."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sftlens.files import write_text
-from sftlens.reporting import frames, style
+from sftlens.reporting import frames
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,19 +21,6 @@ _LATEX = {
     "d\\textasciicircum 2": "$d^2$",
     "<": "$<$",
 }
-
-
-def write(stem: Path, kind: str, target: Target, numbers: pd.DataFrame, notice: str) -> None:
-    """Write a target's frame as `stem`.csv with its words (.txt), and beside it the `figure` or the `table`."""
-    if kind == "figure":
-        style.save(style.drawn(target, numbers, notice), stem, target.title, notice)
-        phone = style.drawn(target, numbers, notice, narrow=True)
-        style.save(phone, stem.with_name(f"{stem.name}-narrow"), target.title, notice, ["svg"])
-    else:
-        for suffix, printed in ((".md", markdown), (".tex", latex)):
-            write_text(stem.with_name(f"{stem.name}{suffix}"), printed(target, numbers, notice))
-    frames.write_csv(numbers, stem.with_name(f"{stem.name}.csv"))
-    write_text(stem.with_name(f"{stem.name}.txt"), frames.words(target, numbers, notice))
 
 
 def laid_out(target: Target, numbers: pd.DataFrame) -> tuple[pd.DataFrame, str]:

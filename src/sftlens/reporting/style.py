@@ -14,8 +14,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sftlens.files import atomic_path
-from sftlens.reporting import frames
+from sftlens.files import atomic_path, write_text
+from sftlens.reporting import frames, layout
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -272,3 +272,16 @@ def save(figure: Figure, stem: Path, title: str = "", notice: str = "", formats:
             with atomic_path(path) as partial:
                 figure.savefig(partial, format=suffix, dpi=150, metadata=metadata[suffix])
     return paths
+
+
+def write(stem: Path, kind: str, target: Target, numbers: pd.DataFrame, notice: str) -> None:
+    """Write a target's frame as `stem`.csv with its words (.txt), and beside it the `figure` or the `table`."""
+    if kind == "figure":
+        save(drawn(target, numbers, notice), stem, target.title, notice)
+        phone = drawn(target, numbers, notice, narrow=True)
+        save(phone, stem.with_name(f"{stem.name}-narrow"), target.title, notice, ["svg"])
+    else:
+        for suffix, printed in ((".md", layout.markdown), (".tex", layout.latex)):
+            write_text(stem.with_name(f"{stem.name}{suffix}"), printed(target, numbers, notice))
+    frames.write_csv(numbers, stem.with_name(f"{stem.name}.csv"))
+    write_text(stem.with_name(f"{stem.name}.txt"), frames.words(target, numbers, notice))

@@ -87,7 +87,7 @@ def _complete(study: Study, wanted: list[Product] | None) -> Any:
 
 def _write(root: Path, study: Study, target: Target, results: Any, wanted: list[Product], kinds: Sequence[str]) -> None:
     """Write the files of one target, from its rows of the tidy table or, where it is made of them, from the answers."""
-    from sftlens.reporting import layout
+    from sftlens.reporting import style
     from sftlens.results import answers
 
     paths, notice = Paths(study), study.notice
@@ -98,7 +98,7 @@ def _write(root: Path, study: Study, target: Target, results: Any, wanted: list[
         results = answers.Answers(study, there, results, wanted)
     numbers = target.numbers(results)
     for kind in kinds:
-        layout.write(root / f"{kind}s" / target.name, kind, target, numbers, notice)
+        style.write(root / f"{kind}s" / target.name, kind, target, numbers, notice)
 
 
 def _incomplete(paths: Paths, wanted: list[Product]) -> str:

@@ -108,7 +108,7 @@ def world(values: dict[str, Any], study: Study, number: int) -> dict[str, Any]:
 
 def write(stem: Path, name: str, study: Study, made: dict[int, Path]) -> list[Path]:
     """Write the table over worlds with its figure and sentence, and every world's rows; return what was written."""
-    from sftlens.reporting import frames, layout
+    from sftlens.reporting import frames, style
     from sftlens.statistics import worlds
 
     tables = {number: frames.read_csv(path) for number, path in made.items()}
@@ -121,7 +121,7 @@ def write(stem: Path, name: str, study: Study, made: dict[int, Path]) -> list[Pa
     )
     target = dataclasses.replace(target, caption=caption)
     for kind in target.kinds:
-        layout.write(stem / name, kind, target, table, study.notice)
+        style.write(stem / name, kind, target, table, study.notice)
     import pandas as pd
 
     rows = [rows.assign(World=str(number)) for number, rows in tables.items()]
