@@ -97,6 +97,23 @@ class HeadOnly(Strategy):
 STRATEGIES.add(HeadOnly)
 '''
 
+DOUBT = '''
+"""Does the seed matter?"""
+
+from sftlens.config.axes import Axes
+from sftlens.doubts import DOUBTS, Doubt
+
+
+class Luck(Axes):
+    """One training set, several seeds."""
+
+
+DOUBTS.add(Doubt(
+    "luck", 50, "Does the seed matter?", "accuracy", "with luck", "without it", "Luck has no limit.", Luck,
+    lambda answers: [], stages=("evaluate", "divergence"),
+))
+'''
+
 
 class Copy:
     """A copy of the package and its scripts with one more file, run as a user runs it."""
@@ -196,6 +213,27 @@ print(*jobs.finetune_options(wildcards))
     assert (loose["lm_head.weight"] / 2 - base["lm_head.weight"]).abs().max() < 0.02
     summary = json.loads((tmp_path / "out5.json").read_text())
     assert summary["examples"] == 4 and summary["settings"]["strategy_settings"] == {"pull": 5}
+
+
+def test_a_doubt_is_one_file(tmp_path: Path) -> None:
+    copy = Copy(tmp_path, "doubts/luck.py", DOUBT)
+    schema = json.loads(copy.schema())["$defs"]
+    assert "luck" in schema["Experiments"]["properties"] and "train_sets" in schema["Luck"]["properties"]
+    assert "luck" in copy.run("scripts/worlds.py", "--help")
+    demo = {"experiments": {"luck": {"train_sets": ["D2"], "scales": [60], "seeds": [0, 1]}}}
+    (copy.root / "asked.py").write_text(f"""
+from pathlib import Path
+from sftlens.config.loading import load
+from sftlens.dag.jobs import Jobs
+from sftlens.errors import ConfigError
+from sftlens.yaml_file import read_mapping
+jobs = Jobs(load(read_mapping(Path("config/config.yaml"), ConfigError) | {demo!r}))
+print(*jobs.target("luck"), *(p.path for p in jobs.targets["luck"]))
+""")
+    said = copy.run("asked.py").split()
+    assert {"results/demo/figures/luck.svg", "results/demo/tables/luck.csv", "results/demo/tables/luck.md"} <= {*said}
+    cell = "tiny/D2/n60/seed1/full"
+    assert {f"{cell}/finetune.json", f"{cell}/evaluate/summary.json", f"{cell}/divergence/summary.json"} <= {*said}
 
 
 def test_a_task_is_one_file(tmp_path: Path) -> None:
