@@ -27,8 +27,8 @@ higher, lower, or undecided where the interval includes 0. In the embedded world
 facts, corpus and model are drawn anew, and the world is the unit of the interval. **It is no evidence for or against
 the paper, or about any LLM**: it says what the instrument shows where we know what the model had the chance to learn.
 [config/doubts.yaml](../config/doubts.yaml) has the settings; those of experiments with other parents, and of `skill`,
-are in [config/doubts-parents.yaml](../config/doubts-parents.yaml). All were fixed before any of these
-worlds was made.
+are in [config/doubts-parents.yaml](../config/doubts-parents.yaml). All were fixed before any result of these worlds was
+looked at.
 
 ```
 snakemake steps --configfile config/doubts.yaml        # one world; the interval is over seeds and questions
