@@ -59,7 +59,8 @@ def of(stage: str, outputs: Mapping[str, Path]) -> str:
         noise = f"; {100 * floor:.1f} % of judgements change with the batch (half precision)" if floor else ""
         return accuracy + noise
     method = made["method"]
-    done = f"{method['elements']:,} parameters moved towards the base ({method['name']})"
+    size = f"{method['elements']:,} parameters" if "elements" in method else "parameters"  # a method says what it likes
+    done = f"{size} moved towards the base ({method['name']})"
     if "restored" in method:
         done = f"{method['restored']:,} of {method['elements']:,} parameters restored"
     elif "replaced" in method:
