@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--probes", type=int, default=3, help="fixed probes, each with another seed")
     parser.add_argument("--most", type=int, default=10**9, help="facts that are probed")
     parser.add_argument("--calibration-facts", type=int, default=200, help="those of them that calibrate")
+    parser.add_argument("--margin", type=float, default=2.0, help="how much surer than two full probes agree")
     parser.add_argument("--generate", type=int, default=12, help="facts that `generate` is timed on")
     args = parser.parse_args()
     settings = ProbingSettings(max_new_tokens=args.max_new_tokens, max_templates=args.max_templates)
@@ -46,10 +47,10 @@ def main() -> None:
         setup = _common.of_files(str(args.model), args.model, args.facts, args.templates, settings)
     else:
         setup = _common.of_study(args.study)
-    compare(setup, args.probes, args.most, args.calibration_facts, args.generate)
+    compare(setup, args.probes, args.most, args.calibration_facts, args.generate, args.margin)
 
 
-def compare(setup: Setup, probes: int, most: int, calibrating: int, generated: int) -> None:
+def compare(setup: Setup, probes: int, most: int, calibrating: int, generated: int, margin: float) -> None:
     """Probe the facts by both methods, and print how well their buckets agree and what they cost."""
     facts, settings = setup.facts.head(most).reset_index(drop=True), setup.settings
     sentences = templates.first(setup.sentences, settings.max_templates)
@@ -59,7 +60,7 @@ def compare(setup: Setup, probes: int, most: int, calibrating: int, generated: i
         asked = Probe(setup.model, setup.tokenizer, sentences, settings.model_copy(update={"seed": seed}))
         fixed.append(mastery_table.probe(asked, facts))
         seconds.append(time.process_time() - start)
-    chosen = {"method": "adaptive", "calibration_facts": calibrating, "seed": probes}
+    chosen = {"method": "adaptive", "calibration_facts": calibrating, "seed": probes, "margin": margin}
     with tempfile.TemporaryDirectory() as state:
         prober = probing.Prober(
             lambda: (setup.model, setup.tokenizer), {"model": "m"}, sentences, settings.model_copy(update=chosen),

@@ -51,7 +51,7 @@ def simulated() -> dict[str, np.ndarray]:
     chances = []
     for number, probe in enumerate(probes):
         calibration = adaptive.fit([adaptive.gathered(probe[:200])])
-        chances.append(rounds.replayed(probe, calibration, SAMPLES, seed=number))
+        chances.append(rounds.replayed(probe, calibration, SAMPLES, 1.0, seed=number)[0])
     medians = [(of.cumsum(1) < 0.5).sum(1).clip(max=4) for of in chances]
     return {"full": np.array([numbers(p) for p in probes]), "chances": np.array(chances), "adaptive": np.array(medians)}
 
@@ -89,7 +89,7 @@ def test_the_size_of_a_bucket_is_unbiased_whatever_the_calibration_is() -> None:
         probe = full_probe(random, least, rates)
         true = numbers(probe)
         chosen = random.permutation(1000)[:200]
-        chances = rounds.replayed(probe, wrong, SAMPLES, seed=seed)
+        chances = rounds.replayed(probe, wrong, SAMPLES, 1.0, seed=seed)[0]
         names = np.array(BUCKETS)
         posteriors = {f"posterior_{name}": chances[:, i] for i, name in enumerate(BUCKETS)}
         ids = [str(i) for i in range(1000)]
@@ -143,6 +143,21 @@ def test_chances_are_those_of_drawing_the_full_probe(least: float) -> None:
         np.mean([bucket(h / 70) == name for h in range(71)] @ np.bincount(drawn, minlength=71)) for name in BUCKETS
     ]
     assert judged.chances[0] == pytest.approx(np.array(shares) / len(drawn), abs=0.01)
+
+
+def test_a_margin_costs_samples_and_none_is_as_sure_over_all_facts() -> None:
+    random = np.random.default_rng(6)
+    least, rates = population(random, 1000)
+    first, second = full_probe(random, least, rates), full_probe(random, least, rates)
+    calibration = adaptive.fit([adaptive.gathered(first[:200])])
+    drawn, same = [], []
+    for margin in (0.0, 1.0, 50.0):
+        chances, trials = rounds.replayed(first, calibration, SAMPLES, margin)
+        medians = (chances.cumsum(1) < 0.5).sum(1).clip(max=4)
+        drawn.append(trials.mean() / SAMPLES / TEMPLATES)
+        same.append((medians == numbers(second)).mean())
+    assert drawn[0] < drawn[1] < drawn[2] and drawn[0] < 0.3
+    assert same[0] >= (numbers(first) == numbers(second)).mean() - 0.01
 
 
 def test_a_fact_that_is_never_decided_is_a_full_probe() -> None:

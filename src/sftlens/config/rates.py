@@ -62,9 +62,9 @@ class PlanSettings(Settings):
     shared_prefixes: float = Field(6, ge=1)
     """How many times fewer tokens sampling computes because samples share their beginnings. Assumption; on the demo
     benchmarks/probing.py measures 9 times fewer tokens in all."""
-    adaptive_share: float = Field(0.25, gt=0, le=1)
+    adaptive_share: float = Field(0.65, gt=0, le=1)
     """Work of a fact with `probing.method: adaptive`, of that of the fixed protocol, calibration left out. Measured on
-    SmolLM2-135M: benchmarks/adaptive_probing.py."""
+    SmolLM2-135M: the samples drawn (docs/mastery.md); a model that knows more takes fewer."""
     delta_share: float = Field(0.34, gt=0, le=1)
     """Bytes of a delta for each byte of the model. Measured on synthetic weights: benchmarks/deltas.py, 0.335."""
     pack_ns: float = Field(15.5, ge=0)

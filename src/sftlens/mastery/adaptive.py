@@ -80,16 +80,15 @@ class Judged:
         """Number of the bucket, int64 [facts]: the median of what a full probe finds."""
         return np.asarray((self.chances.cumsum(axis=1) < 0.5).sum(axis=1).clip(max=len(BUCKETS) - 1))
 
-    @property
-    def decided(self) -> np.ndarray:
-        """Whether a full probe would make the bucket no surer, bool [facts].
+    def decided(self, margin: float) -> np.ndarray:
+        """Whether a full probe would make the bucket no surer, bool [facts], by a margin of variances.
 
-        With the variance over the posterior counted once more: without that margin the expected agreement over all
-        facts is that of two full probes, but that on a bucket of few and rarely known facts falls short of it.
+        Of the variance over the posterior: without a margin the expected agreement over all facts is at least that of
+        two full probes, but that on a bucket of few and rarely known facts may fall short of it.
         """
         own = np.take_along_axis(self.chances, self.bucket[:, None], axis=1)[:, 0]
         variance = self.agreement - (self.chances**2).sum(axis=1)
-        return np.asarray(own >= self.agreement + variance)
+        return np.asarray(own >= self.agreement + margin * variance)
 
 
 def fit(known: Sequence[Evidence]) -> Calibration:

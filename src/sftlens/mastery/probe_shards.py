@@ -176,7 +176,7 @@ def _adaptive(facts: pd.DataFrame, prober: Prober) -> dict[str, Any]:
     known = {fact_id: prober.known[fact_id] for fact_id in facts["fact_id"] if fact_id in prober.known}
     calibration = asdict(prober.calibration) if prober.calibration else None
     return {"method": "adaptive", "version_adaptive": RESULT_VERSION["adaptive"], "calibration": calibration,
-            "known": known}  # fmt: skip
+            **({"margin": prober.settings.margin, "known": known} if calibration else {})}  # fmt: skip
 
 
 def _finished(facts: pd.DataFrame, prober: Prober) -> Path | None:

@@ -172,7 +172,8 @@ def _judged(table: pd.DataFrame, prober: Prober) -> dict[str, Any]:
     full = table[table["fact_id"].isin(prober.known)]
     stopped = []
     for _, part in full.groupby(full["template_hits"].map(len)):
-        chances = rounds.replayed([prober.known[fact] for fact in part["fact_id"]], prober.calibration, samples)
+        known = [prober.known[fact] for fact in part["fact_id"]]
+        chances, _ = rounds.replayed(known, prober.calibration, samples, prober.settings.margin)
         names = [f"P_{name}" for name in BUCKETS]
         stopped.append(part[["fact_id", "split", "bucket"]].assign(**dict(zip(names, chances.T, strict=True))))
     metrics = rounds.metrics(table, pd.concat(stopped) if stopped else full, samples)

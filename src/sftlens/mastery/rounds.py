@@ -124,13 +124,14 @@ class Rounds:
 
     def _undecided(self) -> list[int]:
         """Return the facts that are sampled further, of those that were up to now; tell of the others."""
-        full, going = self._probe.settings.samples, set()
+        settings, going = self._probe.settings, set()
         for size in sorted({len(self._texts[row]) for row in self._left}):
             rows = [row for row in self._left if len(self._texts[row]) == size]
             facts = [self.found[row] for row in rows]
-            enough = np.array([sum(fact["template_trials"]) for fact in facts]) >= size * full
+            enough = np.array([sum(fact["template_trials"]) for fact in facts]) >= size * settings.samples
             if self._calibration is not None:
-                enough |= adaptive.judge(adaptive.gathered(facts), self._calibration, full).decided
+                judged = adaptive.judge(adaptive.gathered(facts), self._calibration, settings.samples)
+                enough |= judged.decided(settings.margin)
             going |= {row for row, ends in zip(rows, enough.tolist(), strict=True) if not ends}
             self._probe.progress(size * int(enough.sum()))
         return [row for row in self._left if row in going]
@@ -148,10 +149,13 @@ class Rounds:
         return sorted(range(len(streams)), key=streams.__getitem__)
 
 
-def replayed(full: Sequence[Found], calibration: Calibration, samples: int, seed: int = 0) -> np.ndarray:
+def replayed(
+    full: Sequence[Found], calibration: Calibration, samples: int, margin: float, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the probabilities of the buckets, float64 [facts, 5], at which facts with a full probe would have stopped.
 
-    Their samples are taken in a random sequence, as far as the rule wants them. All have equally many templates.
+    Also how many samples each would have taken, int64 [facts]. Their samples are taken in a random sequence, as far as
+    the rule wants them. All have equally many templates.
     """
     random = np.random.default_rng(seed)
     given, count = adaptive.gathered(full), len(full[0]["template_hits"])
@@ -166,13 +170,13 @@ def replayed(full: Sequence[Found], calibration: Calibration, samples: int, seed
         hits = (hit & (np.arange(samples) < trials[:, :, None])).sum(axis=2)
         judged = adaptive.judge(adaptive.Evidence(given.probabilities, hits, trials).only(left), calibration, samples)
         chances[left] = judged.chances
-        left = left[~judged.decided]
+        left = left[~judged.decided(margin)]
         if not len(left):
             break
     # What was probed to its end is known.
     for row in left:
         chances[row] = np.eye(len(BUCKETS))[BUCKETS.index(bucket(given.hits[row].sum() / (count * samples)))]
-    return chances
+    return chances, trials.sum(axis=1)
 
 
 def metrics(table: "pd.DataFrame", stopped: "pd.DataFrame", samples: int) -> list[dict[str, Any]]:
@@ -205,7 +209,7 @@ def metrics(table: "pd.DataFrame", stopped: "pd.DataFrame", samples: int) -> lis
             value = whole + len(others) * float(errors.mean())
             # Of the facts that were not probed in full; the others are known.
             error = intervals.Z95 * len(others) * float(errors.std(ddof=1)) / len(known) ** 0.5
-            ends = {"low": max(0.0, value - error), "high": min(float(len(part)), value + error)}
+            ends = {"low": value - error, "high": value + error}
             place = {"split": split, "bucket": name, "metric": "facts_in_full", "n": len(part)}
             rows.append({**place, "value": value, **ends})
     return rows

@@ -12,7 +12,7 @@ MASTERY_FIELDS = (*SAMPLING_FIELDS, "max_templates")
 """The fields that the mastery of one fact depends on."""
 SPEED_FIELDS = {"batch_tokens", "processes"}
 """The fields that no result depends on."""
-ADAPTIVE_FIELDS = ("method", "calibration_facts")
+ADAPTIVE_FIELDS = ("method", "calibration_facts", "margin")
 """The fields that say which samples are drawn; a fixed probe is without them."""
 
 
@@ -24,6 +24,9 @@ class ProbingSettings(Settings):
     sure as the fixed protocol would make it."""
     calibration_facts: int = Field(200, ge=1)
     """With `method: adaptive`: facts (a fixed random sample) that are probed in full, from which the method learns."""
+    margin: float = Field(2.0, ge=0)
+    """With `method: adaptive`: how much surer than two full probes agree a bucket must be, in variances over what is
+    unknown. Less takes fewer samples, and rare buckets agree less (docs/mastery.md)."""
     samples: int = Field(10, ge=1)
     """Completions of each template."""
     temperature: float = Field(0.7, gt=0)
