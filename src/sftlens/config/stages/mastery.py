@@ -19,14 +19,6 @@ ADAPTIVE_FIELDS = ("method", "calibration_facts", "margin")
 class ProbingSettings(Settings):
     """Multi-template completion: how often the base model completes a fact's sentences with its object."""
 
-    method: Literal["fixed", "adaptive"] = "fixed"
-    """fixed: the paper's protocol, all samples of all templates. adaptive: a fact is sampled until its bucket is as
-    sure as the fixed protocol would make it."""
-    calibration_facts: int = Field(200, ge=1)
-    """With `method: adaptive`: facts (a fixed random sample) that are probed in full, from which the method learns."""
-    margin: float = Field(2.0, ge=0)
-    """With `method: adaptive`: how much surer than two full probes agree a bucket must be, in variances over what is
-    unknown. Less takes fewer samples, and rare buckets agree less (docs/mastery.md)."""
     samples: int = Field(10, ge=1)
     """Completions of each template."""
     temperature: float = Field(0.7, gt=0)
@@ -37,6 +29,14 @@ class ProbingSettings(Settings):
     """Probe with the first so many templates of each relation; unset: with all."""
     seed: Seed = 0
     """Seed of the sampling; each (fact, template) has a stream of its own."""
+    method: Literal["fixed", "adaptive"] = "fixed"
+    """fixed: the paper's protocol, all samples of all templates. adaptive: a fact is sampled until its bucket is as
+    sure as the fixed protocol would make it."""
+    calibration_facts: int = Field(200, ge=1)
+    """With `method: adaptive`: facts (a fixed random sample) that are probed in full, from which the method learns."""
+    margin: float = Field(2.0, ge=0)
+    """With `method: adaptive`: how much surer than two full probes agree a bucket must be, in variances over what is
+    unknown. Less takes fewer samples, and rare buckets agree less (docs/mastery.md)."""
     quota: float | None = Field(None, ge=1)
     """Stop probing train facts when every training set of the study has so many times its largest scale of facts; at 1
     all seeds share their facts. Unset: probe all. A larger scale also changes the training sets of the smaller ones."""
