@@ -2,7 +2,9 @@
 
 import pandas as pd
 import pytest
+from pylatexenc.latexwalker import LatexWalkerParseError
 
+import latex_tables
 from fake_results import NOTICE, fake_results
 from sftlens.dag.targets import TARGETS, of_kind
 from sftlens.reporting import layout
@@ -71,6 +73,27 @@ def test_markdown_and_latex_hold_every_row_and_the_notice_once(name, results):
         for line in code.splitlines()
         if "_" in line.replace(r"\_", "") and not line.startswith(("\\caption", "\\label"))
     ]
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("models", [1, 6], ids=["short", "over pages"])
+def test_latex_reads_the_same_cells_in_every_row(name, models):
+    target = TARGETS.get(name)
+    named = (fake_results().assign(model=f"m_{i} & 5 % of #{i}") for i in range(models))
+    numbers = target.numbers(pd.concat(named))
+    rows, _ = layout.laid_out(target, numbers)
+    wanted = [[str(cell).replace("−", "-") for cell in row] for row in rows.to_numpy(dtype=object).tolist()]
+    assert latex_tables.rows(layout.latex(target, numbers, NOTICE)) == wanted
+
+
+def test_latex_that_is_not_read_as_written_is_noticed():
+    target = TARGETS.get("table9")
+    code = layout.latex(target, target.numbers(fake_results()), NOTICE)
+    before, _, after = code.rpartition(" & ")
+    with pytest.raises(AssertionError, match="cells in a table"):
+        latex_tables.rows(f"{before} & & {after}")
+    with pytest.raises(LatexWalkerParseError):
+        latex_tables.rows(code.replace("\\end{tabular}", ""))
 
 
 def test_what_latex_takes_for_something_else_is_written_out():
