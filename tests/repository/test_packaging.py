@@ -102,7 +102,7 @@ def test_the_slurm_profile_leaves_the_rest_to_the_user():
 def test_make_alone_says_what_there_is_and_the_demo_ends_with_a_link():
     said = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     targets = set(re.findall(r"^make (\w+)", said, re.MULTILINE))
-    assert targets == {"demo", "sample", "test", "lint", "setup"}
+    assert targets == {"demo", "sample", "smollm2", "test", "lint", "setup"}
     planned = ["make", "--no-print-directory", "-n", "demo"]  # a make inside of `make test` names its folder else
     steps = subprocess.run(planned, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert steps.splitlines()[-1] == f'echo "The report: file://{ROOT}/results/demo/report.html"'
