@@ -249,6 +249,10 @@ function draw(box) {
       else {
         spec.layer[0].encoding.color.scale.domain = [-deepest, deepest];
         spec.height = 22 * new Set(spec.data.values.map((d) => d.y)).size;
+        if (innerWidth < 576) { // a phone: room for the cells beside their names
+          spec.config.axis.labelLimit = 110;
+          spec.layer[0].encoding.color.legend.gradientLength = 100;
+        }
       }
       const place = made("div");
       grid.append(place);

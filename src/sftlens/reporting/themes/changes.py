@@ -136,6 +136,7 @@ def over_expected(numbers: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     keys = [*_KEYS, "Layer", "Module"]
+    numbers = numbers.assign(Module=numbers["Module"].astype("str").str.removesuffix("_proj"))
     parts = []
     for share, words in MAPS.items():
         ratio = (numbers[share] / numbers[PARAMETERS]).astype("float64")
@@ -169,7 +170,7 @@ def _map(axes: Axes, numbers: pd.DataFrame, ends: float) -> Any:
     grid = numbers.pivot_table(LOG, "Layer", "Module", sort=False, dropna=False)
     image = axes.imshow(grid.to_numpy(), cmap="RdBu", vmin=-ends, vmax=ends, aspect="auto", interpolation="nearest")
     axes.grid(visible=False)
-    axes.set_xticks(range(len(grid.columns)), [name.removesuffix("_proj") for name in grid.columns], rotation=90)
+    axes.set_xticks(range(len(grid.columns)), list(grid.columns), rotation=90)
     step = max(1, len(grid) // 8)
     axes.set_yticks(range(0, len(grid), step), list(grid.index)[::step])
     return image
