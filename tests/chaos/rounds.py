@@ -18,6 +18,8 @@ LONGEST = 900
 """Seconds after which a call hangs."""
 UNCOMPARED = ("logs/", ".state/", "partial/")
 """Folders of a study in which two equal runs may differ."""
+STAMP = ".snakemake_timestamp"
+"""Snakemake's own mark of when a folder was made; one that a job published when its shell had been killed has none."""
 LEAVINGS = (".*.partial-*", ".*.old", ".*.work-*", "work-*", "owner", ".owner.*", "*.tmp")
 """Names that no finished study may hold."""
 
@@ -76,7 +78,8 @@ def contents(folder: Path) -> dict[str, str]:
     found = {}
     for path in sorted((folder / "results").rglob("*")):
         name = path.relative_to(folder / "results").as_posix()
-        if path.is_file() and not any(f"/{part}" in f"/{name}" for part in UNCOMPARED) and path.suffix != ".tsv":
+        compared = path.suffix != ".tsv" and path.name != STAMP
+        if path.is_file() and compared and not any(f"/{part}" in f"/{name}" for part in UNCOMPARED):
             found[name] = hashlib.sha256(_lasting(path)).hexdigest()
     return found
 
@@ -92,7 +95,7 @@ def _lasting(path: Path) -> bytes:
         return json.dumps(value, sort_keys=True).encode()
     if path.name == "report.html":  # without what it says of each job's run: when, how long, in how much memory
         return re.sub(rb'<section id="cells">.*?(?=<section id="settings">)', b"", path.read_bytes(), flags=re.DOTALL)
-    return b"" if path.name == ".snakemake_timestamp" else path.read_bytes()
+    return path.read_bytes()
 
 
 def leavings(folder: Path) -> list[str]:

@@ -45,6 +45,7 @@ def test_every_metric_of_a_real_table_is_described(finished: Path):
     assert found <= described
     # This study has no quota, no task, no probabilities of answers, and no fact of D4 that is kept for the divergence.
     others = {"rebatched_output", "rebatched_contains"}  # of half precision alone
+    others |= {"facts_in_full", "trials_share", "calibration_agreement"}  # of adaptive probing
     others |= {metric for task in tasks.TASKS for metric in task.judgements}
     others |= {
         "facts_probed",

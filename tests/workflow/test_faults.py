@@ -51,7 +51,7 @@ def test_what_a_stage_does_not_use_makes_it_compute_nothing(run: Path):
     """A new version of mastery whose posteriors differ in the last bit: later stages run, and find their work done."""
     version, program = (run / "src/sftlens" / p for p in ("runtime/result_version.py", "commands/measure/mastery.py"))
     version.write_text(version.read_text().replace('"mastery": 1', '"mastery": 2'))
-    old = "probed.table.assign(**posterior.uncertainty(hits, trials))"
+    old = 'table.assign(**posterior.uncertainty(*(table[name].to_numpy() for name in ("hits", "trials"))))'
     assert old in program.read_text()
     changed = f'{old}.assign(posterior_D0=lambda table: table["posterior_D0"] * (1 + 2**-52))'
     program.write_text(program.read_text().replace(old, changed))
