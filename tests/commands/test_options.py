@@ -126,5 +126,5 @@ def test_every_program_says_what_it_wrote(models: Path, tmp_path: Path, capsys: 
     said = capsys.readouterr().err.splitlines()
     assert said[0].startswith(f"changes: wrote {tmp_path}/changes/summary.json, tensors.parquet, histogram.parquet: ")
     assert "the first 20 % of the parameters hold " in said[0]
-    assert said[1] == f"cosines: wrote {tmp_path}/compared.csv"
+    assert said[1] == f"compare-changes: wrote {tmp_path}/compared.csv"
     assert said[2].startswith(f"delta: wrote {tmp_path}/delta: ") and said[2].endswith(" MB")

@@ -141,11 +141,11 @@ def test_updates_side_by_side_by_training_set(tmp_path: Path, monkeypatch: pytes
     fake_answers.make(study)
     root, vectors = Path(Paths(study).root), np.random.default_rng(0).normal(size=(13, 40)) + 0.1
     jobs = Jobs(study)
-    places = jobs.cosines_inputs(SimpleNamespace(model="one"))["finetuned"]
+    places = jobs.compare_changes_inputs(SimpleNamespace(model="one"))["finetuned"]
     assert len(places) == 12 and f"{root}/one/D4/n240/seed2/full/checkpoint" in places
     inner = vectors @ vectors.T
     made = change_cosines.Products(inner, 0.1 * inner, np.full((13, 13), 2.0), np.full((13, 13), 3.0))
-    write_parquet(root / "one/cosines/cosines.parquet", change_cosines.table(made, [*places, "gradient"], 12))
+    write_parquet(root / "one/compare_changes/cosines.parquet", change_cosines.table(made, [*places, "gradient"], 12))
     table = TARGETS.get("geometry").numbers(answers(study, "geometry"))
     own = {name: [vectors[places.index(f"{root}/one/{name}/n240/seed{seed}/full/checkpoint")] for seed in range(3)]
            for name in ("D0", "D4")}  # fmt: skip

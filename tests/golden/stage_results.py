@@ -121,7 +121,7 @@ def _divergence(i: Path, out: Path) -> None:
     ok("divergence.py", "--base", i / "base", "--finetuned", i / "ft", *given, "--out", out)
 
 
-def _cosines(i: Path, out: Path) -> None:
+def _compare_changes(i: Path, out: Path) -> None:
     written = ["--out", out.resolve() / "cosines.csv", "--summary", out.resolve() / "summary.json"]
     with contextlib.chdir(i):  # the table names the folders as they are given
         ok("compare_changes.py", "base", "ft", "ft", "--facts", "mastery.parquet", *written)
@@ -189,7 +189,7 @@ RECIPES: dict[str, Callable[[Path, Path], object]] = {
     "evaluate": lambda i, o: ok("evaluate.py", "--model", i / "ft", *_asked(i), "--out", o),
     "divergence": _divergence,
     "changes": lambda i, o: ok("changes.py", i / "base", i / "ft", "--out", o),
-    "cosines": _cosines,
+    "compare_changes": _compare_changes,
     "restore": _restore,
     "levels": lambda i, o: ok("restore.py", i / "base", i / "ft", "--ratio", 5, "--level-map",
                               o / "levels.safetensors"),

@@ -29,23 +29,23 @@ rule changes:
         " {params.options:q} --state {params.state:q} > {log:q} 2>&1"
 
 
-rule cosines:
+rule compare_changes:
     input:
-        unpack(JOBS.cosines_inputs),
+        unpack(JOBS.compare_changes_inputs),
     output:
-        summary=f"{PATHS.root}/{{model}}/cosines/summary.json",
-        table=f"{PATHS.root}/{{model}}/cosines/cosines.parquet",
+        summary=f"{PATHS.root}/{{model}}/compare_changes/summary.json",
+        table=f"{PATHS.root}/{{model}}/compare_changes/cosines.parquet",
     log:
-        f"{LOGS}/{{model}}/cosines.log",
+        f"{LOGS}/{{model}}/compare_changes.log",
     benchmark:
-        f"{LOGS}/{{model}}/cosines.tsv"
+        f"{LOGS}/{{model}}/compare_changes.tsv"
     conda:
         "../../envs/train.yaml"
     resources:
-        **JOBS.resources.of("cosines"),
+        **JOBS.resources.of("compare_changes"),
     params:
         options=JOBS.loading,
-        version=RESULT_VERSION["cosines"],
+        version=RESULT_VERSION["compare_changes"],
         state=PATHS.state,
     shell:
         'python "$SCRIPTS"/compare_changes.py {input.base:q} {input.finetuned:q} --facts {input.facts:q}'

@@ -57,7 +57,7 @@ class Product:
     """One summary that the study asks for; the axes that do not apply are empty."""
 
     stage: str
-    """mastery, mastery_quality, finetune, evaluate, divergence, changes, cosines or restore."""
+    """mastery, mastery_quality, finetune, evaluate, divergence, changes, compare_changes or restore."""
     cell: Cell
     criterion: str = ""
     region: str = ""

@@ -25,7 +25,7 @@ from sftlens.strategies import INPUTS
 
 BESIDE = {
     "evaluate": "answers", "restore": "answers", "divergence": "kl", "changes": "tensors", "mastery": "mastery",
-    "cosines": "cosines",
+    "compare_changes": "cosines",
 }  # fmt: skip
 """The table that stands beside the summary of a stage."""
 
@@ -226,7 +226,7 @@ class Jobs:
         """Options of sftlens divergence; the other settings are of the base's half alone."""
         return [*self.loading(wildcards), *options(self.study.divergence, ["top", "batch_tokens"])]
 
-    def cosines_inputs(self, wildcards: Wildcards) -> dict[str, Any]:
+    def compare_changes_inputs(self, wildcards: Wildcards) -> dict[str, Any]:
         """Inputs of comparing the changes of all cells of a model whose experiment asks for it."""
         asked = products(self.study)["geometry"]
         cells = dict.fromkeys(p.cell for p in asked if p.cell.trained and p.cell.model == wildcards.model)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-TABLE = "cosines/cosines.parquet"
+TABLE = "compare_changes/cosines.parquet"
 """What the stage leaves of a model."""
 EFFECT, NORM = "Effect on the D4 loss (nats per token)", "Norm of the update"
 ALONG, BETWEEN = "Cosine with the gradient of that loss", "Cosine between updates of other seeds"
@@ -114,5 +114,5 @@ DOUBTS.add(Doubt(
     "after training on the last set",
     "First order: of updates as large as these a loss may do something else. In AdamW's first steps signs and the "
     "learning rate determine much of a norm.",
-    Geometry, measure, of_model="cosines", unit="nats per answer token",
+    Geometry, measure, of_model="compare_changes", unit="nats per answer token",
 ))  # fmt: skip

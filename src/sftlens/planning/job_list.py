@@ -14,8 +14,8 @@ PREPARATION, DRAWING = "facts, bases, probing", "figures, tables, report"
 """What stands in the place of an experiment for the jobs that belong to none."""
 ORDER = (
     "world", "facts", "base", "choose_templates", "mastery", "mastery_quality", "divergence_base", "training_order",
-    "finetune", "evaluate", "divergence", "changes", "cosines", "restore", "repair", "figure", "table", "results",
-    "report", "all",
+    "finetune", "evaluate", "divergence", "changes", "compare_changes", "restore", "repair", "figure", "table",
+    "results", "report", "all",
 )  # fmt: skip
 
 

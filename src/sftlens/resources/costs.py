@@ -227,7 +227,7 @@ class Costs:
         if job.rule == "changes":
             passes = CHANGES_PASSES + study.restoration.null_draws
             return Work(passes * (decoding + passing), passes * (base + opened))
-        if job.rule == "cosines":
+        if job.rule == "compare_changes":
             # All cells of the model side by side, once; and the gradient of the loss of a bucket.
             axes = study.experiments.model_dump()["geometry"]
             cells = prod(len(axes[name]) for name in ("train_sets", "scales", "seeds", "strategies"))
@@ -295,7 +295,7 @@ class Costs:
         if job.rule == "finetune":
             return model.launch.world_size
         processes = probers(self._study, model) if job.rule == "mastery" else 1
-        several = 1 + (job.rule == "cosines")  # a gradient is as large as the weights
+        several = 1 + (job.rule == "compare_changes")  # a gradient is as large as the weights
         return processes * (several * gpus(self._study, model) if self._on_gpus(job, model) else 1)
 
 

@@ -53,7 +53,7 @@ class Resources:
         def gpu(wildcards: Any) -> int:
             model = self._model(wildcards)
             # A gradient is as large as the weights.
-            several = memory.probers(self._study, model) if rule == "mastery" else 1 + (rule == "cosines")
+            several = memory.probers(self._study, model) if rule == "mastery" else 1 + (rule == "compare_changes")
             return several * memory.gpus(self._study, model)
 
         if rule == "finetune":
@@ -111,7 +111,7 @@ class Resources:
         if rule in ("base", "changes"):  # read tensor by tensor: one model, or two that are compared
             held = {"base": 2.0 * memory.STORED, "changes": 32.0}[rule]
             return memory.PROCESS + held * memory.largest_tensor(model.shape)
-        if rule == "cosines":
+        if rule == "compare_changes":
             return memory.measuring(self._study, model) + 4.0 * memory.parameters(model.shape)
         return memory.measuring(self._study, model) * (memory.probers(self._study, model) if rule == "mastery" else 1)
 

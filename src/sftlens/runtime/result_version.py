@@ -20,7 +20,7 @@ RESULT_VERSION = {
     "divergence_base": 1,  # evaluation/divergence: the base model's half
     "divergence": 1,  # evaluation/divergence
     "changes": 4,  # changes/
-    "cosines": 1,  # changes/change_cosines, evaluation/loss_gradient
+    "compare_changes": 1,  # changes/change_cosines, evaluation/loss_gradient
     "restore": 2,  # restoration/, and what evaluate measures
     "levels": 1,  # restoration/export: the level map
     "collect": 4,  # results/, reporting/: the tidy table, figures, tables and the page

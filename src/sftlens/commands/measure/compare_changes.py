@@ -71,11 +71,11 @@ def main() -> None:
         else:
             files.write_text(folder / "cosines.csv", gate.csv_text(table))
         sizes = {"elements": pairs[0].elements(), "models": len(pairs)}
-        summary = provenance.summary("cosines", settings=depends, inputs=inputs, metrics=[], **sizes)
+        summary = provenance.summary("compare_changes", settings=depends, inputs=inputs, metrics=[], **sizes)
         files.write_json(folder / "summary.json", summary)
 
     outputs = {"cosines.csv": args.out, **({"summary.json": args.summary} if args.summary else {})}
-    program.stage(args, "cosines", outputs, inputs, depends, compute)
+    program.stage(args, "compare_changes", outputs, inputs, depends, compute)
 
 
 def _facts(path: Path, bucket: str) -> Any:
