@@ -179,7 +179,9 @@ def test_true_and_false_facts_are_told_apart(tmp_path: Path, monkeypatch: pytest
         ConfigError, match=r"flawed: not on 'one': what an existing model was taught falsely is not known"
     ):
         fake_answers.study(experiments={"flawed": axes})
-    study = fake_answers.study(models={"one": model}, experiments={"flawed": axes})
+    with pytest.raises(ConfigError, match=r"probed for once, .* set evaluation\.reprobe to 0"):
+        fake_answers.study(models={"one": model}, experiments={"flawed": axes})
+    study = fake_answers.study(models={"one": model}, experiments={"flawed": axes}, evaluation={"reprobe": 0})
     fake_answers.make(study)
     paths = Paths(study)
     mastery = Path(paths.mastery("one"))

@@ -48,12 +48,15 @@ def simulated() -> dict[str, np.ndarray]:
     random = np.random.default_rng(0)
     least, rates = population(random)
     probes = [full_probe(random, least, rates) for _ in range(3)]
-    chances = []
+    chances, ended = [], []
     for number, probe in enumerate(probes):
         calibration = adaptive.fit([adaptive.gathered(probe[:200])])
-        chances.append(rounds.replayed(probe, calibration, SAMPLES, 1.0, seed=number)[0])
+        found, drawn = rounds.replayed(probe, calibration, SAMPLES, 1.0, seed=number)
+        chances.append(found)
+        ended.append(drawn == TEMPLATES * SAMPLES)
     medians = [(of.cumsum(1) < 0.5).sum(1).clip(max=4) for of in chances]
-    return {"full": np.array([numbers(p) for p in probes]), "chances": np.array(chances), "adaptive": np.array(medians)}
+    full = np.array([numbers(probe) for probe in probes])
+    return {"full": full, "chances": np.array(chances), "adaptive": np.array(medians), "ended": np.array(ended)}
 
 
 def test_adaptive_agrees_with_full_probes_as_well_as_they_do(simulated: dict[str, np.ndarray]) -> None:
@@ -71,9 +74,9 @@ def test_adaptive_agrees_with_full_probes_as_well_as_they_do(simulated: dict[str
 def test_probabilities_are_those_of_a_full_probe_and_sizes_unbiased(simulated: dict[str, np.ndarray]) -> None:
     full, chances = simulated["full"], simulated["chances"]
     for i in range(3):
-        other = full[(i + 1) % 3]
+        other, open_ = full[(i + 1) % 3], ~simulated["ended"][i]
         for number in range(len(BUCKETS)):
-            given, came = chances[i, :, number], other == number
+            given, came = chances[i, open_, number], other[open_] == number
             error = np.sqrt((given * (1 - given)).sum())
             assert abs(came.sum() - given.sum()) < 4 * error, (i, number)
             likely = given > 0.8
@@ -89,17 +92,19 @@ def test_the_size_of_a_bucket_is_unbiased_whatever_the_calibration_is() -> None:
         probe = full_probe(random, least, rates)
         true = numbers(probe)
         chosen = random.permutation(1000)[:200]
-        chances = rounds.replayed(probe, wrong, SAMPLES, 1.0, seed=seed)[0]
+        chances, drawn = rounds.replayed(probe, wrong, SAMPLES, 1.0, seed=seed)
         names = np.array(BUCKETS)
-        posteriors = {f"posterior_{name}": chances[:, i] for i, name in enumerate(BUCKETS)}
+        # A fact that was probed to its end is known; its posterior says less, and must not count.
+        judged = np.where((drawn == TEMPLATES * SAMPLES)[:, None], 0.2, chances)
+        posteriors = {f"posterior_{name}": judged[:, i] for i, name in enumerate(BUCKETS)}
         ids = [str(i) for i in range(1000)]
-        table = pd.DataFrame(
-            {"fact_id": ids, "split": "train", "trials": 10, "template_hits": [[0]] * 1000, **posteriors}
-        )
+        measured = {"trials": drawn, "template_hits": [fact["template_hits"] for fact in probe], "bucket": names[true]}
+        table = pd.DataFrame({"fact_id": ids, "split": "train", **measured, **posteriors})
         stopped = pd.DataFrame({"fact_id": ids, "split": "train", "bucket": names[true]}).iloc[chosen]
         stopped = stopped.assign(**{f"P_{name}": chances[chosen, i] for i, name in enumerate(BUCKETS)})
         rows = [row for row in rounds.metrics(table, stopped, SAMPLES) if row["metric"] == "facts_in_full"]
         sums.append([row["value"] - (true == i).sum() for i, row in enumerate(rows)])
+    assert (drawn == TEMPLATES * SAMPLES).mean() > 0.1
     errors, biased = np.array(sums), (chances.sum(0) - np.bincount(true, minlength=5)) / 1000
     assert np.abs(biased).max() > 0.02  # the sum of the probabilities would be wrong
     assert (np.abs(errors.mean(0)) < 4 * errors.std(0, ddof=1) / np.sqrt(30)).all()

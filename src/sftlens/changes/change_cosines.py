@@ -44,30 +44,22 @@ def products(pairs: Sequence[Pair], directions: Sequence[TensorFolder] = ()) -> 
     further = [checked(aligned(folder, pairs[0].finetuned.names), pairs[0]) for folder in directions]
     count = len(pairs) + len(further)
     inner, permuted, variance, spread = np.zeros((4, count, count))
-    at, sums, squares = "", np.zeros(count), np.zeros((count, count))
-
-    def close(name: str) -> None:
-        """Add the tensor that has been read."""
-        nonlocal inner, permuted, variance, spread
-        size, own = pairs[0].size(name), np.diag(squares)
+    for name in pairs[0].names:
+        vectors = [folder.get(name).reshape(-1) for folder in further]
+        size, sums, squares = pairs[0].size(name), np.zeros(count), np.zeros((count, count))
+        tensors = (pair.of(name, pair.finetuned.get(name).to(pair.device)) for pair in pairs)
+        for pieces in zip(*tensors, strict=True):
+            place = slice(pieces[0].start, pieces[0].start + len(pieces[0].base))
+            changes = [one.finetuned.double() - one.base.double() for one in pieces]
+            rows = torch.stack([*changes, *(vector[place].to(changes[0].device).double() for vector in vectors)])
+            squares += (rows @ rows.T).cpu().numpy()
+            sums += rows.sum(dim=1).cpu().numpy()
+        own = np.diag(squares)
         centred = own - sums**2 / size
-        inner, permuted = inner + squares, permuted + np.outer(sums, sums) / size
-        variance = variance + np.outer(centred, centred) / max(size - 1, 1)
-        spread = spread + np.outer(own, own) / size
-
-    for pieces in zip(*(pair.pieces() for pair in pairs), strict=True):
-        piece = pieces[0]
-        if piece.name != at:
-            if at:
-                close(at)
-            at, sums, squares = piece.name, np.zeros(count), np.zeros((count, count))
-            vectors = [folder.get(at).reshape(-1) for folder in further]
-        place = slice(piece.start, piece.start + len(piece.base))
-        changes = [one.finetuned.double() - one.base.double() for one in pieces]
-        rows = torch.stack([*changes, *(vector[place].to(changes[0].device).double() for vector in vectors)])
-        squares = squares + (rows @ rows.T).cpu().numpy()
-        sums = sums + rows.sum(dim=1).cpu().numpy()
-    close(at)
+        inner += squares
+        permuted += np.outer(sums, sums) / size
+        variance += np.outer(centred, centred) / max(size - 1, 1)
+        spread += np.outer(own, own) / size
     return Products(inner, permuted, np.sqrt(variance), np.sqrt(spread))
 
 

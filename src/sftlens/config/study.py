@@ -168,6 +168,13 @@ class Study(Settings):
             raise ValueError("key 'experiments' is missing; say what is run with the models (config/README.md)")
         if self.experiments.strategies and not self.evaluation.dev_facts:
             raise ValueError("experiments.strategies: settings are chosen on dev facts; set evaluation.dev_facts")
+        again = "set evaluation.reprobe to 0" if self.evaluation.reprobe else "leave experiments.mastery out"
+        for name, entry in self.models.items() if self.evaluation.reprobe or self.experiments.mastery else ():
+            if entry.source == "pretrain" and entry.pretraining.flawed:
+                raise ValueError(
+                    f"models.{name}.pretraining.flawed: what it was taught is probed for once, and a second "
+                    f"probe would take true answers, too; {again}"
+                )
         for doubt in DOUBTS:
             axes = getattr(self.experiments, doubt.name) if doubt.pretrained_only else None
             for model in (axes.models or self.models) if axes else ():

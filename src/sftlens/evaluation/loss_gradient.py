@@ -10,6 +10,8 @@ from sftlens.errors import DataError
 from sftlens.inference import prompts
 from sftlens.models.safetensors_reader import SINGLE
 from sftlens.models.safetensors_writer import TensorSpec, write_file
+from sftlens.training.deepspeed_engine import Process
+from sftlens.training.step import answer_loss, micro_batches
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -36,18 +38,10 @@ def compute(
     model.zero_grad()
     size = max(1, batch_tokens // max(len(sample.input_ids) for sample in samples))
     total = 0.0
+    alone = Process(0, 1, model.device)
     for start in range(0, len(samples), size):
-        part = samples[start : start + size]
-        length = max(len(sample.input_ids) for sample in part)
-        pad = [length - len(sample.input_ids) for sample in part]
-        # Padding is on the right and attention causal: nothing supervised sees it.
-        ids = torch.tensor([s.input_ids + [0] * n for s, n in zip(part, pad, strict=True)])
-        labels = torch.tensor([s.labels + [prompts.MASKED] * n for s, n in zip(part, pad, strict=True)])[:, 1:]
-        chosen = labels != prompts.MASKED
-        logits = model(input_ids=ids.to(model.device), use_cache=False).logits[:, :-1]
-        picked = logits[chosen.to(logits.device)].float()
-        targets = labels[chosen].to(picked.device)
-        loss = torch.nn.functional.cross_entropy(picked, targets, reduction="sum") / tokens
+        [(input_ids, labels)] = micro_batches(samples[start : start + size], (size, 1), alone)
+        loss = answer_loss(model, input_ids, labels) / tokens
         loss.backward()
         total += float(loss.detach())
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}

@@ -78,7 +78,7 @@ class Judged:
     @property
     def bucket(self) -> np.ndarray:
         """Number of the bucket, int64 [facts]: the median of what a full probe finds."""
-        return np.asarray((self.chances.cumsum(axis=1) < 0.5).sum(axis=1).clip(max=len(BUCKETS) - 1))
+        return median(self.chances)
 
     def decided(self, margin: float) -> np.ndarray:
         """Whether a full probe would make the bucket no surer, bool [facts], by a margin of variances.
@@ -89,6 +89,11 @@ class Judged:
         own = np.take_along_axis(self.chances, self.bucket[:, None], axis=1)[:, 0]
         variance = self.agreement - (self.chances**2).sum(axis=1)
         return np.asarray(own >= self.agreement + margin * variance)
+
+
+def median(chances: np.ndarray) -> np.ndarray:
+    """Return the number of the median bucket of probabilities [facts, 5], int64 [facts]."""
+    return np.asarray((chances.cumsum(axis=1) < 0.5).sum(axis=1).clip(max=len(BUCKETS) - 1))
 
 
 def fit(known: Sequence[Evidence]) -> Calibration:

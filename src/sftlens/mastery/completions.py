@@ -54,7 +54,7 @@ class SampledBatch:
     """Number of the batch; which prompts it holds depends on the arguments of `sample` without `done`."""
     prompts: list[int]
     """Its prompts: indices in the order of the facts, then of the templates."""
-    hits: list[int]
+    hits: list[int] | list[float]
     """For each of them the number of samples that contain the answer."""
     texts: list[dict[str, int]]
     """For each of them the distinct texts, up to where the answer appeared, with their counts; empty unless kept."""

@@ -16,7 +16,7 @@ from sftlens.mastery.quality.posterior import COLUMNS
 if TYPE_CHECKING:
     import pandas as pd
 
-ADAPTIVE = ("template_trials", "answer_probability", "mastery", "bucket", "low", "high", *COLUMNS)
+ADAPTIVE = ("template_trials", "answer_probability", "mastery", "low", "high", *COLUMNS)
 """What an adaptive probe's table says of a fact besides its hits, and what does not follow from them."""
 
 

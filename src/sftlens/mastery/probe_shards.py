@@ -214,7 +214,7 @@ def _sampled(facts: pd.DataFrame, prober: Prober, progress: Progress, group: Pat
             for batch in batches:
                 append(json.dumps({"batch_tokens": settings.batch_tokens, **asdict(batch)}).encode())
                 records[batch.batch] = batch
-                sampled += len(batch.prompts)
+                sampled += len(batch.prompts) * (batch.batch >= 0)
                 progress(0 if rounds else len(batch.prompts))
         hits = np.full(starts[-1], -1)
         texts: list[Counter[str]] = [Counter() for _ in hits]

@@ -1,6 +1,5 @@
 """Probing a table of facts shard by shard, all of them or until the training sets of a study are full."""
 
-import itertools
 import math
 from bisect import bisect_left
 from collections import Counter
@@ -82,14 +81,8 @@ def probe(
     calibrating = 0
     if settings.method == "adaptive":
         prober, learned, calibrating = _calibrated(facts, prober, worker)
-    # Rows of the table, by split and relation.
-    shards = {
-        (str(split), str(relation)): [
-            group.index[shard].tolist()
-            for shard in probe_shards.split(group["fact_id"].tolist(), probe_shards.SHARD_FACTS)
-        ]
-        for (split, relation), group in facts.groupby(["split", "relation"], sort=False)
-    }
+    by_place = facts.groupby(["split", "relation"], sort=False)
+    shards = {(str(split), str(relation)): _shards(group) for (split, relation), group in by_place}
     quota = None
     if settings.quota and needs:
         quota = Quota(settings.quota, needs, [relation for split, relation in shards if split == TRAIN])
@@ -99,21 +92,13 @@ def probe(
             return adaptive.columns(found, prober.calibration, settings.samples)
         return mastery_table.measured([fact["template_hits"] for fact in found], settings.samples)
 
-    def results(chosen: Sequence[list[int]]) -> Iterator[tuple[list[int], ShardResult]]:
-        groups = probe_shards.grouped(chosen)
-        own = groups[worker.rank :: worker.processes]
-        others = [group for i, group in enumerate(groups) if i % worker.processes != worker.rank]
-        # From the end: the process that they belong to begins at the front.
-        for group in [*own, *reversed(others)]:
-            found = probe_shards.probe_group([facts.loc[rows] for rows in group], prober, progress)
-            yield from zip(group, found, strict=True)
-
     def all_results() -> Iterator[tuple[list[int], ShardResult]]:
         at_once = [some for (split, _), some in shards.items() if quota is None or split != TRAIN]
-        yield from results([rows for some in at_once for rows in some])
+        yield from _results(facts, prober, [rows for some in at_once for rows in some], worker, progress)
         waiting = {relation: list(some) for (split, relation), some in shards.items() if split == TRAIN}
         while quota and (short := quota.short([relation for relation, some in waiting.items() if some])):
-            for rows, found in results([waiting[relation].pop(0) for relation in short]):
+            chosen = [waiting[relation].pop(0) for relation in short]
+            for rows, found in _results(facts, prober, chosen, worker, progress):
                 quota.add(facts.at[rows[0], "relation"], columns(found.found)["bucket"])
                 yield rows, found
 
@@ -135,28 +120,37 @@ def probe(
     return Probed(table, quota.record(of) if quota else None, prompts, sampled, judged)
 
 
+def _shards(facts: pd.DataFrame) -> list[list[int]]:
+    """Return the rows of the shards of some facts of one relation."""
+    ids = facts["fact_id"].tolist()
+    return [facts.index[shard].tolist() for shard in probe_shards.split(ids, probe_shards.SHARD_FACTS)]
+
+
+def _results(
+    facts: pd.DataFrame, prober: Prober, shards: Sequence[list[int]], worker: Worker, progress: Progress
+) -> Iterator[tuple[list[int], ShardResult]]:
+    """Yield the rows of each shard, and what was found of them; a worker's own shards first."""
+    groups = probe_shards.grouped(shards)
+    own = groups[worker.rank :: worker.processes]
+    others = [group for i, group in enumerate(groups) if i % worker.processes != worker.rank]
+    # From the end: the process that they belong to begins at the front.
+    for group in [*own, *reversed(others)]:
+        found = probe_shards.probe_group([facts.loc[rows] for rows in group], prober, progress)
+        yield from zip(group, found, strict=True)
+
+
 def _calibrated(facts: pd.DataFrame, prober: Prober, worker: Worker) -> tuple[Prober, list[Path], int]:
     """Return the prober with what a fixed sample of the facts, probed in full, says about its model.
 
     Also the files of their texts, and how many prompts had to be sampled.
     """
-    chosen = tables.fixed_sample(facts, prober.settings.calibration_facts, "calibration\0")
-    parts = [part for _, part in chosen.groupby("relation", sort=False)]
-    shards = [
-        part.iloc[rows]
-        for part in parts
-        for rows in probe_shards.split(part["fact_id"].tolist(), probe_shards.SHARD_FACTS)
-    ]
-    groups = probe_shards.grouped([list(range(len(shard))) for shard in shards])
-    sizes = itertools.accumulate((len(group) for group in groups), initial=0)
-    asked = [shards[start:end] for start, end in itertools.pairwise(sizes)]
-    found: dict[int, list[ShardResult]] = {}
-    # Each process begins with its share, and then finds or takes those of the others.
-    for number in sorted(range(len(asked)), key=lambda i: (i % worker.processes != worker.rank, i)):
-        found[number] = probe_shards.probe_group(asked[number], prober, lambda prompts: None)
-    results = [result for _, some in sorted(found.items()) for result in some]
-    ids = [fact_id for shard in shards for fact_id in shard["fact_id"]]
-    known = dict(sorted(zip(ids, (fact for result in results for fact in result.found), strict=True)))
+    ids = tables.fixed_sample(facts, prober.settings.calibration_facts, "calibration\0")["fact_id"]
+    chosen = facts[facts["fact_id"].isin(ids)]
+    shards = [rows for _, part in chosen.groupby("relation", sort=False) for rows in _shards(part)]
+    made = {rows[0]: found for rows, found in _results(facts, prober, shards, worker, lambda prompts: None)}
+    results = [made[rows[0]] for rows in shards]
+    named = [facts.at[row, "fact_id"] for rows in shards for row in rows]
+    known = dict(sorted(zip(named, (fact for result in results for fact in result.found), strict=True)))
     by_size: dict[int, list[Found]] = {}
     for fact in known.values():
         by_size.setdefault(len(fact["template_hits"]), []).append(fact)

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _BATCHES = 1_000_000
 """Numbers of batches set aside for a round."""
+_ASKED = -1
+"""The batch whose `hits` are the probabilities of the answers. They decide which prompts a round has, and so what its
+batches' numbers mean: a probe that goes on elsewhere, where they may differ in a bit, takes those of its beginning."""
 
 
 class Found(TypedDict, total=False):
@@ -71,17 +74,20 @@ class Rounds:
     def sample(self, keep_texts: bool, done: Mapping[int, SampledBatch]) -> Iterator[SampledBatch]:
         """Sample what is not in `done`, batches by number, and yield it; `found` is complete when this ends.
 
-        A batch's prompts are numbered by fact, then template; one comes again in each round that samples it.
+        A batch's prompts are numbered by fact, then template; one comes again in each round that samples it. The first
+        batch has the number -1, and probabilities in the place of hits.
         """
         probe, full = self._probe, self._probe.settings.samples
         probe.progress(int(self._starts[-1]) - sum(len(self._texts[row]) for row in self._left))
         if self._left:
-            asked = answer_probability.probabilities(
-                replace(probe, progress=lambda prompts: None), self._facts.iloc[self._left], probe.settings.temperature
-            )
-            for row, values in zip(self._left, asked["template_probabilities"], strict=True):
-                self.found[row] = {**self.found[row], "template_probabilities": list(values)}
-        rounds = {row: plan(len(texts), full, self._permutation(row)) for row, texts in enumerate(self._texts)}
+            if (asked := done.get(_ASKED)) is None:
+                yield (asked := self._asked())
+            values = dict(zip(asked.prompts, asked.hits, strict=True))
+            for row in self._left:
+                start, end = self._starts[row : row + 2].tolist()
+                own = [values[prompt] for prompt in range(start, end)]
+                self.found[row] = {**self.found[row], "template_probabilities": own}
+        rounds = {row: plan(len(self._texts[row]), full, self._permutation(row)) for row in self._left}
         number = 0
         while self._left:
             if self._calibration is None:
@@ -91,6 +97,13 @@ class Rounds:
             yield from self._round(number, drawn, keep_texts, done)
             self._left = self._undecided()
             number += 1
+
+    def _asked(self) -> SampledBatch:
+        """Return the probabilities of the answers of the facts that are sampled, by prompt."""
+        silent, facts = replace(self._probe, progress=lambda prompts: None), self._facts.iloc[self._left]
+        found = answer_probability.probabilities(silent, facts, silent.settings.temperature)["template_probabilities"]
+        prompts = [prompt for row in self._left for prompt in range(*self._starts[row : row + 2].tolist())]
+        return SampledBatch(_ASKED, prompts, [float(value) for values in found for value in values], [])
 
     def _round(
         self,
@@ -119,7 +132,7 @@ class Rounds:
         for prompt, hits in zip(batch.prompts, batch.hits, strict=True):
             row = int(np.searchsorted(self._starts, prompt, side="right")) - 1
             template = prompt - int(self._starts[row])
-            self.found[row]["template_hits"][template] += hits
+            self.found[row]["template_hits"][template] += int(hits)
             self.found[row]["template_trials"][template] += samples
 
     def _undecided(self) -> list[int]:
@@ -174,7 +187,7 @@ def replayed(
         if not len(left):
             break
     # What was probed to its end is known.
-    for row in left:
+    for row in np.flatnonzero(trials.sum(axis=1) == count * samples):
         chances[row] = np.eye(len(BUCKETS))[BUCKETS.index(bucket(given.hits[row].sum() / (count * samples)))]
     return chances, trials.sum(axis=1)
 
@@ -195,17 +208,20 @@ def metrics(table: "pd.DataFrame", stopped: "pd.DataFrame", samples: int) -> lis
         {"metric": "trials_share", "value": float(table["trials"].sum() / max(1, trials.sum())), "n": len(table)}
     ]
     if len(stopped):
-        medians = (stopped[names].to_numpy().cumsum(axis=1) < 0.5).sum(axis=1).clip(max=len(BUCKETS) - 1)
-        same = int((np.array(BUCKETS)[medians] == stopped["bucket"].to_numpy()).sum())
+        medians = np.array(BUCKETS)[adaptive.median(stopped[names].to_numpy())]
+        same = int((medians == stopped["bucket"].to_numpy()).sum())
         low, high = intervals.wilson(same, len(stopped))
         share = {"value": same / len(stopped), "n": len(stopped), "low": low, "high": high}
         rows.append({"metric": "calibration_agreement", **share})
+    # As in `replayed`, the bucket of a fact that was probed to its end is known.
+    ended = (table["trials"] == trials).to_numpy()
+    sure = {name: table[f"posterior_{name}"].where(~ended, table["bucket"] == name) for name in BUCKETS}
     for split, part in table.groupby("split", sort=False):
         known = stopped[stopped["split"] == split]
         others = part[~part["fact_id"].isin(known["fact_id"])]
         for name in BUCKETS if len(known) > 1 else ():
             errors = (known["bucket"] == name) - known[f"P_{name}"]
-            whole = float((known["bucket"] == name).sum() + others[f"posterior_{name}"].sum())
+            whole = float((known["bucket"] == name).sum() + sure[name][others.index].sum())
             value = whole + len(others) * float(errors.mean())
             # Of the facts that were not probed in full; the others are known.
             error = intervals.Z95 * len(others) * float(errors.std(ddof=1)) / len(known) ** 0.5

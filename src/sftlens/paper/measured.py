@@ -122,7 +122,8 @@ class Measured(Evidence):
         found: dict[str, list[Condition]] = {}
         for one in self._answers.grid:
             by_paper = (one.model, one.strategy, one.criterion, one.region) == (self.model, DEFAULT, *_RANKED)
-            if by_paper and one.train_set in self._paths.study.tasks and one.scale.isdigit():
+            published = one.train_set in self._paths.study.tasks and TASKS.get(one.train_set).published
+            if by_paper and published and one.scale.isdigit():
                 found.setdefault(one.train_set, []).append(one)
         return [self._task(name, restored) for name, restored in found.items()] or super().tasks()
 
@@ -152,7 +153,7 @@ class Measured(Evidence):
         seeds = [seed for seed in after if seed in before]
         if not seeds:
             raise Missing(f"{name}, n = {last}: no seed is measured before and after restoring")
-        gains = crossed.unbucketed([100 * (after[seed] - before[seed]) for seed in seeds])
+        gains = crossed.mean([100 * (after[seed] - before[seed]) for seed in seeds])
         return Part(gains.value, gains.se, gains.df, gains.seeds, label=f"{name}, n = {last}, k = {best.ratio:g} %")
 
     def _accuracies(self, term: Term, split: str) -> dict[int, np.ndarray]:

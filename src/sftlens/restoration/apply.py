@@ -145,10 +145,14 @@ Levels" (arXiv 2509.16596, section 6); the model was made with `sftlens restore`
 
     def apply(self, piece: Piece) -> Tensor:
         """Return the piece with its elements of the cut restored to p."""
+        return self.replaced(piece, piece.base)
+
+    def replaced(self, piece: Piece, values: Tensor) -> Tensor:
+        """Return the piece with `values` in its elements of the cut."""
         if self.cut.threshold == EVERYTHING:
-            return piece.base
+            return values
         mask = self.cut.mask(piece.name, keys_of(self.criterion, piece), piece.start)
-        return merged(mask, piece.base, piece.finetuned)
+        return merged(mask, values, piece.finetuned)
 
 
 class Replaced(Method):
@@ -194,11 +198,7 @@ model's. Nothing was trained afterwards. It serves comparisons, and nobody shoul
 
     def apply(self, piece: Piece) -> Tensor:
         """Return the piece with other values in its elements of the cut."""
-        values, cut = self.values(piece), self.restorer.cut
-        if cut.threshold == EVERYTHING:
-            return values
-        mask = cut.mask(piece.name, keys_of(self.restorer.criterion, piece), piece.start)
-        return merged(mask, values, piece.finetuned)
+        return self.restorer.replaced(piece, self.values(piece))
 
 
 def flipped(piece: Piece) -> Tensor:

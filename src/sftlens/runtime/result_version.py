@@ -11,7 +11,7 @@ RESULT_VERSION = {
     "base": 1,  # synthetic/pretraining
     "templates": 1,  # synthetic/template_choice
     "completions": 1,  # mastery/completions, inference/sampling: a probe's samples, kept for other probes
-    "adaptive": 2,  # mastery/adaptive, mastery/rounds: when a fact is sampled enough; beside the number of completions
+    "adaptive": 3,  # mastery/adaptive, mastery/rounds: when a fact is sampled enough; beside the number of completions
     "mastery": 1,  # mastery/, mastery/quality/posterior
     "mastery_quality": 1,  # mastery/quality/
     "training_set": 1,  # data/training_sets

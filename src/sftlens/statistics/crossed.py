@@ -122,12 +122,6 @@ def reweighted(d: ArrayLike, weights: ArrayLike) -> float:
         return float(np.mean(np.asarray(d, dtype=np.float64) @ w / w.sum(axis=0)))
 
 
-def unbucketed(y: ArrayLike) -> Estimate:
-    """Return the mean of y [seeds, questions], as in `accuracy`, with its interval where questions have no buckets."""
-    answers = _answers(y)
-    return _estimate(answers.mean(axis=0), [answers], np.zeros(answers.shape[1], dtype=np.int64), None, 1)
-
-
 def _answers(y: ArrayLike) -> Floats:
     return np.atleast_2d(np.asarray(y, dtype=np.float64))
 

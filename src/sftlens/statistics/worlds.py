@@ -15,19 +15,23 @@ LABELS = ["Model", "Quantity", "Series", "X"]
 WORLDS, SD, NEEDED = "Worlds", "SD over worlds", "Worlds for one point"
 
 
-def needed(sd: float, difference: float = 1.0, power: float = 0.8, level: float = 0.95) -> float:
+POWER, LEVEL = 0.8, 0.95
+"""Of the test that NEEDED is about."""
+
+
+def needed(sd: float, difference: float = 1.0) -> float:
     """Return how many worlds a mean difference needs to be told from 0: NaN where the SD over worlds is unknown.
 
-    The smallest n >= 2 with SD (t(n - 1; (1 + level) / 2) + t(n - 1; power)) / sqrt(n) <= difference: so many worlds
+    The smallest n >= 2 with SD (t(n - 1; (1 + LEVEL) / 2) + t(n - 1; POWER)) / sqrt(n) <= difference: so many worlds
     let a two-sided t test find a true difference of that size with that power (the textbook sample size, with t for
-    normal quantiles). 80 % power and two-sided 5 % unless said; SD and difference are in the same unit.
+    normal quantiles). SD and difference are in the same unit.
     """
     from scipy.special import stdtrit
 
     if math.isnan(sd):
         return math.nan
     n = 2
-    while sd * float(stdtrit(n - 1, (1 + level) / 2) + stdtrit(n - 1, power)) > difference * math.sqrt(n):
+    while sd * float(stdtrit(n - 1, (1 + LEVEL) / 2) + stdtrit(n - 1, POWER)) > difference * math.sqrt(n):
         n += max(1, n // 1000)  # beyond thousands the last digit says nothing
     return float(n)
 

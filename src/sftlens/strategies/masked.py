@@ -87,6 +87,8 @@ class Masked(Strategy):
     def _hook(self, mask: Tensor) -> object:
         import torch
 
+        from sftlens.restoration.cuts import BITS
+
         # Ones in every bit of what is trained: `&` takes a tenth of the time of masked_fill, with as much memory.
         trained = mask.to(torch.int8) - 1
         moved: dict[object, Tensor] = {}
@@ -94,7 +96,7 @@ class Masked(Strategy):
         def without(gradient: Tensor) -> Tensor:
             if gradient.device not in moved:
                 moved[gradient.device] = trained.to(gradient.device)
-            bits = gradient.view({2: torch.int16, 4: torch.int32}[gradient.element_size()])
+            bits = gradient.view(BITS[gradient.element_size()])
             return (bits & moved[gradient.device]).view(gradient.dtype)
 
         return without

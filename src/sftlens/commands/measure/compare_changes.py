@@ -66,15 +66,15 @@ def main() -> None:
                 pair.device = ranking_device(args.device)  # now: CUDA may be asked once the GPUs are lent
             found = change_cosines.products(pairs, directions)
         table = change_cosines.table(found, names, len(pairs))
-        if args.out.suffix == ".parquet":
-            files.write_parquet(folder / "cosines.csv", table)
-        else:
-            files.write_text(folder / "cosines.csv", gate.csv_text(table))
+        # Both, as the key of the result does not say which of them is asked for.
+        files.write_parquet(folder / "cosines.parquet", table)
+        files.write_text(folder / "cosines.csv", gate.csv_text(table))
         sizes = {"elements": pairs[0].elements(), "models": len(pairs)}
         summary = provenance.summary("compare_changes", settings=depends, inputs=inputs, metrics=[], **sizes)
         files.write_json(folder / "summary.json", summary)
 
-    outputs = {"cosines.csv": args.out, **({"summary.json": args.summary} if args.summary else {})}
+    outputs = {"cosines.parquet" if args.out.suffix == ".parquet" else "cosines.csv": args.out}
+    outputs |= {"summary.json": args.summary} if args.summary else {}
     program.stage(args, "compare_changes", outputs, inputs, depends, compute)
 
 

@@ -51,7 +51,7 @@ def main() -> None:
         else:
             columns = posterior.uncertainty(table["hits"].to_numpy(), table["trials"].to_numpy())
             metrics = posterior.metrics(table.assign(**columns))
-        metrics += variance.metrics(table) if "template_hits" in table else []
+            metrics += variance.metrics(table) if "template_hits" in table else []
         if args.exposures:
             exposures = tables.read(args.exposures, ["question", "role", "exposure"])
             metrics += exposure.metrics(exposure.joined(table, exposures))

@@ -58,14 +58,17 @@ def expected(hits: np.ndarray, trials: np.ndarray, prior: posteriors.Prior) -> t
     chances = posteriors.predictive(hits, trials, prior)
     first = _numbers(hits, trials)
     second = _numbers(np.minimum(np.arange(chances.shape[1]), trials[:, None]), trials[:, None])
-    apart = np.abs(second - first[:, None])
-    return (chances * (apart == 0)).sum(axis=1), (chances * (apart <= 1)).sum(axis=1)
+    return _same_and_near(chances, np.abs(second - first[:, None]))
 
 
 def expected_of_full(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Return the same probabilities for facts of an adaptive probe, from their posteriors (`mastery.adaptive`)."""
     chances = table[list(posteriors.COLUMNS)].to_numpy()
-    apart = np.abs(np.arange(len(BUCKETS)) - table["bucket"].map(BUCKETS.index).to_numpy()[:, None])
+    first = table["bucket"].map(BUCKETS.index).to_numpy()
+    return _same_and_near(chances, np.abs(np.arange(len(BUCKETS)) - first[:, None]))
+
+
+def _same_and_near(chances: np.ndarray, apart: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (chances * (apart == 0)).sum(axis=1), (chances * (apart <= 1)).sum(axis=1)
 
 
