@@ -13,15 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from demo_study import DEMO, changed
 from repository import ROOT
 from restoration_models import gaussian, saved
-from script_calls import refused
-from sftlens.config.loading import load
-from sftlens.dag.cells import Cell
-from sftlens.errors import ConfigError
-from sftlens.restoration import methods
-from sftlens.restoration.criteria import CRITERIA
 from tiny import tiny_model, tiny_tokenizer
 
 CRITERION = '''
@@ -277,31 +270,3 @@ print(*jobs.sets.options(cell), *jobs.finetune_options(cell), *jobs.evaluate_opt
         m["value"] for m in metrics if (m["split"], m["metric"], m["bucket"]) == ("capitals", "in_capitals", "all")
     ]
     assert found == [1.0]
-
-
-def test_an_unknown_strategy_is_an_error_and_never_the_base() -> None:
-    with pytest.raises(ConfigError, match="no strategy 'fulll'; did you mean 'full'"):
-        Cell("m", "D0", "60", 0, "fulll")
-    with pytest.raises(ConfigError, match="n = 0"):
-        Cell("m", "base", "0", 0, "full")
-    message = refusal(experiments__scaling__strategies=["ful"])
-    assert "strategies.0" in message and message.endswith("did you mean 'full'?")
-    assert "did you mean 'full'" in refused(
-        "finetune.py", "--model", "m", "--train", "t", "--out", "o", "--strategy", "ful"
-    )
-    assert Cell("m", "D0", "60", 0).trained and not Cell("m", "base", "0", 0, "fewshot").trained
-
-
-def refusal(**changes: object) -> str:
-    with pytest.raises(ConfigError) as caught:
-        load(changed(DEMO, **changes), "my.yaml")
-    return str(caught.value)
-
-
-def test_an_unknown_name_is_an_error_that_names_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="no ranking criterion 'relativ'; did you mean 'relative'"):
-        CRITERIA.get("relativ")
-    with pytest.raises(ConfigError, match=r"no criterion 'interpolate'; did you mean 'interpolation'.*choose one of"):
-        methods.chosen("interpolate")
-    with pytest.raises(ConfigError):
-        methods.chosen("restore")  # the method of all criteria is none of them

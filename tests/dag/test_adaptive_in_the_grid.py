@@ -8,7 +8,8 @@ from demo_study import DEMO, demo
 from sftlens.dag.jobs import Jobs
 from sftlens.dag.paths import Paths
 from sftlens.errors import ConfigError
-from sftlens.resources.costs import Costs, Job
+from sftlens.resources.costs import Costs
+from sftlens.resources.job import Job
 
 ADAPTIVE = {**DEMO["probing"], "method": "adaptive"}
 

@@ -12,7 +12,8 @@ from sftlens.dag.cells import Cell, distinct, quota_needs
 from sftlens.dag.jobs import Jobs
 from sftlens.dag.targets import select
 from sftlens.planning import job_list
-from sftlens.resources.costs import Costs, Job
+from sftlens.resources.costs import Costs
+from sftlens.resources.job import Job
 from sftlens.resources.requests import Resources
 
 AXES = {"train_sets": ["D2"], "scales": [60], "seeds": [0], "strategies": ["masked", "self-distil", "replay"]}

@@ -16,7 +16,8 @@ from sftlens.dag.targets import select
 from sftlens.errors import ConfigError
 from sftlens.planning import job_list
 from sftlens.planning.plan import Plan
-from sftlens.resources.costs import Cost, Costs, Job
+from sftlens.resources.costs import Costs
+from sftlens.resources.job import Cost, Job
 from sftlens.resources.requests import Resources
 
 PAPER = ROOT / "config" / "paper.yaml"

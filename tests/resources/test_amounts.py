@@ -10,7 +10,8 @@ from sftlens.config.stages.data import FactsSettings
 from sftlens.dag import paths
 from sftlens.errors import SftlensError
 from sftlens.resources import amounts
-from sftlens.resources.costs import Costs, Job
+from sftlens.resources.costs import Costs
+from sftlens.resources.job import Job
 from sftlens.resources.requests import Resources
 
 PUBLISHED = {"train": 75_944, "test": 9_555, "testood": 11_613}

@@ -7,7 +7,7 @@ from sftlens.config.study import Study
 from sftlens.dag.cells import FEWSHOT, INSTRUCT, Product, pilot, products
 from sftlens.dag.paths import Paths
 from sftlens.dag.targets import TARGETS, Selection
-from sftlens.resources.costs import Job
+from sftlens.resources.job import Job
 from sftlens.restoration.methods import ranking
 
 PREPARATION, DRAWING = "facts, bases, probing", "figures, tables, report"

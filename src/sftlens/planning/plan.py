@@ -6,7 +6,8 @@ from typing import Any
 
 from sftlens.dag.targets import Selection
 from sftlens.planning.job_list import DRAWING, ORDER, PREPARATION, listed, models_of
-from sftlens.resources.costs import STATE, Cost, Costs, Job
+from sftlens.resources.costs import STATE, Costs
+from sftlens.resources.job import Cost, Job
 from sftlens.resources.memory import parameters
 from sftlens.runtime.stages import COPY_LIMIT_BYTES
 

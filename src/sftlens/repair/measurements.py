@@ -17,7 +17,6 @@ import pandas as pd
 import torch
 
 from sftlens import files, inference
-from sftlens.config.repair import RepairSettings
 from sftlens.config.stages.evaluation import DivergenceSettings
 from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.data import tables
@@ -29,7 +28,7 @@ from sftlens.mastery import mastery_table
 from sftlens.mastery.completions import Probe
 from sftlens.repair import fewshot_mastery
 from sftlens.repair.models import BASE, FINETUNED, Candidate, ModelKey, RepairModels, label
-from sftlens.repair.prompting import Prompting
+from sftlens.repair.prompting import RepairInputs
 from sftlens.repair.user_files import CHOOSING, longest, scorer
 from sftlens.restoration import methods
 from sftlens.runtime import stages
@@ -48,20 +47,6 @@ STAGES = {
     "kl": "divergence at the first token",
 }
 """What a measurement is, by the name of its stage."""
-
-
-@dataclass(frozen=True)
-class RepairInputs:
-    """What all models answer, and how they are prompted."""
-
-    facts: pd.DataFrame
-    """The table of `user_files.read_facts` with the column half."""
-    tasks: pd.DataFrame | None
-    """The table of `user_files.read_task` with the column half; None without a task."""
-    prompting: Prompting
-    sentences: Mapping[str, list[str]] | None
-    """Completion templates of each relation; None: mastery is few-shot."""
-    settings: RepairSettings
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,13 @@ from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
+from sftlens.config.repair import RepairSettings
 from sftlens.errors import ConfigError, DataError, ModelError
 from sftlens.inference.chat import Chat, opens_thinking
 from sftlens.inference.prompts import token_ids
 
 if TYPE_CHECKING:
+    import pandas as pd
     from transformers import PreTrainedTokenizerBase
 
 QUESTION_ANSWER = "Question: {question}\nAnswer:"
@@ -143,3 +145,17 @@ class Prompting:
         # A chat template writes BOS and the other special tokens itself.
         wrapped = iter(token_ids(tokenizer, texts, add_special_tokens=False))
         return [next(wrapped if is_chat else plain) for is_chat in chat]
+
+
+@dataclass(frozen=True)
+class RepairInputs:
+    """What all models answer, and how they are prompted."""
+
+    facts: "pd.DataFrame"
+    """The table of `user_files.read_facts` with the column half."""
+    tasks: "pd.DataFrame | None"
+    """The table of `user_files.read_task` with the column half; None without a task."""
+    prompting: Prompting
+    sentences: Mapping[str, list[str]] | None
+    """Completion templates of each relation; None: mastery is few-shot."""
+    settings: RepairSettings

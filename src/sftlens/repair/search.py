@@ -13,8 +13,9 @@ from sftlens.diagnosis.diagnosis import Asked, Diagnosis
 from sftlens.repair import choice_rule
 from sftlens.repair.choice_rule import Comparison, Scores
 from sftlens.repair.measure import diagnosing
-from sftlens.repair.measurements import Answers, Measurements, RepairInputs
+from sftlens.repair.measurements import Answers, Measurements
 from sftlens.repair.models import BASE, FINETUNED, Candidate, ModelKey
+from sftlens.repair.prompting import RepairInputs
 from sftlens.repair.user_files import CHOOSING, REPORTING
 
 

@@ -7,8 +7,8 @@ from sftlens.diagnosis.diagnosis import Diagnosis
 from sftlens.repair import choice_rule, numbers, user_files
 from sftlens.repair.choice_rule import Comparison
 from sftlens.repair.fewshot_mastery import LABEL
-from sftlens.repair.measurements import RepairInputs
 from sftlens.repair.models import RepairModels, label
+from sftlens.repair.prompting import RepairInputs
 from sftlens.repair.search import Repair
 from sftlens.repair.user_files import CHOOSING, REPORTING
 from sftlens.restoration import cards

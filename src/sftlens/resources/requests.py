@@ -12,7 +12,8 @@ from sftlens.config.repair import RepairStudy
 from sftlens.config.stages.model import Launch
 from sftlens.config.study import Model, Study
 from sftlens.resources import amounts, memory
-from sftlens.resources.costs import SHORTEST, Costs, Job
+from sftlens.resources.costs import SHORTEST, Costs
+from sftlens.resources.job import Job
 from sftlens.strategies import DEFAULT
 
 Resource = Callable[..., Any]

@@ -84,7 +84,7 @@ def main() -> None:
 
     def compute(folder: Path) -> None:
         from sftlens.diagnosis import screen
-        from sftlens.repair import measurements, models, search, wording
+        from sftlens.repair import measurements, models, prompting, search, wording
 
         finetuned = _finetuned(args, state, inputs)
         computing = program.computing(args, args.base, finetuned)
@@ -93,7 +93,7 @@ def main() -> None:
         tokenizer = loaded.tokenizer(models.FINETUNED)
         prompts = asking.made(asked, tokenizer, loaded.folders[models.FINETUNED])
         prompts.check([] if tasks is None else tasks["prompt"].tolist())
-        given = measurements.RepairInputs(facts, tasks, prompts, sentences, settings)
+        given = prompting.RepairInputs(facts, tasks, prompts, sentences, settings)
         identities = {models.BASE: inputs["base"], models.FINETUNED: inputs["finetuned"]}
         with progress.bar(description="repair", unit="prompt") as bar:
             kept: dict[str, Any] = {"progress": bar.update, "expect": lambda prompts: bar.reset(total=prompts)}

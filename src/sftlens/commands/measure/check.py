@@ -74,7 +74,7 @@ def main() -> None:
 
     from sftlens.diagnosis import effects, page, screen
     from sftlens.models.loading import placement
-    from sftlens.repair import measurements, models, wording
+    from sftlens.repair import measurements, models, prompting, wording
     from sftlens.repair.measure import diagnosing
 
     with tempfile.TemporaryDirectory(prefix="sftlens-check-") as scratch:
@@ -92,7 +92,7 @@ def main() -> None:
             on_cpu = placement.device_map(args.device) is None
             fit = MOST_LOGITS // loaded.vocabulary() if on_cpu else MOST_TOKENS
             settings = settings.model_copy(update={"batch_tokens": min(MOST_TOKENS, fit)})
-        given = measurements.RepairInputs(facts, tasks, prompts, sentences, settings)
+        given = prompting.RepairInputs(facts, tasks, prompts, sentences, settings)
         # What is kept is kept by content. Without --state nothing is, and no model need be read for its hash.
         contents = {models.BASE: folders[0], models.FINETUNED: tuned}
         identities = {key: identity.identity(path) if args.state else key for key, path in contents.items()}

@@ -13,7 +13,8 @@ from sftlens.commands import options
 from sftlens.config import loading
 from sftlens.config.study import Study
 from sftlens.resources import memory
-from sftlens.resources.costs import Costs, Job
+from sftlens.resources.costs import Costs
+from sftlens.resources.job import Job
 
 HEADS = {
     "training": (
