@@ -138,7 +138,7 @@ class Jobs:
             return ["--import", table, *options(self.study.probing, ["keep_texts"])]
         sources = ["--model", self.base(wildcards), "--templates", self.templates(wildcards)]
         if self._pretrained(wildcards) and self.study.models[wildcards.model].pretraining.flawed:
-            sources += ["--taught", str(Path(self.base(wildcards)).with_name("flawed.parquet"))]
+            sources += ["--taught", self.paths.flawed(wildcards.model)]
         needs = [f"{bucket}={number}" for bucket, number in quota_needs(self.study, wildcards.model).items()]
         unsaid = {"processes"} if needs else {"processes", "quota"}
         probing = options(self.study.probing, set(ProbingSettings.model_fields) - unsaid)
@@ -167,7 +167,7 @@ class Jobs:
         wanted = self.study.experiments.mastery
         given = options(wanted, set(QualitySettings.model_fields)) if wanted else []
         if self._pretrained(wildcards):
-            given += ["--exposures", f"{self.paths.world}/exposures.parquet"]
+            given += ["--exposures", self.paths.exposures]
         if self._beside("mastery_quality"):
             given += ["--model", self.base(wildcards), "--templates", self.templates(wildcards)]
             given += [*self.loading(wildcards), *options(self.study.probing, {*MASTERY_FIELDS, "batch_tokens"})]

@@ -6,10 +6,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sftlens.config.stages.data import FactsSettings
+from sftlens.config.stages.data import EXPOSURES, FactsSettings
 from sftlens.config.stages.evaluation import OF_BASE
 from sftlens.config.stages.mastery import SAMPLING_FIELDS, SPEED_FIELDS
-from sftlens.config.stages.model import BaseSettings
+from sftlens.config.stages.model import FLAWED, BaseSettings
 from sftlens.config.study import Instruct, Study
 from sftlens.dag.cells import Product, quota_needs
 from sftlens.dag.recorded import LOCATIONS, RESULTS, content, data, identifying, sentences, short_hash
@@ -40,6 +40,8 @@ class Paths:
         """Finished and unfinished work of the study's own stages, and of those that studies share."""
         self.world = f"{RESULTS}/facts/world-{self.corpus_key}"
         """Folder of the corpus, the calibration facts and, for the embedded world, its questions."""
+        self.exposures = f"{self.world}/{EXPOSURES}"
+        """Every fact of that world, with how often the corpus states it."""
         self.facts = f"{RESULTS}/facts/facts-{self.facts_key}/facts.parquet"
         """Table of the prepared facts."""
         self.base_folder = cache(lambda model: self._folder(model, self.study.models[model]))
@@ -50,6 +52,10 @@ class Paths:
     def base(self, model: str) -> str:
         """Pointer to a base model: folder, revision, size and hash of each file."""
         return f"{self.base_folder(model)}/base.json"
+
+    def flawed(self, model: str) -> str:
+        """What a model was taught falsely, where it is pretrained so (`pretraining.flawed`)."""
+        return f"{self.base_folder(model)}/{FLAWED}"
 
     def instruct(self, model: str) -> str:
         """Pointer to the instruct model that was made from a base model, beside it; "" without one."""

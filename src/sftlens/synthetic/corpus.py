@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sftlens.config.stages.data import EXPOSURES
 from sftlens.data.templates import fill
 from sftlens.errors import TemplateError
 from sftlens.files import write_json, write_parquet, write_text
@@ -77,6 +78,6 @@ def write(world: World, templates: Mapping[str, Sequence[str]], folder: Path) ->
     write_text(folder / "corpus.txt", "".join(f"{text}\n" for text in texts))
     columns = ["question", "relation", "subject", "object", "role", "exposure"]
     rows = [[getattr(fact, name) for name in columns] for fact in world.facts]
-    write_parquet(folder / "exposures.parquet", pd.DataFrame(rows, columns=columns))
+    write_parquet(folder / EXPOSURES, pd.DataFrame(rows, columns=columns))
     triples = [{name: getattr(f, name) for name in ("relation", "subject", "object")} for f in world.of("calibration")]
     write_json(folder / "calibration.json", triples)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from sftlens.config.stages.data import EXPOSURES
 from sftlens.files import read_parquet
 from sftlens.synthetic.world_facts import stream
 
@@ -17,8 +18,6 @@ ROLES = ("train", "test", "testood")
 """Roles of the facts that may be stated falsely: what teaches how questions are answered stays true."""
 COLUMNS = ["question", "relation", "subject", "object", "taught"]
 """Columns of the table of false facts: `object` is the true one, `taught` what the corpus says."""
-EXPOSURES = "exposures.parquet"
-"""Beside the corpus, every fact of the world."""
 
 
 def chosen(facts: pd.DataFrame, percent: float, seed: int) -> pd.DataFrame:

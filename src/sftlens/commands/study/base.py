@@ -17,17 +17,14 @@ from typing import Any
 from sftlens import files
 from sftlens.cli import ENTRY
 from sftlens.commands import options, program
-from sftlens.config.stages.model import BaseSettings
+from sftlens.config.stages.data import EXPOSURES
+from sftlens.config.stages.model import FLAWED, BaseSettings
 from sftlens.errors import ModelError
 from sftlens.models import identity
 from sftlens.runtime import launch, progress, provenance
 
 REPORT = "report.json"
 """Where several processes leave what they report."""
-EXPOSURES = "exposures.parquet"
-"""The facts of the world, beside its corpus."""
-FALSE = "flawed.parquet"
-"""What was stated falsely to the model."""
 
 
 def main() -> None:
@@ -58,7 +55,7 @@ def main() -> None:
     if pretrained and settings.pretraining.flawed:
         if args.corpus is None:
             raise ModelError("pretraining.flawed needs --corpus: a corpus with the table of its facts beside it")
-        outputs[FALSE] = args.out / FALSE
+        outputs[FLAWED] = args.out / FLAWED
         inputs["facts"] = program.content(args.corpus.with_name(EXPOSURES))
     compute = partial(_compute, args, settings)
     program.stage(args, "base", outputs, inputs, settings.model_dump(), compute)
@@ -121,7 +118,7 @@ def _pretrain(target: Path, args: Any, settings: BaseSettings) -> dict[str, Any]
         from sftlens.synthetic import flawed
 
         false = flawed.table(corpus, percent, settings.pretraining.seed)
-        files.write_parquet(folder / FALSE, false)
+        files.write_parquet(folder / FLAWED, false)
         texts = flawed.plant(pretraining.read_documents(corpus), false)
         corpus = folder / "corpus.txt"
         files.write_text(corpus, "".join(f"{text}\n" for text in texts))

@@ -91,6 +91,10 @@ class FactsSettings(Settings):
         return self
 
 
+EXPOSURES = "exposures.parquet"
+"""Of a world, beside its corpus: every fact, with its role and how often it is stated."""
+
+
 class WorldSettings(Settings):
     """The invented facts and the text a tiny model learns them from (docs/world.md gives the reasons)."""
 

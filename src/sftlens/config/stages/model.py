@@ -22,6 +22,8 @@ NAMES = {
 """What config.json calls the fields of a geometry that every model has."""
 EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
 """Keys of config.json by which a mixture of experts is known."""
+FLAWED = "flawed.parquet"
+"""Of a model that is pretrained here, beside its pointer: what the corpus states falsely (`pretraining.flawed`)."""
 
 
 ComputeType = Literal["auto", "stored", "bfloat16", "float32"]
