@@ -168,5 +168,8 @@ def test_passes_are_trained_one_after_another_and_may_not_stand_beside_an_order(
     assert set(order["fact_id"]) == set(made(facts, {"any": {}})["fact_id"].head(24))
     plain = made(facts, parts)
     assert plain["phase"].eq(0).all() and plain.drop(columns="phase").equals(order.drop(columns="phase"))
+    # A recipe that does not say so has the key of its results that it had before there was a choice.
+    assert set(Recipe.model_validate({"parts": parts}).model_dump()) == {"parts", "order"}
+    assert Recipe.model_validate({"parts": parts, "by_pass": True}).model_dump()["by_pass"]
     with pytest.raises(ValueError, match="`order` and `by_pass` exclude each other"):
         Recipe.model_validate({"parts": parts, "order": ["any"], "by_pass": True})

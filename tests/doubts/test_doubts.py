@@ -7,6 +7,7 @@ import pytest
 
 import fake_answers
 from script_calls import ok
+from sftlens.commands.study import collect as command
 from sftlens.config.study import Study
 from sftlens.dag import recorded
 from sftlens.dag.cells import products
@@ -107,6 +108,20 @@ def test_an_experiment_asks_for_its_cells_and_the_base_and_has_figure_table_and_
     ok("collect.py", "invented", "--partial")
     page = (root / "partial/report.html").read_text(encoding="utf-8")
     assert '<h2 class="part">The readers&#39; doubts</h2>' in page and STEPS.limit in page and "is lower after" in page
+
+
+def test_a_whole_report_looks_for_nothing_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = fake_answers.study(experiments={"steps": {"train_sets": ["D0", "D4"]}})
+    fake_answers.make(study)
+    recorded.record(study)
+    for kind in ("figure", "table"):
+        for name in (name for name in wanted(study) if kind in TARGETS.get(name).kinds):
+            ok("collect.py", "invented", f"--{kind}", name)
+    ok("collect.py", "invented", "--results")
+    monkeypatch.setattr(command, "_incomplete", lambda *of: pytest.fail("a complete study lacks nothing"))
+    ok("collect.py", "invented", "--report")
+    assert Path("results/invented/report.html").is_file()
 
 
 def test_an_experiment_that_cannot_be_is_refused_in_one_line() -> None:

@@ -113,6 +113,28 @@ def test_every_experiment_is_in_a_configuration_that_is_found_by_its_name() -> N
         worlds.refuse(loading.load_file(worlds.default(name)), name, worlds.default(name))
 
 
+def test_a_configuration_whose_experiments_are_empty_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sftlens.commands.worlds import worlds
+
+    monkeypatch.chdir(tmp_path)
+    Path("config").mkdir()
+    Path("config/doubts.yaml").write_text("study: mine\nexperiments:\n")
+    assert worlds.default("skill").name == "doubts-parents.yaml"
+    assert worlds.default("steps") == Path("config/doubts.yaml")  # which is then said to lack it
+
+
+def test_the_worlds_of_a_clone_run_with_its_own_sftlens(tmp_path: Path) -> None:
+    (tmp_path / "mini.yaml").write_text(yaml.safe_dump(MINI))
+    other = tmp_path / "elsewhere/sftlens"
+    other.mkdir(parents=True)
+    for name in ("__init__.py", "__main__.py"):
+        (other / name).write_text("raise SystemExit('another sftlens')\n")
+    command = [sys.executable, ROOT / "scripts/worlds.py", *COMMAND[4:], "--dry-run"]
+    environment = {**os.environ, "PYTHONPATH": str(other.parent)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "another sftlens" not in done.stderr, done.stderr
+
+
 @pytest.mark.parametrize(
     ("changes", "options", "message"),
     [

@@ -134,5 +134,5 @@ def _report(
         settings=study.model_dump(mode="json"),
         runs=runs.runs(study, products),
         bases=runs.models(study),
-        incomplete={target.name: _incomplete(Paths(study), asked) for target, asked in wanted.items()},
+        incomplete={target.name: _incomplete(Paths(study), asked) for target, asked in wanted.items() if missing},
     )

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from sftlens import files
+from sftlens.cli import ENTRY
 from sftlens.commands import headline, options
 from sftlens.config import loading
 from sftlens.config.study import Study
@@ -55,7 +56,7 @@ def main() -> None:
         config = root / f"world{number}.yaml"
         files.write_text(config, yaml.safe_dump(one, sort_keys=False, allow_unicode=True))
         # A study a time: each takes all the cores it is given, and a lock belongs to the working folder.
-        run = [sys.executable, "-m", "sftlens", "study", name, "--configfile", str(config), "--cores", args.cores]
+        run = [sys.executable, str(ENTRY), "study", name, "--configfile", str(config), "--cores", args.cores]
         run += ["-n", "--quiet", "rules"] if args.dry_run else []
         if (status := subprocess.run(run, check=False).returncode) == 0:
             made[number] = Path(RESULTS) / one["study"] / "tables" / f"{name}.csv"
@@ -76,7 +77,9 @@ def main() -> None:
 def default(name: str) -> Path:
     """Return the shipped configuration that has an experiment."""
     paths = [Path(found(config)) for config in CONFIGS]
-    return next((path for path in paths if name in read_mapping(path, ConfigError).get("experiments", {})), paths[0])
+    return next(
+        (path for path in paths if name in (read_mapping(path, ConfigError).get("experiments") or {})), paths[0]
+    )
 
 
 def refuse(study: Study, name: str, path: Path) -> None:

@@ -68,7 +68,7 @@ class Recipe(Settings):
     """Its parts by names of yours."""
     order: list[str] = []
     """The parts in the order in which they are trained, one after another; empty: all rows are shuffled."""
-    by_pass: bool = False
+    by_pass: bool = Field(False, exclude_if=lambda value: not value)
     """Train all rows once before any of them comes again (`repeat`), as in epochs."""
 
     @model_validator(mode="after")
