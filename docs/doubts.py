@@ -31,9 +31,9 @@ are in [config/doubts-parents.yaml](../config/doubts-parents.yaml). All were fix
 looked at.
 
 ```
-snakemake steps --configfile config/doubts.yaml        # one world; the interval is over seeds and questions
-sftlens worlds --experiment steps --worlds 12          # twelve worlds; it goes on where it stopped
-python docs/doubts.py                                  # this page, from what the worlds left
+snakemake steps --cores all --configfile config/doubts.yaml   # one world; the interval is over seeds and questions
+sftlens worlds --experiment steps --worlds 12                 # twelve worlds; it goes on where it stopped
+python docs/doubts.py                                         # this page, from what the worlds left
 ```
 
 What it takes: in a world of config/doubts.yaml pretraining took 129 CPU seconds, probing 46, a training 6 (16 at
@@ -42,8 +42,8 @@ cores, twelve worlds five and a half hours, and four worlds of `steps`, `dose`, 
 `geometry` an hour.
 
 On an existing model (`source: path` or `hub`) the same experiments run by configuration alone: `snakemake steps
---configfile MINE`. There is one of it, and no worlds. Worlds for one point: how many worlds a difference of one point
-would need (80 % power, two-sided 5 %). An experiment is one file of `src/sftlens/doubts/`.
+--cores all --configfile MINE`. There is one of it, and no worlds. Worlds for one point: how many worlds a difference of
+one point would need (80 % power, two-sided 5 %). An experiment is one file of `src/sftlens/doubts/`.
 """
 
 

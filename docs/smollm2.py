@@ -62,7 +62,7 @@ def _figure(root: Path, name: str, page: Path) -> str:
     """Copy a picture beside the page; return it with its caption."""
     picture = page.with_name(f"{page.stem}-{name}.png")
     shutil.copyfile(_there(root / "figures" / f"{name}.png"), picture)
-    caption = (root / "figures" / f"{name}.txt").read_text(encoding="utf-8").split("\n\n")[1]
+    caption = (root / "figures" / f"{name}.txt").read_text(encoding="utf-8").split("\n\n")[1].strip()
     return f"![{TARGETS.get(name).title}]({picture.name})\n\n*{caption}*"
 
 

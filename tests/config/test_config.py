@@ -1,6 +1,8 @@
 """The shipped configurations load, and what describes the keys is in step with the model of a study."""
 
+import itertools
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ from repository import ROOT
 from sftlens.commands import options
 from sftlens.config import documentation, loading
 from sftlens.config.study import OWN_TABLE, SAMPLED, SYNTHETIC
+from sftlens.doubts import DOUBTS
 
 CONFIG = ROOT / "config"
 STUDIES = (
@@ -40,6 +43,15 @@ def test_all_keys_loads_with_what_it_shows_as_comments():
     shown = [line.replace("# ", "", 1) for line in lines[start + 1 : end]]
     study = loading.load(yaml.safe_load("\n".join(lines[:start] + shown)))
     assert study.experiments.blocks.size == 4
+
+
+@pytest.mark.parametrize("doubt", list(DOUBTS), ids=lambda doubt: doubt.name)
+def test_all_keys_shows_what_an_experiment_has_where_nothing_is_set(doubt):
+    lines = (CONFIG / "all-keys.yaml").read_text(encoding="utf-8").splitlines()
+    start = lines.index(f"  {doubt.name}: null") + 1
+    commented = itertools.takewhile(re.compile("  # ( |[a-z])").match, lines[start:])
+    shown = [line.replace("# ", "", 1) for line in commented]
+    assert doubt.settings.model_validate(yaml.safe_load("\n".join(shown))[doubt.name]) == doubt.settings()
 
 
 @pytest.mark.parametrize("name", STUDIES)

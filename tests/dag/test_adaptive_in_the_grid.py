@@ -20,16 +20,17 @@ def told(**probing: object) -> list[str]:
 
 
 def test_the_job_is_told_and_the_table_lies_elsewhere() -> None:
-    given = told(method="adaptive", calibration_facts=50)
+    given = told(method="adaptive", calibration_facts=50, margin=0.5)
     assert given[given.index("--method") + 1] == "adaptive"
     assert given[given.index("--calibration-facts") + 1] == "50"
-    probes = (DEMO["probing"], ADAPTIVE, {**ADAPTIVE, "calibration_facts": 50})
-    assert len({Paths(demo(probing=probing)).mastery_folder("tiny") for probing in probes}) == 3
+    assert given[given.index("--margin") + 1] == "0.5"
+    probes = (DEMO["probing"], ADAPTIVE, {**ADAPTIVE, "calibration_facts": 50}, {**ADAPTIVE, "margin": 0.5})
+    assert len({Paths(demo(probing=probing)).mastery_folder("tiny") for probing in probes}) == len(probes)
 
 
 def test_a_fixed_probe_is_told_and_keyed_as_before() -> None:
-    assert not {"--method", "--calibration-facts"} & set(told())
-    fixed = {**DEMO["probing"], "method": "fixed", "calibration_facts": 50}
+    assert not {"--method", "--calibration-facts", "--margin"} & set(told())
+    fixed = {**DEMO["probing"], "method": "fixed", "calibration_facts": 50, "margin": 0.5}
     assert Paths(demo(probing=fixed)).mastery_folder("tiny") == Paths(demo()).mastery_folder("tiny")
 
 

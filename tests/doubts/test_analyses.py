@@ -196,9 +196,12 @@ def test_true_and_false_facts_are_told_apart(tmp_path: Path, monkeypatch: pytest
         if product.stage in ("evaluate", "restore"):
             path = Path(paths.summary(product)).with_name("answers.parquet")
             said = pd.read_parquet(path)
-            # A false fact is answered as taught, or with what is true, which counts elsewhere.
+            # A false fact is answered as taught, or with what is true, which counts elsewhere; of those that were
+            # trained on every other one as taught alone.
             contains, own = said["contains"], said["fact_id"].isin(false["fact_id"])
-            write_parquet(path, said.assign(output=np.where(contains, "x zz", "x"), contains=contains | own))
+            untrue = said["split"].eq("train") & (said.index % 2 == 0)
+            output = np.where(untrue, "zz", np.where(contains, "x zz", "x"))
+            write_parquet(path, said.assign(output=output, contains=contains | own))
         if product.stage == "divergence":
             value = kl.index % 3 == 0
             write_parquet(Path(paths.summary(product)).with_name("kl.parquet"), kl.assign(kl=2.0 + value))
@@ -226,9 +229,9 @@ def test_true_and_false_facts_are_told_apart(tmp_path: Path, monkeypatch: pytest
     divergences = curve("KL (nats), D4 test facts, D0", "stated falsely")
     assert divergences == dict.fromkeys(("n = 0", "n = 60", "n = 240"), 3.0)
     assert set(curve("KL (nats), D4 test facts, D0", "stated truly").values()) == {2.0}
-    # All answers of these models hold "x", which is the true object of every false fact.
+    # "x" is the true object of every false fact.
     corrected = curve("Answered truly (%), D0", "training facts that were stated falsely")
-    assert corrected == dict.fromkeys(("n = 60", "n = 240", "k = 20 %", "k = 60 %"), 100.0)
+    assert corrected == dict.fromkeys(("n = 60", "n = 240", "k = 20 %", "k = 60 %"), 50.0)
 
 
 def test_what_restoring_changes_in_facts_and_in_a_skill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

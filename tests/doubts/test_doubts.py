@@ -93,6 +93,8 @@ def test_an_experiment_asks_for_its_cells_and_the_base_and_has_figure_table_and_
     assert list(table) == list(COLUMNS)
     first = table.iloc[0]
     assert (first["Quantity"], first["Series"], first["X"]) == ("D0 minus D4 (points), by n", "ID test", "240")
+    bars = TARGETS.get("steps").draw(table, "").axes[0].containers[0][2][0].get_segments()
+    np.testing.assert_allclose(bars[0][:, 1], [first["Low"], first["High"]])
     recorded.record(study)
     for kind in ("figure", "table"):
         ok("collect.py", "invented", f"--{kind}", "steps")

@@ -57,7 +57,14 @@ def test_rows_are_followed_through_many_steps() -> None:
         assert held(state) == expected(numbers)
 
 
-def test_a_row_that_goes_on_is_not_copied() -> None:
+def test_a_row_that_goes_on_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    copied, follow = [], GrowingLayer.follow
+
+    def recorded(layer: GrowingLayer, rows: torch.Tensor, moved: torch.Tensor, sources: torch.Tensor) -> None:
+        copied.append(moved.tolist())
+        follow(layer, rows, moved, sources)
+
+    monkeypatch.setattr(GrowingLayer, "follow", recorded)
     parents = np.array([0, 1, 1, 3, 4])
     order = forward.staying(parents)
     assert parents[order].tolist() == [0, 1, 1, 3, 4]
@@ -65,6 +72,7 @@ def test_a_row_that_goes_on_is_not_copied() -> None:
     before = [layer.keys.data_ptr() for layer in state.cache.layers]
     state = forward.gather(state, torch.from_numpy(parents[order]))
     assert [layer.keys.data_ptr() for layer in state.cache.layers] == before
+    assert copied == [[2], [2]]  # in each layer the second row that goes on from row 1
 
 
 def test_a_state_that_is_kept_stays_as_it_is() -> None:

@@ -67,6 +67,11 @@ def test_known_facts_have_their_full_probe_and_the_others_less(prober: Made, fac
     assert again.sampled == 0
 
 
+def test_without_a_margin_fewer_samples_are_enough(prober: Made, facts: pd.DataFrame) -> None:
+    least, usual = (probing.probe(facts, made).table["trials"].sum() for made in (prober(margin=0.0), prober()))
+    assert least < usual  # also where both are kept in one folder
+
+
 def test_a_killed_probe_goes_on_to_the_same_bytes(
     prober: Made, facts: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,11 @@ def test_without_dev_examples_it_is_not_testable(tmp_path: Path, monkeypatch: py
     unchosen = {**CONFIG, "tasks": {"gsm8k": {key: FILES[key] for key in ("train", "test")}}}
     with pytest.raises(Missing, match=r"key 'tasks.gsm8k.dev' is unset: k is chosen on its examples"):
         Measured("one", answers(unchosen)).tasks()
+    tasks = {"gsm8k": FILES, "reversal": {"train": "r/train.jsonl", "test": "r/test.jsonl"}}
+    both = {"restoration": {"train_sets": ["reversal", "gsm8k"], "ratios": [20, 60]}}
+    unpublished = {"tasks": tasks, "experiments": both}
+    [part] = Measured("one", answers({**CONFIG, **unpublished})).tasks()  # the claim is about published tasks
+    assert part.label.startswith("gsm8k")
     lost = answers(CONFIG)
     product = next(p for p in cells.distinct(lost.paths.study) if p.ratio == 20 and p.cell.scale == "16")
     Path(lost.paths.summary(product)).unlink()

@@ -19,6 +19,7 @@ from sftlens.files import read_json
 from sftlens.models import checkpoints
 from sftlens.models.checkpoints import load_model
 from sftlens.repair.models import BASE, FINETUNED, Candidate, RepairModels, candidates
+from sftlens.repair.user_files import scorer
 from sftlens.restoration import methods
 from sftlens.restoration.apply import Method
 from sftlens.restoration.methods import PostHoc
@@ -176,6 +177,7 @@ def test_a_published_task_file_has_the_score_that_it_has_in_a_study(models: Path
         for report in (published, plain)
     )
     assert score >= exact > 20  # ROUGE-L counts a target among other words
+    assert 0 < scorer("xsum", "exact")("red one", "red") < 1
     rows[3].pop("summary")
     (tmp_path / "xsum.jsonl").write_text("\n".join(map(json.dumps, rows)))
     given = ["--facts", models / "facts.csv", "--task", f"xsum:{tmp_path}/xsum.jsonl", "--out", tmp_path / "no"]

@@ -1,5 +1,6 @@
 """docs/smollm2.md is filled from a study's results: what a block names is what it holds, and words stay."""
 
+import re
 import runpy
 from pathlib import Path
 from unittest.mock import patch
@@ -9,6 +10,9 @@ import pytest
 import compared_strategies
 from repository import ROOT
 from script_calls import ok
+from sftlens.config import loading
+from sftlens.dag import targets
+from sftlens.dag.targets import TARGETS
 
 PROGRAM = str(ROOT / "docs/smollm2.py")
 PAGE = """# A study
@@ -21,6 +25,8 @@ Words in between.
 <!-- made: contrasts k = 0 -->
 <!-- end -->
 <!-- made: figure tradeoff -->
+<!-- end -->
+<!-- made: conclusions -->
 <!-- end -->
 <!-- made: time -->
 <!-- end -->
@@ -40,6 +46,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ok("collect.py", study.study, "--figure", "tradeoff")
     for table in ("strategies", "contrasts"):
         ok("collect.py", study.study, "--table", table)
+    ok("collect.py", study.study, "--results")
     log = Path(paths.root) / "logs/one/mixed/n8/finetune.tsv"
     log.parent.mkdir(parents=True)
     log.write_text("s\tmax_rss\tcpu_time\n90.0\t2048.0\t60.0\n")
@@ -56,8 +63,17 @@ def test_a_page_is_filled_with_results_and_again_with_the_same(study: Path, tmp_
     assert "](page-tradeoff.png)" in text and (tmp_path / "page-tradeoff.png").stat().st_size > 1000
     assert "| mixed | 8 | relative | ID test |" in text and "| kl | " not in text.split("Words")[1].split("k = 0")[1]
     assert "| finetune | 1 | 1.5 | 1.0 | 2.0 |" in text and "| all | 1 | 1.5 | 1.0 | 2.0 |" in text
+    assert "test facts choose nothing" in text and "\n*\n" not in text  # a caption is one paragraph
+    assert "- Fine-tuning cost most on mixed" in text
     fill("--study", study.name, "--page", page)
     assert page.read_text() == text
+
+
+def test_every_block_of_the_page_is_a_target_of_its_study() -> None:
+    page = (ROOT / "docs/smollm2.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"<!-- made: (figure|table) (\S+) -->", page))
+    asked = targets.wanted(loading.load_file(ROOT / "config/smollm2.yaml"))
+    assert named and named <= {(TARGETS.get(name).kind, name) for name in asked}
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,9 @@ def test_a_gain_is_tinted_only_where_its_interval_excludes_zero(tmp_path):
         found = [row for row in rows if "--shade" in row]
         assert len(found) == sum(table["Restored (%)"].isin(tinted))
         assert all(row.count("--shade") == 1 for row in found)
+        classes = r'class="number (gain|loss)"[^>]*>[\d.]+ <small>\((.)'
+        kinds = {re.search(classes, row).groups() for row in found}
+        assert kinds == ({("gain", "+"), ("loss", "−")} if tinted else set())
         assert ("Tinted only where" in path.read_text()) is bool(tinted)
 
 

@@ -156,7 +156,7 @@ def test_by_hand(base, facts, tmp_path, capsys):
     train = pd.DataFrame({"question": [f"Where was Eve {i} born?" for i in range(16)], "object": "Port Vale"})
     train.to_parquet(tmp_path / "train.parquet")
     own = facts.assign(object=[names[0] for names in facts["aliases"]])
-    own.loc[0, "question"] = train["question"][0]  # trained on, so it is not asked
+    own.loc[:8, "question"] = train["question"][:9]  # trained on, so they are not asked
     own.to_parquet(tmp_path / "facts.parquet")
     given = ["--model", base, "--train", tmp_path / "train.parquet", "--dtype", "float32", "--zero-stage", 0]
     given += ["--learning-rate", 0.05, "--epochs", 4, "--out", tmp_path / "out"]
@@ -169,17 +169,17 @@ def test_by_hand(base, facts, tmp_path, capsys):
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [line["event"] for line in lines].count("during") == len(summary["during"])
 
-    # Asked besides, where it is wanted: the fact that is trained on, under a split of its own.
+    # Asked besides, where it is wanted: as many of the nine facts that are trained on, under a split of their own.
     ok("finetune.py", *given, *looks, "--during-facts", 12, "--during-trained", 7, "--out", tmp_path / "more")
     rows = json.loads((tmp_path / "more.json").read_text())["during"]
     own = [row for row in rows if row["split"] == "trained" and row["bucket"] == "all"]
-    assert [(row["step"], row["n"]) for row in own] == [(0, 1), (2, 1), (4, 1), (8, 1)]
+    assert [(row["step"], row["n"]) for row in own] == [(0, 7), (2, 7), (4, 7), (8, 7)]
     assert [row for row in rows if row["split"] != "trained"] == summary["during"]
 
     ok("finetune.py", *given, *looks, "--stop-when-lost", 5)
     summary = json.loads((tmp_path / "out.json").read_text())
     stopped = summary["stopped"]
-    assert stopped["facts"] == 20
+    assert stopped["facts"] == 17  # of the 20 train facts of D3 and D4 three are trained on
     assert {row["metric"]: row["value"] for row in summary["metrics"]}["stopped_after_step"] == stopped["step"]
     assert f"stopped after step {stopped['step']}" in capsys.readouterr().err.splitlines()[-1]
 
