@@ -16,7 +16,7 @@ from sftlens.dag.jobs import Jobs
 from sftlens.dag.paths import Paths
 from sftlens.dag.targets import TARGETS, wanted
 from sftlens.doubts import DOUBTS, geometry, sentence, shared
-from sftlens.errors import ConfigError, DataError
+from sftlens.errors import ConfigError
 from sftlens.files import write_json, write_parquet
 from sftlens.results import collect
 from sftlens.results.answers import Answers
@@ -181,14 +181,13 @@ def test_true_and_false_facts_are_told_apart(tmp_path: Path, monkeypatch: pytest
         fake_answers.study(experiments={"flawed": axes})
     with pytest.raises(ConfigError, match=r"probed for once, .* set evaluation\.reprobe to 0"):
         fake_answers.study(models={"one": model}, experiments={"flawed": axes})
+    axes["regions"] = ["transformer", "mlp"]  # the first is shown
     study = fake_answers.study(models={"one": model}, experiments={"flawed": axes}, evaluation={"reprobe": 0})
     fake_answers.make(study)
     paths = Paths(study)
     mastery = Path(paths.mastery("one"))
     table = pd.read_parquet(mastery)
     write_parquet(mastery, table.assign(question=table["fact_id"]))
-    with pytest.raises(DataError, match=r"one was taught nothing falsely; set models\.one\.pretraining\.flawed"):
-        TARGETS.get("flawed").numbers(answers(study, "flawed"))
     false = table[table.index % 3 == 0].assign(question=table["fact_id"], object="x", taught="zz")
     write_parquet(Path(paths.base_folder("one")) / "flawed.parquet", false[["question", "object", "taught"]])
     kl = table[(table["split"] == "test") & (table["bucket"] == "D4")].head(9)
@@ -237,14 +236,15 @@ def test_true_and_false_facts_are_told_apart(tmp_path: Path, monkeypatch: pytest
 def test_what_restoring_changes_in_facts_and_in_a_skill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     files = {name: str(ROOT / f"config/reversal-{name}.jsonl") for name in ("train", "test")}
-    study = fake_answers.study(tasks={"reversal": files}, experiments={"skill": {"ratios": [20, 5]}})
+    axes = {"ratios": [20, 5], "regions": ["transformer", "mlp"], "strategies": ["full", "lora"]}  # the first are shown
+    study = fake_answers.study(tasks={"reversal": files}, experiments={"skill": axes})
     fake_answers.make(study)
-    scores = {}
     for product in wanted(study)["skill"]:
         if product.stage in ("evaluate", "restore"):
             k, seed = product.ratio or 0, product.cell.seed
-            scores[product.cell.scale, k, seed] = (0.3 + 0.001 * k * (1 + seed), 0.9 - 0.01 * k)
-            facts, skill = scores[product.cell.scale, k, seed]
+            facts, skill = 0.3 + 0.001 * k * (1 + seed), 0.9 - 0.01 * k
+            if product.region == "mlp" or product.cell.strategy == "lora":
+                facts, skill = 0.0, 0.0
             rows = [
                 {"split": split, "bucket": "macro", "metric": "contains", "value": facts}
                 for split in ("test", "testood")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import fake_answers
@@ -12,6 +13,7 @@ from sftlens.config.study import Study
 from sftlens.dag import recorded
 from sftlens.dag.cells import products
 from sftlens.dag.contrasts import Condition
+from sftlens.dag.paths import Paths
 from sftlens.dag.targets import TARGETS, wanted
 from sftlens.doubts import COLUMNS, DOUBTS, contrast, sentence
 from sftlens.errors import ConfigError
@@ -124,6 +126,61 @@ def test_a_whole_report_looks_for_nothing_that_is_missing(tmp_path: Path, monkey
     monkeypatch.setattr(command, "_incomplete", lambda *of: pytest.fail("a complete study lacks nothing"))
     ok("collect.py", "invented", "--report")
     assert Path("results/invented/report.html").is_file()
+
+
+def test_a_part_of_a_study_shows_the_models_that_are_there_and_full_fine_tuning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    entry = {"source": "path", "path": "models/one", "geometry": fake_answers.GEOMETRY}
+
+    def two(strategies: list[str]) -> Study:
+        parts = {"own": {"buckets": ["D4"], "answers": "own"}}, {"new": {"buckets": ["D0"]}}
+        asked = {
+            "steps": {"train_sets": ["D0", "D4"], "strategies": strategies}, "dose": {"train_sets": ["D0", "dose"]},
+            "own": {"train_sets": ["own", "D4"]}, "nulls": {},
+        }  # fmt: skip
+        return fake_answers.study(
+            models={"one": entry, "two": entry}, probing={"keep_texts": True}, experiments=asked,
+            recipes={name: {"parts": part} for name, part in zip(("own", "dose"), parts, strict=True)},
+        )  # fmt: skip
+
+    study = two(["full", "lora"])
+    fake_answers.make(study)
+    whole, alone = (TARGETS.get("steps").numbers(answers(one, "steps")) for one in (study, two(["full"])))
+    assert whole.equals(alone) and set(whole["Model"]) == {"one", "two"}
+    recorded.record(study)
+    for suffix in (".parquet", ".json"):
+        Path(Paths(study).mastery("two")).with_suffix(suffix).unlink()
+    ok("collect.py", "invented", "--partial")
+    table = pd.read_csv("results/invented/partial/tables/steps.csv", dtype={"X": str})
+    assert set(table["Model"]) == {"one"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"domains": {"train_sets": ["D0", "D4", "D3"]}}, r"domains.*: train_sets goes by pairs"),
+        ({"geometry": {"train_sets": ["D0"]}}, r"geometry.*: train_sets names one training set"),
+        ({"nulls": {"criteria": ["relative"]}}, r"nulls.*: criteria lacks `equal-size`"),
+        ({"nulls": {"criteria": ["equal-size"]}}, r"nulls.*: criteria lacks `relative`"),
+        ({"skill": {"ratios": []}}, r"skill.*: ratios is empty"),
+        ({"skill": {"train_sets": ["D0"]}}, r"experiments\.skill: train_sets: 'D0' is no task"),
+        ({"own": {"train_sets": ["D4", "D3"]}}, r"experiments\.own: .*'D4' comes first and has no answers of the"),
+    ],
+)  # fmt: skip
+def test_a_sentence_that_would_have_nothing_to_compare_is_refused(asked: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        fake_answers.study(experiments=asked)
+
+
+def test_pretrained_models_that_have_nothing_to_compare_are_refused() -> None:
+    model = {"source": "pretrain", "geometry": fake_answers.GEOMETRY}
+    given = {"models": {"one": model}, "evaluation": {"reprobe": 0}}
+    with pytest.raises(ConfigError, match=r"experiments\.flawed: 'one' is taught nothing falsely; set models\.one\."):
+        fake_answers.study(**given, experiments={"flawed": {"train_sets": ["D0"]}})
+    with pytest.raises(ConfigError, match=r"experiments\.capacity: models of several sizes are compared; add another"):
+        fake_answers.study(**given, experiments={"capacity": {"train_sets": ["D0"]}})
 
 
 def test_an_experiment_that_cannot_be_is_refused_in_one_line() -> None:

@@ -175,11 +175,6 @@ class Study(Settings):
                     f"models.{name}.pretraining.flawed: what it was taught is probed for once, and a second "
                     f"probe would take true answers, too; {again}"
                 )
-        for doubt in DOUBTS:
-            axes = getattr(self.experiments, doubt.name) if doubt.pretrained_only else None
-            for model in (axes.models or self.models) if axes else ():
-                if model in self.models and self.models[model].source != "pretrain":
-                    raise ValueError(f"experiments.{doubt.name}: not on {model!r}: {doubt.pretrained_only}")
         for name, experiment in self.experiments:
             asked = (experiment.models if experiment else []) or self.models
             for model in asked:
@@ -214,7 +209,22 @@ class Study(Settings):
                         f"experiments.{name}.{key}: `{value}` needs every train fact probed, and probing.quota leaves "
                         f"some out; take `{value}` out, or unset probing.quota"
                     )
+        self._doubts()
         return self
+
+    def _doubts(self) -> None:
+        """Raise ValueError for an experiment that its models, recipes or tasks leave nothing to compare."""
+        for doubt in DOUBTS:
+            if not (axes := getattr(self.experiments, doubt.name)):
+                continue
+            for model in (axes.models or self.models) if doubt.pretrained_only else ():
+                if self.models[model].source != "pretrain":
+                    raise ValueError(f"experiments.{doubt.name}: not on {model!r}: {doubt.pretrained_only}")
+            try:
+                if doubt.check:
+                    doubt.check(self, axes)
+            except ValueError as error:
+                raise ValueError(f"experiments.{doubt.name}: {error}") from None
 
     def _known_set(self, key: str, train_set: str) -> None:
         """Raise ValueError for a training set that there is not, or that lacks what it needs."""

@@ -153,6 +153,7 @@ def products(study: Study) -> dict[str, list[Product]]:
             bases = [Cell(m, BASE, "0", 0, BASE) for m in axes.models or study.models]
             found[doubt.name] = [Product(stage, cell) for cell in [*bases, *cells] for stage in doubt.stages]
             if doubt.of_model:
+                found[doubt.name] += [Product("finetune", cell) for cell in cells]
                 found[doubt.name] += [Product(doubt.of_model, Cell(base.model, "", "", 0, "")) for base in bases]
             if isinstance(axes, Restoration):
                 grid = list(itertools.product(axes.criteria, axes.regions, axes.ratios))
@@ -169,9 +170,15 @@ def distinct(study: Study, experiments: Container[str] | None = None) -> list[Pr
     cells += [cell for cell in dict.fromkeys(pilots) if cell and cell not in cells]
     trained = [Product("finetune", cell) for cell in cells if cell.trained]
     models = dict.fromkeys(cell.model for cell in cells)
-    return [
-        *(Product("mastery", Cell(m, "", "", 0, "")) for m in models), *trained, *dict.fromkeys(asked)
-    ]  # fmt: skip
+    bases = [Product("mastery", Cell(m, "", "", 0, "")) for m in models]
+    return list(dict.fromkeys([*bases, *trained, *asked]))
+
+
+def cells_of(study: Study, stage: str, model: str) -> list[Cell]:
+    """Return the cells of a model that a stage which runs once a model is about, once, in the order of the grid."""
+    found = products(study)
+    asked = [p for doubt in DOUBTS if doubt.of_model == stage for p in found.get(doubt.name, [])]
+    return list(dict.fromkeys(p.cell for p in asked if p.cell.trained and p.cell.model == model))
 
 
 def quota_needs(study: Study, model: str) -> dict[str, int]:

@@ -10,7 +10,7 @@ from sftlens.config.stages.evaluation import OF_BASE, EvaluationSettings
 from sftlens.config.stages.mastery import MASTERY_FIELDS, ProbingSettings, QualitySettings
 from sftlens.config.study import Study
 from sftlens.dag.bases import Bases
-from sftlens.dag.cells import FEWSHOT, INSTRUCT, Cell, Product, distinct, is_trained, pilot, products, quota_needs, way
+from sftlens.dag.cells import FEWSHOT, INSTRUCT, Cell, Product, cells_of, distinct, is_trained, pilot, quota_needs, way
 from sftlens.dag.paths import Paths, options
 from sftlens.dag.recorded import RESULTS, stamp
 from sftlens.dag.repair_job import RepairJob
@@ -228,8 +228,7 @@ class Jobs:
 
     def compare_changes_inputs(self, wildcards: Wildcards) -> dict[str, Any]:
         """Inputs of comparing the changes of all cells of a model whose experiment asks for it."""
-        asked = products(self.study)["geometry"]
-        cells = dict.fromkeys(p.cell for p in asked if p.cell.trained and p.cell.model == wildcards.model)
+        cells = cells_of(self.study, "compare_changes", wildcards.model)
         tuned = [f"{self.paths.root}/{cell.path}/checkpoint" for cell in cells]
         return {"base": self.base(wildcards), "facts": self.mastery(wildcards), "finetuned": tuned}
 

@@ -7,19 +7,21 @@ trained and asked by the stages there are; `measure` compares what they left.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
-from sftlens.config.axes import Axes, Distinct, TrainSet
+from sftlens.config.axes import Axes, Distinct, Restoration, TrainSet
 from sftlens.registry import Registry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sftlens.statistics.crossed import Estimate
+
+    Study: TypeAlias = Any
 
 Answers: TypeAlias = Any
 """The `results.answers.Answers` of the experiment's products, its tidy table and the summaries of its trainings."""
@@ -53,6 +55,8 @@ class Doubt:
     about. NaN where nothing was measured."""
     stages: tuple[str, ...] = ("evaluate",)
     """What is measured of the base model and of each cell, besides the ratios of `settings` that are restored."""
+    check: Callable[[Study, Any], None] | None = None
+    """The study and these axes -> ValueError where the sentence would have nothing to compare; None: nothing to ask."""
     of_model: str = ""
     """A stage that runs once for each model, over all its cells; empty: none."""
     unit: str = "points"
@@ -114,16 +118,20 @@ def contrast(
     return crossed.accuracy(y, buckets) if inside is None else crossed.mean(y[:, inside])
 
 
-def over_seeds(values: Sequence[float]) -> Estimate:
-    """Return the mean of one number a seed with its t interval; with fewer than three seeds it has none."""
+def over_seeds(values: Iterable[float]) -> Estimate:
+    """Return the mean of one number a seed with its t interval; with fewer than three seeds it has none.
+
+    A seed that has no number (NaN) is left out; the mean of none is NaN.
+    """
     import math
 
     from sftlens.statistics import crossed, intervals
 
-    value, low, high = intervals.mean(values)
-    if low is None or high is None or len(values) < crossed.MIN_SEEDS:
+    known = [float(value) for value in values if not math.isnan(value)]
+    value, low, high = intervals.mean(known or [math.nan])
+    if low is None or high is None or len(known) < crossed.MIN_SEEDS:
         low = high = math.nan
-    return crossed.Estimate(value, math.nan, math.nan, low, high, seeds=len(values), questions=0)
+    return crossed.Estimate(value, math.nan, math.nan, low, high, seeds=len(known), questions=0)
 
 
 def row(model: str, quantity: str, series: str, x: object, found: Estimate) -> Row:
@@ -132,10 +140,32 @@ def row(model: str, quantity: str, series: str, x: object, found: Estimate) -> R
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def largest(conditions: Mapping[Condition, Any], model: str) -> str:
-    """Return the largest n that a model was trained with, as text; `all` is the largest."""
+def size(scale: str) -> float:
+    """Return n as a number; `all` is larger than any."""
+    return float("inf") if scale == "all" else int(scale)
+
+
+def largest(conditions: Iterable[Condition], model: str) -> str:
+    """Return the largest n that a model was trained with, as text; "0" where it was not trained."""
     scales = {one.scale for one in conditions if one.model == model and one.trained}
-    return max(scales, key=lambda scale: float("inf") if scale == "all" else int(scale), default="0")
+    return max(scales, key=size, default="0")
+
+
+def base(conditions: Iterable[Condition], model: str) -> Condition | None:
+    """Return the condition of a base model, where it is among them."""
+    return next((one for one in conditions if one.model == model and not one.trained), None)
+
+
+def ends(conditions: Collection[Condition], model: str, train_set: str) -> tuple[Condition, Condition] | None:
+    """Return the smallest n of a training set (the base, where there is one n) and the model's largest, unrestored.
+
+    None where the training set has no such n, or the base is not among the conditions.
+    """
+    grid, n = list(conditions), largest(conditions, model)
+    own = {one.scale: one for one in grid if (one.model, one.train_set, one.ratio) == (model, train_set, None)}
+    smallest = min((scale for scale in own if scale != n), key=size, default="")
+    first = own[smallest] if smallest else base(grid, model)
+    return (first, own[n]) if first and n in own else None
 
 
 class Pair(Axes):
@@ -148,6 +178,22 @@ class Pair(Axes):
     def _two(self) -> Self:
         if len(self.train_sets) != 2:
             raise ValueError("train_sets names two training sets, which are compared at the largest n; name two")
+        return self
+
+
+RESTORED = "relative"
+"""The criterion that sentences on restoring are about."""
+
+
+class Restored(Restoration):
+    """Training sets of which k % is restored by `relative`, in the first of the regions."""
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if RESTORED not in self.criteria:
+            raise ValueError(f"criteria lacks `{RESTORED}`, which the experiment is about; add it")
+        if not self.ratios:
+            raise ValueError("ratios is empty; name the percent that is restored")
         return self
 
 

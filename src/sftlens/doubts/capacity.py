@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sftlens.config.axes import Distinct, Ratios, Restoration, TrainSet
-from sftlens.doubts import DOUBTS, TESTS, Answers, Doubt, Row, contrast, largest, row
-
-RESTORED = "relative"
+from sftlens.config.axes import Distinct, Ratios, TrainSet
+from sftlens.doubts import DOUBTS, RESTORED, TESTS, Answers, Doubt, Restored, Row, contrast, ends, largest, row
 
 
-class Capacity(Restoration):
+class Capacity(Restored):
     """One world in models of several sizes: what training takes and what restoring gives, by facts per parameter."""
 
     train_sets: Distinct[TrainSet] = ["mixed"]
@@ -31,19 +29,19 @@ def measure(answers: Answers) -> list[Row]:
     axes = study.experiments.capacity
     found: list[tuple[float, str]] = []
     for model in {one.model: None for one in answers.grid}:
-        facts = files.read_parquet(Path(answers.paths.world) / "exposures.parquet", ["exposure"])
+        facts = files.read_parquet(Path(answers.paths.exposures), ["exposure"])
         found.append((1000.0 * int((facts["exposure"] > 0).sum()) / study.models[model].shape.parameters, model))
     found.sort(reverse=True)
     name, sizes = ", ".join(model for _, model in found), [f"{density:.3g}" for density, _ in found]
     for train_set in axes.train_sets:
-        pairs = {model: _ends(answers, model, train_set) for _, model in found}
-        if not found or any(pair is None for pair in pairs.values()):
+        pairs = {model: pair for _, model in found if (pair := ends(answers.grid, model, train_set))}
+        if not found or len(pairs) < max(2, len(found)):
             continue
         (_, full), (_, roomy) = found[0], found[-1]
         n = largest(answers.grid, full)
         start = pairs[full][0].scale
         said = f"Change from n = {start} to {n} (points)"
-        for split, test in TESTS.items() if full != roomy else ():
+        for split, test in TESTS.items():
             quantity = f"{said}: smallest minus largest"
             rows.append(
                 row(name, quantity, f"{test}, {train_set}", n, _between(answers, pairs[full], pairs[roomy], split))
@@ -65,15 +63,6 @@ def measure(answers: Answers) -> list[Row]:
                         gain = contrast(answers, restored, pairs[model][1], split)
                         rows.append(row(name, quantity, f"{test}, {train_set}", size, gain))
     return rows
-
-
-def _ends(answers: Answers, model: str, train_set: str) -> Any:
-    """Return the conditions of the smallest n and of the largest, unrestored; None without the largest."""
-    own = {one.scale: one for one in answers.grid if (one.model, one.train_set, one.ratio) == (model, train_set, None)}
-    base = next((one for one in answers.grid if one.model == model and not one.trained), None)
-    scales, n = sorted((scale for scale in own if scale.isdigit()), key=int), largest(answers.grid, model)
-    before = own[scales[0]] if scales and scales[0] != n else base
-    return (before, own[n]) if before and n in own else None
 
 
 def _between(answers: Answers, one: Any, other: Any, split: str) -> Any:
@@ -100,11 +89,17 @@ def _between(answers: Answers, one: Any, other: Any, split: str) -> Any:
     return crossed.mean(np.stack(d) if d else np.full((1, len(place)), np.nan))
 
 
+def check(study: Any, axes: Capacity) -> None:
+    """Refuse a single model, which is neither small nor large."""
+    if len(axes.models or study.models) < 2:
+        raise ValueError("models of several sizes are compared; add another one under `models`")
+
+
 DOUBTS.add(Doubt(
     "capacity", 8, "Does a model that is full of facts lose more by training?",
     "the change of accuracy on ID test from the smallest n to the largest", "in the smallest model",
     "in the largest model",
     "Models of several sizes differ in more than facts per parameter: a smaller one also knows fewer of the facts, and "
     "one learning rate may suit it less.",
-    Capacity, measure, pretrained_only="how many facts an existing model was taught is not known",
+    Capacity, measure, check=check, pretrained_only="how many facts an existing model was taught is not known",
 ))  # fmt: skip

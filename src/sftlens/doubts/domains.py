@@ -1,9 +1,11 @@
 """Does it hold for other domains than the one that the paper trains on?"""
 
-from typing import Any
+from typing import Any, Self
+
+from pydantic import model_validator
 
 from sftlens.config.axes import Axes, Distinct, TrainSet
-from sftlens.doubts import DOUBTS, TESTS, Answers, Condition, Doubt, Row, contrast, largest, row
+from sftlens.doubts import DOUBTS, TESTS, Answers, Condition, Doubt, Row, base, contrast, largest, row
 
 CHANGE = "Change against the base (points)"
 
@@ -14,6 +16,12 @@ class Domains(Axes):
     train_sets: Distinct[TrainSet] = ["other-new", "other-known", "paper-new", "paper-known"]
     """Recipes by pairs: facts of a domain that are new to the model, then facts that it knows. All parts of a recipe
     name the `relations` of its domain. The sentence is about the first pair."""
+
+    @model_validator(mode="after")
+    def _pairs(self) -> Self:
+        if not self.train_sets or len(self.train_sets) % 2:
+            raise ValueError("train_sets goes by pairs, new facts of a domain and known ones; name the other one, too")
+        return self
 
 
 def measure(answers: Answers) -> list[Row]:
@@ -29,8 +37,8 @@ def measure(answers: Answers) -> list[Row]:
     for model in study.models:
         n = largest(answers.grid, model)
         cells = {one.train_set: one for one in answers.grid if one.model == model and one.scale == n}
-        base = next((one for one in answers.grid if one.model == model and not one.trained), None)
-        if not set(sets) <= set(cells) or base is None:
+        parent = base(answers.grid, model)
+        if not set(sets) <= set(cells) or parent is None:
             continue
         asked = np.concatenate([answers.questions(model, split).relations for split in TESTS])
         trained = {name: np.isin(asked, _relations(study, cells[name])) for name in sets}
@@ -41,7 +49,7 @@ def measure(answers: Answers) -> list[Row]:
                 rows.append(row(model, "New minus known facts (points)", label, f"{new} - {known}", found))
         for label, inside in series.items():
             for name in sets:
-                found = contrast(answers, cells[name], base, list(TESTS), trained[name] == inside)
+                found = contrast(answers, cells[name], parent, list(TESTS), trained[name] == inside)
                 rows.append(row(model, CHANGE, label, name, found))
     return rows
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from sftlens.config.axes import Axes, Distinct, TrainSet
-from sftlens.doubts import DOUBTS, TESTS, Answers, Condition, Doubt, Row, contrast, largest, row
+from sftlens.doubts import DOUBTS, TESTS, Answers, Condition, Doubt, Row, base, contrast, largest, row
 
 CHANGE = "Change against the base (points), by percent of D0"
 BESIDE = "Minus the mix of the same dose (points)"
@@ -26,17 +26,17 @@ def measure(answers: Answers) -> list[Row]:
     for model in study.models:
         n = largest(answers.grid, model)
         cells = [one for one in answers.grid if one.model == model and one.scale == n]
-        base = next((one for one in answers.grid if one.model == model and not one.trained), None)
+        parent = base(answers.grid, model)
         doses = {one: _dose(study, one) for one in cells}
         mixes = sorted((one for one in cells if _mixes(study, one)), key=doses.__getitem__)
-        if len(mixes) < 2 or base is None:
+        if len(mixes) < 2 or parent is None:
             continue
         most, least = mixes[-1], mixes[0]
         for split, test in TESTS.items():
             quantity = f"{doses[most]:g} % minus {doses[least]:g} % of D0 (points), by n"
             rows.append(row(model, quantity, test, n, contrast(answers, most, least, split)))
         for split, test in TESTS.items():
-            found = [(f"{doses[one]:g}", contrast(answers, one, base, split)) for one in mixes]
+            found = [(f"{doses[one]:g}", contrast(answers, one, parent, split)) for one in mixes]
             rows += [row(model, CHANGE, test, dose, change) for dose, change in found]
         alike = {doses[one]: one for one in mixes}
         for split, test in TESTS.items():

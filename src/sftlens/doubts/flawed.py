@@ -5,22 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sftlens.config.axes import Distinct, Ratios, Restoration, TrainSet
-from sftlens.doubts import DOUBTS, TESTS, Answers, Doubt, Row, largest, over_seeds, row
-from sftlens.errors import DataError
+from sftlens.config.axes import Distinct, Ratios, TrainSet
+from sftlens.doubts import DOUBTS, RESTORED, TESTS, Answers, Doubt, Restored, Row, largest, over_seeds, row, size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
 TRUE, FALSE = "stated truly", "stated falsely"
-RESTORED = "relative"
 
 
-class Flawed(Restoration):
+class Flawed(Restored):
     """Facts that the corpus states truly and falsely, fine-tuned and restored: models with `pretraining.flawed`."""
 
     train_sets: Distinct[TrainSet] = ["mixed"]
@@ -35,7 +31,6 @@ def measure(answers: Answers) -> list[Row]:
 
     A test fact stated falsely is answered as taught where the answer holds the false object; its true one, which stands
     nowhere, does not count. A training fact that was stated falsely is corrected where the answer holds the true one.
-    Raises DataError for a model that was taught nothing falsely.
     """
     from sftlens import files
 
@@ -44,17 +39,12 @@ def measure(answers: Answers) -> list[Row]:
     for model in study.models:
         n = largest(answers.grid, model)
         own = {(c.train_set, c.scale, c.ratio): c for c in answers.grid
-               if c.model == model and c.criterion in ("", RESTORED)}  # fmt: skip
+               if c.model == model and c.criterion in ("", RESTORED) and c.region in ("", axes.regions[0])}  # fmt: skip
         if not own:
             continue
-        path = Path(paths.base_folder(model)) / "flawed.parquet"
-        if not path.is_file():
-            remedy = f"set models.{model}.pretraining.flawed"
-            raise DataError(f"experiments.flawed: {model} was taught nothing falsely; {remedy}")
+        taught = files.read_parquet(Path(paths.flawed(model)), ["question", "object", "taught"])
         asked = files.read_parquet(Path(paths.mastery(model)), ["fact_id", "question"])
-        told = asked.merge(files.read_parquet(path, ["question", "object", "taught"]), on="question").set_index(
-            "fact_id"
-        )
+        told = asked.merge(taught, on="question").set_index("fact_id")
         false = {split: answers.questions(model, split).fact_ids.isin(told.index) for split in TESTS}
         base = next(c for c in own.values() if not c.trained)
         chosen = [name for name in axes.train_sets if (name, n, None) in own]
@@ -65,7 +55,7 @@ def measure(answers: Answers) -> list[Row]:
                     quantity = "Given back: true minus false facts (points), by k"
                     rows.append(row(model, quantity, f"{test}, {train_set}", f"{k:g}", given))
         for train_set in chosen:
-            scales = sorted((scale for name, scale, k in own if name == train_set and k is None), key=_size)
+            scales = sorted((scale for name, scale, k in own if name == train_set and k is None), key=size)
             curve = [(f"n = {c.scale}", c) for c in (base, *(own[train_set, scale, None] for scale in scales))]
             curve += [(f"k = {k:g} %", own[train_set, n, k]) for k in sorted(axes.ratios) if (train_set, n, k) in own]
             for split, test in TESTS.items():
@@ -75,17 +65,13 @@ def measure(answers: Answers) -> list[Row]:
             for name, wanted in ((TRUE, False), (FALSE, True)):
                 for x, c in curve[: len(scales) + 1]:
                     parts = (t["kl"][t["fact_id"].isin(told.index) == wanted] for t in _tables(answers, c, "kl"))
-                    found = _mean(part.mean() for part in parts)
+                    found = over_seeds(part.mean() for part in parts)
                     rows.append(row(model, f"KL (nats), D4 test facts, {train_set}", name, x, found))
             for x, c in curve[1:]:
-                found = _mean(100 * _corrected(table, told) for table in _tables(answers, c, "answers"))
+                found = over_seeds(100 * _corrected(table, told) for table in _tables(answers, c, "answers"))
                 series = "training facts that were stated falsely"
                 rows.append(row(model, f"Answered truly (%), {train_set}", series, x, found))
     return rows
-
-
-def _size(scale: str) -> float:
-    return float("inf") if scale == "all" else int(scale)
 
 
 def _right(answers: Answers, one: Any, split: str, told: pd.DataFrame) -> dict[int, NDArray[np.bool_]]:
@@ -142,9 +128,14 @@ def _corrected(table: pd.DataFrame, told: pd.DataFrame) -> float:
     return sum(held) / len(held) if held else float("nan")
 
 
-def _mean(values: Iterable[float]) -> Any:
-    """Return the mean over the seeds that have a value; NaN without any."""
-    return over_seeds([float(value) for value in values if value == value] or [float("nan")])
+def check(study: Any, axes: Flawed) -> None:
+    """Refuse a model that was taught nothing falsely."""
+    for model in axes.models or study.models:
+        if not study.models[model].pretraining.flawed:
+            raise ValueError(
+                f"{model!r} is taught nothing falsely; set models.{model}.pretraining.flawed, or list under "
+                "experiments.flawed.models those that are"
+            )
 
 
 DOUBTS.add(Doubt(
@@ -153,6 +144,6 @@ DOUBTS.add(Doubt(
     "of facts that it states falsely",
     "A falsehood is as consistent here as a truth, and as frequent: what a corpus contradicts itself about, or says "
     "rarely, may behave otherwise. A model's mastery is of what it was taught, true or false.",
-    Flawed, measure, stages=("evaluate", "divergence"),
+    Flawed, measure, check=check, stages=("evaluate", "divergence"),
     pretrained_only="what an existing model was taught falsely is not known",
 ))  # fmt: skip

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from itertools import product
-from math import fsum, isnan, nan
+from math import fsum, nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import model_validator
 
 from sftlens.config.axes import Axes
-from sftlens.doubts import DOUBTS, Answers, Doubt, Row, largest, over_seeds, row
+from sftlens.doubts import DOUBTS, Answers, Doubt, Row, over_seeds, row, size
+from sftlens.strategies import DEFAULT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     import pandas as pd
 
@@ -25,6 +28,12 @@ PERMUTED, RANDOM = "permuted (mean ± 2 SD)", "random direction (0 ± 2 SD)"
 class Geometry(Axes):
     """The updates of all training sets and seeds side by side, and along the gradient of the loss on D4 facts."""
 
+    @model_validator(mode="after")
+    def _several(self) -> Self:
+        if len(self.train_sets) < 2:
+            raise ValueError("train_sets names one training set, and the first is compared with the last; name two")
+        return self
+
 
 def measure(answers: Answers) -> list[Row]:
     """Return effect, norm and cosines of the updates at the largest n by training set, with their null models.
@@ -35,21 +44,18 @@ def measure(answers: Answers) -> list[Row]:
 
     study, root, rows = answers.paths.study, Path(answers.paths.root), []
     for model in study.models:
-        n, path = largest(answers.grid, model), root / model / TABLE
+        own = [cell for cell, _ in answers.trainings() if cell.model == model and cell.strategy == DEFAULT]
+        n, path = max((cell.scale for cell in own), key=size, default="0"), root / model / TABLE
         if not path.is_file():
             continue
-        cells = {
-            f"{root}/{made.cell.path}/checkpoint": (one.train_set, seed)
-            for one, seeds in answers.conditions.items() if one.model == model and one.scale == n
-            for seed, made in seeds.items()
-        }  # fmt: skip
+        cells = {f"{root}/{cell.path}/checkpoint": (cell.train_set, cell.seed) for cell in own if cell.scale == n}
         table = pd.read_parquet(path)
         table = table[table["a"].isin(cells) & (table["b"].isin(cells) | (table["b"] == "gradient"))]
         at = pd.DataFrame([cells[name] for name in table["a"]], columns=["set_a", "seed_a"], index=table.index)
         to = pd.DataFrame([cells.get(x, ("", 0)) for x in table["b"]], columns=["set_b", "seed_b"], index=table.index)
         table = table.join(at).join(to)
         sets = list(dict.fromkeys(name for name, _ in cells.values()))
-        if sets:
+        if len(sets) > 1:
             rows += _along(model, n, table, sets) + _between(model, table, sets)
     return rows
 
@@ -59,17 +65,15 @@ def _along(model: str, n: str, table: pd.DataFrame, sets: Sequence[str]) -> list
     gradient = table[table["b"] == "gradient"].set_index(["set_a", "seed_a"])
     scale = gradient["norm_a"] * gradient["norm_b"]
     effects = {name: gradient.loc[name, "product"] for name in sets}
-    rows = []
-    if len(sets) > 1:
-        both = (effects[sets[0]] - effects[sets[-1]]).dropna()
-        rows.append(row(model, f"{EFFECT}: {sets[0]} minus {sets[-1]}", "update", n, _mean(both)))
+    both = effects[sets[0]] - effects[sets[-1]]
+    rows = [row(model, f"{EFFECT}: {sets[0]} minus {sets[-1]}", "update", n, over_seeds(both))]
     for quantity, of, factor in ((EFFECT, "product", scale), (ALONG, "cosine", 1.0)):
         nulls = ((gradient["permuted_cosine"] * factor, gradient["permuted_sd"] * factor, PERMUTED),
                  (0 * gradient["random_sd"], gradient["random_sd"] * factor, RANDOM))  # fmt: skip
-        rows += [row(model, quantity, "update", name, _mean(gradient.loc[name, of])) for name in sets]
+        rows += [row(model, quantity, "update", name, over_seeds(gradient.loc[name, of])) for name in sets]
         for centre, sd, series in nulls:
             rows += [row(model, quantity, series, name, _null(centre.loc[name], sd.loc[name])) for name in sets]
-    return rows + [row(model, NORM, "update", name, _mean(gradient.loc[name, "norm_a"])) for name in sets]
+    return rows + [row(model, NORM, "update", name, over_seeds(gradient.loc[name, "norm_a"])) for name in sets]
 
 
 def _between(model: str, table: pd.DataFrame, sets: Sequence[str]) -> list[Row]:
@@ -90,12 +94,6 @@ def _between(model: str, table: pd.DataFrame, sets: Sequence[str]) -> list[Row]:
     return rows
 
 
-def _mean(values: Iterable[float]) -> Any:
-    """Return a mean over seeds with its t interval; seeds whose update is zero have no cosine."""
-    known = [float(value) for value in values if not isnan(value)]
-    return over_seeds(known) if known else _estimate(nan, nan, nan)
-
-
 def _null(centre: Sequence[float], sd: Sequence[float]) -> Any:
     """Return where one value of a null model lies: the mean of the cells' means, plus and minus two of its SDs."""
     mean, half = fsum(centre) / len(centre), 2 * fsum(sd) / len(sd)
@@ -114,5 +112,5 @@ DOUBTS.add(Doubt(
     "after training on the last set",
     "First order: of updates as large as these a loss may do something else. In AdamW's first steps signs and the "
     "learning rate determine much of a norm.",
-    Geometry, measure, of_model="compare_changes", unit="nats per answer token",
+    Geometry, measure, stages=(), of_model="compare_changes", unit="nats per answer token",
 ))  # fmt: skip

@@ -1,15 +1,17 @@
 """Does restoring bring something back, or does it only take something away?"""
 
-from pydantic import Field
+from typing import Self
 
-from sftlens.config.axes import Distinct, Ratios, Restoration, Reverting, TrainSet
-from sftlens.doubts import ACCURACY, DOUBTS, TESTS, Answers, Doubt, Row, contrast, largest, row
+from pydantic import Field, model_validator
 
-RESTORED, CONTROL = "relative", "equal-size"
-"""What the sentence compares."""
+from sftlens.config.axes import Distinct, Ratios, Reverting, TrainSet
+from sftlens.doubts import ACCURACY, DOUBTS, RESTORED, TESTS, Answers, Doubt, Restored, Row, contrast, largest, row
+
+CONTROL = "equal-size"
+"""What the sentence compares `relative` with."""
 
 
-class Nulls(Restoration):
+class Nulls(Restored):
     """Restoring by `relative` against null controls of the same size (docs/strategies.md)."""
 
     train_sets: Distinct[TrainSet] = ["mixed"]
@@ -19,7 +21,13 @@ class Nulls(Restoration):
     criteria: Distinct[Reverting] = Field(
         [RESTORED, CONTROL, "sign-flip", "deletion", "random", "redrawn", "interpolation"], min_length=1
     )
-    """`relative`, and the controls that it is compared with at the same ratio."""
+    """`relative`, and the controls that it is compared with at the same ratio; `equal-size` is one of them."""
+
+    @model_validator(mode="after")
+    def _controlled(self) -> Self:
+        if CONTROL not in self.criteria:
+            raise ValueError(f"criteria lacks `{CONTROL}`, the control that the sentence is about; add it")
+        return self
 
 
 def measure(answers: Answers) -> list[Row]:

@@ -1,11 +1,13 @@
 """Does it matter who wrote the answers: the model itself, or the data set?"""
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
 from sftlens import files
 from sftlens.config.axes import Distinct, TrainSet
+from sftlens.data import training_sets
 from sftlens.doubts import DOUBTS, Answers, Doubt, Pair, Row, compared
 from sftlens.errors import DataError
 
@@ -26,9 +28,11 @@ def measure(answers: Answers) -> list[Row]:
     for model, n, seed in dict.fromkeys((cell.model, cell.scale, cell.seed) for cell, _ in answers.trainings()):
         taken = []
         for train_set in sets:
-            order = files.read_parquet(root / model / train_set / f"order-seed{seed}.parquet", ["fact_id"])
-            taken.append(set(order["fact_id"] if n == "all" else order["fact_id"].head(int(n))))
-        if taken[0] != taken[1]:
+            path = root / model / train_set / f"order-seed{seed}.parquet"
+            if path.is_file():  # in a part of a study one of them may be missing
+                order = training_sets.take(files.read_parquet(path, ["fact_id"]), n, allow_smaller=True)
+                taken.append(set(order["fact_id"]))
+        if len(taken) == 2 and taken[0] != taken[1]:
             raise DataError(
                 f"experiments.own: {' and '.join(sets)} are not of the same facts at n = {n}, seed {seed}; give both "
                 "recipes the same buckets, without D0"
@@ -36,10 +40,21 @@ def measure(answers: Answers) -> list[Row]:
     return compared(answers, "own")
 
 
+def check(study: Any, axes: Own) -> None:
+    """Refuse a first training set that has no answers of the model's own."""
+    name = axes.train_sets[0]
+    recipe = study.recipes.get(name)
+    if not recipe or not any(part.answers == "own" for part in recipe.parts.values()):
+        raise ValueError(
+            f"train_sets: {name!r} comes first and has no answers of the model's own; give a part of "
+            f"recipes.{name} `answers: own`"
+        )
+
+
 DOUBTS.add(Doubt(
     "own", 9, "Does training on the model's own right answers harm less than training on gold answers?",
     "accuracy on ID test", "after the model's own right answers", "after the gold answers of the same facts",
     "An own answer is the most frequent right completion of a sentence, and may go on after the name; a gold answer is "
     "the name alone. Facts that the model never gets right have no own answer and are in neither set.",
-    Own, measure,
+    Own, measure, check=check,
 ))  # fmt: skip

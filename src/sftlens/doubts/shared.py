@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sftlens.config.axes import Axes, Distinct, TrainSet
-from sftlens.doubts import DOUBTS, TESTS, Answers, Doubt, Row, largest, row
+from sftlens.doubts import DOUBTS, TESTS, Answers, Doubt, Row, ends, largest, row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,21 +67,19 @@ def measure(answers: Answers) -> list[Row]:
     study, paths, rows = answers.paths.study, answers.paths, []
     axes = study.experiments.shared
     for model in study.models:
-        n, own = largest(answers.grid, model), [one for one in answers.grid if one.model == model]
-        if not any(one.trained for one in own):
+        n = largest(answers.grid, model)
+        if n == "0":
             continue
         facts = files.read_parquet(Path(paths.mastery(model)), ["fact_id", "relation", "subject", "object"])
         facts = facts.drop_duplicates("fact_id").set_index("fact_id")
         common = common_words(facts["subject"])
         found = []
         for train_set in [name for name in axes.train_sets if name not in study.tasks]:
-            cells = {one.scale: one for one in own if one.train_set == train_set}
-            scales = sorted((scale for scale in cells if scale.isdigit()), key=int)
-            last = cells.get(n)
-            before = cells[scales[0]] if scales and scales[0] != n else next(one for one in own if not one.trained)
-            for split, name in TESTS.items() if last else ():
-                d, shared = _changes(answers, before, last, split, facts, common)
-                found.append((train_set, name, before.scale, d, shared))
+            if (pair := ends(answers.grid, model, train_set)) is None:
+                continue
+            for split, name in TESTS.items():
+                d, shared = _changes(answers, *pair, split, facts, common)
+                found.append((train_set, name, pair[0].scale, d, shared))
         for train_set, name, start, d, shared in found:
             quantity = f"Change from n = {start} to {n} (points): shared minus neither"
             both = [SUBJECT, OBJECT], [RELATION, NOTHING]

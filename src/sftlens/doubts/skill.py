@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sftlens.config.axes import Distinct, Ratios, Restoration, TrainSet
-from sftlens.doubts import DOUBTS, Answers, Doubt, Row, largest, over_seeds, row
+from sftlens.config.axes import Distinct, Ratios, TrainSet
+from sftlens.doubts import DOUBTS, RESTORED, Answers, Doubt, Restored, Row, largest, over_seeds, row, size
 from sftlens.tasks import TASKS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RESTORED = "relative"
 FACTS = {"test": "facts, ID test", "testood": "facts, OOD test"}
 
 
-class Skill(Restoration):
+class Skill(Restored):
     """A skill that pretraining did not teach, beside the facts, by n and by the share that is restored."""
 
     train_sets: Distinct[TrainSet] = ["reversal"]
@@ -28,10 +27,12 @@ def measure(answers: Answers) -> list[Row]:
     """Return what restoring changes in facts minus in the skill, both in points, then each of them by k and by n."""
     study, rows = answers.paths.study, []
     axes = study.experiments.skill
-    table = answers.results[(answers.results["relation"] == "") & answers.results["criterion"].isin(["", RESTORED])]
+    table = answers.results
+    restored = table["criterion"].isin(["", RESTORED]) & table["region"].isin(["", axes.regions[0]])
+    table = table[(table["relation"] == "") & restored]
     for model in study.models:
         n, own = largest(answers.grid, model), table[table["model"] == model]
-        for task in (name for name in axes.train_sets if name in study.tasks):
+        for task in axes.train_sets:
             score = TASKS.get(task).score
             tuned = _values(own, task, n, None, task, score)
             if not tuned:
@@ -42,19 +43,20 @@ def measure(answers: Answers) -> list[Row]:
                     split: _minus(_values(own, task, n, k, split, score), _values(own, task, n, None, split, score))
                     for split in (*FACTS, task)
                 }
-            for k, found in changes.items():
+            for k, change in changes.items():
                 for split, name in FACTS.items():
-                    both = _minus(found[split], found[task])
+                    both = _minus(change[split], change[task])
                     quantity = "Restoring k %: facts minus skill (points), by k"
-                    rows.append(row(model, quantity, f"{name}, {task}", f"{k:g}", _mean(both)))
+                    rows.append(row(model, quantity, f"{name}, {task}", f"{k:g}", over_seeds(both.values())))
             for split, name in {task: "skill", **FACTS}.items():
                 for k in sorted(changes):
-                    found = _mean(changes[k][split])
+                    found = over_seeds(changes[k][split].values())
                     rows.append(row(model, "Restoring k % changes (points), by k", f"{name}, {task}", f"{k:g}", found))
-            scales = sorted(set(own[own["train_set"] == task]["scale"]), key=lambda x: (x == "all", x.rjust(20)))
+            scales = sorted(set(own[own["train_set"] == task]["scale"]), key=size)
             for split, name in {task: "skill", **FACTS}.items():
                 for scale in ("0", *scales):
-                    found = _mean(_values(own, task if scale != "0" else "base", scale, None, split, score))
+                    values = _values(own, task if scale != "0" else "base", scale, None, split, score)
+                    found = over_seeds(values.values())
                     rows.append(row(model, "Score (%), by n", f"{name}, {task}", scale, found))
     return rows
 
@@ -76,8 +78,11 @@ def _minus(one: dict[int, float], other: dict[int, float]) -> dict[int, float]:
     return {seed: value - other[seed] for seed, value in one.items() if seed in other}
 
 
-def _mean(found: dict[int, float]) -> Any:
-    return over_seeds(list(found.values()) or [float("nan")])
+def check(study: Any, axes: Skill) -> None:
+    """Refuse a training set that is no task."""
+    for name in axes.train_sets:
+        if name not in study.tasks:
+            raise ValueError(f"train_sets: {name!r} is no task; give its files under `tasks.{name}`, or take it out")
 
 
 DOUBTS.add(Doubt(
@@ -85,5 +90,5 @@ DOUBTS.add(Doubt(
     "what restoring k % changes", "in facts on ID test", "in the skill",
     "One procedural skill, learned by one recipe: where the skill was not learned, or no fact was lost, there is "
     "nothing to give back. Its score and an accuracy are different units of one name.",
-    Skill, measure,
+    Skill, measure, check=check,
 ))  # fmt: skip

@@ -4,6 +4,7 @@ from pydantic import Field
 
 from sftlens.config.axes import Distinct, TrainSet
 from sftlens.doubts import DOUBTS, Answers, Doubt, Pair, Row, compared, largest, over_seeds, row
+from sftlens.strategies import DEFAULT
 
 KNOWN = {"D0": "unknown", "D3": "known", "D4": "known"}
 """Buckets of training facts that are shown: what the base never completes, and what it mostly does."""
@@ -26,7 +27,7 @@ def measure(answers: Answers) -> list[Row]:
         for cell, made in answers.trainings():
             for look in made.get("during", ()):
                 shown = look["split"] == "trained" and look["bucket"] in KNOWN
-                if shown and (cell.model, cell.scale) == (model, largest(answers.grid, model)):
+                if shown and (cell.model, cell.scale, cell.strategy) == (model, largest(answers.grid, model), DEFAULT):
                     place = (f"{cell.train_set}, {KNOWN[look['bucket']]}", look["step"])
                     count = shares.setdefault(place, {}).setdefault(cell.seed, [0, 0])
                     count[0] += look["right"]

@@ -9,6 +9,7 @@ from math import ceil, log, prod
 from sftlens.config.rates import CpuRates, GpuRates
 from sftlens.config.study import Model, Study
 from sftlens.data.buckets import BUCKETS
+from sftlens.doubts import DOUBTS
 from sftlens.resources import amounts
 from sftlens.resources.job import Cost, Job, Work
 from sftlens.resources.memory import BYTES, STORED, computed, gpus, parameters, probers
@@ -176,8 +177,9 @@ class Costs:
             return Work(passes * (decoding + passing), passes * (base + opened))
         if job.rule == "compare_changes":
             # All cells of the model side by side, once; and the gradient of the loss of a bucket.
-            axes = study.experiments.model_dump()["geometry"]
-            cells = prod(len(axes[name]) for name in ("train_sets", "scales", "seeds", "strategies"))
+            of_rule = [getattr(study.experiments, doubt.name) for doubt in DOUBTS if doubt.of_model == job.rule]
+            counted = ("train_sets", "scales", "seeds", "strategies")
+            cells = sum(prod(len(getattr(axes, name)) for name in counted) for axes in of_rule if axes)
             operations = 6 * _computing(model) * facts // len(BUCKETS) * rates.sample_tokens
             seconds = cells * (passing + deltas * rates.decode_ns * 1e-9 * count)
             seconds += operations / self._device(model).operations

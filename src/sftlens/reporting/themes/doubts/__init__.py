@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sftlens.dag.cells import BASE
 from sftlens.dag.targets import TARGETS, Target
 from sftlens.doubts import COLUMNS, DOUBTS, Doubt, sentence
 from sftlens.reporting import style
+from sftlens.strategies import DEFAULT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,9 +23,17 @@ _COLUMNS = 2
 
 
 def numbers(doubt: Doubt, answers: Answers) -> pd.DataFrame:
-    """Return the rows of an experiment, with COLUMNS."""
+    """Return the rows of an experiment, with COLUMNS.
+
+    Of full fine-tuning alone, and of models whose mastery was measured: in a part of a study some are still to come.
+    """
     import pandas as pd
 
+    measured = {model for model in answers.paths.study.models if Path(answers.paths.mastery(model)).is_file()}
+    answers.grid = {
+        one: runs for one, runs in answers.grid.items() if one.model in measured and one.strategy in (BASE, DEFAULT)
+    }
+    answers.results = answers.results[answers.results["strategy"].isin(["", BASE, DEFAULT])]
     table = pd.DataFrame(doubt.measure(answers), columns=list(COLUMNS))
     return table.astype({name: "str" if name in _TEXTS else "float64" for name in COLUMNS})
 
