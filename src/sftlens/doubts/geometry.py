@@ -26,7 +26,10 @@ PERMUTED, RANDOM = "permuted (mean ± 2 SD)", "random direction (0 ± 2 SD)"
 
 
 class Geometry(Axes):
-    """The updates of all training sets and seeds side by side, and along the gradient of the loss on D4 facts."""
+    """The updates of all training sets and seeds side by side, and along the gradient of the loss on D4 facts.
+
+    The sentence is about the first training set and the last one, D0 and D4 unless others are named.
+    """
 
     @model_validator(mode="after")
     def _several(self) -> Self:
@@ -72,7 +75,7 @@ def _along(model: str, n: str, table: pd.DataFrame, sets: Sequence[str]) -> list
                  (0 * gradient["random_sd"], gradient["random_sd"] * factor, RANDOM))  # fmt: skip
         rows += [row(model, quantity, "update", name, over_seeds(gradient.loc[name, of])) for name in sets]
         for centre, sd, series in nulls:
-            rows += [row(model, quantity, series, name, _null(centre.loc[name], sd.loc[name])) for name in sets]
+            rows += [_null(model, quantity, series, name, centre.loc[name], sd.loc[name]) for name in sets]
     return rows + [row(model, NORM, "update", name, over_seeds(gradient.loc[name, "norm_a"])) for name in sets]
 
 
@@ -90,14 +93,18 @@ def _between(model: str, table: pd.DataFrame, sets: Sequence[str]) -> list[Row]:
             rows.append(row(model, BETWEEN, one, other, _estimate(chosen["cosine"].mean(), nan, nan)))
     for other in sets if rows else ():
         own = pairs[(pairs["set_a"] == other) | (pairs["set_b"] == other)]
-        rows.append(row(model, BETWEEN, PERMUTED, other, _null(own["permuted_cosine"], own["permuted_sd"])))
+        rows.append(_null(model, BETWEEN, PERMUTED, other, own["permuted_cosine"], own["permuted_sd"]))
     return rows
 
 
-def _null(centre: Sequence[float], sd: Sequence[float]) -> Any:
+def _null(
+    model: str, quantity: str, series: str, x: str, centre: Sequence[float], sd: Sequence[float]
+) -> dict[str, Any]:
     """Return where one value of a null model lies: the mean of the cells' means, plus and minus two of its SDs."""
+    from sftlens.statistics import worlds
+
     mean, half = fsum(centre) / len(centre), 2 * fsum(sd) / len(sd)
-    return _estimate(mean, mean - half, mean + half)
+    return {**row(model, quantity, series, x, _estimate(mean, mean - half, mean + half)), "Scope": worlds.NULL}
 
 
 def _estimate(value: float, low: float, high: float) -> Any:
@@ -108,8 +115,8 @@ def _estimate(value: float, low: float, high: float) -> Any:
 
 DOUBTS.add(Doubt(
     "geometry", 6, "Does low-mastery data push harder, or in another direction?",
-    "the first-order effect of the update on the loss of D4 test facts", "after training on the first set",
-    "after training on the last set",
+    "the first-order effect of the update on the loss of D4 test facts", "after training on the first set (D0)",
+    "after training on the last one (D4)",
     "First order: of updates as large as these a loss may do something else. In AdamW's first steps signs and the "
     "learning rate determine much of a norm.",
     Geometry, measure, stages=(), of_model="compare_changes", unit="nats per answer token",

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 LABELS = ["Model", "Quantity", "Series", "X"]
 WORLDS, SD, NEEDED = "Worlds", "SD over worlds", "Worlds for one point"
-
+NULL = "mean and 2 SD of a null model"
+"""The scope of a row whose Low and High are where one value of a null model lies, and no interval of a mean."""
+POINTS = "points"
+"""Stands in the name of a quantity that is a difference in points."""
 
 POWER, LEVEL = 0.8, 0.95
 """Of the test that NEEDED is about."""
@@ -41,7 +44,8 @@ def over_worlds(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
     `tables` are those of one experiment, one a world, with LABELS and `Estimate`; rows keep the order in which worlds
     first name them. A world in which a row is missing or NaN does not enter it, and WORLDS counts the others; with one
-    world there is no interval. NEEDED counts worlds for a difference of one point (or another unit of the row).
+    world there is no interval. NEEDED counts worlds for a difference of one point, where a row is in points. A row of
+    a null model (NULL) has the means of the worlds' Low and High.
     """
     import pandas as pd
 
@@ -53,6 +57,9 @@ def over_worlds(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
         sd = float(pd.Series(values).std()) if len(values) > 1 else math.nan
         ends = [math.nan if end is None else end for end in (low, high)]
         scope = f"over {len(values)} worlds" if len(values) > 1 else "one world" if values else "no world"
-        rows.append([*labels, mean, *ends, scope, len(values), sd, needed(sd)])
+        if set(found.get("Scope", ())) == {NULL}:
+            ends, scope, sd = [float(found[end].mean()) for end in ("Low", "High")], NULL, math.nan
+        worlds = needed(sd) if POINTS in labels[1] else math.nan
+        rows.append([*labels, mean, *ends, scope, len(values), sd, worlds])
     table = pd.DataFrame(rows, columns=[*LABELS, "Estimate", "Low", "High", "Scope", WORLDS, SD, NEEDED])
     return table.astype({NEEDED: "Int64"})

@@ -9,6 +9,7 @@ from sftlens.dag.cells import BASE
 from sftlens.dag.targets import TARGETS, Target
 from sftlens.doubts import COLUMNS, DOUBTS, Doubt, sentence
 from sftlens.reporting import style
+from sftlens.statistics.worlds import NULL
 from sftlens.strategies import DEFAULT
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def draw(numbers: pd.DataFrame, notice: str) -> Figure:
     found = list(numbers.groupby(["Model", "Quantity"], sort=False))
     several = numbers["Model"].nunique() > 1
     names = list(dict.fromkeys(numbers["Series"]))
-    scopes = ", ".join(dict.fromkeys(numbers["Scope"]))
+    scopes = ", ".join(scope for scope in dict.fromkeys(numbers["Scope"]) if scope != NULL)
     columns = min(_COLUMNS, max(1, len(found)))
     figure, grid = style.page(
         -(-len(found) // columns), columns, (3.9, 2.7), sharey=False,
