@@ -97,6 +97,10 @@ def test_an_experiment_asks_for_its_cells_and_the_base_and_has_figure_table_and_
     assert (first["Quantity"], first["Series"], first["X"]) == ("D0 minus D4 (points), by n", "ID test", "240")
     bars = TARGETS.get("steps").draw(table, "").axes[0].containers[0][2][0].get_segments()
     np.testing.assert_allclose(bars[0][:, 1], [first["Low"], first["High"]])
+    legends = TARGETS.get("steps").draw(table, "").legends
+    handles = [handle for legend in legends for handle in legend.legend_handles]
+    looks = {(handle.get_color(), handle.get_marker()) for handle in handles}
+    assert len(looks) == len(handles) == table["Series"].nunique()
     recorded.record(study)
     for kind in ("figure", "table"):
         ok("collect.py", "invented", f"--{kind}", "steps")

@@ -269,6 +269,9 @@ def test_models_and_criteria_are_in_the_order_of_the_configuration_and_modules_i
 
 def test_tiny_negative_gain_is_not_minus_zero():
     assert frames.as_text(pd.DataFrame({"D0 gain": [-0.0004]}))["D0 gain"].item() == "0.00"
+    rows = [("Change (points)", 0.123456), ("Accuracy (%)", 0.123456), ("Cosine", 0.123456), ("KL (nats)", 0.123456)]
+    table = pd.DataFrame(rows, columns=["Quantity", "Estimate"])
+    assert frames.as_text(table)["Estimate"].tolist() == ["0.12", "0.12", "0.1235", "0.1235"]
 
 
 def test_scales_are_in_reading_order():

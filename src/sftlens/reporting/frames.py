@@ -214,18 +214,25 @@ def words(target: Target, table: pd.DataFrame, notice: str = "") -> str:
 
 
 def as_text(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the frame with every number written out: two decimals (KL four), `-` where nothing was measured."""
+    """Return the frame with every number written out: two decimals, KL four, `-` where nothing was measured.
+
+    Where rows name a quantity of their own, what is neither in points nor in percent has four decimals, too.
+    """
     import pandas as pd
 
-    def text(column: str, value: Any) -> str:
+    named = table["Quantity"] if "Quantity" in table else [""] * len(table)
+    fine = [bool(name) and not re.search("points|%", name) for name in named]
+
+    def text(column: str, value: Any, small: bool) -> str:
         if pd.isna(value):
             return "-"
         if not isinstance(value, float):
             return str(value)
-        decimals = 4 if column.startswith((KL, "Value")) else 2
+        decimals = 4 if small or column.startswith((KL, "Value")) else 2
         return f"{round(value, decimals) + 0.0:.{decimals}f}"
 
-    return pd.DataFrame({name: [text(name, value) for value in table[name]] for name in table}, dtype="str")
+    columns = {name: list(map(text, [name] * len(table), table[name], fine)) for name in table}
+    return pd.DataFrame(columns, dtype="str")
 
 
 def cells(table: pd.DataFrame) -> pd.DataFrame:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +11,6 @@ from sftlens.dag.cells import BASE
 from sftlens.dag.targets import TARGETS, Target
 from sftlens.doubts import COLUMNS, DOUBTS, Doubt, sentence
 from sftlens.reporting import style
-from sftlens.statistics.worlds import NULL
 from sftlens.strategies import DEFAULT
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 PART = "The readers' doubts"
 _TEXTS = ("Model", "Quantity", "Series", "X", "Scope")
 _COLUMNS = 2
+_COLOURS = (
+    "#0072b2", "#d55e00", "#00795c", "#b5519a", "#8a6d00", "#111111", "#5b3fa8", "#a8322d", "#4d8c2b", "#6e6e6e",
+)  # fmt: skip
+_MARKERS = "os^DvP>X<8"
 
 
 def numbers(doubt: Doubt, answers: Answers) -> pd.DataFrame:
@@ -52,14 +57,17 @@ def draw(numbers: pd.DataFrame, notice: str) -> Figure:
 
     A line joins a series where X are numbers.
     """
+    from sftlens.statistics.worlds import NULL
+
     found = list(numbers.groupby(["Model", "Quantity"], sort=False))
     several = numbers["Model"].nunique() > 1
     names = list(dict.fromkeys(numbers["Series"]))
+    looks = _looks(names)
     scopes = ", ".join(scope for scope in dict.fromkeys(numbers["Scope"]) if scope != NULL)
     columns = min(_COLUMNS, max(1, len(found)))
     figure, grid = style.page(
         -(-len(found) // columns), columns, (3.9, 2.7), sharey=False,
-        legend=[[style.key(name, ls="", **_marker(name)) for name in names]] if names else [],
+        legend=[[style.key(name, ls="", **looks[name]) for name in names]] if names else [],
         foot=[f"Bars: 95 % intervals, {scopes}." if scopes else "", notice],
     )  # fmt: skip
     for axes, ((model, quantity), rows) in zip(grid.flat, found, strict=False):
@@ -72,7 +80,7 @@ def draw(numbers: pd.DataFrame, notice: str) -> Figure:
             bars = [line["Estimate"] - line["Low"], line["High"] - line["Estimate"]]
             axes.errorbar(
                 x, line["Estimate"], yerr=[bar.fillna(0) for bar in bars], ls=joined, elinewidth=0.9, lw=1.2,
-                **_marker(str(name)),
+                **looks[name],
             )  # fmt: skip
         if "points" in quantity:
             axes.axhline(0, color=style.GREY, lw=0.8, zorder=1)
@@ -84,10 +92,18 @@ def draw(numbers: pd.DataFrame, notice: str) -> Figure:
     return figure
 
 
-def _marker(name: str) -> dict[str, Any]:
-    """Return colour and marker of a series; a marker without a face has no white edge."""
-    colour, marker = style.look(name)
-    return {"color": colour, "marker": marker, **({} if marker in "x+1" else style.EDGE)}
+def _looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return colour and marker of each series: its own where it has one everywhere, else the next of the palette.
+
+    A marker without a face has no white edge.
+    """
+    rest = [name for name in names if name not in style.LOOKS]
+    looks = dict(zip(rest, itertools.cycle(zip(_COLOURS, _MARKERS, strict=True)), strict=False))
+    found = {name: style.LOOKS.get(name) or looks[name] for name in names}
+    return {
+        name: {"color": colour, "marker": marker, **({} if marker in "x+1" else style.EDGE)}
+        for name, (colour, marker) in found.items()
+    }
 
 
 def target(doubt: Doubt) -> Target:
