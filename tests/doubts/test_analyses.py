@@ -257,7 +257,7 @@ def test_what_restoring_changes_in_facts_and_in_a_skill(tmp_path: Path, monkeypa
     gains = [100 * (0.001 * 20 * (1 + seed) + 0.01 * 20) for seed in range(3)]
     assert (first["Series"], first["X"]) == ("facts, ID test, reversal", "20")
     assert first["Estimate"] == pytest.approx(np.mean(gains)) and first["Low"] > 0
-    assert "What restoring k % changes is higher in facts on ID test than in the skill" in sentence(
+    assert "The change by restoring k % is higher in facts on ID test than in the skill" in sentence(
         DOUBTS.get("skill"), first
     )
     change = table[table["Quantity"] == "Restoring k % changes (points), by k"]
