@@ -36,10 +36,9 @@ sftlens worlds --experiment steps --worlds 12                 # twelve worlds; i
 python docs/doubts.py                                         # this page, from what the worlds left
 ```
 
-What it takes: in a world of config/doubts.yaml pretraining took 129 CPU seconds, probing 46, a training 6 (16 at
-n = 1,920), an evaluation 4 (AMD EPYC). By these, all experiments of one world should take about 27 minutes on two free
-cores, twelve worlds five and a half hours, and four worlds of `steps`, `dose`, `domains`, `skill`, `flawed` and
-`geometry` an hour.
+What it takes: four worlds of `steps`, `dose`, `domains`, `skill`, `flawed` and `geometry` took 84 CPU minutes (AMD
+EPYC), 63 minutes of two cores that had other work, too. Most of it is pretraining and probing, which the experiments of
+a configuration share.
 
 On an existing model (`source: path` or `hub`) the same experiments run by configuration alone: `snakemake steps
 --cores all --configfile MINE`. There is one of it, and no worlds. Worlds for one point: how many worlds a difference of
@@ -59,7 +58,7 @@ def section(doubt: Doubt) -> str:
         # What the sentence is about; the other quantities stand in the file.
         shown = table[table["Quantity"] == table["Quantity"].iloc[0]]
         columns = ["Series", "X", "Estimate", "Low", "High", WORLDS, SD, NEEDED]
-        text = frames.as_text(shown[columns].astype({WORLDS: "Int64", NEEDED: "Int64"}))
+        text = frames.as_text(shown.astype({WORLDS: "Int64", NEEDED: "Int64"}))[columns]
         rows = [columns, ["---"] * 2 + ["---:"] * (len(columns) - 2), *text.to_numpy().tolist()]
         parts.append(f"{shown['Quantity'].iloc[0]}:")
         parts.append("\n".join(f"| {' | '.join(row)} |" for row in rows))

@@ -57,6 +57,9 @@ def test_the_null_controls_are_compared_with_restoration_at_each_ratio(
     }  # fmt: skip
     curve = table[(table["Quantity"] == "OOD test: Accuracy (%), by k (%)") & (table["Series"] == "deletion")]
     assert list(curve["X"]) == ["0", "5", "60"]
+    panel = TARGETS.get("nulls").draw(table, "").axes[0]  # the ratios are 60 and 5, and stand by their size
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["5", "60"]
+    assert all(list(line.get_xdata()) == sorted(line.get_xdata()) for line in panel.get_lines())
 
 
 def facts(subjects: list[str], objects: list[str], relations: list[str]) -> pd.DataFrame:

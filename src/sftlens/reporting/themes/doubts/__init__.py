@@ -71,11 +71,12 @@ def draw(numbers: pd.DataFrame, notice: str) -> Figure:
         foot=[f"Bars: 95 % intervals, {scopes}." if scopes else "", notice],
     )  # fmt: skip
     for axes, ((model, quantity), rows) in zip(grid.flat, found, strict=False):
-        places = {x: i for i, x in enumerate(dict.fromkeys(rows["X"]))}
-        joined = "-" if all(x.replace(".", "", 1).isdigit() for x in places) else ""
+        numeric = all(x.replace(".", "", 1).isdigit() for x in rows["X"])
+        values, joined = dict.fromkeys(rows["X"]), "-" if numeric else ""
+        places = {x: i for i, x in enumerate(sorted(values, key=float) if numeric else values)}
         shown = list(dict.fromkeys(rows["Series"]))
         for i, name in enumerate(shown):
-            line = rows[rows["Series"] == name]
+            line = rows[rows["Series"] == name].sort_values("X", key=lambda x: x.map(places))
             x = line["X"].map(places) + (i - (len(shown) - 1) / 2) * 0.3 / len(shown)
             bars = [line["Estimate"] - line["Low"], line["High"] - line["Estimate"]]
             axes.errorbar(
