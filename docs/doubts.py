@@ -32,7 +32,7 @@ looked at.
 
 ```
 snakemake steps --cores all --configfile config/doubts.yaml   # one world; the interval is over seeds and questions
-sftlens worlds --experiment steps --worlds 12                 # twelve worlds; it goes on where it stopped
+sftlens worlds --experiment steps --worlds 4                  # four worlds, as below; with 12 it goes on from there
 python docs/doubts.py                                         # this page, from what the worlds left
 ```
 
