@@ -90,26 +90,66 @@ def of_smollm2(compute: str, max_templates: int = 3) -> Setup:
 
 @dataclass
 class Counter:
-    """Token positions that went through a model, padding included, and the calls that took them there."""
+    """Token positions that went through a model, padding included, the calls that took them there, and the logits."""
 
     positions: int = 0
     calls: int = 0
+    logits: int = 0
+    """Positions whose logits were computed."""
+
+    def operations(self, model: PreTrainedModel) -> float:
+        """Return what all this takes at least: two for each weight of a matrix that a position is multiplied with."""
+        looked_up, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+        ends = {id(looked_up), id(head)}
+        body = sum(p.numel() for p in model.parameters() if p.dim() == 2 and id(p) not in ends)
+        return 2.0 * (body * self.positions + head.numel() * self.logits)
 
 
 @contextmanager
 def counting(model: PreTrainedModel) -> Iterator[Counter]:
-    """Count what the model's embedding is given."""
+    """Count what the model's embedding and its LM head are given."""
     counter = Counter()
 
     def see(_: Any, inputs: tuple[torch.Tensor, ...]) -> None:
         counter.positions += inputs[0].numel()
         counter.calls += 1
 
-    handle = model.get_input_embeddings().register_forward_pre_hook(see)
+    def see_head(_: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+        counter.logits += inputs[0].shape[:-1].numel()
+
+    handles = [
+        model.get_input_embeddings().register_forward_pre_hook(see),
+        model.get_output_embeddings().register_forward_pre_hook(see_head),
+    ]
     try:
         yield counter
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
+
+
+def operations_a_second(model: PreTrainedModel) -> float:
+    """Return the speed of this machine's matrix products: the best over batches of rows, of the model's largest layer.
+
+    CPU time of one numeric thread, in the type in which the model computes.
+    """
+    ends = {id(model.get_input_embeddings().weight), id(model.get_output_embeddings().weight)}
+    weight = max((p for p in model.parameters() if p.dim() == 2 and id(p) not in ends), key=torch.numel).detach()
+    best = 0.0
+    for rows in (64, 256, 1024):
+        x, done, start = torch.randn(rows, weight.shape[1]).to(weight), 0, time.process_time()
+        while (taken := time.process_time() - start) < 0.5:
+            torch.nn.functional.linear(x, weight)
+            done += 1
+        best = max(best, 2.0 * rows * weight.numel() * done / taken)
+    return best
+
+
+def share_of_limit(model: PreTrainedModel, measured: "Measured") -> str:
+    """Return what part of a method's CPU time its matrix products would take at the machine's speed."""
+    speed = operations_a_second(model)
+    share = statistics.median(n / speed / s for n, s in zip(measured.operations, measured.seconds, strict=True))
+    return f"  limit: its matrix products at {speed / 1e9:.0f} GFLOP/s, this machine's best, take {share:.2f} of ours"
 
 
 @dataclass
@@ -118,6 +158,7 @@ class Measured:
 
     seconds: list[float] = field(default_factory=list)
     positions: list[float] = field(default_factory=list)
+    operations: list[float] = field(default_factory=list)
     results: list[Any] = field(default_factory=list)
 
 
@@ -134,6 +175,7 @@ def interleaved(
                 result = methods[name](part)
                 measured[name].seconds.append(time.process_time() - start)
             measured[name].positions.append(counter.positions)
+            measured[name].operations.append(counter.operations(model))
             measured[name].results.append(result)
     return measured
 

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 import torch
 from safetensors.torch import save_file
 
+import sftlens.commands.program  # noqa: F401 - one numeric thread, as all programs have, before torch is imported
 from sftlens.models.delta.reader import open_tensors
 from sftlens.models.safetensors_reader import INDEX
 from sftlens.restoration.pairs import Pair
@@ -26,6 +27,7 @@ RATIOS = (1.0, 3.0, 5.0, 10.0, 20.0, 40.0, 60.0)
 GEOMETRY = {"hidden_size": 2048, "intermediate_size": 5632, "kv_size": 512, "vocab_size": 32000}
 """A LLaMA-like decoder; its 45 M parameters per layer make 516 M with 10 layers."""
 
+SMOLLM2 = {"hidden_size": 576, "intermediate_size": 1536, "kv_size": 192, "vocab_size": 49152}
 
 Parts = Mapping[str, Callable[[Path], object]]
 """What is measured, by name; each is given the folder of `models`."""
@@ -44,6 +46,7 @@ def run(doc: str | None, layers: list[int], parts: Parts, compare: Callable[[Pat
     parser.add_argument("--layers", type=int, nargs="+", default=layers, help="sizes of the synthetic models")
     parser.add_argument("--repeats", type=int, default=3, help="how often each part is measured, in turns")
     parser.add_argument("--folder", type=Path, help="where to make the models (default: a temporary folder)")
+    parser.add_argument("--smollm2", action="store_true", help="models of the shape of SmolLM2-135M")
     parser.add_argument("--part", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--watched", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -52,6 +55,9 @@ def run(doc: str | None, layers: list[int], parts: Parts, compare: Callable[[Pat
         (watched if args.watched else timed)(lambda: parts[name](place))
         shutil.rmtree(place / "out", ignore_errors=True)
         return
+    if args.smollm2:
+        GEOMETRY.update(SMOLLM2)
+        args.layers = [30]
     for size in args.layers:
         with models(size, args.folder) as place:
             compare(place, args.repeats)

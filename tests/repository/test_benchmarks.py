@@ -43,9 +43,11 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
 def test_probing_prints_ratios_first_and_tests_that_mastery_is_equal(
     capsys: pytest.CaptureFixture[str], inputs: list[object]
 ) -> None:
-    lines = printed(capsys, "probing.py", *inputs, "--slices", 2, "--prompts", 8).splitlines()
+    text = printed(capsys, "probing.py", *inputs, "--slices", 2, "--prompts", 8)
+    lines = text.splitlines()
     assert lines[1].startswith("  CPU time, generate / ours: ") and "tokens computed: " in lines[1]
     assert lines[2].startswith("  CPU time, loop / ours: ")
+    assert "limit: its matrix products at " in text
     assert lines[-2].startswith("  equal mastery: mean R differs by ") and lines[-1].startswith("  equal per fact: ")
 
 
@@ -89,7 +91,31 @@ def test_greedy_prints_ratios_and_how_many_answers_are_equal(
 ) -> None:
     lines = printed(capsys, "greedy.py", *inputs[:4], *geometry, "--slices", 1, "--questions", 4).splitlines()
     assert lines[1].startswith("  CPU time, generate / ours: ") and "tokens computed: " in lines[1]
+    assert lines[2].startswith("  CPU time, generate one by one / ours: ")
+    assert lines[-2].startswith("  limit: its matrix products at ") and " GFLOP/s" in lines[-2]
     assert lines[-1].startswith("  equal token by token: ")
+
+
+def test_restoring_is_compared_with_two_other_ways(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    shapes = {"hidden_size": 16, "intermediate_size": 32, "kv_size": 8, "vocab_size": 50}
+    command = [sys.executable, BENCHMARKS / "restoration_against_topk.py", "--layers", "1", "--repeats", "1"]
+    small = f"import _restoration; _restoration.GEOMETRY.update({shapes}); import runpy, sys; "
+    small += "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    printed = subprocess.run(
+        [sys.executable, "-c", small, *map(str, command[1:]), "--folder", tmp_path], cwd=BENCHMARKS, text=True,
+        capture_output=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert printed[0].endswith("ours / theirs:")
+    for line, names in zip(
+        printed[1:4],
+        (
+            "streaming / in memory",
+            "streaming / tensor by tensor",
+            "concentration, streaming / concentration, in memory",
+        ),
+        strict=True,
+    ):
+        assert line.startswith(f"  {names}: CPU ") and "memory" in line
 
 
 @pytest.mark.parametrize("task", ["probing", "greedy"])
