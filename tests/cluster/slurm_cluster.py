@@ -92,8 +92,8 @@ class Driver:
             "SFTLENS_TEST_FAULTS": str(self.faults),
         }
         command = [sys.executable, "-m", "snakemake", *arguments, "--profile", "slurm", "--configfile", "study.yaml"]
-        # The plugin's first look at a job.
-        command += ["--slurm-init-seconds-before-status-checks", "1"]
+        # The plugin's first look at a job; the second comes fifteen seconds later, when most of these jobs have ended.
+        command += ["--slurm-init-seconds-before-status-checks", "5"]
         limited = ["timeout", "--foreground", "-k", "10", str(SECONDS), *command]
         output = (self.folder / "driver.log").open("w")
         return subprocess.Popen(limited, cwd=self.folder, env=environment, text=True, stdout=output, stderr=output)
