@@ -289,8 +289,9 @@ def test_models_of_several_sizes_by_facts_per_parameter(tmp_path: Path, monkeypa
         return np.stack([100.0 * (after[seed].astype(float) - before[seed]) for seed in range(3)])
 
     assert first["Estimate"] == pytest.approx((change("small") - change("large")).mean())
-    sizes = [f"{1000 * 200 / study.models[name].shape.parameters:.3g}" for name in ("small", "large")]
     by_size = table[table["Quantity"].str.startswith("Restoring 20 % adds")]
-    assert list(by_size[by_size["Series"] == "ID test, D0"]["X"]) == sizes
+    assert list(by_size[by_size["Series"] == "ID test, D0"]["X"]) == ["small", "large"]
+    sizes = [1000 * 200 / study.models[name].shape.parameters for name in ("small", "large")]
+    assert table[table["Quantity"] == "Facts per 1,000 parameters"]["Estimate"].tolist() == pytest.approx(sizes)
     with pytest.raises(ConfigError, match=r"capacity: not on 'one': how many facts an existing model was taught"):
         fake_answers.study(experiments={"capacity": {"train_sets": ["D0"]}})

@@ -6,7 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from sftlens.config.axes import Distinct, Ratios, TrainSet
-from sftlens.doubts import DOUBTS, RESTORED, TESTS, Answers, Doubt, Restored, Row, contrast, ends, largest, row
+from sftlens.doubts import (
+    DOUBTS,
+    RESTORED,
+    TESTS,
+    Answers,
+    Doubt,
+    Restored,
+    Row,
+    contrast,
+    ends,
+    largest,
+    over_seeds,
+    row,
+)
 
 
 class Capacity(Restored):
@@ -32,7 +45,7 @@ def measure(answers: Answers) -> list[Row]:
         facts = files.read_parquet(Path(answers.paths.exposures), ["exposure"])
         found.append((1000.0 * int((facts["exposure"] > 0).sum()) / study.models[model].shape.parameters, model))
     found.sort(reverse=True)
-    name, sizes = ", ".join(model for _, model in found), [f"{density:.3g}" for density, _ in found]
+    name = ", ".join(model for _, model in found)
     for train_set in axes.train_sets:
         pairs = {model: pair for _, model in found if (pair := ends(answers.grid, model, train_set))}
         if not found or len(pairs) < max(2, len(found)):
@@ -47,22 +60,24 @@ def measure(answers: Answers) -> list[Row]:
                 row(name, quantity, f"{test}, {train_set}", n, _between(answers, pairs[full], pairs[roomy], split))
             )
         for split, test in TESTS.items():
-            for size, (_, model) in zip(sizes, found, strict=True):
+            for _, model in found:
                 before, last = pairs[model]
                 change = contrast(answers, last, before, split)
-                rows.append(row(name, f"{said}, by facts / 1,000 parameters", f"{test}, {train_set}", size, change))
+                rows.append(row(name, f"{said}, by model", f"{test}, {train_set}", model, change))
         for split, test in TESTS.items():
             for k in axes.ratios:
-                for size, (_, model) in zip(sizes, found, strict=True):
+                for _, model in found:
                     restored = next(
                         (one for one in answers.grid if (one.model, one.train_set, one.scale, one.criterion, one.ratio)
                          == (model, train_set, n, RESTORED, k)), None,
                     )  # fmt: skip
                     if restored:
-                        quantity = f"Restoring {k:g} % adds (points), by facts / 1,000 parameters"
+                        quantity = f"Restoring {k:g} % adds (points), by model"
                         gain = contrast(answers, restored, pairs[model][1], split)
-                        rows.append(row(name, quantity, f"{test}, {train_set}", size, gain))
-    return rows
+                        rows.append(row(name, quantity, f"{test}, {train_set}", model, gain))
+    # Worlds differ a little in their facts, so that models, not densities, are what their rows have in common.
+    sizes = [row(name, "Facts per 1,000 parameters", "stated facts", m, over_seeds([density])) for density, m in found]
+    return rows + sizes if rows else []
 
 
 def _between(answers: Answers, one: Any, other: Any, split: str) -> Any:
