@@ -61,6 +61,7 @@ DOUBTS.add(Doubt(
     "dose", 2, "How much do facts that are new to the model harm, and does it matter where they lie or when they come?",
     "accuracy on ID test", "after training on facts that are new to the model", "after training on facts that it knows",
     "The more facts of a mix are new, the fewer known ones it has: the two effects are one number. New facts in one "
-    "relation are also new facts of one kind.",
+    "relation are also new facts of one kind. The learning rate falls, so that what comes first also moves the model "
+    "most.",
     Dose, measure,
 ))  # fmt: skip
