@@ -36,9 +36,9 @@ sftlens worlds --experiment steps --worlds 4                  # four worlds, as 
 python docs/doubts.py                                         # this page, from what the worlds left
 ```
 
-What it takes (AMD EPYC, two cores that had other work, too): four worlds of `steps`, `dose`, `domains`, `skill`,
-`flawed` and `geometry` took 84 CPU minutes, of all ten 2.9 CPU hours. By that twelve worlds of all should take 8.6, a
-night of two cores. Most of it is pretraining and probing, which the experiments of a configuration share.
+What it takes (AMD EPYC, two cores that had other work, too; by `time`): four worlds of `steps`, `dose`, `domains`,
+`skill`, `flawed` and `geometry` took 84 CPU minutes, of all ten 2.9 CPU hours. By that twelve worlds of all should take
+8.6, a night of two cores. Most of it is pretraining and probing, which the experiments of a configuration share.
 
 On an existing model (`source: path` or `hub`) the same experiments run by configuration alone: `snakemake steps
 --cores all --configfile MINE`. There is one of it, and no worlds. Worlds for one point: how many worlds a difference of

@@ -49,7 +49,7 @@ def test_the_null_controls_are_compared_with_restoration_at_each_ratio(
     buckets = found.questions("one", "test").buckets
     assert first["Estimate"] == pytest.approx(crossed.accuracy(100.0 * (y.astype(float) - other), buckets).value)
     # In these answers restoring 60 % by `relative` gives back more than anything else does.
-    assert "Accuracy on ID test is higher after restoring k % by `relative` than" in sentence(
+    assert "Accuracy on ID test is higher after restoring 60 % by `relative` than" in sentence(
         DOUBTS.get("nulls"), first
     )
     assert set(table["Series"]) == {
@@ -260,7 +260,7 @@ def test_what_restoring_changes_in_facts_and_in_a_skill(tmp_path: Path, monkeypa
     gains = [100 * (0.001 * 20 * (1 + seed) + 0.01 * 20) for seed in range(3)]
     assert (first["Series"], first["X"]) == ("facts, ID test, reversal", "20")
     assert first["Estimate"] == pytest.approx(np.mean(gains)) and first["Low"] > 0
-    assert "The change by restoring k % is higher in facts on ID test than in the skill" in sentence(
+    assert "The change by restoring 20 % is higher in facts on ID test than in the skill" in sentence(
         DOUBTS.get("skill"), first
     )
     change = table[table["Quantity"] == "Restoring k % changes (points), by k"]

@@ -45,8 +45,15 @@ def answers(study: Study, name: str) -> Answers:
     ],
 )  # fmt: skip
 def test_the_sentence_follows_from_the_interval(numbers: tuple[float, ...], said: str) -> None:
-    row = dict(zip(("Estimate", "Low", "High"), numbers, strict=True)) | {"Scope": "over seeds"}
+    row = dict(zip(("Estimate", "Low", "High"), numbers, strict=True)) | {"Scope": "over seeds", "Series": "", "X": ""}
     assert said in sentence(STEPS, row)
+
+
+def test_the_sentence_names_what_the_study_compares() -> None:
+    row = {"Estimate": 3.0, "Low": 1.0, "High": 5.0, "Scope": "over seeds", "Series": "D1 minus D3", "X": "35"}
+    assert "is higher after training on D1 than after training on D3: " in sentence(DOUBTS.get("geometry"), row)
+    for name in ("skill", "flawed", "nulls"):
+        assert "restoring 35 %" in sentence(DOUBTS.get(name), row)
 
 
 def test_a_contrast_pairs_seeds_and_questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,11 @@ ACCURACY = "Accuracy (%)"
 
 @dataclass(frozen=True)
 class Doubt:
-    """One experiment. Its sentence reads: `outcome` is higher `condition` than `reference`."""
+    """One experiment. Its sentence reads: `outcome` is higher `condition` than `reference`.
+
+    In these three `{k}` stands for the X of the row that the sentence is about, `{first}` and `{last}` for the two
+    sides of its Series, `D0 minus D4`.
+    """
 
     name: str
     place: int
@@ -71,15 +75,18 @@ DOUBTS: Registry[Doubt] = Registry("experiment", __name__, key=lambda doubt: dou
 def sentence(doubt: Doubt, row: Row) -> str:
     """Return what a row says of an experiment's question: higher, lower, or undecided where its interval includes 0."""
     estimate, low, high = (float(row[name]) for name in ("Estimate", "Low", "High"))
+    first, _, last = row["Series"].partition(" minus ")
+    of, condition, reference = (
+        text.format(k=row["X"], first=first, last=last) for text in (doubt.outcome, doubt.condition, doubt.reference)
+    )
     if estimate != estimate:
-        return f"Undecided: nothing was measured of {doubt.outcome} {doubt.condition}."
+        return f"Undecided: nothing was measured of {of} {condition}."
     form = ".1f" if doubt.unit == "points" else ".3g"
     interval = "no interval" if low != low else f"{low:{form}} to {high:{form}}, 95 % interval, {row['Scope']}"
     size = f"{estimate:+{form}} {doubt.unit} ({interval})"
-    outcome = doubt.outcome[0].upper() + doubt.outcome[1:]
     if low > 0 or high < 0:
-        return f"{outcome} is {'higher' if low > 0 else 'lower'} {doubt.condition} than {doubt.reference}: {size}."
-    return f"Undecided: {doubt.outcome} {doubt.condition} minus that {doubt.reference} is {size}."
+        return f"{of[0].upper()}{of[1:]} is {'higher' if low > 0 else 'lower'} {condition} than {reference}: {size}."
+    return f"Undecided: {of} {condition} minus that {reference} is {size}."
 
 
 def contrast(

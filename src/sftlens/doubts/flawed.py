@@ -140,7 +140,7 @@ def check(study: Any, axes: Flawed) -> None:
 
 DOUBTS.add(Doubt(
     "flawed", 5, "Is closeness to the parent still good where the parent is wrong?",
-    "the gain of restoring k %", "on ID test facts that the corpus states truly", "on those that it states falsely",
+    "the gain of restoring {k} %", "on ID test facts that the corpus states truly", "on those that it states falsely",
     "A falsehood is as consistent here as a truth, and as frequent: what a corpus contradicts itself about, or says "
     "rarely, may behave otherwise. A model's mastery is of what it was taught, true or false.",
     Flawed, measure, check=check, stages=("evaluate", "divergence"),

@@ -69,7 +69,7 @@ def _along(model: str, n: str, table: pd.DataFrame, sets: Sequence[str]) -> list
     scale = gradient["norm_a"] * gradient["norm_b"]
     effects = {name: gradient.loc[name, "product"] for name in sets}
     both = effects[sets[0]] - effects[sets[-1]]
-    rows = [row(model, f"{EFFECT}: {sets[0]} minus {sets[-1]}", "update", n, over_seeds(both))]
+    rows = [row(model, f"{EFFECT}: first minus last set", f"{sets[0]} minus {sets[-1]}", n, over_seeds(both))]
     for quantity, of, factor in ((EFFECT, "product", scale), (ALONG, "cosine", 1.0)):
         nulls = ((gradient["permuted_cosine"] * factor, gradient["permuted_sd"] * factor, PERMUTED),
                  (0 * gradient["random_sd"], gradient["random_sd"] * factor, RANDOM))  # fmt: skip
@@ -115,8 +115,8 @@ def _estimate(value: float, low: float, high: float) -> Any:
 
 DOUBTS.add(Doubt(
     "geometry", 6, "Does low-mastery data push harder, or in another direction?",
-    "the first-order effect of the update on the loss of D4 test facts", "after training on the first set (D0)",
-    "after training on the last one (D4)",
+    "the first-order effect of the update on the loss of D4 test facts", "after training on {first}",
+    "after training on {last}",
     "First order: of updates as large as these a loss may do something else. In AdamW's first steps signs and the "
     "learning rate determine much of a norm.",
     Geometry, measure, stages=(), of_model="compare_changes", unit="nats per answer token",

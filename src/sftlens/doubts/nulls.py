@@ -68,7 +68,7 @@ def measure(answers: Answers) -> list[Row]:
 
 DOUBTS.add(Doubt(
     "nulls", 10, "Does restoring bring knowledge back, or is it enough to take the changes away?",
-    "accuracy on ID test", "after restoring k % by `relative`",
+    "accuracy on ID test", "after restoring {k} % by `relative`",
     "after giving the same elements a change of equal size and random sign",
     "`relative` ranks first what is near zero in the base, where any value of that size may do little: the controls "
     "share this choice of elements, and say nothing of another one.",

@@ -87,7 +87,7 @@ def check(study: Any, axes: Skill) -> None:
 
 DOUBTS.add(Doubt(
     "skill", 4, "Does restoring give facts back at the price of a new skill?",
-    "the change by restoring k %", "in facts on ID test", "in the skill",
+    "the change by restoring {k} %", "in facts on ID test", "in the skill",
     "One procedural skill, learned by one recipe: where the skill was not learned, or no fact was lost, there is "
     "nothing to give back. Its score and an accuracy are different units of one name.",
     Skill, measure, check=check,

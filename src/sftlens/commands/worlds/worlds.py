@@ -119,7 +119,7 @@ def write(stem: Path, name: str, study: Study, made: dict[int, Path]) -> list[Pa
     target = TARGETS.get(name)
     caption = (
         f"Means over {len(made)} worlds, each with facts, corpus and model of its own; 95 % t intervals over worlds. "
-        f"{worlds.NEEDED}: how many would tell a difference of one point from 0 (80 % power, two-sided 5 %); empty for "
+        f"{worlds.NEEDED}: how many would tell a difference of one point from 0 (80 % power, two-sided 5 %), `-` for "
         "what is not in points. "
         f"{target.caption}"
     )
