@@ -1,5 +1,6 @@
 """The benchmarks run on a small model and print what they are for; how fast anything is, is not tested."""
 
+import json
 import os
 import runpy
 import subprocess
@@ -116,6 +117,13 @@ def test_restoring_is_compared_with_two_other_ways(capsys: pytest.CaptureFixture
         strict=True,
     ):
         assert line.startswith(f"  {names}: CPU ") and "memory" in line
+
+
+def test_work_without_memory_of_its_own_counts_as_a_page(capsys: pytest.CaptureFixture[str]) -> None:
+    with patch.object(sys, "path", [str(BENCHMARKS), *sys.path]):
+        benchmark = runpy.run_path(str(BENCHMARKS / "_restoration.py"))
+    benchmark["watched"](lambda: None)
+    assert json.loads(capsys.readouterr().out)["memory"] > 0
 
 
 @pytest.mark.parametrize("task", ["probing", "greedy"])
