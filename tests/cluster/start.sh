@@ -75,7 +75,7 @@ SelectTypeParameters=CR_Core_Memory
 DefMemPerCPU=500
 SchedulerType=sched/backfill
 SchedulerParameters=bf_interval=1,sched_min_interval=100000
-SlurmdTimeout=20
+SlurmdTimeout=12
 SlurmctldTimeout=30
 KillWait=2
 UnkillableStepTimeout=30
