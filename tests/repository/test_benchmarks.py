@@ -167,6 +167,15 @@ def test_a_check_reads_each_model_once_and_its_memory_is_printed(capsys: pytest.
     assert first.endswith("reads of the base 1.00, of the fine-tuned model 1.00")
 
 
+def test_a_job_with_two_cpus_is_compared_with_one(capfd: pytest.CaptureFixture[str], inputs: list[object]) -> None:
+    _, model, _, facts, _, templates = inputs
+    small = ["--model", model, "--facts-table", facts, "--templates", templates, "--facts", 3, "--examples", 8]
+    with patch.dict(os.environ):
+        lines = printed(capfd, "two_cpus.py", *small, "--compute-dtype", "float32").splitlines()
+    for job, line in zip(("mastery, 3 facts", "finetune, 8 facts"), lines, strict=True):
+        assert line.startswith(f"{job}: two CPUs take ")
+
+
 def test_planning_is_counted_in_loops_and_its_growth_is_an_exponent(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
