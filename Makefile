@@ -15,7 +15,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 help:
 	@echo "make demo    the whole study on a small invented world: results/demo/report.html (CORES=$(CORES))"
 	@echo "make sample  the demo, and its report without scripts as docs/sample-report.html"
-	@echo "make smollm2 the study of a real language model, two hours expected, and docs/smollm2.md from its results"
+	@echo "make smollm2 the study of a real language model, an hour and a half on two cores, and docs/smollm2.md from its results"
 	@echo "make test    the linters and all tests (PYTEST_ARGS=...)"
 	@echo "make lint    the linters alone"
 	@echo "make setup   install sftlens and what it needs into $(VENV); the others do so by themselves"

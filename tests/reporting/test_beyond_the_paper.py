@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 import fake_answers
 from fake_results import fake_results
+from sftlens import files
 from sftlens.dag.targets import TARGETS
 from sftlens.reporting import charts, frames, style
 from sftlens.reporting.themes.intervals import DIFFERENCE
@@ -65,6 +66,20 @@ def test_the_cost_is_the_difference_to_the_base_with_its_paired_interval(answers
     hollow = sum(to_hex(line.get_markerfacecolor()) == "#ffffff" for line in points)
     test = numbers[numbers["Test set"] == "ID test"]
     assert hollow == ((test["Low"] <= 0) & (test["High"] >= 0)).sum() and 0 < hollow < 10
+
+
+def test_a_test_set_with_an_empty_bucket_is_no_empty_panel(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = fake_answers.study()
+    fake_answers.make(study)
+    for path in [*tmp_path.rglob("mastery.parquet"), *tmp_path.rglob("answers.parquet")]:
+        table = files.read_parquet(path)
+        files.write_parquet(path, table[(table["split"] != "testood") | (table["bucket"] != "D4")])
+    found = fake_answers.answers(study)
+    assert set(TARGETS.get("contrasts").numbers(found)["Test set"]) == {"ID test", "OOD test"}
+    for name in ("cost", "gains"):
+        numbers = TARGETS.get(name).numbers(found)
+        assert set(numbers["Test set"]) == {"ID test"} and numbers[DIFFERENCE].notna().all()
 
 
 def test_a_gain_is_tinted_only_where_its_interval_excludes_zero(answers):

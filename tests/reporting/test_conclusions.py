@@ -79,6 +79,26 @@ def test_the_best_remedy_comes_with_its_price():
     assert found.text.startswith("Restoring helped nowhere for sure")
 
 
+def test_a_gain_within_its_interval_does_not_hide_a_sure_one():
+    rows = [restored("D0", 3.9, -5.4, 13.2), restored("D4", 2.8, 0.1, 5.4, Criterion="interpolation")]
+    (found,) = (part for part in said(rows) if part.target == "gains")
+    assert found.text.startswith("Moving all parameters towards the base (interpolation, as far as k = 20) gave most")
+    assert "back on D4" in found.text and "With their intervals 1 of 2 differences are above zero" in found.text
+
+
+def test_a_strategy_is_named():
+    first, *_ = said([contrast("mixed", 8.4, 0.1, 16.8, Strategy="lora@3e-05"), contrast("D0", 42, 31, 52)])
+    assert "+8.4 points (0.1 to 16.8) on mixed (lora@3e-05), n = 480" in first.text
+
+
+def test_a_test_set_with_an_empty_bucket_is_named():
+    results = fake_results()
+    whole = (results["split"] == "testood") & results["bucket"].isin(["macro", "D4"])
+    last = said([contrast("D0", -1, -2, 0)], results[~whole])[-1]
+    assert "no mean over the buckets on OOD test, as no question of it is in D4" in last.text
+    assert "no mean" not in said([contrast("D0", -1, -2, 0)], results)[-1].text
+
+
 @pytest.mark.parametrize(("null", "words"), [(69.0, "is arithmetic"), (50.0, "more concentrated than chance")])
 def test_concentration_is_judged_against_the_permuted_change(null, words):
     kinds = {"as trained": 70.0, "permuted": null}

@@ -85,6 +85,13 @@ def test_a_missing_cell_is_a_gap():
     assert "No result: D1 at n = 240." in words(figure) and "No result" not in words(draw("fig2", results))
 
 
+def test_a_training_set_at_an_n_of_its_own_lacks_nothing():
+    results = fake_results()
+    alone = results[results["train_set"] == "D1"].assign(train_set="mixed")
+    alone = alone[alone["scale"] == "240"].assign(scale="120")
+    assert "No result" not in words(draw("fig2", pd.concat([results, alone])))
+
+
 def test_one_seed_has_no_band_and_says_so():
     results = fake_results()
     figure = draw("fig2", results[results["seed"] == 0])

@@ -3,6 +3,7 @@
 import re
 import runpy
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import compared_strategies
 from repository import ROOT
 from script_calls import ok
+from sftlens import files
 from sftlens.config import loading
 from sftlens.dag import targets
 from sftlens.dag.targets import TARGETS
@@ -47,9 +49,12 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for table in ("strategies", "contrasts"):
         ok("collect.py", study.study, "--table", table)
     ok("collect.py", study.study, "--results")
-    log = Path(paths.root) / "logs/one/mixed/n8/finetune.tsv"
+    summary = next(Path(paths.root).rglob("finetune.json"))
+    took = {"wall_seconds": 90.0, "cpu_seconds": 60.0, "peak_memory_bytes": 2e9}
+    files.write_json(summary, files.read_json(summary, dict[str, Any]) | {"run": took})
+    log = Path(paths.root) / "logs/figures/tradeoff.tsv"
     log.parent.mkdir(parents=True)
-    log.write_text("s\tmax_rss\tcpu_time\n90.0\t2048.0\t60.0\n")
+    log.write_text("s\tmax_rss\tcpu_time\n90.0\t1024.0\t30.0\n")
     return Path(paths.root)
 
 
@@ -62,7 +67,7 @@ def test_a_page_is_filled_with_results_and_again_with_the_same(study: Path, tmp_
     assert "Words in between." in text and (study / "tables/strategies.md").read_text().strip() in text
     assert "](page-tradeoff.png)" in text and (tmp_path / "page-tradeoff.png").stat().st_size > 1000
     assert "| mixed | 8 | relative | ID test |" in text and "| kl | " not in text.split("Words")[1].split("k = 0")[1]
-    assert "| finetune | 1 | 1.5 | 1.0 | 2.0 |" in text and "| all | 1 | 1.5 | 1.0 | 2.0 |" in text
+    assert "| finetune | 1 | 1.5 | 1.0 | 2.0 |" in text and "| all | 2 | 3.0 | 1.5 | 2.0 |" in text
     assert "test facts choose nothing" in text and "\n*\n" not in text  # a caption is one paragraph
     assert "- Fine-tuning cost most on mixed" in text
     fill("--study", study.name, "--page", page)

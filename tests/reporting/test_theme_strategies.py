@@ -89,3 +89,12 @@ def test_every_strategy_has_a_panel_and_no_two_words_lie_upon_each_other(answers
         )
         greys = {artist.get_color() for axes in panels for artist in axes.lines}
         assert all(colour.lower() in ("#111111", style.GREY, "#c4c4c4") for colour in greys)
+
+
+def test_a_study_without_a_mean_over_the_ood_buckets_says_so_in_each_panel(answers: Answers) -> None:
+    target = TARGETS.get("tradeoff")
+    numbers = target.numbers(answers).assign(**{frames.SPLITS["testood"]: float("nan")})
+    figure = style.drawn(target, numbers, "")
+    said = [text.get_text() for axes in figure.axes for text in axes.texts]
+    strategies = [name for name in dict.fromkeys(numbers["Strategy"]) if name != frames.BASE]
+    assert said == [f"{name}: no mean\nover the OOD buckets" for name in strategies]

@@ -189,8 +189,8 @@ def test_the_price_of_the_papers_grid_is_that_of_the_plan(clone: Path) -> None:
     assert f"The plan counts {jobs} jobs and {hours} GPU hours." in README
 
 
-def test_the_figure_carries_the_sentence() -> None:
-    assert demo().notice in " ".join(README.split())
+def test_the_figure_of_the_embedded_world_carries_the_sentence() -> None:
+    assert demo().notice in " ".join((ROOT / "docs/world.md").read_text(encoding="utf-8").split())
     assert (ROOT / "docs/fig2.png").is_file()
 
 

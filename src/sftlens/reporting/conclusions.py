@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from sftlens.reporting.frames import BASE, RATIO
+from sftlens.data.buckets import BUCKETS
+from sftlens.reporting.frames import BASE, RATIO, SPLITS
 from sftlens.reporting.html import minus
 from sftlens.statistics.crossed import MIN_SEEDS, THIS_MODEL
+from sftlens.strategies import DEFAULT
 
 DIFFERENCE = "Difference (points)"
 EQUAL = 2.0
@@ -47,7 +49,7 @@ def conclusions(results: pd.DataFrame, numbers: Mapping[str, pd.DataFrame]) -> l
     if (table := numbers.get("claims")) is not None and len(table):
         found += _claims(table)
     if models:
-        found += _limits(contrasts, numbers)
+        found += _limits(contrasts, numbers, results)
     there = {name for name, table in numbers.items() if len(table)}
     shown = [next((name for name in part.target.split() if name in there), "") for part in found]
     return [Sentence(minus(part.text), target) for part, target in zip(found, shown, strict=True)]
@@ -100,8 +102,9 @@ def _remedy(own: pd.DataFrame) -> Iterator[Sentence]:
     rows = own[own["Against"] == "k = 0"]
     if rows.empty:
         return
-    best = rows.loc[rows[DIFFERENCE].idxmax()]
-    if best["Low"] <= 0:
+    sure = rows[rows["Low"] > 0]
+    best = (rows if sure.empty else sure).loc[lambda table: table[DIFFERENCE].idxmax()]
+    if sure.empty:
         yield Sentence(
             f"Restoring helped nowhere for sure: the largest gain is {_size(best)} on {_place(best)}.",
             "gains table4 contrasts",
@@ -115,8 +118,9 @@ def _remedy(own: pd.DataFrame) -> Iterator[Sentence]:
         else "no training set loses by the same setting beyond its interval"
     )  # fmt: skip
     yield Sentence(
-        f"Restoring {best[RATIO]} % of the parameters ({best['Criterion']}) gave most back on {_place(best)}: "
-        f"{_size(best)}; {price}. The best of many settings flatters itself.",
+        f"{_restoring(best)} gave most back on {_place(best)}: "
+        f"{_size(best)}; {price}. With their intervals {len(sure)} of {len(rows)} differences are above zero: the "
+        "best of many flatters itself.",
         "gains restoration contrasts",
     )
 
@@ -134,8 +138,10 @@ def _concentration(table: pd.DataFrame) -> Iterator[Sentence]:
         else "the change is more concentrated than chance makes it" if trained > null
         else "the change is less concentrated than chance makes it"
     )  # fmt: skip
+    digits = 2 if min(trained, null) > 99 else 1  # else 99.94 and 99.95 look as if they differed
     yield Sentence(
-        f"The {name.lower()} of the parameters hold {trained:.1f} % of the relative change, and {null:.1f} % when the "
+        f"The {name.lower()} of the parameters hold {trained:.{digits}f} % of the relative change, and "
+        f"{null:.{digits}f} % when the "
         f"changes are permuted: {verdict}.",
         "concentration table3",
     )
@@ -150,8 +156,8 @@ def _claims(table: pd.DataFrame) -> Iterator[Sentence]:
     yield Sentence(f"Of the {len(table)} tests of the paper's claims: {listed}{where}.", "claims")
 
 
-def _limits(contrasts: pd.DataFrame, numbers: Mapping[str, pd.DataFrame]) -> Iterator[Sentence]:
-    said = []
+def _limits(contrasts: pd.DataFrame, numbers: Mapping[str, pd.DataFrame], results: pd.DataFrame) -> Iterator[Sentence]:
+    said = list(_without_mean(results))
     if (contrasts["Scope"] == THIS_MODEL).all():
         said.append(f"its intervals speak of these trained models alone, as no contrast has {MIN_SEEDS} seeds")
     table = numbers.get("table4")
@@ -163,8 +169,26 @@ def _limits(contrasts: pd.DataFrame, numbers: Mapping[str, pd.DataFrame]) -> Ite
         yield Sentence(f"What this study cannot say: {'; '.join(said)}.", "")
 
 
+def _without_mean(results: pd.DataFrame) -> Iterator[str]:
+    """Yield the test sets that have no macro accuracy, each with its empty buckets."""
+    asked = results[(results["stage"] == "evaluate") & (results["metric"] == "contains")]
+    for (model, split), rows in asked.groupby(["model", "split"], sort=False):
+        there = set(rows["bucket"])
+        if split in SPLITS and there & set(BUCKETS) and "macro" not in there:
+            whose = f" of {model}" if results["model"].nunique() > 1 else ""
+            empty = ", ".join(name for name in BUCKETS if name not in there)
+            yield f"it has no mean over the buckets on {SPLITS[split]}{whose}, as no question of it is in {empty}"
+
+
+def _restoring(row: pd.Series) -> str:
+    if row["Criterion"] == "interpolation":
+        return f"Moving all parameters towards the base (interpolation, as far as k = {row[RATIO]})"
+    return f"Restoring {row[RATIO]} % of the parameters ({row['Criterion']})"
+
+
 def _place(row: pd.Series) -> str:
-    return f"{row['Trained on']}, n = {row['n']}, {row['Test set']}"
+    how = "" if row["Strategy"] in (DEFAULT, "") else f" ({row['Strategy']})"
+    return f"{row['Trained on']}{how}, n = {row['n']}, {row['Test set']}"
 
 
 def _size(row: pd.Series) -> str:

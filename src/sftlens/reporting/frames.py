@@ -170,16 +170,29 @@ def smaller_sets(table: pd.DataFrame) -> pd.Series:
     return table["Examples"].astype("float64") < pd.to_numeric(table["n"], errors="coerce")
 
 
+def with_value(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return the rows of the models and test sets that have a number in a column.
+
+    A test set without a fact in one of the buckets has no mean over them, and would be an empty panel.
+    """
+    return table[table.groupby(["Model", "Test set"])[column].transform("count") > 0]
+
+
 def gaps(table: pd.DataFrame, unit: str) -> str:
     """Return a sentence that names the training sets and n of a model that have no number in the column `unit`.
 
-    The grid is that of the frame: every training set of a model at every n of the same model; "" where it is complete.
+    The grid is guessed from the frame: the n that at least half of a model's training sets have, of each set that has
+    at least half of them. A set at an n of its own, as `mixed` for the strategies, lacks nothing. "" where nothing is
+    missing.
     """
     trained = table[~table["Trained on"].isin([BASE, FEWSHOT])]
     missing = []
     for model, rows in trained.groupby("Model", sort=False):
         known = set(map(tuple, rows.dropna(subset=[unit])[["Trained on", "n"]].to_numpy()))
-        whole = [(name, n) for name in dict.fromkeys(rows["Trained on"]) for n in scales(rows["n"])]
+        sets = list(dict.fromkeys(rows["Trained on"]))
+        shared = [n for n in scales(rows["n"]) if 2 * sum((name, n) in known for name in sets) >= len(sets)]
+        regular = [name for name in sets if 2 * sum((name, n) in known for n in shared) >= len(shared)]
+        whole = [(name, n) for name in regular for n in shared]
         prefix = f"{model} " if trained["Model"].nunique() > 1 else ""
         missing += [f"{prefix}{name} at n = {n}" for name, n in whole if (name, n) not in known]
     more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""

@@ -31,7 +31,7 @@ def cost(answers: Answers) -> pd.DataFrame:
     """Return each fully fine-tuned model's accuracy minus its base's, in points, with its paired 95 % interval."""
     table = differences(answers, frames.BASE)
     names = ["Model", "Test set", "Trained on", "n", DIFFERENCE, "Low", "High", "Seeds", "Facts", "Scope"]
-    table = table.loc[table["Strategy"] == DEFAULT, names]
+    table = frames.with_value(table.loc[table["Strategy"] == DEFAULT, names], DIFFERENCE)
     return frames.in_order(table, ["Model", "Test set", "Trained on", "n"], table)
 
 

@@ -122,6 +122,7 @@ def gains(answers: Answers) -> pd.DataFrame:
     table = differences(answers, "k = 0")
     keys = ["Model", "Criterion", "Region", "n", "Test set", RATIO, "Trained on"]
     table = table.loc[table["Strategy"] == DEFAULT, [*keys, DIFFERENCE, "Low", "High", "Seeds", "Facts", "Scope"]]
+    table = frames.with_value(table, DIFFERENCE)
     return frames.in_order(table, keys, table)
 
 

@@ -187,6 +187,9 @@ def draw(numbers: pd.DataFrame, notice: str) -> Figure:
             if place >= len(found):
                 axes.set_axis_off()
                 continue
+            if rows[OOD].isna().all():
+                style.nothing(axes, f"{found[place]['Strategy'].iloc[0]}: no mean\nover the OOD buckets")
+                continue
             _panel(axes, rows, found[place])
             axes.set_ylabel("OOD test (%)" if place % _COLUMNS == 0 else "")
             lowest = place + _COLUMNS >= len(found)
