@@ -60,7 +60,7 @@ def main() -> None:
             raise DataError(f"{path}: not there; make it with `make demo`, or give --model and --facts")
     model = random_model(args.geometry) if args.geometry else checkpoints.load_model(folder)
     asked = questions(facts, args.slices, args.questions or (64 if args.geometry == "100M" else 1500))
-    tokenizer = checkpoints.load_tokenizer(folder)
+    tokenizer = checkpoints.load_tokenizer(folder, "own")
     show(args.geometry or folder, model, tokenizer, asked)
 
 
