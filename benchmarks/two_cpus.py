@@ -3,8 +3,8 @@
   python benchmarks/two_cpus.py --smollm2 [--facts 240] [--examples 128] [--rounds 1]
   python benchmarks/two_cpus.py --model DIR --facts-table facts.parquet --templates T.yaml
 
-Two CPUs are two processes with one numeric thread each: of `mastery`, where they share the facts, and of `finetune`,
-where they share each batch and exchange gradients. Nothing else may run meanwhile.
+Two CPUs are two processes of `mastery`, which share the facts; of `finetune` they are two numeric threads of one
+process, or two processes, which share each batch and exchange gradients. Nothing else may run meanwhile.
 """
 
 import argparse
@@ -53,17 +53,24 @@ def main() -> None:
         compute = ["--compute-dtype", args.compute_dtype, "--bos", "none"]
         mastery = ["mastery.py", "--facts", place / "test.parquet", "--templates", args.templates]
         mastery += ["--max-templates", 3, "--max-new-tokens", 16]
-        compare(f"mastery, {args.facts} facts", [*mastery, "--model", args.model, *compute], place, args.rounds)
+        compare(
+            f"mastery, {args.facts} facts",
+            [*mastery, "--model", args.model, *compute],
+            "--processes",
+            place,
+            args.rounds,
+        )
         finetune = ["finetune.py", "--train", place / "train.parquet", "--model", args.model, *compute]
-        compare(f"finetune, {args.examples} facts", finetune, place, args.rounds)
+        for option in ("--cpus", "--processes"):
+            compare(f"finetune, {args.examples} facts, {option} 2", finetune, option, place, args.rounds)
 
 
-def compare(name: str, command: list[object], place: Path, rounds: int) -> None:
-    """Print the ratio of the medians of a job's wall times, and the times."""
+def compare(name: str, command: list[object], option: str, place: Path, rounds: int) -> None:
+    """Print the ratio of the medians of a job's wall times, with 1 and 2 as the value of an option, and the times."""
     taken: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(rounds):
-        for processes, seconds in taken.items():
-            seconds.append(wall([*command, "--processes", processes], place / "out"))
+        for number, seconds in taken.items():
+            seconds.append(wall([*command, option, number], place / "out"))
     one, two = (statistics.median(seconds) for seconds in taken.values())
     print(f"{name}: two CPUs take {two / one:.2f} of the wall time of one ({two:.0f} against {one:.0f} s)", flush=True)
 

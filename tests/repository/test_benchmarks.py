@@ -172,7 +172,8 @@ def test_a_job_with_two_cpus_is_compared_with_one(capfd: pytest.CaptureFixture[s
     small = ["--model", model, "--facts-table", facts, "--templates", templates, "--facts", 3, "--examples", 8]
     with patch.dict(os.environ):
         lines = printed(capfd, "two_cpus.py", *small, "--compute-dtype", "float32").splitlines()
-    for job, line in zip(("mastery, 3 facts", "finetune, 8 facts"), lines, strict=True):
+    jobs = ("mastery, 3 facts", "finetune, 8 facts, --cpus 2", "finetune, 8 facts, --processes 2")
+    for job, line in zip(jobs, lines, strict=True):
         assert line.startswith(f"{job}: two CPUs take ")
 
 

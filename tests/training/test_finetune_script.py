@@ -59,3 +59,11 @@ def test_script_refuses_a_scale_beyond_the_training_set(base, train_file, tmp_pa
     failed = finetune_script(base, train_file, tmp_path / "out", "--scale", "60")
     assert failed.returncode == 1 and failed.stderr.startswith("error: training set D2 has 20 facts")
     assert not (tmp_path / "out").exists() and not (tmp_path / "out.json").exists()
+
+
+def test_threads_are_part_of_what_a_result_is_made_with(base, train_file, tmp_path):
+    """Two numeric threads may round sums in another way; one leaves no trace, as in results from before."""
+    for cpus, threads in ((1, None), (2, 2)):
+        done = finetune_script(base, train_file, tmp_path / f"{cpus}", "--dtype", "float32", "--cpus", cpus)
+        assert done.returncode == 0, done.stderr
+        assert json.loads((tmp_path / f"{cpus}.json").read_text())["settings"].get("threads") == threads

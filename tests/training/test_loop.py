@@ -111,6 +111,19 @@ def test_several_processes_equal_a_plain_loop(base, samples, plain, tmp_path, pr
         assert_equals_plain(report, load_file(Path(out) / "model.safetensors"), plain)
 
 
+def test_threads_are_used_while_training_and_change_no_more_than_rounding(base, samples, plain, tmp_path):
+    seen, before = set(), torch.get_num_threads()
+    settings = FinetuneSettings(**RECIPE)
+
+    def look(steps, **values):
+        seen.add(torch.get_num_threads())
+
+    loop.finetune(base, samples, settings, None, tmp_path / "out", SEED, look, threads=2)
+    assert seen == {2} and torch.get_num_threads() == before
+    weights = load_file(tmp_path / "out/model.safetensors")
+    assert max((weights[name] - plain[0][name]).abs().max() for name in plain[0]) < 1e-4
+
+
 def test_clipping_is_that_of_the_whole_gradient(base, samples, tmp_path):
     clipped = {**RECIPE, "gradient_clipping": 1.0}
     expected = plain_loop(base, samples, **clipped)

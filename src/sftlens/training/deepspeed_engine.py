@@ -31,14 +31,14 @@ class Process:
 
 
 @contextmanager
-def process_group() -> Iterator[Process]:
+def process_group(threads: int = 1) -> Iterator[Process]:
     """Join the process group that the environment describes; where it describes none, be the only process.
 
     Variables that are missing are set for the duration only, and a group made here is destroyed here. On a
-    CPU one numeric thread is used meanwhile: more are slower where several processes share the cores.
+    CPU so many numeric threads are used meanwhile: more than a process has CPUs are slower.
     """
     cuda = torch.cuda.is_available()
-    threads = torch.get_num_threads()
+    before = torch.get_num_threads()
     with _environment(_missing_variables(cuda)), warnings.catch_warnings():
         # DeepSpeed calls collectives by names that PyTorch is about to retire.
         warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
@@ -48,7 +48,7 @@ def process_group() -> Iterator[Process]:
         if cuda:
             torch.cuda.set_device(device)
         else:
-            torch.set_num_threads(1)
+            torch.set_num_threads(threads)
         ours = not torch.distributed.is_initialized()
         dist.init_distributed("nccl" if cuda else "gloo", auto_mpi_discovery=False, verbose=False)
         try:
@@ -56,7 +56,7 @@ def process_group() -> Iterator[Process]:
         finally:
             if ours:
                 dist.destroy_process_group()
-            torch.set_num_threads(threads)
+            torch.set_num_threads(before)
 
 
 def initialize(model: "PreTrainedModel", optimizer: torch.optim.Optimizer | None, config: dict[str, Any]) -> Any:

@@ -126,6 +126,7 @@ def finetune(
     told: Path | None = None,
     asked: Asked | None = None,
     compute: str | None = None,
+    threads: int = 1,
 ) -> Report:
     """Fine-tune a model and write it, with its tokenizer, as a Hugging Face folder of `settings.dtype`.
 
@@ -146,6 +147,7 @@ def finetune(
         told: file that the first process writes each step to as it is made (`sftlens.runtime.events`).
         asked: questions that the model is asked meanwhile, by `tokenizer`; they change nothing but where it stops.
         compute: type in which it computes, and keeps the weights until they are written; None: `settings.dtype`.
+        threads: numeric threads of each process on a CPU. Sums may be rounded in another way by another number.
 
     Raises:
         TrainingError: no samples, a sample without a supervised token or longer than the model's positions,
@@ -164,7 +166,7 @@ def finetune(
     written = deepspeed_engine.DTYPES[settings.dtype]
     settings = settings.model_copy(update={"dtype": compute or settings.dtype})
     plan = batches(len(samples), settings, seed, [sample.phase for sample in samples])
-    with deepspeed_engine.process_group() as process:
+    with deepspeed_engine.process_group(threads) as process:
         compared: dict[int, torch.Tensor] = {}
         if strategy.compared == "pilot":
             vocabulary = checkpoints.read_config(model_path).get_text_config().vocab_size

@@ -17,5 +17,7 @@ def test_several_nodes_need_a_slurm_job(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_processes_are_shared_evenly_by_the_nodes():
     assert launch.Layout(processes=6, nodes=3).per_node == 2
+    assert launch.Layout(processes=4, nodes=2, cpus=6).threads == 3
+    assert launch.Layout(processes=2, cpus=1).threads == 1 == launch.Layout(processes=2, cpus=8, gpus=2).threads
     with pytest.raises(LaunchError, match="5 processes cannot be shared evenly by 2 nodes"):
         launch.Layout(processes=5, nodes=2)

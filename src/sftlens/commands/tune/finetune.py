@@ -68,6 +68,8 @@ def main() -> None:
     key = settings.model_dump(exclude={*HOUSEKEEPING, "deepspeed", *unset})
     key |= {name: getattr(args, name) for name in ("scale", "seed", "bos", "processes", "strategy")}
     key |= {"strategy_settings": _strategy(args).settings.model_dump()} | _computing(args, settings)
+    layout = launch.Layout(args.processes, args.nodes, args.cpus, args.gpus or 0)
+    key |= {"threads": layout.threads} if layout.threads > 1 else {}  # they may round sums in another way
     if watched is not None:
         key |= {**options.settings(args, DuringSettings).model_dump(), "max_new_tokens": args.max_new_tokens}
 
@@ -91,7 +93,6 @@ def main() -> None:
             return
         # One folder, however the model is kept: a run that was killed continues also where this was changed.
         args.resume = stages.resume_folder(plain)
-        layout = launch.Layout(args.processes, args.nodes, args.cpus, args.gpus or 0)
         if layout.processes == 1:
             train(args, settings, folder)
         else:
@@ -133,7 +134,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="seed of the training order")
     parser.add_argument("--processes", type=int, default=1, help="processes on all nodes together, one for each GPU")
     parser.workflow.add_argument("--nodes", type=int, default=1, help="nodes that share them, inside a Slurm job")
-    parser.workflow.add_argument("--cpus", type=int, default=1, help="CPUs of each node, for srun")
+    parser.workflow.add_argument(
+        "--cpus", type=int, default=1, help="CPUs of each node, which its processes share as threads"
+    )
     options.add_gpus(parser)
     options.add_compute_dtype(parser)
     options.add_bos(parser)
@@ -241,7 +244,8 @@ def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) ->
         resume = loop.Resume(args.resume, args.deadline) if args.resume else None
         how = (args.seed, update, resume, _strategy(args), looked_at, args.events, asking, args.compute_dtype)
         start = time.process_time()
-        report = loop.finetune(args.model, samples, settings, tokenizer, folder / "checkpoint", *how)
+        threads = launch.Layout(args.processes, args.nodes, args.cpus, args.gpus or 0).threads
+        report = loop.finetune(args.model, samples, settings, tokenizer, folder / "checkpoint", *how, threads)
         used_here = time.process_time() - start
     if first:
         identity.write_manifest(folder / "checkpoint")

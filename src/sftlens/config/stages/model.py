@@ -210,7 +210,7 @@ class Launch(Settings):
     processes: int | None = Field(None, ge=1)
     """Processes of each of these nodes (gloo on CPUs, NCCL on GPUs); unset: one for each GPU, or one."""
     cpus_per_process: int = Field(1, ge=1)
-    """CPUs that a process asks Slurm for."""
+    """CPUs that a process asks Slurm for; without GPUs also the numeric threads of training, part of its identity."""
     gpu_memory_gb: int = Field(80, ge=1)
     """Memory of one GPU: how many GPUs the jobs need that only measure a model."""
     longest_minutes: int = Field(1440, ge=30)

@@ -50,6 +50,11 @@ class Layout:
     def per_node(self) -> int:
         return self.processes // self.nodes
 
+    @property
+    def threads(self) -> int:
+        """Numeric threads of each process: the CPUs that it has; one where GPUs compute."""
+        return 1 if self.gpus else max(1, self.cpus // self.per_node)
+
 
 @dataclass(frozen=True)
 class Node:
