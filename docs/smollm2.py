@@ -129,7 +129,7 @@ def _time(root: Path) -> str:
         if "cpu_seconds" in run:
             one = (run["wall_seconds"], run["cpu_seconds"], run["peak_memory_bytes"] / 1e9)
             taken.setdefault(product.stage, []).append(one)
-    for path in sorted((root / "logs").glob("[ft]*s/*.tsv")):
+    for path in [path for kind in ("figures", "tables") for path in sorted((root / "logs" / kind).glob("*.tsv"))]:
         job = pd.to_numeric(pd.read_csv(path, sep="\t").iloc[-1], errors="coerce").fillna(0.0)
         taken.setdefault("figures and tables", []).append((job["s"], job["cpu_time"], job["max_rss"] / 1024))
     lines = ["| stage | jobs | wall time (min) | CPU time (min) | peak memory (GB) |", "|---|---:|---:|---:|---:|"]

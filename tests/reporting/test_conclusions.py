@@ -107,6 +107,13 @@ def test_concentration_is_judged_against_the_permuted_change(null, words):
     assert any(words in part.text and "top 1 %" in part.text for part in found)
 
 
+def test_shares_close_to_all_do_not_look_as_if_they_differed():
+    kinds = {"as trained": 99.94, "permuted": 99.95}
+    rows = [{"Model": "tiny", "Sum of": "r", "Changes": kind, "Top 1 %": value} for kind, value in kinds.items()]
+    found = said([contrast("D0", -1, -2, 0)], table3=pd.DataFrame(rows))
+    assert any("99.94 % of the relative change, and 99.95 %" in part.text for part in found)
+
+
 def test_what_the_study_cannot_say():
     alone = [contrast("D0", -1, -2, 0, Scope="this model only")]
     last = said(alone, table4=pd.DataFrame({"a": [1]}))[-1]

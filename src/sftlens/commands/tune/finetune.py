@@ -68,7 +68,7 @@ def main() -> None:
     key = settings.model_dump(exclude={*HOUSEKEEPING, "deepspeed", *unset})
     key |= {name: getattr(args, name) for name in ("scale", "seed", "bos", "processes", "strategy")}
     key |= {"strategy_settings": _strategy(args).settings.model_dump()} | _computing(args, settings)
-    layout = launch.Layout(args.processes, args.nodes, args.cpus, args.gpus or 0)
+    layout = _layout(args)
     key |= {"threads": layout.threads} if layout.threads > 1 else {}  # they may round sums in another way
     if watched is not None:
         key |= {**options.settings(args, DuringSettings).model_dump(), "max_new_tokens": args.max_new_tokens}
@@ -205,6 +205,11 @@ def _dev(args: argparse.Namespace, settings: FinetuneSettings) -> Any:
     return tables.dev_facts(table, rule.facts, args.dev)[["question", "object"]]
 
 
+def _layout(args: argparse.Namespace) -> launch.Layout:
+    """Return where the processes run. Raises LaunchError as `Layout` does."""
+    return launch.Layout(args.processes, args.nodes, args.cpus, args.gpus or 0)
+
+
 def _strategy(args: argparse.Namespace) -> Strategy:
     """Return the strategy as the options gave it. Raises ConfigError as `strategies.make` does."""
     group = STRATEGIES.get(args.strategy).settings_class
@@ -244,8 +249,8 @@ def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) ->
         resume = loop.Resume(args.resume, args.deadline) if args.resume else None
         how = (args.seed, update, resume, _strategy(args), looked_at, args.events, asking, args.compute_dtype)
         start = time.process_time()
-        threads = launch.Layout(args.processes, args.nodes, args.cpus, args.gpus or 0).threads
-        report = loop.finetune(args.model, samples, settings, tokenizer, folder / "checkpoint", *how, threads)
+        out = folder / "checkpoint"
+        report = loop.finetune(args.model, samples, settings, tokenizer, out, *how, _layout(args).threads)
         used_here = time.process_time() - start
     if first:
         identity.write_manifest(folder / "checkpoint")
