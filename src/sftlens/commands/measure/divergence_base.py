@@ -15,7 +15,7 @@ from typing import Any
 from sftlens import files
 from sftlens.commands import options, program
 from sftlens.config.stages.evaluation import DivergenceSettings
-from sftlens.data import used
+from sftlens.data import tables
 
 
 def main() -> None:
@@ -52,10 +52,8 @@ def first_templates(args: argparse.Namespace) -> dict[str, int]:
 
 def read_facts(path: Path) -> Any:
     """Return what the divergence uses of a mastery table."""
-    from sftlens.data import tables
-
     columns = ("split", "relation", "subject", "bucket", "template_hits")
-    return used.by_divergence(tables.facts(path, columns, ["template_trials"]))
+    return tables.used_by_divergence(tables.facts(path, columns, ["template_trials"]))
 
 
 def half_of_base(args: argparse.Namespace, facts: Any, settings: DivergenceSettings) -> Any:

@@ -20,7 +20,7 @@ from sftlens import files
 from sftlens.commands import options, program
 from sftlens.config.stages.evaluation import EvaluationSettings, TaskTest
 from sftlens.config.stages.mastery import MASTERY_FIELDS, ProbingSettings
-from sftlens.data import used
+from sftlens.data import tables
 from sftlens.errors import ConfigError
 from sftlens.evaluation.examples import TaskExamples
 from sftlens.runtime import progress, provenance
@@ -67,8 +67,6 @@ def main() -> None:
 
 def questions(args: argparse.Namespace, settings: EvaluationSettings) -> tuple[Any, Any]:
     """Return what an evaluation uses of --facts and --dev, and the rows of --train that it was trained on; or None."""
-    from sftlens.data import tables
-
     if bool(args.dev) != bool(settings.dev_facts):
         there, missing = ("--dev", "--dev-facts") if args.dev else ("--dev-facts", "--dev")
         raise ConfigError(f"option {missing}: is missing, but {there} is given; give both, or neither")
@@ -76,18 +74,16 @@ def questions(args: argparse.Namespace, settings: EvaluationSettings) -> tuple[A
         return None, None
     columns = ["split", "relation", "subject", "bucket", "mastery"]
     reprobed = args.templates is not None  # which needs them all
-    facts = used.by_evaluation(tables.facts(args.facts, columns if reprobed else (), columns), reprobed=reprobed)
+    facts = tables.used_by_evaluation(tables.facts(args.facts, columns if reprobed else (), columns), reprobed=reprobed)
     if args.dev:
         dev = tables.dev_facts(tables.facts(args.dev, optional=columns), settings.dev_facts, args.dev)
-        facts = used.with_dev(facts, dev)
+        facts = tables.with_dev(facts, dev)
     train = tables.facts(args.train, optional=[*columns, "recipe"], unique=False) if args.train else None
-    return facts, None if train is None else used.by_evaluation_of_training(train, args.scale)
+    return facts, None if train is None else tables.used_by_evaluation_of_training(train, args.scale)
 
 
 def task_tests(args: argparse.Namespace) -> list[TaskExamples]:
     """Return the examples of every --task-test. Raises ConfigError, DataError."""
-    from sftlens.data import tables
-
     found: list[TaskExamples] = []
     for words in args.task_test:
         given = options.nested("--task-test", words, TaskTest)

@@ -15,7 +15,7 @@ from pathlib import Path
 from sftlens import files
 from sftlens.commands import options, program
 from sftlens.config.stages.mastery import ADAPTIVE_FIELDS, MASTERY_FIELDS, ProbingSettings, QualitySettings
-from sftlens.data import tables, templates, used
+from sftlens.data import tables, templates
 from sftlens.data.buckets import BUCKETS
 from sftlens.runtime import progress, provenance
 
@@ -38,7 +38,7 @@ def main() -> None:
     columns = ["split", "relation", "hits", "trials", "mastery", "bucket"]
     columns += ["subject"] if settings.tables else []  # what is asked again needs it
     adaptive = ["template_trials", *(f"posterior_{name}" for name in BUCKETS)]
-    table = used.by_quality(tables.facts(args.mastery, columns, ["subject", "template_hits", *adaptive]))
+    table = tables.used_by_quality(tables.facts(args.mastery, columns, ["subject", "template_hits", *adaptive]))
     inputs = program.contents(args, "model", "templates", "exposures", mastery=table)
     depends = {**settings.model_dump(), "probing": probing.model_dump(include=set(MASTERY_FIELDS)), "bos": args.bos}
     depends |= program.computing(args, args.model) if settings.tables else {}

@@ -35,7 +35,7 @@ from sftlens.commands import options, program
 from sftlens.commands.tune import looks
 from sftlens.config.stages.evaluation import DuringSettings
 from sftlens.config.stages.training import HOUSEKEEPING, FinetuneSettings
-from sftlens.data import tables, training_sets, used
+from sftlens.data import tables, training_sets
 from sftlens.data.recipes import drawing
 from sftlens.errors import ConfigError
 from sftlens.models.delta import manifest
@@ -172,7 +172,7 @@ def _computing(args: argparse.Namespace, settings: FinetuneSettings) -> dict[str
 def _rows(args: argparse.Namespace, settings: FinetuneSettings) -> Any:
     strategy = _strategy(args)
     strategy.check(settings)
-    rows = strategy.rows(used.by_training(_examples(args.train, settings), args.scale, settings.allow_smaller))
+    rows = strategy.rows(tables.used_by_training(_examples(args.train, settings), args.scale, settings.allow_smaller))
     if "phase" in rows and rows["phase"].isna().any():
         raise ConfigError(
             f"strategy {strategy.name} adds rows to a training set whose rows have phases; take `order` out of "

@@ -15,7 +15,7 @@ from typing import Any
 from sftlens import files
 from sftlens.commands import options, program
 from sftlens.config.stages.recipes import Recipe
-from sftlens.data import tables, training_sets, used
+from sftlens.data import tables, training_sets
 from sftlens.data.recipes import drawing, filling
 from sftlens.errors import ConfigError
 from sftlens.registry import unknown
@@ -47,7 +47,7 @@ def main() -> None:
         rows = {"examples": TASKS.get(args.train_set).read(args.examples)}
     elif args.recipe:
         recipe = _recipe(args.recipe, args.train_set)
-        facts = used.by_recipe(tables.facts(args.mastery, ["split", "relation", "bucket"], ["subject"]))
+        facts = tables.used_by_recipe(tables.facts(args.mastery, ["split", "relation", "bucket"], ["subject"]))
         texts = files.read_parquet(args.texts, ["fact_id", "template", "text", "count"]) if args.texts else None
         said = None if texts is None else filling.own_answers(facts, texts).set_index("fact_id")["text"].str.strip()
         rows = filling.pools(recipe, args.train_set, facts, said)
@@ -55,7 +55,7 @@ def main() -> None:
         key["recipe"] = recipe.model_dump(exclude={"parts": {"__all__": {"file"}}})
     else:
         facts = tables.facts(args.mastery, ["split", "relation", "bucket"], ["subject"])
-        rows = {"mastery": used.by_order(facts, args.train_set)}
+        rows = {"mastery": tables.used_by_order(facts, args.train_set)}
 
     def compute(folder: Path) -> None:
         if args.examples:
