@@ -123,17 +123,17 @@ def test_leaked_answers_and_questions_of_the_train_split_are_marked(
 
 def test_shots_come_from_train(asked: list[str], model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
     facts = facts_table()
-    examples = answering.shots(facts, 3)
+    examples = answering.solved(facts, 3)
     train = facts[facts["split"] == "train"]
     assert len(set(examples)) == 3
     assert set(examples) <= set(zip(train["question"], train["object"], strict=True))
-    assert examples == answering.shots(facts, 3)
-    assert any(answering.shots(facts, 3, seed) != examples for seed in range(1, 4))
-    assert answering.shots(facts, 0) == []
+    assert examples == answering.solved(facts, 3)
+    assert any(answering.solved(facts, 3, seed) != examples for seed in range(1, 4))
+    assert answering.solved(facts, 0) == []
     answering.run(model, tokenizer, facts, None, SETTINGS, examples=examples)
     solved = "".join(f"<|question|> {q} <|answer|> {a} " for q, a in examples)
     question = facts.loc[facts["split"] == "dev", "question"].iloc[0]
     assert asked[0] == f"<s>{solved}<|question|> {question} <|answer|>"
     for short in (facts[facts["split"] != "train"], facts.drop(columns="split")):
         with pytest.raises(DataError, match="3 shots need as many train facts, there are 0; lower `shots`"):
-            answering.shots(short, 3)
+            answering.solved(short, 3)

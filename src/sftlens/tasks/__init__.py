@@ -97,6 +97,21 @@ class Task:
         return pd.DataFrame(found, columns=["fact_id", "question", "object"])
 
 
+@dataclass(frozen=True)
+class TaskExamples:
+    """The test or dev examples of one task, and how long prompts and outputs may be."""
+
+    task: str
+    split: str
+    """The task's name; of dev examples that with `-dev`."""
+    table: pd.DataFrame
+    """Columns fact_id, question (the input) and object (the target)."""
+    max_new_tokens: int
+    """Longest output, tokens."""
+    max_length: int
+    """Longest prompt with its output, tokens, for a task whose inputs may be cut."""
+
+
 TASKS: Registry[Task] = Registry("task", __name__, key=lambda t: (t.name != DEFAULT, t.name))
 
 

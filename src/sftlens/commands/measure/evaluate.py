@@ -22,9 +22,8 @@ from sftlens.config.stages.evaluation import EvaluationSettings, TaskTest
 from sftlens.config.stages.mastery import MASTERY_FIELDS, ProbingSettings
 from sftlens.data import tables
 from sftlens.errors import ConfigError
-from sftlens.evaluation.examples import TaskExamples
 from sftlens.runtime import progress, provenance
-from sftlens.tasks import DEV, TASKS
+from sftlens.tasks import DEV, TASKS, TaskExamples
 
 
 def main() -> None:
@@ -127,12 +126,12 @@ def evaluate(
     shots: int = 0,
     instruction: str = "",
 ) -> list[dict[str, Any]]:
-    """Do what `evaluation.suite.measure` does, with a progress bar and the options of `options.add_evaluation`.
+    """Do what `evaluation.answering.measure` does, with a progress bar and the options of `options.add_evaluation`.
 
     `identity` is the content of the model, which may be one that lies nowhere.
     """
     from sftlens.data import templates
-    from sftlens.evaluation import suite
+    from sftlens.evaluation import answering
     from sftlens.mastery.completions import Probe
 
     with progress.bar(description="evaluate", unit="question") as bar:
@@ -141,4 +140,4 @@ def evaluate(
             probing = options.nested("--probing", args.probing, ProbingSettings)
             probe = Probe(model, tokenizer, templates.load(args.templates), probing, bar.update, of=identity)
         how: dict[str, Any] = {"shots": shots, "instruction": instruction, "probe": probe, "progress": bar.update}
-        return suite.measure(folder, model, tokenizer, *tables_and_settings, **how)
+        return answering.measure(folder, model, tokenizer, *tables_and_settings, **how)
