@@ -28,7 +28,7 @@ from sftlens.config import loading
 from sftlens.config.stages.data import FactsSettings
 from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.dag import paths
-from sftlens.data import templates
+from sftlens.data import relations
 from sftlens.data.facts import load as load_facts
 from sftlens.errors import DataError, SftlensError
 from sftlens.models import checkpoints, identity
@@ -66,7 +66,7 @@ def of_files(name: str, model: Path, facts: Path, sentences: Path, settings: Pro
     table = files.read_parquet(facts, COLUMNS)
     table = table[table["split"] != "dev"].sample(frac=1, random_state=0).reset_index(drop=True)
     loaded, tokenizer = checkpoints.load_model(model), checkpoints.load_tokenizer(model)
-    return Setup(name, loaded, tokenizer, table, templates.load(sentences), settings)
+    return Setup(name, loaded, tokenizer, table, relations.load_templates(sentences), settings)
 
 
 def smollm2() -> Path:
@@ -82,7 +82,7 @@ def of_smollm2(compute: str, max_templates: int = 3) -> Setup:
     folder, settings = smollm2(), ProbingSettings(max_new_tokens=16)
     table = load_facts(FactsSettings(source="entity_questions"))
     asked = table[table["split"] == "test"].sample(frac=1, random_state=0).reset_index(drop=True)
-    sentences = templates.first(templates.load(Path("config/relations.yaml")), max_templates)
+    sentences = relations.first_templates(relations.load_templates(Path("config/relations.yaml")), max_templates)
     model = checkpoints.load_model(folder, device="cpu", compute=compute)
     name = f"SmolLM2-135M, {compute}"
     return Setup(name, model, checkpoints.load_tokenizer(folder, "own"), asked, sentences, settings)

@@ -21,7 +21,7 @@ from _common import Setup
 from probing import by_generate
 
 from sftlens.config.stages.mastery import ProbingSettings
-from sftlens.data import templates, training_sets
+from sftlens.data import relations, training_sets
 from sftlens.data.buckets import BUCKETS
 from sftlens.mastery import mastery_table, probing
 from sftlens.mastery.completions import Probe
@@ -53,7 +53,7 @@ def main() -> None:
 def compare(setup: Setup, probes: int, most: int, calibrating: int, generated: int, margin: float) -> None:
     """Probe the facts by both methods, and print how well their buckets agree and what they cost."""
     facts, settings = setup.facts.head(most).reset_index(drop=True), setup.settings
-    sentences = templates.first(setup.sentences, settings.max_templates)
+    sentences = relations.first_templates(setup.sentences, settings.max_templates)
     fixed, seconds = [], []
     for seed in range(probes):
         start = time.process_time()

@@ -29,7 +29,7 @@ from sftlens.config.stages.data import FactsSettings
 from sftlens.config.stages.evaluation import EvaluationSettings
 from sftlens.config.stages.mastery import ProbingSettings
 from sftlens.config.stages.training import FinetuneSettings
-from sftlens.data import facts, templates
+from sftlens.data import facts, relations
 from sftlens.evaluation import answering
 from sftlens.inference import first_logits, prompts
 from sftlens.mastery import mastery_table
@@ -75,12 +75,12 @@ def smollm2(folder: Path) -> Path:
 def compare(folder: Path, args: argparse.Namespace, scratch: Path) -> None:
     """Run the stages in both types, in turns; print what each took and what differs."""
     models = {name: checkpoints.load_model(folder, device="cpu", compute=name) for name in TYPES}
-    tokenizer, sentences = checkpoints.load_tokenizer(folder, "own"), templates.load(args.templates)
+    tokenizer, sentences = checkpoints.load_tokenizer(folder, "own"), relations.load_templates(args.templates)
     table = pd.read_parquet(args.facts) if args.facts else facts.load(FactsSettings(source="entity_questions"))
     asked = table[table["split"] == "test"].sample(frac=1, random_state=0).reset_index(drop=True)
     probed = asked[: args.probed]
     probing = ProbingSettings(max_templates=args.max_templates, max_new_tokens=16)
-    chosen = templates.first(sentences, args.max_templates)
+    chosen = relations.first_templates(sentences, args.max_templates)
 
     def probe(name: str, part: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         settings = probing.model_copy(update={"seed": seed})

@@ -25,7 +25,7 @@ import torch
 from _common import Measured, Setup
 
 from sftlens.config.stages.mastery import ProbingSettings
-from sftlens.data import templates
+from sftlens.data import relations
 from sftlens.data.scoring import accepted, contains
 from sftlens.mastery import mastery_table
 from sftlens.mastery.completions import Probe
@@ -88,7 +88,7 @@ def compare(setup: Setup, slices: int, prompts: int) -> None:
 def texts(setup: Setup, facts: pd.DataFrame) -> list[str]:
     """Return the completion sentences of the facts, all templates of a fact side by side."""
     pairs = zip(facts["relation"], facts["subject"], strict=True)
-    return [templates.fill(sentence, name) for relation, name in pairs for sentence in setup.sentences[relation]]
+    return [relations.fill(sentence, name) for relation, name in pairs for sentence in setup.sentences[relation]]
 
 
 def ours(setup: Setup, facts: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from repository import ROOT
-from sftlens.data import templates
+from sftlens.data import relations
 from sftlens.data.relations import RELATIONS
 from sftlens.errors import TemplateError
 
@@ -21,7 +21,7 @@ def write(folder: Path, text: str) -> Path:
 
 def refusal(path: Path) -> str:
     with pytest.raises(TemplateError) as caught:
-        templates.load(path)
+        relations.load_templates(path)
     message = str(caught.value)
     assert message.startswith(str(path)) and "\n" not in message
     return message
@@ -33,7 +33,7 @@ def test_order_is_kept_and_other_keys_are_ignored(tmp_path: Path) -> None:
         "P19:\n  name: birthplace\n  templates: ['{subject} was born in', 'Born was {subject} in']\n"
         "P17: {templates: ['{subject} lies in']}\n",
     )
-    assert templates.load(path) == {
+    assert relations.load_templates(path) == {
         "P19": ["{subject} was born in", "Born was {subject} in"],
         "P17": ["{subject} lies in"],
     }
@@ -42,14 +42,14 @@ def test_order_is_kept_and_other_keys_are_ignored(tmp_path: Path) -> None:
 def test_json_is_taken(tmp_path: Path) -> None:
     path = tmp_path / "templates.json"
     path.write_text(json.dumps({"P19": {"question": "?", "templates": ["{subject} « é » in"]}}))
-    assert templates.load(path) == {"P19": ["{subject} « é » in"]}
+    assert relations.load_templates(path) == {"P19": ["{subject} « é » in"]}
 
 
 def test_shipped_file_serves_all_relations() -> None:
     if not SHIPPED.is_file():
         pytest.skip("config/relations.yaml is not there yet")
-    shipped = templates.load(SHIPPED)
-    templates.require(shipped, RELATIONS, SHIPPED)
+    shipped = relations.load_templates(SHIPPED)
+    relations.require_templates(shipped, RELATIONS, SHIPPED)
     assert {len(sentences) for sentences in shipped.values()} == {21}
 
 
@@ -89,11 +89,11 @@ def test_missing_file(tmp_path: Path) -> None:
 
 def test_required_relation_without_templates(tmp_path: Path) -> None:
     path = tmp_path / "t.yaml"
-    templates.require({"P17": ["{subject} in"]}, ["P17", "P17"], path)
+    relations.require_templates({"P17": ["{subject} in"]}, ["P17", "P17"], path)
     with pytest.raises(TemplateError, match=r"t\.yaml: no templates for relation P19, P20; add `P19:"):
-        templates.require({"P17": ["{subject} in"]}, ["P17", "P19", "P20", "P19"], path)
+        relations.require_templates({"P17": ["{subject} in"]}, ["P17", "P19", "P20", "P19"], path)
 
 
 @pytest.mark.parametrize("subject", ["Ada", "{0}", "{subject}", "a{b", "100%", r"\1"])
 def test_fill_takes_any_subject(subject: str) -> None:
-    assert templates.fill("the {subject}, in", subject) == f"the {subject}, in"
+    assert relations.fill("the {subject}, in", subject) == f"the {subject}, in"

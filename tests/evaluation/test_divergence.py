@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from probe_tables import SENTENCES, facts_table
 from sftlens import inference
 from sftlens.config.stages.evaluation import DivergenceSettings
-from sftlens.data import templates
+from sftlens.data import relations
 from sftlens.errors import DataError, ModelError
 from sftlens.evaluation import divergence
 from sftlens.inference import prompts
@@ -96,7 +96,7 @@ def test_the_best_template_is_chosen_on_train_facts_only(
     chosen = select(models, tokenizer, mastery_table())
     best = {"P17": SENTENCES["P17"][1], "P19": SENTENCES["P19"][0]}
     assert chosen["sentence"].tolist() == [
-        templates.fill(best[relation], subject)
+        relations.fill(best[relation], subject)
         for relation, subject in zip(chosen["relation"], chosen["subject"], strict=True)
     ]
 

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from probe_tables import SENTENCES, facts_table
 from sftlens import inference
 from sftlens.config.stages.mastery import ProbingSettings, TemplateChoice
-from sftlens.data import templates
+from sftlens.data import relations
 from sftlens.data.buckets import BUCKETS
 from sftlens.errors import DataError
 from sftlens.mastery import completions, mastery_table
@@ -118,7 +118,7 @@ def test_prompts_are_filled_templates_as_the_tokenizer_encodes_them(
     facts = facts_table(("train",), 1)
     table = mastery_table.probe(Probe(model, tokenizer, SENTENCES, ProbingSettings()), facts)
     wanted = [
-        templates.fill(sentence, subject)
+        relations.fill(sentence, subject)
         for relation, subject in zip(facts["relation"], facts["subject"], strict=True)
         for sentence in SENTENCES[relation]
     ]
@@ -202,7 +202,7 @@ def test_probe_templates_are_chosen_by_the_written_rule(tmp_path: Path) -> None:
         ("is", False, False),
     ]
     template_choice.write(tmp_path / "chosen.yaml", {"P17": chosen})
-    assert templates.load(tmp_path / "chosen.yaml") == {"P17": [c.template for c in chosen]}
+    assert relations.load_templates(tmp_path / "chosen.yaml") == {"P17": [c.template for c in chosen]}
     assert (tmp_path / "chosen.yaml").read_text().count("BELOW") == 1
 
 

@@ -11,7 +11,7 @@ from script_calls import ok, refused
 from sftlens.commands.measure import mastery
 from sftlens.config.stages.data import WorldSettings
 from sftlens.config.stages.model import PretrainingSettings
-from sftlens.data import templates
+from sftlens.data import relations
 from sftlens.synthetic import corpus, flawed, pretraining, world_facts
 
 SMALL = {"train": 30, "dev": 2, "test": 10, "testood": 8, "extra": 3, "calibration": 2}
@@ -21,7 +21,7 @@ SENTENCES = Path(__file__).parents[2] / "config/relations.yaml"
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("flawed") / "world"
-    corpus.write(world_facts.build(WorldSettings(seed=3, **SMALL)), templates.load(SENTENCES), folder)
+    corpus.write(world_facts.build(WorldSettings(seed=3, **SMALL)), relations.load_templates(SENTENCES), folder)
     return folder
 
 

@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 from sftlens import files
 from sftlens.commands import headline, written
-from sftlens.data import templates
+from sftlens.data import relations
 from sftlens.errors import PAUSED_STATUS, ConfigError, SftlensError, TrainingPaused, explained, one_line
 from sftlens.models import identity
 from sftlens.runtime import launch, provenance, stages
@@ -89,7 +89,7 @@ def content(path: Path | None) -> str:
 def contents(args: Namespace, *names: str, **tables: Any) -> dict[str, str]:
     """Return the content hash of each named input that was given, and of the parts of `tables` that are used."""
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    hashes = {name: templates.identity(p) if name == "templates" else content(p) for name, p in given.items()}
+    hashes = {name: relations.templates_identity(p) if name == "templates" else content(p) for name, p in given.items()}
     origins = {name: identity.origin(path) for name, path in given.items() if name in ("model", "base", "finetuned")}
     hashes |= {f"{name}: origin": text for name, text in origins.items() if text}
     return hashes | {name: files.table_sha256(table) for name, table in tables.items() if table is not None}

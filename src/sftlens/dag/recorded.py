@@ -12,7 +12,7 @@ from typing import Any
 
 from sftlens.config import loading
 from sftlens.config.study import Study
-from sftlens.data import templates
+from sftlens.data import relations
 from sftlens.errors import DataError
 
 RESULTS = "results"
@@ -157,7 +157,7 @@ def content(path: str | None) -> str | None:
 
 def sentences(path: str) -> str | None:
     """Return what stands for the sentences of a templates file, whatever its comments and layout; None without it."""
-    return templates.identity(Path(path)) if Path(path).is_file() else None
+    return relations.templates_identity(Path(path)) if Path(path).is_file() else None
 
 
 def _files(folder: Path) -> Iterable[Path]:

@@ -1,15 +1,24 @@
-"""Relations are data: what each asks and its domain stand in config/relations.yaml, and a study may add its own."""
+"""Relations are data: config/relations.yaml says what each asks, its domain, and its completion templates.
 
-from collections.abc import Iterable
+A completion template is a sentence that ends where the object of a fact follows (arXiv 2509.16596). A study may add
+relations, and name a file of templates, of its own.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sftlens.config.stages.data import SLOT, FactsSettings
-from sftlens.errors import DataError
+from sftlens.errors import DataError, TemplateError
 from sftlens.settings import SHIPPED
 from sftlens.yaml_file import read_mapping
 
 FILE = SHIPPED / "config" / "relations.yaml"
+SUBJECT = "{subject}"
+"""Where the subject stands in a completion template."""
 PUBLISHED = ("train", "dev", "test")
 """The splits of EntityQuestions."""
 
@@ -85,3 +94,58 @@ def splits(relations: Iterable[Relation]) -> dict[str, tuple[str, list[Relation]
 def rank(relation: str) -> tuple[Any, ...]:
     """Return a key that sorts relations as config/relations.yaml does, any others after these by their names."""
     return (list(RELATIONS).index(relation), "") if relation in RELATIONS else (len(RELATIONS), relation)
+
+
+def load_templates(path: Path) -> dict[str, list[str]]:
+    """Return the completion templates of each relation, in the file's order.
+
+    The file is YAML: relation id -> `templates: [...]`; other keys beside `templates` are left to the reader.
+    Raises TemplateError naming the file, the relation, the sentence and the remedy.
+    """
+    found: dict[str, list[str]] = {}
+    for relation, entry in read_mapping(path, TemplateError).items():
+        where = f"{path}: {relation}"
+        sentences = entry.get("templates") if isinstance(entry, dict) else None
+        if not isinstance(sentences, list) or not sentences:
+            raise TemplateError(f"{where}: has no list of sentences; write `templates:` with at least one")
+        for position, sentence in enumerate(sentences):
+            said = f"{where}: the template {sentence!r}"
+            if not isinstance(sentence, str):
+                raise TemplateError(f"{said} is no text; put the sentence in quotes")
+            if (slots := sentence.count(SUBJECT)) != 1:
+                raise TemplateError(f"{said} has {slots} places for the subject; write {SUBJECT} exactly once")
+            if set("{}") & set(sentence.replace(SUBJECT, "")):
+                raise TemplateError(
+                    f"{said} has braces besides {SUBJECT}; remove them (the object follows where the sentence ends)"
+                )
+            if sentence != sentence.strip():
+                raise TemplateError(f"{said} begins or ends with white space, which changes its tokens; remove it")
+            if sentence in sentences[:position]:
+                raise TemplateError(f"{said} stands there twice; remove one")
+        found[relation] = sentences
+    return found
+
+
+def templates_identity(path: Path) -> str:
+    """Return a content hash of a templates file: of its sentences, not of comments or layout."""
+    return hashlib.sha256(json.dumps(load_templates(path), sort_keys=True).encode()).hexdigest()
+
+
+def require_templates(templates: Collection[str], relations: Iterable[str], path: Path) -> None:
+    """Raise TemplateError, naming `path`, unless each of `relations` has templates."""
+    missing = [relation for relation in dict.fromkeys(relations) if relation not in templates]
+    if missing:
+        raise TemplateError(
+            f"{path}: no templates for relation {', '.join(missing)}; "
+            f"add `{missing[0]}: {{templates: [...]}}`, each sentence with {SUBJECT}"
+        )
+
+
+def first_templates(templates: Mapping[str, Sequence[str]], count: int | None) -> dict[str, list[str]]:
+    """Return the first `count` templates of each relation in the file's order; None: all."""
+    return {relation: list(sentences[:count]) for relation, sentences in templates.items()}
+
+
+def fill(template: str, subject: str) -> str:
+    """Return the template with the subject in its place, whatever characters the subject is made of."""
+    return template.replace(SUBJECT, subject)

@@ -9,7 +9,7 @@ import torch
 
 from sftlens import inference
 from sftlens.config.stages.evaluation import DivergenceSettings
-from sftlens.data import templates
+from sftlens.data import relations
 from sftlens.data.scoring import accepted
 from sftlens.errors import DataError, ModelError
 from sftlens.inference import prompts
@@ -44,8 +44,8 @@ def select(
     """
     chosen = facts[(facts["split"] == "test") & (facts["bucket"] == "D4")].reset_index(drop=True)
     # The best template of a relation is the one that the model completes best on train facts.
-    relations = set(chosen["relation"])
-    train = facts[(facts["split"] == "train") & facts["relation"].isin(relations)]
+    compared = set(chosen["relation"])
+    train = facts[(facts["split"] == "train") & facts["relation"].isin(compared)]
     for relation, hits in zip(train["relation"], train["template_hits"], strict=True):
         if len(hits) != len(sentences.get(relation, ())):
             raise DataError(
@@ -54,13 +54,13 @@ def select(
                 "--max-templates where it was probed with the first ones of the file"
             )
     best = mastery_table.best_templates(train)
-    for relation in sorted(relations - set(best)):
+    for relation in sorted(compared - set(best)):
         raise DataError(
             f"relation {relation}: the mastery table has test facts but no train facts to choose the best "
             "template on; probe train facts of the relation too"
         )
     asked = zip(chosen["relation"], chosen["subject"], strict=True)
-    chosen["sentence"] = [templates.fill(sentences[name][best[name]], subject) for name, subject in asked]
+    chosen["sentence"] = [relations.fill(sentences[name][best[name]], subject) for name, subject in asked]
     outputs = inference.greedy(
         base,
         prompts.token_ids(tokenizer, chosen["sentence"].tolist()),

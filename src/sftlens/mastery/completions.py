@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sftlens import inference
 from sftlens.config.stages.mastery import ProbingSettings
-from sftlens.data import templates
+from sftlens.data import relations
 from sftlens.data.scoring import accepted, contains
 from sftlens.inference.prompts import token_ids
 
@@ -79,7 +79,7 @@ def sample(
     prompts = [
         Prompt(i, text, stream(probe.settings.seed, probe.of, fact_id, text))
         for i, (fact_id, relation, subject) in enumerate(rows)
-        for text in (templates.fill(sentence, subject) for sentence in probe.sentences[relation])
+        for text in (relations.fill(sentence, subject) for sentence in probe.sentences[relation])
     ]
     return draw(probe, facts, prompts, probe.settings.samples, keep_texts=keep_texts, done=done)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sftlens.data import templates
+from sftlens.data import relations
 from sftlens.data.buckets import BUCKETS, bucket
 from sftlens.errors import DataError
 from sftlens.mastery import completions
@@ -28,7 +28,7 @@ def probe(probe: Probe, facts: "pd.DataFrame") -> "pd.DataFrame":
     in the order of the templates).
     """
     settings = probe.settings
-    probe = replace(probe, sentences=templates.first(probe.sentences, settings.max_templates))
+    probe = replace(probe, sentences=relations.first_templates(probe.sentences, settings.max_templates))
     counts = [len(probe.sentences[relation]) for relation in facts["relation"]]
     hits = np.zeros(sum(counts), dtype=np.int64)
     for batch in completions.sample(probe, facts):

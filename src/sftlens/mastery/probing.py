@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from sftlens.data import tables, templates
+from sftlens.data import relations, tables
 from sftlens.data.buckets import BUCKETS
 from sftlens.data.scoring import accepted
 from sftlens.mastery import adaptive, mastery_table, probe_shards, rounds
@@ -76,7 +76,7 @@ def probe(
     """
     accepted(facts)  # refused before a model is loaded
     facts, settings = facts.reset_index(drop=True), prober.settings
-    prober = replace(prober, sentences=templates.first(prober.sentences, settings.max_templates))
+    prober = replace(prober, sentences=relations.first_templates(prober.sentences, settings.max_templates))
     learned: list[Path] = []
     calibrating = 0
     if settings.method == "adaptive":

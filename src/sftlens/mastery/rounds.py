@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from sftlens.data import templates
+from sftlens.data import relations
 from sftlens.data.buckets import BUCKETS, bucket
 from sftlens.mastery import adaptive, completions
 from sftlens.mastery.adaptive import Calibration
@@ -64,7 +64,7 @@ class Rounds:
         self._probe, self._facts, self._calibration = probe, facts, calibration
         self._ids = facts["fact_id"].tolist()
         pairs = zip(facts["relation"], facts["subject"], strict=True)
-        self._texts = [[templates.fill(t, subject) for t in probe.sentences[relation]] for relation, subject in pairs]
+        self._texts = [[relations.fill(t, subject) for t in probe.sentences[relation]] for relation, subject in pairs]
         self._starts = np.cumsum([0, *map(len, self._texts)])
         none = [Found(template_hits=[0] * len(own), template_trials=[0] * len(own)) for own in self._texts]
         self.found: list[Found] = [known.get(i, new) for i, new in zip(self._ids, none, strict=True)]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sftlens.data import cells, tables, templates
+from sftlens.data import cells, relations, tables
 from sftlens.data.question_sets import published
 from sftlens.data.scoring import plain
 from sftlens.errors import DataError
@@ -67,7 +67,7 @@ def read_facts(path: Path, sentences: Collection[str] = ()) -> pd.DataFrame:
             )
         facts[name] = facts[name].str.strip() if name in facts else ""
     if sentences:
-        templates.require(sentences, facts["relation"], path)
+        relations.require_templates(sentences, facts["relation"], path)
     return facts[["fact_id", "question", "aliases", "object", "relation", "subject"]]
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from sftlens.config.study import Model, Study
 from sftlens.data import relations as data_relations
 from sftlens.data import tables
-from sftlens.data import templates as data_templates
 from sftlens.errors import DataError
 
 ENTITY_QUESTIONS = {"train": 75_944, "test": 9_555, "testood": 11_613}
@@ -51,7 +50,7 @@ def templates(study: Study, model: Model) -> int:
 @cache
 def most_templates(path: str) -> int:
     """Return how many completion templates a file has for a relation, at most. Raises TemplateError."""
-    return max(map(len, data_templates.load(Path(path)).values()))
+    return max(map(len, data_relations.load_templates(Path(path)).values()))
 
 
 @cache

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sftlens.config.stages.data import EXPOSURES
-from sftlens.data.templates import fill
+from sftlens.data.relations import fill
 from sftlens.errors import TemplateError
 from sftlens.files import write_json, write_parquet, write_text
 from sftlens.synthetic.world_facts import World, stream

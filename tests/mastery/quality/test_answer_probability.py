@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from probe_tables import SENTENCES, facts_table
 from sftlens.config.stages.mastery import ProbingSettings
-from sftlens.data import templates
+from sftlens.data import relations
 from sftlens.errors import DataError, ModelError
 from sftlens.mastery.completions import Probe
 from sftlens.mastery.quality import answer_probability
@@ -58,7 +58,7 @@ def test_it_is_that_of_a_plain_forward_pass(model: PreTrainedModel, make) -> Non
     tokenizer, facts = make(), asked()
     found = answer_probability.probabilities(probe(model, tokenizer, 60), facts)
     for fact, row in zip(facts.itertuples(), found.itertuples(), strict=True):
-        texts = [templates.fill(sentence, fact.subject) for sentence in SENTENCES[fact.relation]]
+        texts = [relations.fill(sentence, fact.subject) for sentence in SENTENCES[fact.relation]]
         wanted = [max(plainly(model, tokenizer, text, answer) for answer in fact.aliases) for text in texts]
         np.testing.assert_allclose(row.template_probabilities, wanted, rtol=1e-4)
         assert row.answer_probability == pytest.approx(np.mean(wanted), rel=1e-4)
@@ -67,7 +67,7 @@ def test_it_is_that_of_a_plain_forward_pass(model: PreTrainedModel, make) -> Non
 
 def test_a_joined_token_is_scored_with_the_answer() -> None:
     tokenizer = joining_tokenizer()
-    sentence = templates.fill(SENTENCES["P19"][0], "Port Vale")
+    sentence = relations.fill(SENTENCES["P19"][0], "Port Vale")
     start, whole = tokenizer(sentence)["input_ids"], tokenizer(f"{sentence} Oslo")["input_ids"]
     assert whole[: len(start)] != start  # the case that is at stake
     length = answer_probability.shared_prefix(start, whole)

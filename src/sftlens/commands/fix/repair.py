@@ -23,7 +23,7 @@ from typing import Any, get_args
 from sftlens import __version__
 from sftlens.commands import asking, options, program
 from sftlens.config.repair import RepairSettings
-from sftlens.data import templates
+from sftlens.data import relations
 from sftlens.errors import ConfigError
 from sftlens.files import read_json
 from sftlens.gate import printable
@@ -66,7 +66,7 @@ def main() -> None:
     program.refuse_same(folders[0], folders[1])
     output.check(args.out, folders)
     asked = asking.settings(args)
-    sentences = templates.load(args.templates) if args.templates else None
+    sentences = relations.load_templates(args.templates) if args.templates else None
     facts = user_files.read_facts(args.facts, sentences or ())
     facts["half"] = user_files.halves(facts["fact_id"], str(args.facts), "facts")
     if not sentences:

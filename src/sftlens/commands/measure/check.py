@@ -21,7 +21,7 @@ from typing import Any
 from sftlens import files, gate
 from sftlens.commands import asking, headline, options, program
 from sftlens.config.check import LOST_POINTS, MOST_LOGITS, MOST_TOKENS, OF_REPAIR, TASK_POINTS, CheckSettings
-from sftlens.data import tables, templates
+from sftlens.data import relations, tables
 from sftlens.data.question_sets import shipped
 from sftlens.errors import ConfigError
 from sftlens.gate import printable
@@ -63,7 +63,7 @@ def main() -> None:
     if any(path.name not in outputs and not path.name.startswith(".") for path in there):
         raise ConfigError(f"--out {args.out}: holds files that were not made here; choose a new or empty folder")
     asked = asking.settings(args)
-    sentences = templates.load(args.templates) if args.templates else None
+    sentences = relations.load_templates(args.templates) if args.templates else None
     facts = user_files.read_facts(args.facts or shipped.FILE, sentences or ())
     if settings.most_facts:
         facts = tables.fixed_sample(facts, settings.most_facts)

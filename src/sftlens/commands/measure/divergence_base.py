@@ -58,7 +58,7 @@ def read_facts(path: Path) -> Any:
 
 def half_of_base(args: argparse.Namespace, facts: Any, settings: DivergenceSettings) -> Any:
     """Return the base model's half of the divergence of `facts` (`evaluation.divergence.of_base`)."""
-    from sftlens.data import templates
+    from sftlens.data import relations
     from sftlens.evaluation import divergence
     from sftlens.inference import prompts
     from sftlens.models import checkpoints
@@ -67,6 +67,6 @@ def half_of_base(args: argparse.Namespace, facts: Any, settings: DivergenceSetti
     base = checkpoints.load_model(args.base, device=args.device, compute=args.compute_dtype)
     if note := prompts.bos_note(tokenizer):
         print(f"divergence: {note}", file=sys.stderr)
-    sentences = templates.first(templates.load(args.templates), args.max_templates)
+    sentences = relations.first_templates(relations.load_templates(args.templates), args.max_templates)
     chosen = divergence.select(base, tokenizer, facts, sentences, settings)
     return divergence.of_base(base, tokenizer, chosen, settings)

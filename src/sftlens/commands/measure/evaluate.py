@@ -130,7 +130,7 @@ def evaluate(
 
     `identity` is the content of the model, which may be one that lies nowhere.
     """
-    from sftlens.data import templates
+    from sftlens.data import relations
     from sftlens.evaluation import answering
     from sftlens.mastery.completions import Probe
 
@@ -138,6 +138,6 @@ def evaluate(
         probe = None
         if args.templates:
             probing = options.nested("--probing", args.probing, ProbingSettings)
-            probe = Probe(model, tokenizer, templates.load(args.templates), probing, bar.update, of=identity)
+            probe = Probe(model, tokenizer, relations.load_templates(args.templates), probing, bar.update, of=identity)
         how: dict[str, Any] = {"shots": shots, "instruction": instruction, "probe": probe, "progress": bar.update}
         return answering.measure(folder, model, tokenizer, *tables_and_settings, **how)

@@ -24,7 +24,7 @@ from sftlens import files
 from sftlens.cli import ENTRY
 from sftlens.commands import options, program
 from sftlens.config.stages.mastery import SPEED_FIELDS, ProbingSettings
-from sftlens.data import tables, templates
+from sftlens.data import relations, tables
 from sftlens.errors import SftlensError
 from sftlens.runtime import launch, progress, provenance
 from sftlens.runtime.result_version import RESULT_VERSION
@@ -128,8 +128,8 @@ def _facts(args: Any) -> Any:
 
 def _sentences(args: Any) -> tuple[Any, Any]:
     """Return the facts and the sentences to probe them with."""
-    facts, sentences = _facts(args), templates.load(args.templates)
-    templates.require(sentences, facts["relation"], args.templates)
+    facts, sentences = _facts(args), relations.load_templates(args.templates)
+    relations.require_templates(sentences, facts["relation"], args.templates)
     return facts, sentences
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from sftlens import files
 from sftlens.commands import options, program
 from sftlens.config.stages.mastery import ADAPTIVE_FIELDS, MASTERY_FIELDS, ProbingSettings, QualitySettings
-from sftlens.data import tables, templates
+from sftlens.data import relations, tables
 from sftlens.data.buckets import BUCKETS
 from sftlens.runtime import progress, provenance
 
@@ -60,8 +60,8 @@ def main() -> None:
             from sftlens.mastery.quality import answer_probability, retest
             from sftlens.models import checkpoints
 
-            sentences = templates.first(templates.load(args.templates), probing.max_templates)
-            templates.require(sentences, table["relation"], args.templates)
+            sentences = relations.first_templates(relations.load_templates(args.templates), probing.max_templates)
+            relations.require_templates(sentences, table["relation"], args.templates)
             tokenizer = checkpoints.load_tokenizer(args.model, args.bos)
             model = checkpoints.load_model(args.model, device=args.device, compute=args.compute_dtype)
             with progress.bar(description="probe again", unit="prompt") as bar:

@@ -11,7 +11,7 @@ from pathlib import Path
 from sftlens import files
 from sftlens.commands import options, program
 from sftlens.config.stages.mastery import ADAPTIVE_FIELDS, SAMPLING_FIELDS, ProbingSettings, TemplateChoice
-from sftlens.data import templates
+from sftlens.data import relations
 from sftlens.errors import ConfigError
 from sftlens.runtime import progress
 
@@ -35,9 +35,9 @@ def main() -> None:
         from sftlens.models import checkpoints
         from sftlens.synthetic import template_choice
 
-        sentences = templates.load(args.templates)
+        sentences = relations.load_templates(args.templates)
         calibration = files.read_json(args.calibration, template_choice.Calibration)
-        templates.require(sentences, [fact["relation"] for fact in calibration], args.templates)
+        relations.require_templates(sentences, [fact["relation"] for fact in calibration], args.templates)
         with progress.bar(description="calibrate", unit="prompt") as bar:
             model, tokenizer = checkpoints.load_model(args.model), checkpoints.load_tokenizer(args.model)
             probe = Probe(model, tokenizer, sentences, probing, bar.update)

@@ -14,7 +14,7 @@ from sftlens import files
 from sftlens.commands import options, program
 from sftlens.config.stages.data import FactsSettings, WorldSettings
 from sftlens.data import facts as real
-from sftlens.data import relations, templates
+from sftlens.data import relations
 from sftlens.errors import DataError
 from sftlens.synthetic import corpus, world_facts
 
@@ -32,9 +32,9 @@ def main() -> None:
     settings, facts = options.settings(args, WorldSettings), options.settings(args, FactsSettings)
     if args.out.is_dir() and any(args.out.iterdir()) and not (args.out / "corpus.txt").is_file():
         raise DataError(f"{args.out}: holds other files, which would be lost; give another folder as --out")
-    sentences = templates.load(args.templates)
+    sentences = relations.load_templates(args.templates)
     if facts.source == "world":
-        templates.require(sentences, relations.RELATIONS, args.templates)
+        relations.require_templates(sentences, relations.RELATIONS, args.templates)
 
     def compute(folder: Path) -> None:
         if facts.source == "world":
@@ -42,7 +42,7 @@ def main() -> None:
             world = world_facts.build(settings, [relation.id for relation in chosen if relation.domain == "id"])
         else:
             world = world_facts.sampled(settings, real.load(facts), real.spare(facts))
-        templates.require(sentences, [fact.relation for fact in world.facts], args.templates)
+        relations.require_templates(sentences, [fact.relation for fact in world.facts], args.templates)
         corpus.write(world, sentences, folder / "world")
 
     content = ""  # the invented world is made of settings alone

@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 
 from sftlens import inference
-from sftlens.data import templates
+from sftlens.data import relations
 from sftlens.data.scoring import accepted
 from sftlens.inference import forward
 from sftlens.inference.prompts import token_ids
@@ -43,7 +43,7 @@ def probabilities(probe: Probe, facts: pd.DataFrame, temperature: float = 1.0) -
     model, tokenizer, sentences = probe.model, probe.tokenizer, probe.sentences
     rows = zip(facts["relation"], facts["subject"], accepted(facts), strict=True)
     asked = [
-        (templates.fill(sentence, subject), answer, fact, template)
+        (relations.fill(sentence, subject), answer, fact, template)
         for fact, (relation, subject, answers) in enumerate(rows)
         for template, sentence in enumerate(sentences[relation])
         for answer in answers
