@@ -26,6 +26,7 @@ from fake_results import fake_results
 from sftlens.dag.contrasts import ANSWERED
 from sftlens.dag.targets import TARGETS
 from sftlens.reporting import frames, layout, report, style
+from sftlens.results import collect
 
 PLACE = [*frames.CELL, "stage", "criterion", "region", "ratio"]
 MODELS = 8
@@ -106,7 +107,7 @@ def measure(folder: Path, cells: int) -> None:
     for target in TARGETS:
         before = time.process_time()
         if not target.from_answers:
-            numbers[target.name] = target.numbers(results)
+            numbers[target.name] = collect.numbers(target, results)
         elif target.name not in numbers:
             continue
         stem = folder / f"{target.kind}s" / target.name

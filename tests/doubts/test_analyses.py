@@ -35,7 +35,7 @@ def test_the_null_controls_are_compared_with_restoration_at_each_ratio(
     study = fake_answers.study(experiments={"nulls": {"train_sets": ["D0"], "ratios": [60, 5], "scales": [240]}})
     fake_answers.make(study)
     found = answers(study, "nulls")
-    table = TARGETS.get("nulls").numbers(found)
+    table = collect.numbers(TARGETS.get("nulls"), found)
     first = table.iloc[0]
     assert (first["Quantity"], first["Series"], first["X"]) == (
         "ID test: relative minus a control (points), by k (%)", "equal-size", "60"
@@ -114,7 +114,7 @@ def test_changes_by_what_facts_share_with_the_training_set_of_each_seed(
             rows = train[train["bucket"] == train_set].sample(frac=1, random_state=seed)
             write_parquet(Path(paths.root) / f"one/{train_set}/order-seed{seed}.parquet", rows)
     found = answers(study, "shared")
-    rows = TARGETS.get("shared").numbers(found)
+    rows = collect.numbers(TARGETS.get("shared"), found)
     start = scales[0] if len(scales) > 1 else 0
     first = rows.iloc[0]
     quantity = f"Change from n = {start} to 240 (points)"
@@ -149,7 +149,7 @@ def test_updates_side_by_side_by_training_set(tmp_path: Path, monkeypatch: pytes
     inner = vectors @ vectors.T
     made = change_cosines.Products(inner, 0.1 * inner, np.full((13, 13), 2.0), np.full((13, 13), 3.0))
     write_parquet(root / "one/compare_changes/cosines.parquet", change_cosines.table(made, [*places, "gradient"], 12))
-    table = TARGETS.get("geometry").numbers(answers(study, "geometry"))
+    table = collect.numbers(TARGETS.get("geometry"), answers(study, "geometry"))
     own = {name: [vectors[places.index(f"{root}/one/{name}/n240/seed{seed}/full/checkpoint")] for seed in range(3)]
            for name in ("D0", "D4")}  # fmt: skip
     effect = {name: np.array([v @ vectors[12] for v in found]) for name, found in own.items()}
@@ -208,7 +208,7 @@ def test_true_and_false_facts_are_told_apart(tmp_path: Path, monkeypatch: pytest
             value = kl.index % 3 == 0
             write_parquet(Path(paths.summary(product)).with_name("kl.parquet"), kl.assign(kl=2.0 + value))
     found = answers(study, "flawed")
-    rows = TARGETS.get("flawed").numbers(found)
+    rows = collect.numbers(TARGETS.get("flawed"), found)
     first = rows.iloc[0]
     assert (first["Series"], first["X"]) == ("ID test, D0", "60")
     wrong = np.isin(found.questions("one", "test").fact_ids, false["fact_id"])
@@ -255,7 +255,7 @@ def test_what_restoring_changes_in_facts_and_in_a_skill(tmp_path: Path, monkeypa
             rows += [{"split": "test", "bucket": "macro", "metric": "contains", "relation": "P17", "value": 0.0}]
             rows += [{"split": "reversal", "bucket": "all", "metric": "words_in_place", "value": skill}]
             write_json(Path(Paths(study).summary(product)), {"metrics": rows})
-    table = TARGETS.get("skill").numbers(answers(study, "skill"))
+    table = collect.numbers(TARGETS.get("skill"), answers(study, "skill"))
     first = table.iloc[0]
     gains = [100 * (0.001 * 20 * (1 + seed) + 0.01 * 20) for seed in range(3)]
     assert (first["Series"], first["X"]) == ("facts, ID test, reversal", "20")
@@ -280,7 +280,7 @@ def test_models_of_several_sizes_by_facts_per_parameter(tmp_path: Path, monkeypa
     paths = Paths(study)
     write_parquet(Path(paths.world) / "exposures.parquet", pd.DataFrame({"exposure": [0, 1, 5] * 100}))
     found = answers(study, "capacity")
-    table = TARGETS.get("capacity").numbers(found)
+    table = collect.numbers(TARGETS.get("capacity"), found)
     first = table.iloc[0]
     assert first["Model"] == "small, large" and first["Quantity"].endswith("smallest minus largest")
 

@@ -98,7 +98,7 @@ def test_an_experiment_asks_for_its_cells_and_the_base_and_has_figure_table_and_
         ("evaluate", "base", "0", 0),
         *(("evaluate", name, n, seed) for name in ("D0", "D4") for n in ("60", "240") for seed in (0, 1, 2)),
     ]
-    table = TARGETS.get("steps").numbers(answers(study, "steps"))
+    table = collect.numbers(TARGETS.get("steps"), answers(study, "steps"))
     assert list(table) == list(COLUMNS)
     first = table.iloc[0]
     assert (first["Quantity"], first["Series"], first["X"]) == ("D0 minus D4 (points), by n", "ID test", "240")
@@ -158,7 +158,7 @@ def test_a_part_of_a_study_shows_the_models_that_are_there_and_full_fine_tuning(
 
     study = two(["full", "lora"])
     fake_answers.make(study)
-    whole, alone = (TARGETS.get("steps").numbers(answers(one, "steps")) for one in (study, two(["full"])))
+    whole, alone = (collect.numbers(TARGETS.get("steps"), answers(one, "steps")) for one in (study, two(["full"])))
     assert whole.equals(alone) and set(whole["Model"]) == {"one", "two"}
     recorded.record(study)
     for suffix in (".parquet", ".json"):

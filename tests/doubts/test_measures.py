@@ -35,7 +35,7 @@ def read(study: Study, name: str) -> Answers:
 def table(study: Study, name: str) -> tuple[pd.DataFrame, Answers]:
     fake_answers.make(study)
     found = read(study, name)
-    return TARGETS.get(name).numbers(found), found
+    return collect.numbers(TARGETS.get(name), found), found
 
 
 def macro(found: Answers, one: str, other: str, n: str = "240", split: str = "test") -> float:
@@ -116,7 +116,7 @@ def test_steps_shows_what_is_learned_of_new_and_of_known_training_facts() -> Non
         if cell.trained:
             path = Path(Paths(study).root) / cell.path / "finetune.json"
             write_json(path, {"metrics": [], "during": [*looks, {**looks[0], "split": "train", "right": 0}]})
-    rows = TARGETS.get("steps").numbers(read(study, "steps"))
+    rows = collect.numbers(TARGETS.get("steps"), read(study, "steps"))
     shown = rows[rows["Quantity"] == "Training facts answered (%), by the step"]
     assert shown[["Series", "X", "Estimate"]].to_numpy().tolist() == [
         ["D0, known", "8", pytest.approx(75)], ["D0, unknown", "8", pytest.approx(20)],
@@ -137,8 +137,8 @@ def test_own_refuses_two_sets_that_are_not_of_the_same_facts() -> None:
     ids = [f"train/{i}" for i in range(70)]
     for name, facts in (("own", ids), ("gold", [*reversed(ids[:60]), *ids[60:]])):
         write_parquet(root / name / "order-seed0.parquet", pd.DataFrame({"fact_id": facts}))
-    rows = TARGETS.get("own").numbers(found := read(study, "own"))
+    rows = collect.numbers(TARGETS.get("own"), found := read(study, "own"))
     assert rows["Estimate"].iloc[0] == pytest.approx(macro(found, "own", "gold", "60"))
     write_parquet(root / "gold/order-seed0.parquet", pd.DataFrame({"fact_id": [*ids[1:], ids[0]]}))
     with pytest.raises(DataError, match="own and gold are not of the same facts at n = 60, seed 0"):
-        TARGETS.get("own").numbers(found)
+        collect.numbers(TARGETS.get("own"), found)

@@ -14,6 +14,7 @@ from sftlens.dag.targets import TARGETS
 from sftlens.data.buckets import BUCKETS
 from sftlens.paper.printed import read
 from sftlens.reporting import frames, layout, style
+from sftlens.results import collect
 
 RESULTS = scaling()
 SCALES = ["60", "120", "240", "480", "960", "1920", "All"]
@@ -35,7 +36,7 @@ def line(axes: Axes, label: str) -> np.ndarray:
 @pytest.mark.parametrize("figure", ["fig2", "fig6", "fig4", "fig5"])
 def test_every_point_and_band_of_the_figures(figure):
     printed, target = printed_figure(figure), TARGETS.get(figure)
-    numbers = target.numbers(RESULTS)
+    numbers = collect.numbers(target, RESULTS)
     assert len(numbers) == len(printed) == {"fig2": 140, "fig6": 210, "fig4": 35, "fig5": 35}[figure]
     drawn = [axes for axes in style.drawn(target, numbers).axes if axes.axison]
     panels = PANELS.get(figure, ["LLaMA-3-8B"])
@@ -58,7 +59,7 @@ def test_every_point_and_band_of_the_figures(figure):
 @pytest.mark.parametrize("figure", ["fig2", "fig6", "fig4", "fig5"])
 def test_the_papers_curves_lie_behind_ours(figure):
     target, part = TARGETS.get(f"{figure}_paper"), RESULTS[RESULTS["scale"] != "1920"]
-    numbers = target.numbers(part.assign(value=part["value"] + 0.01))
+    numbers = collect.numbers(target, part.assign(value=part["value"] + 0.01))
     assert len(numbers) == len(printed_figure(figure))
     unit = frames.KL if figure == "fig5" else frames.ACCURACY
     there = numbers["n"] != "1920"
@@ -88,7 +89,7 @@ def test_the_paper_stands_beside_its_own_models_on_its_own_facts_alone():
 
 def test_table_2_as_it_is_printed():
     target = TARGETS.get("table2")
-    table, _ = layout.laid_out(target, target.numbers(buckets()))
+    table, _ = layout.laid_out(target, collect.numbers(target, buckets()))
     table = table.set_index([("Model", ""), ("Trained on", "")])
     columns = [f"{short}{end}" for short in ("test", "ood") for end in range(5)]
     columns = [*columns[:5], "Acc_test", *columns[5:], "Acc_ood"]
@@ -100,13 +101,13 @@ def test_table_2_as_it_is_printed():
 def test_tables_3_and_4_as_they_are_printed():
     results = parameters()
     target = TARGETS.get("table3")
-    table, _ = layout.laid_out(target, target.numbers(results))
+    table, _ = layout.laid_out(target, collect.numbers(target, results))
     for (_, found), (_, row) in zip(table.iterrows(), read("table3").iterrows(), strict=True):
         assert [*found[["n", "Trained on"]], *found.iloc[4:]] == [
             str(row["n_train"]), row["train"], *(f"{value:.2f}" for value in row.iloc[2:])
         ]  # fmt: skip
     target = TARGETS.get("table4")
-    table, same = layout.laid_out(target, target.numbers(results))
+    table, same = layout.laid_out(target, collect.numbers(target, results))
     assert same == "Here: model llama-3-8b, criterion relative, region transformer."
     for (_, found), (_, row) in zip(table.iterrows(), read("table4").iterrows(), strict=True):
         start = read("table4").query("n_train == @row.n_train and restore == '0'").iloc[0]

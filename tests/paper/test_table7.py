@@ -43,7 +43,7 @@ def answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answers:
 
 
 def test_dev_chooses_the_cell_of_each_strategy_and_as_printed_stands_beside_it(answers: Answers) -> None:
-    table = TARGETS.get("table7").numbers(answers)
+    table = collect.numbers(TARGETS.get("table7"), answers)
     dev, printed = table[table["Chosen on"] == "dev"], table[table["Chosen on"] != "dev"]
     assert dev["Strategy"].tolist() == printed["Strategy"].tolist() == list(strategies.STRATEGIES)
     assert dev["Setting"].tolist() == [
@@ -57,7 +57,7 @@ def test_dev_chooses_the_cell_of_each_strategy_and_as_printed_stands_beside_it(a
 
 def test_the_claim_on_strategies_is_judged_by_the_cells_that_dev_chose(answers: Answers) -> None:
     part = Measured("one", answers).strategies("test")
-    table = TARGETS.get("table7").numbers(answers)
+    table = collect.numbers(TARGETS.get("table7"), answers)
     best = table[table["Chosen on"] == "dev"].set_index("Strategy")["ID test"]
     assert part.label == "against LoRA on mixed" and part.seeds == 3
     assert part.value == pytest.approx(best[strategies.RESTORATION] - best["LoRA on mixed"])

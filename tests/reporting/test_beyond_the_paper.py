@@ -13,6 +13,7 @@ from sftlens import files
 from sftlens.dag.targets import TARGETS
 from sftlens.reporting import charts, frames, style
 from sftlens.reporting.themes.intervals import DIFFERENCE
+from sftlens.results import collect
 from sftlens.results.answers import Answers
 from sftlens.statistics.correlations import spearman
 
@@ -27,7 +28,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
         fake_answers.make(study)
         found = fake_answers.answers(study)
         for name in FROM_ANSWERS:  # the answers are read on demand
-            TARGETS.get(name).numbers(found)
+            collect.numbers(TARGETS.get(name), found)
         return found
 
 
@@ -46,15 +47,15 @@ def tints(axes: Axes) -> np.ndarray:
 @pytest.mark.parametrize("name", FROM_ANSWERS)
 @pytest.mark.parametrize("narrow", [False, True], ids=["wide", "narrow"])
 def test_nothing_is_cut_off(answers, name, narrow):
-    figure = drawn(name, TARGETS.get(name).numbers(answers), narrow)
+    figure = drawn(name, collect.numbers(TARGETS.get(name), answers), narrow)
     figure.draw_without_rendering()
     boxes = [axes.get_tightbbox() for axes in figure.axes]
     assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 + 1 and box.y0 >= 0 for box in boxes)
-    drawn(name, TARGETS.get(name).numbers(answers).iloc[:0], narrow)
+    drawn(name, collect.numbers(TARGETS.get(name), answers).iloc[:0], narrow)
 
 
 def test_the_cost_is_the_difference_to_the_base_with_its_paired_interval(answers):
-    numbers, contrasts = (TARGETS.get(name).numbers(answers) for name in ("cost", "contrasts"))
+    numbers, contrasts = (collect.numbers(TARGETS.get(name), answers) for name in ("cost", "contrasts"))
     own = contrasts[contrasts["Against"] == frames.BASE]
     keys = ["Model", "Test set", "Trained on", "n"]
     both = numbers.merge(own, on=keys, suffixes=("", " again"), validate="one_to_one")
@@ -76,14 +77,14 @@ def test_a_test_set_with_an_empty_bucket_is_no_empty_panel(tmp_path, monkeypatch
         table = files.read_parquet(path)
         files.write_parquet(path, table[(table["split"] != "testood") | (table["bucket"] != "D4")])
     found = fake_answers.answers(study)
-    assert set(TARGETS.get("contrasts").numbers(found)["Test set"]) == {"ID test", "OOD test"}
+    assert set(collect.numbers(TARGETS.get("contrasts"), found)["Test set"]) == {"ID test", "OOD test"}
     for name in ("cost", "gains"):
-        numbers = TARGETS.get(name).numbers(found)
+        numbers = collect.numbers(TARGETS.get(name), found)
         assert set(numbers["Test set"]) == {"ID test"} and numbers[DIFFERENCE].notna().all()
 
 
 def test_a_gain_is_tinted_only_where_its_interval_excludes_zero(answers):
-    numbers = TARGETS.get("gains").numbers(answers)
+    numbers = collect.numbers(TARGETS.get("gains"), answers)
     assert len(numbers) == 5 * 2 * 3 * 2
     sure = (numbers["Low"] > 0) | (numbers["High"] < 0)
     assert 0 < sure.sum() < len(numbers)
@@ -98,7 +99,7 @@ def test_a_gain_is_tinted_only_where_its_interval_excludes_zero(answers):
 
 
 def test_a_relation_counts_its_own_questions(answers):
-    numbers = TARGETS.get("relations").numbers(answers)
+    numbers = collect.numbers(TARGETS.get("relations"), answers)
     assert numbers.groupby("Test set")["Relation"].nunique().to_dict() == {"ID test": 10, "OOD test": 14}
     assert set(numbers["n"]) == {"240"} and (numbers["Low"] <= numbers[DIFFERENCE]).all()
     # Every question is of one relation: weighted by their questions the relations make up the mean over all.
@@ -112,7 +113,7 @@ def test_a_relation_counts_its_own_questions(answers):
 
 
 def test_knowledge_and_format_are_three_panels_with_the_base_in_each():
-    numbers = TARGETS.get("format").numbers(fake_results())
+    numbers = collect.numbers(TARGETS.get("format"), fake_results())
     assert list(dict.fromkeys(numbers["Measure"])) == ["accuracy", "well-formed answers", "mastery, probed again"]
     figure = drawn("format", numbers)
     assert len(figure.axes) == 3
@@ -122,7 +123,7 @@ def test_knowledge_and_format_are_three_panels_with_the_base_in_each():
 
 
 def test_kl_against_accuracy_names_the_correlation_within_training_sets():
-    numbers = TARGETS.get("kl_accuracy").numbers(fake_results())
+    numbers = collect.numbers(TARGETS.get("kl_accuracy"), fake_results())
     cells = numbers[numbers["n"] != "0"]
     assert len(cells) == 15
     about = [cells[name] - cells.groupby("Trained on")[name].transform("mean") for name in (frames.KL, frames.ACCURACY)]
@@ -133,7 +134,7 @@ def test_kl_against_accuracy_names_the_correlation_within_training_sets():
 
 def test_restoration_is_two_panels_a_test_set_of_changes_from_zero():
     results = fake_results().query("not region.str.startswith('layers')")
-    figure = drawn("restoration", TARGETS.get("restoration").numbers(results))
+    figure = drawn("restoration", collect.numbers(TARGETS.get("restoration"), results))
     assert len(figure.axes) == 4
     for axes in figure.axes:
         lines = [np.asarray(line.get_ydata()) for line in axes.lines][1:]
@@ -143,7 +144,7 @@ def test_restoration_is_two_panels_a_test_set_of_changes_from_zero():
 
 
 def test_concentration_is_drawn_as_trained_minus_permuted():
-    numbers = TARGETS.get("concentration").numbers(fake_results())
+    numbers = collect.numbers(TARGETS.get("concentration"), fake_results())
     figure = drawn("concentration", numbers)
     line = next(line for line in figure.axes[0].lines if len(np.asarray(line.get_ydata())) == 5)
     np.testing.assert_allclose(np.asarray(line.get_ydata(), dtype=float), 1.0)
@@ -151,7 +152,7 @@ def test_concentration_is_drawn_as_trained_minus_permuted():
 
 def test_the_chart_of_the_concentration_has_the_numbers_of_its_figure():
     target = TARGETS.get("concentration")
-    numbers = target.numbers(fake_results())
+    numbers = collect.numbers(target, fake_results())
     found = charts.chart(numbers, target.chart)
     value = found["columns"].index("As trained minus permuted (points)")
     assert {row[value] for row in found["rows"]} == {"1.00"} and found["y"] == value
@@ -166,7 +167,7 @@ def test_the_chart_of_the_concentration_has_the_numbers_of_its_figure():
 
 def test_the_chart_of_the_heat_map_has_the_numbers_of_its_figure():
     target = TARGETS.get("heatmap")
-    numbers = target.numbers(fake_results())
+    numbers = collect.numbers(target, fake_results())
     found = charts.chart(numbers, target.chart)
     assert len(found["rows"]) == 2 * len(numbers) and found["columns"][found["panel"]] == "Part"
     image = next(image for axes in drawn("heatmap", numbers).axes for image in axes.images)
@@ -176,7 +177,7 @@ def test_the_chart_of_the_heat_map_has_the_numbers_of_its_figure():
 
 
 def test_leaks_and_facts_of_the_training_data_are_taken_out_side_by_side():
-    figure = drawn("overlap", TARGETS.get("overlap").numbers(fake_results()))
+    figure = drawn("overlap", collect.numbers(TARGETS.get("overlap"), fake_results()))
     titles = [" ".join(axes.get_title(loc="left").split()) for axes in figure.axes]
     assert titles[:3] == [
         f"invented, in-domain (ID), {name}" for name in ("all questions", "without leak", "not in train")
@@ -188,12 +189,12 @@ def test_an_incomplete_grid_is_said_in_the_figure():
     results = fake_results()
     part = results[~((results["train_set"] == "D1") & (results["scale"] == "240"))]
     for name in ("fig2", "format", "overlap"):
-        assert "No result: D1 at n = 240." in words(drawn(name, TARGETS.get(name).numbers(part)))
+        assert "No result: D1 at n = 240." in words(drawn(name, collect.numbers(TARGETS.get(name), part)))
 
 
 @pytest.mark.parametrize("name", ["cost", "gains"])
 def test_an_incomplete_grid_is_said_in_a_figure_of_answers(answers, name):
-    numbers = TARGETS.get(name).numbers(answers)
+    numbers = collect.numbers(TARGETS.get(name), answers)
     numbers = pd.concat([numbers, numbers.assign(n="960")])
     part = numbers[~((numbers["Trained on"] == "D1") & (numbers["n"] == "960"))]
     assert "No result" not in words(drawn(name, numbers))

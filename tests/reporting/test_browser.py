@@ -16,13 +16,14 @@ from sftlens.dag.targets import TARGETS
 from sftlens.reporting import report
 from sftlens.reporting.frames import RATIO
 from sftlens.reporting.themes.intervals import DIFFERENCE
+from sftlens.results import collect
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'{{ 7 * 7 }}"
 ROWS = 600
 DRAWN = [
     target.name
     for target in TARGETS
-    if target.chart and not target.from_answers and len(target.numbers(fake_results()))
+    if target.chart and not target.from_answers and len(collect.numbers(target, fake_results()))
 ]
 
 
@@ -53,7 +54,7 @@ def gains() -> pd.DataFrame:
 def write(path: Path, results: pd.DataFrame, **changes: str) -> Path:
     image = path.with_name("figure.svg")
     image.write_text('<svg xmlns="http://www.w3.org/2000/svg" width="600" height="300"><path d="M0 0h600v300z"/></svg>')
-    numbers = {target.name: target.numbers(results) for target in TARGETS if not target.from_answers}
+    numbers = {target.name: collect.numbers(target, results) for target in TARGETS if not target.from_answers}
     numbers |= {"contrasts": differences(), "gains": gains()}
     report.write(
         path, study=changes.get("study", "layout"), results=results, numbers=numbers,
@@ -161,7 +162,7 @@ def test_a_mark_says_its_value_interval_and_cell_and_leads_to_the_jobs_behind_it
     page.locator("#fig2 .panels svg").first.wait_for()
     mark = page.locator("#fig2 [role=graphics-symbol][aria-label^='D3, '][aria-label*='n = 240']").first
     mark.hover()
-    numbers = TARGETS.get("fig2").numbers(fake_results())
+    numbers = collect.numbers(TARGETS.get("fig2"), fake_results())
     row = numbers[(numbers["Trained on"] == "D3") & (numbers["n"] == "240") & (numbers["Test set"] == "ID test")].iloc[
         0
     ]

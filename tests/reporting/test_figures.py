@@ -15,13 +15,14 @@ from repository import ROOT
 from sftlens.dag.targets import TARGETS, of_kind
 from sftlens.errors import ConfigError
 from sftlens.reporting import curves, style
+from sftlens.results import collect
 
 FIGURES = [name for name in of_kind("figure") if not TARGETS.get(name).from_answers]
 
 
 def draw(name: str, results: pd.DataFrame, notice: str = "") -> Figure:
     target = TARGETS.get(name)
-    return style.drawn(target, target.numbers(results), notice)
+    return style.drawn(target, collect.numbers(target, results), notice)
 
 
 def macro(results: pd.DataFrame, bucket: str, split: str = "test") -> pd.DataFrame:
@@ -133,7 +134,7 @@ def test_a_figure_of_nothing_or_little_still_draws_with_the_notice(name, share, 
 @pytest.mark.parametrize("name", FIGURES)
 def test_nothing_is_cut_off_and_no_word_lies_on_another(name, narrow):
     target = TARGETS.get(name)
-    figure = style.drawn(target, target.numbers(fake_results()), NOTICE * 3, narrow=narrow)
+    figure = style.drawn(target, collect.numbers(target, fake_results()), NOTICE * 3, narrow=narrow)
     figure.draw_without_rendering()
     page = figure.bbox
     assert not narrow or figure.get_size_inches()[0] == 4.2
@@ -156,7 +157,8 @@ def test_files_carry_the_notice_and_are_the_same_in_another_process(tmp_path):
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path; from fake_results import *\n"
         "from sftlens.dag import targets; from sftlens.reporting import style\n"
-        "target = targets.TARGETS.get('fig2'); figure = style.drawn(target, target.numbers(fake_results()), NOTICE)\n"
+        "from sftlens.results import collect; target = targets.TARGETS.get('fig2')\n"
+        "figure = style.drawn(target, collect.numbers(target, fake_results()), NOTICE)\n"
         "style.save(figure, Path(sys.argv[2]), target.title, NOTICE)"
     )
     for i in ("1", "2"):

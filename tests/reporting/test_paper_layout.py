@@ -8,6 +8,7 @@ import latex_tables
 from fake_results import NOTICE, fake_results
 from sftlens.dag.targets import TARGETS, of_kind
 from sftlens.reporting import layout
+from sftlens.results import collect
 
 TABLES = [name for name in of_kind("table") if not TARGETS.get(name).from_answers]
 
@@ -20,7 +21,7 @@ def seeds(number: int) -> pd.DataFrame:
 
 def printed(name: str, results: pd.DataFrame) -> pd.DataFrame:
     target = TARGETS.get(name)
-    return layout.laid_out(target, target.numbers(results))[0]
+    return layout.laid_out(target, collect.numbers(target, results))[0]
 
 
 def test_test_sets_stand_side_by_side_as_in_the_paper():
@@ -36,13 +37,13 @@ def test_an_sd_is_printed_from_three_seeds_on():
     two, three = (printed("table2", seeds(number)).iloc[2][("ID test", "D4")] for number in (2, 3))
     assert "±" not in two and three.endswith(" ± 2.00")
     target = TARGETS.get("table2")
-    words = [layout.markdown(target, target.numbers(seeds(number))) for number in (2, 3)]
+    words = [layout.markdown(target, collect.numbers(target, seeds(number))) for number in (2, 3)]
     assert "Mean over 2 seeds." in words[0] and "Mean ± SD over 3 seeds." in words[1]
 
 
 def test_a_row_a_layer_and_what_is_the_same_everywhere_is_said_once():
     target = TARGETS.get("table9")
-    table, same = layout.laid_out(target, target.numbers(fake_results()))
+    table, same = layout.laid_out(target, collect.numbers(target, fake_results()))
     assert same == "Here: model invented, criterion relative, region transformer."
     assert list(table[("Layer", "")]) == ["0", "1"] and list(table)[2:4] == [("n = 480", "D0"), ("n = 480", "D1")]
 
@@ -58,7 +59,7 @@ def test_a_cell_without_a_number_is_a_dash():
 @pytest.mark.parametrize("results", [fake_results(), fake_results().iloc[:0]], ids=["all", "none"])
 def test_markdown_and_latex_hold_every_row_and_the_notice_once(name, results):
     target = TARGETS.get(name)
-    numbers = target.numbers(results)
+    numbers = collect.numbers(target, results)
     rows, _ = layout.laid_out(target, numbers)
     text = layout.markdown(target, numbers, NOTICE)
     lines = [line for line in text.splitlines() if line.startswith("|")]
@@ -80,7 +81,7 @@ def test_markdown_and_latex_hold_every_row_and_the_notice_once(name, results):
 def test_latex_reads_the_same_cells_in_every_row(name, models):
     target = TARGETS.get(name)
     named = (fake_results().assign(model=f"m_{i} & 5 % of #{i}") for i in range(models))
-    numbers = target.numbers(pd.concat(named))
+    numbers = collect.numbers(target, pd.concat(named))
     rows, _ = layout.laid_out(target, numbers)
     wanted = [[str(cell).replace("−", "-") for cell in row] for row in rows.to_numpy(dtype=object).tolist()]
     assert latex_tables.rows(layout.latex(target, numbers, NOTICE)) == wanted
@@ -88,7 +89,7 @@ def test_latex_reads_the_same_cells_in_every_row(name, models):
 
 def test_latex_that_is_not_read_as_written_is_noticed():
     target = TARGETS.get("table9")
-    code = layout.latex(target, target.numbers(fake_results()), NOTICE)
+    code = layout.latex(target, collect.numbers(target, fake_results()), NOTICE)
     before, _, after = code.rpartition(" & ")
     with pytest.raises(AssertionError, match="cells in a table"):
         latex_tables.rows(f"{before} & & {after}")
@@ -98,5 +99,7 @@ def test_latex_that_is_not_read_as_written_is_noticed():
 
 def test_what_latex_takes_for_something_else_is_written_out():
     target = TARGETS.get("table9")
-    code = layout.latex(target, target.numbers(fake_results()).replace({"Layer": {"0": "a_b & 5 % of $x^2 <"}}))
+    code = layout.latex(
+        target, collect.numbers(target, fake_results()).replace({"Layer": {"0": "a_b & 5 % of $x^2 <"}})
+    )
     assert r"a\_b \& 5 \% of \$x$^2$ $<$" in code.replace(r"\textasciicircum 2", "$^2$")

@@ -12,8 +12,9 @@ from fake_results import NOTICE, fake_results, fake_runs
 from sftlens.dag.targets import TARGETS
 from sftlens.errors import DataError
 from sftlens.reporting import report, style
+from sftlens.results import collect
 
-SHOWN = [target for target in TARGETS if not target.from_answers and len(target.numbers(fake_results()))]
+SHOWN = [target for target in TARGETS if not target.from_answers and len(collect.numbers(target, fake_results()))]
 FIGURES = [target for target in SHOWN if target.draw]
 
 SETTINGS = {"study": "demo", "models": {"tiny": {"layers": 2}}, "scales": [60, 240]}
@@ -41,7 +42,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("figures")
-    drawn = {target.name: style.drawn(target, target.numbers(fake_results()), NOTICE) for target in FIGURES}
+    drawn = {target.name: style.drawn(target, collect.numbers(target, fake_results()), NOTICE) for target in FIGURES}
     return {name: style.save(figure, folder / name, formats=["svg"])[0] for name, figure in drawn.items()}
 
 
@@ -54,13 +55,13 @@ def make(path: Path, **changes: object) -> str:
         "missing": [],
     }
     arguments |= {"settings": SETTINGS} | changes
-    arguments["numbers"] = {target.name: target.numbers(arguments["results"]) for target in SHOWN}
+    arguments["numbers"] = {target.name: collect.numbers(target, arguments["results"]) for target in SHOWN}
     report.write(path, **arguments)
     return path.read_text(encoding="utf-8")
 
 
 def test_a_gain_is_tinted_only_where_its_interval_excludes_zero(tmp_path):
-    table = TARGETS.get("table4").numbers(fake_results())
+    table = collect.numbers(TARGETS.get("table4"), fake_results())
     keys = ["Model", "Criterion", "Region", "n", "Test set", "Restored (%)"]
     gains = table[keys].assign(**{"Trained on": "D1", "Low": 0.5, "High": 2.0, "Difference (points)": 1.0})
     gains.loc[gains["Restored (%)"] == "20", "Low"] = -0.5
@@ -88,7 +89,7 @@ def test_what_is_incomplete_is_said_beside_it(tmp_path):
 def test_no_two_parts_have_one_address(tmp_path):
     results = fake_results()
     cost = pd.DataFrame({"Model": ["a"], "Trained on": "D0", "n": "60", "Test set": "ID test", "Low": 0.0, "High": 1.0})
-    numbers = {"cost": cost, "table2": TARGETS.get("table2").numbers(results)}
+    numbers = {"cost": cost, "table2": collect.numbers(TARGETS.get("table2"), results)}
     path = tmp_path / "r.html"
     report.write(path, study="s", results=results, numbers=numbers, figures={}, notice="", missing=MISSING,
                  settings=SETTINGS, runs=fake_runs())  # fmt: skip

@@ -7,6 +7,7 @@ from fake_results import MODEL, fake_results
 from sftlens.dag.targets import TARGETS
 from sftlens.evaluation import accuracy
 from sftlens.reporting import frames
+from sftlens.results import collect
 from sftlens.results.collect import COLUMNS
 
 CELLS = [("base", "0", 0, "base"), ("D0", "60", 0, "full"), ("D0", "60", 1, "full")]
@@ -43,7 +44,7 @@ def results() -> pd.DataFrame:
 
 
 def row(test_set: str, trained_on: str) -> pd.Series:
-    table = TARGETS.get("judgements").numbers(results())
+    table = collect.numbers(TARGETS.get("judgements"), results())
     chosen = table[(table["Test set"] == test_set) & (table["Trained on"] == trained_on)]
     assert len(chosen) == 1
     return chosen.iloc[0]
@@ -62,7 +63,7 @@ def test_every_judgement_has_its_mean_over_seeds() -> None:
 
 
 def test_shares_of_questions_and_the_baseline_have_no_spread() -> None:
-    table = TARGETS.get("judgements").numbers(results())
+    table = collect.numbers(TARGETS.get("judgements"), results())
     assert not {"Leak SD", "In train SD", "Majority of train SD", "Majority of asked SD"} & set(table)
     assert set(table["Leak"]) == set(table["In train"]) == {25.0}
 
@@ -75,6 +76,6 @@ def test_the_baseline_stands_in_every_row_and_says_what_it_is() -> None:
 
 
 def test_results_from_before_these_judgements_leave_gaps() -> None:
-    text = frames.as_text(TARGETS.get("judgements").numbers(fake_results()))
+    text = frames.as_text(collect.numbers(TARGETS.get("judgements"), fake_results()))
     assert len(text) > 0 and "-" not in set(text["Contains"])
     assert set(text["F1"]) == set(text["Leak"]) == set(text["Majority of train"]) == {"-"}

@@ -25,7 +25,7 @@ def answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answers:
 
 
 def test_dev_chooses_and_of_equal_settings_the_first(answers: Answers) -> None:
-    table = TARGETS.get("tradeoff").numbers(answers)
+    table = collect.numbers(TARGETS.get("tradeoff"), answers)
     picked = table[table["Chosen on dev"] == "yes"].set_index("Strategy")["Setting"].to_dict()
     assert picked == {"full": "lr 3e-05", "kl": "lr 3e-05", "masked": "lr 3e-05", "relative": "k = 60 %"}
     one, other = (Condition("one", "mixed", "8", name) for name in ("full", "kl"))
@@ -33,7 +33,7 @@ def test_dev_chooses_and_of_equal_settings_the_first(answers: Answers) -> None:
 
 
 def test_each_strategy_has_one_row_with_its_price_and_its_difference_to_full(answers: Answers) -> None:
-    table = TARGETS.get("strategies").numbers(answers).set_index("Strategy")
+    table = collect.numbers(TARGETS.get("strategies"), answers).set_index("Strategy")
     assert table.index.tolist() == [frames.BASE, "full", "kl", "masked", "relative"]
     assert table["Settings"].tolist() == [1, 2, 2, 2, 2]
     # The pilot of masked is trained by full; a restoration is paid for besides the training.
@@ -65,7 +65,7 @@ def test_the_targets_are_files_of_the_study_and_stand_on_its_page(answers: Answe
 
 def test_every_strategy_has_a_panel_and_no_two_words_lie_upon_each_other(answers: Answers) -> None:
     target = TARGETS.get("tradeoff")
-    numbers = target.numbers(answers)
+    numbers = collect.numbers(target, answers)
     # As many as there are, in a study of all of them.
     more = [numbers.assign(Strategy=numbers["Strategy"] + f" {i}") for i in range(3)]
     base = numbers[numbers["Strategy"] == frames.BASE]
@@ -93,7 +93,7 @@ def test_every_strategy_has_a_panel_and_no_two_words_lie_upon_each_other(answers
 
 def test_a_study_without_a_mean_over_the_ood_buckets_says_so_in_each_panel(answers: Answers) -> None:
     target = TARGETS.get("tradeoff")
-    numbers = target.numbers(answers).assign(**{frames.SPLITS["testood"]: float("nan")})
+    numbers = collect.numbers(target, answers).assign(**{frames.SPLITS["testood"]: float("nan")})
     figure = style.drawn(target, numbers, "")
     said = [text.get_text() for axes in figure.axes for text in axes.texts]
     strategies = [name for name in dict.fromkeys(numbers["Strategy"]) if name != frames.BASE]

@@ -11,6 +11,7 @@ from sftlens.dag.targets import TARGETS
 from sftlens.data.buckets import BUCKETS
 from sftlens.errors import ConfigError
 from sftlens.reporting import frames
+from sftlens.results import collect
 from sftlens.strategies import STRATEGIES, Strategy
 
 NAMES = [target.name for target in TARGETS if not target.from_answers]
@@ -18,7 +19,7 @@ ENVIRONMENT = {"pandas", "numpy", "matplotlib", "jinja2", "torch", "transformers
 
 
 def build(name: str, results: pd.DataFrame) -> pd.DataFrame:
-    return TARGETS.get(name).numbers(results)
+    return collect.numbers(TARGETS.get(name), results)
 
 
 def without(results: pd.DataFrame, **cell: object) -> pd.DataFrame:
@@ -245,7 +246,7 @@ def test_csv_is_plain_with_fixed_decimals(tmp_path):
 
 def test_the_words_beside_a_file_hold_title_caption_and_notice():
     target = TARGETS.get("table2")
-    words = frames.words(target, target.numbers(fake_results()), NOTICE).split("\n\n")
+    words = frames.words(target, collect.numbers(target, fake_results()), NOTICE).split("\n\n")
     assert words == [target.title, f"{target.caption} Mean ± SD over 2 seeds.", f"{NOTICE}\n"]
 
 

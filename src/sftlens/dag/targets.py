@@ -16,12 +16,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from sftlens.config.study import Study
-from sftlens.dag.cells import BASE, FEWSHOT, UNTRAINED, Product, distinct, number, products, way
+from sftlens.dag.cells import Product, distinct, number, products
 from sftlens.dag.contrasts import ANSWERED
 from sftlens.errors import ConfigError
 from sftlens.registry import Registry, unknown
 from sftlens.restoration.methods import ranking
-from sftlens.strategies import DEFAULT, STRATEGIES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,7 +80,7 @@ class Target:
     title: str
     caption: str
     build: Callable[[Any], pd.DataFrame]
-    """The tidy table (`from_answers`: the answers, and the table with them) -> a wide frame, see `numbers`."""
+    """The tidy table (`from_answers`: the answers, and the table with them) -> a wide frame, see `results.collect.numbers`."""
     draw: Callable[[pd.DataFrame, str], Figure] | None = None
     """That frame and a notice -> the figure; None for a table."""
     folded: bool = False
@@ -129,23 +128,6 @@ class Target:
     def from_answers(self) -> bool:
         """Whether it is made from answers to single questions or from single steps, not from the tidy table alone."""
         return self.answers or self.behind in (ANSWERS, EVERYTHING, TRAINED, WATCHED)
-
-    def numbers(self, source: Any) -> pd.DataFrame:
-        """Return the target as a wide frame with one header row and no index of its own.
-
-        `source` is the tidy table of a study, one row per number, which may be incomplete; `from_answers` the
-        `results.answers.Answers` of a study. The frame has text columns that name a row, then numbers: accuracies and
-        shares in percent, KL in nats; after a column `X` its `X SD` (over seeds, n - 1 in the denominator) or `X gain`
-        (points). NaN where nothing was measured; no rows where the study has nothing for this target yet.
-        """
-        if self.from_answers:
-            return self.build(source)
-        # Rows of single relations are for readers of the tidy table; these targets show full fine-tuning.
-        for strategy in set(source["strategy"]) - {"", *UNTRAINED}:
-            STRATEGIES.get(way(strategy)[0])  # an unknown one is an error, not something to leave out
-        rows = source[source["strategy"].isin(["", BASE, FEWSHOT, DEFAULT])]
-        rows = rows if self.relations else rows[rows["relation"] == ""]
-        return self.build(rows.dropna(subset=["value"]))
 
 
 TARGETS: Registry[Target] = Registry("target", "sftlens.reporting.themes", key=lambda target: target.place)

@@ -11,12 +11,14 @@ from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
 from sftlens.config.study import Study
-from sftlens.dag.cells import Cell, Product, distinct
+from sftlens.dag.cells import BASE, FEWSHOT, UNTRAINED, Cell, Product, distinct, way
 from sftlens.dag.paths import Paths
+from sftlens.dag.targets import Target
 from sftlens.files import read_json
 from sftlens.results.unfinished import made
 from sftlens.runtime.provenance import COMPUTED, SCHEMA_VERSION
 from sftlens.runtime.result_version import RESULT_VERSION
+from sftlens.strategies import DEFAULT, STRATEGIES
 
 COLUMNS = {
     "study": "str", "model": "str", "train_set": "str", "scale": "str", "seed": "int64", "strategy": "str",
@@ -89,6 +91,24 @@ def parts(table: pd.DataFrame) -> Callable[[Iterable[Product]], pd.DataFrame]:
         return table[found[places]].reset_index(drop=True)
 
     return chosen
+
+
+def numbers(target: Target, source: Any) -> pd.DataFrame:
+    """Return a target as a wide frame with one header row and no index of its own.
+
+    `source` is the tidy table of a study, one row per number, which may be incomplete; `from_answers` the
+    `answers.Answers` of a study. The frame has text columns that name a row, then numbers: accuracies and
+    shares in percent, KL in nats; after a column `X` its `X SD` (over seeds, n - 1 in the denominator) or `X gain`
+    (points). NaN where nothing was measured; no rows where the study has nothing for this target yet.
+    """
+    if target.from_answers:
+        return target.build(source)
+    # Rows of single relations are for readers of the tidy table; these targets show full fine-tuning.
+    for strategy in set(source["strategy"]) - {"", *UNTRAINED}:
+        STRATEGIES.get(way(strategy)[0])  # an unknown one is an error, not something to leave out
+    rows = source[source["strategy"].isin(["", BASE, FEWSHOT, DEFAULT])]
+    rows = rows if target.relations else rows[rows["relation"] == ""]
+    return target.build(rows.dropna(subset=["value"]))
 
 
 def notes(study: Study, products: Iterable[Product]) -> list[str]:

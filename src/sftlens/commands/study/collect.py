@@ -96,7 +96,7 @@ def _write(root: Path, study: Study, target: Target, results: Any, wanted: list[
     if target.from_answers:
         there = [product for product in wanted if answers.there(paths, product)] if root.name == PARTIAL else wanted
         results = answers.Answers(study, there, results, wanted)
-    numbers = target.numbers(results)
+    numbers = collect.numbers(target, results)
     for kind in kinds:
         style.write(root / f"{kind}s" / target.name, kind, target, numbers, notice)
 
@@ -116,7 +116,7 @@ def _report(
     numbers = {
         target.name: frames.read_csv(root / f"{target.kind}s" / f"{target.name}.csv")
         if target.from_answers
-        else target.numbers(part(asked))
+        else collect.numbers(target, part(asked))
         for target, asked in wanted.items()
     }
     products = list(dict.fromkeys(product for asked in behind.values() for product in asked))
