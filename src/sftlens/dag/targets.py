@@ -80,7 +80,7 @@ class Target:
     title: str
     caption: str
     build: Callable[[Any], pd.DataFrame]
-    """The tidy table (`from_answers`: the answers, and the table with them) -> a wide frame, see `results.collect.numbers`."""
+    """The tidy table (`from_answers`: the answers, and the table) -> a wide frame, see `results.collect.numbers`."""
     draw: Callable[[pd.DataFrame, str], Figure] | None = None
     """That frame and a notice -> the figure; None for a table."""
     folded: bool = False
