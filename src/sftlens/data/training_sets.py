@@ -4,8 +4,6 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from sftlens.data.buckets import BUCKETS, MIXED
 from sftlens.data.relations import rank
 from sftlens.errors import DataError, TrainingError
@@ -88,6 +86,8 @@ def take(order: "pd.DataFrame", scale: int | str, allow_smaller: bool = False) -
 
 def training_order(n: int, seed: int, epoch: int = 0) -> list[int]:
     """Return the permutation of 0..n-1 in which a set of n is trained, seeded by (seed, n, epoch)."""
+    import numpy as np
+
     return np.random.default_rng([seed, n, epoch]).permutation(n).tolist()
 
 
