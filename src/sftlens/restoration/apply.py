@@ -21,6 +21,12 @@ from sftlens.restoration.topk import keys_of
 Values = Callable[[Piece], Tensor]
 """A piece -> its new values, in the dtype of `piece.finetuned`, 1-D; `piece.p` and `piece.s` stay as they are."""
 IDENTITY = "A model's identity is the SHA-256 over the names and SHA-256 of its files."
+MODELS = """\
+| | |
+|---|---|
+| base model | {base_name}, `{base}` |
+| fine-tuned model | `{finetuned}` |"""
+"""How the table of a model card begins."""
 
 
 class Method(ABC):
@@ -33,10 +39,11 @@ class Method(ABC):
     def __init__(self, pair: Pair) -> None:
         self.pair = pair
         self._inside = frozenset(pair.names)
+        """Names of the tensors that may change."""
 
     CARD = ""
-    """The model card without its head: a format of `facts`, and of region (region_cell in a table), description, base,
-    finetuned, `identity` (a sentence on what their hashes are) and `settings`, lines of a table."""
+    """The model card without its head: a format of `facts`, and of region (region_cell in a table), description,
+    `models` and `settings` (the first and last lines of a table) and `identity` (a sentence on what hashes are)."""
     description = ""
     """Of what it was made by, one sentence."""
 
@@ -50,17 +57,18 @@ class Method(ABC):
 
         `inputs` holds the content hash of `base` and of `finetuned`, `settings` what else the method depends on.
         """
-        if origin := identity.origin(self.pair.base.folder):
+        base = self.pair.base.folder
+        if origin := identity.origin(base):
             settings = {**settings, "origin of the base": origin}
-        listed = "".join(f"| {cell(name)} | {cell(value)} |\n" for name, value in settings.items())
-        given = {"base": inputs["base"], "finetuned": inputs["finetuned"], "settings": listed, "identity": IDENTITY}
-        names = {
-            "base_name": cell(name_of(self.pair.base.folder)),
+        given = {
+            "models": MODELS.format(base_name=cell(name_of(base)), **inputs),
             "region": self.pair.region,
             "region_cell": cell(self.pair.region),
+            "description": cell(self.description),
+            "settings": "".join(f"| {cell(name)} | {cell(value)} |\n" for name, value in settings.items()),
+            "identity": IDENTITY,
         }
-        text = self.CARD.format(**self.facts, **given, **names, description=cell(self.description))
-        return head(self.pair.base.folder, library) + text
+        return head(base, library) + self.CARD.format(**self.facts, **given)
 
     @abstractmethod
     def apply(self, piece: Piece) -> Tensor:
@@ -105,10 +113,7 @@ Of the {elements:,} parameters of the region `{region}`, the first {restored:,} 
 value of the base model, bit for bit (in the type of the fine-tuned model). Everything else is the fine-tuned model's.
 Nothing was trained afterwards.
 
-| | |
-|---|---|
-| base model | {base_name}, `{base}` |
-| fine-tuned model | `{finetuned}` |
+{models}
 | criterion | `{criterion}`: {description} |
 | region | `{region_cell}` |
 | ratio | {ratio:g} % |
@@ -169,10 +174,7 @@ Of the {elements:,} parameters of the region `{region}`, the first {replaced:,} 
 that restoring would set to the base model's values, got other ones: {description}. Everything else is the fine-tuned
 model's. Nothing was trained afterwards. It serves comparisons, and nobody should use it.
 
-| | |
-|---|---|
-| base model | {base_name}, `{base}` |
-| fine-tuned model | `{finetuned}` |
+{models}
 | criterion | `{criterion}` |
 | region | `{region_cell}` |
 | ratio | {ratio:g} % |
@@ -199,6 +201,11 @@ model's. Nothing was trained afterwards. It serves comparisons, and nobody shoul
     def apply(self, piece: Piece) -> Tensor:
         """Return the piece with other values in its elements of the cut."""
         return self.restorer.replaced(piece, self.values(piece))
+
+
+def zeros(piece: Piece) -> Tensor:
+    """Return 0 for each element."""
+    return torch.zeros_like(piece.finetuned)
 
 
 def flipped(piece: Piece) -> Tensor:

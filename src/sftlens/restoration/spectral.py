@@ -34,10 +34,7 @@ whose singular values are above the threshold of Gavish and Donoho, p of the bas
 random where the fine-tuned model's type has 16 bits. Everything else is the fine-tuned model's. Nothing was trained
 afterwards.
 
-| | |
-|---|---|
-| base model | {base_name}, `{base}` |
-| fine-tuned model | `{finetuned}` |
+{models}
 | region | `{region_cell}` |
 {settings}
 {identity} The method is DG-Hard (arXiv 2605.20296); the
@@ -49,21 +46,17 @@ model was made with sftlens, `sftlens restore --criterion spectral`.
         super().__init__(pair)
         self.ratio = ratio
         self.seed = seed
-        self._matrices = frozenset(name for name in pair.names if len(pair.finetuned.shape(name)) == 2)
+        self._inside = frozenset(name for name in pair.names if len(pair.finetuned.shape(name)) == 2)
         self._at_hand: tuple[str, Tensor] = "", torch.empty(0)
 
     @property
     def facts(self) -> dict[str, object]:
         """How many parameters the matrices have, and how far they went."""
-        return {"elements": sum(map(self.pair.size, self._matrices)), "ratio": self.ratio}
-
-    def changes(self, name: str) -> bool:
-        """Whether the tensor `name` is a matrix of the region."""
-        return name in self._matrices
+        return {"elements": sum(map(self.pair.size, self._inside)), "ratio": self.ratio}
 
     def apply(self, piece: Piece) -> Tensor:
         """Return the piece of the matrix that it belongs to, which is decomposed when its first piece comes."""
-        if piece.name not in self._matrices:
+        if not self.changes(piece.name):
             return piece.finetuned
         if self._at_hand[0] != piece.name:
             self._at_hand = "", torch.empty(0)  # not two of them at once

@@ -40,10 +40,7 @@ All {elements:,} parameters of the region `{region}` are p + alpha (s - p), p of
 rounded at random where the fine-tuned model's type has 16 bits. Everything else is the fine-tuned model's. Nothing
 was trained afterwards.
 
-| | |
-|---|---|
-| base model | {base_name}, `{base}` |
-| fine-tuned model | `{finetuned}` |
+{models}
 | region | `{region_cell}` |
 | alpha | {alpha:.6f} |
 | chosen so that | as much of sum (s - p)^2 is reverted as by {description} |
@@ -88,10 +85,7 @@ The projections of queries and keys in the region `{region}`, {elements:,} param
 the base model, rounded at random where the fine-tuned model's type has 16 bits. Everything else is the fine-tuned
 model's. Nothing was trained afterwards.
 
-| | |
-|---|---|
-| base model | {base_name}, `{base}` |
-| fine-tuned model | `{finetuned}` |
+{models}
 | region | `{region_cell}` |
 {settings}
 {identity} The method is QK-Restore (arXiv 2606.11052);
@@ -101,8 +95,8 @@ the model was made with sftlens, `sftlens restore --criterion module-wise`.
     def __init__(self, pair: Pair, ratio: float, seed: int = 0) -> None:
         """`ratio` is k, percent. Raises ModelError where the region has no projection of queries or keys."""
         super().__init__(pair, 1 - ratio / 100, seed, ratio)
-        self._routing = frozenset(name for name in pair.names if rule(ROUTING)(name))
-        if not self._routing:
+        self._inside = frozenset(filter(rule(ROUTING), pair.names))
+        if not self._inside:
             raise ModelError(
                 f"{pair.finetuned.folder}: region {pair.region!r} has no projection of queries or "
                 "keys; take a region with the attention's, or another criterion than module-wise"
@@ -111,15 +105,11 @@ the model was made with sftlens, `sftlens restore --criterion module-wise`.
     @property
     def facts(self) -> dict[str, object]:
         """How many parameters moved, and how far."""
-        return {"elements": sum(map(self.pair.size, self._routing)), "ratio": self.ratio}
-
-    def changes(self, name: str) -> bool:
-        """Whether the tensor `name` is a projection of queries or keys."""
-        return name in self._routing
+        return {"elements": sum(map(self.pair.size, self._inside)), "ratio": self.ratio}
 
     def apply(self, piece: Piece) -> Tensor:
         """Return what is interpolated of queries and keys, and everything else as it is."""
-        return super().apply(piece) if piece.name in self._routing else piece.finetuned
+        return super().apply(piece) if self.changes(piece.name) else piece.finetuned
 
 
 def rounded(values: Tensor, dtype: torch.dtype, seed: int, stream: str, start: int) -> Tensor:

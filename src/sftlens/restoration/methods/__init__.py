@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from sftlens.registry import Registry, unknown
 from sftlens.restoration.criteria import CRITERIA, Criterion
@@ -50,6 +51,11 @@ class PostHoc:
 
 
 METHODS: Registry[PostHoc] = Registry("post-hoc method", __name__, key=lambda m: (m.name != RESTORE, m.name))
+
+
+def library(module: str) -> Any:
+    """Return a module of `restoration`, loaded when a method is made: methods are listed where torch is not."""
+    return import_module(f"sftlens.restoration.{module}")
 
 
 def matched() -> list[PostHoc]:

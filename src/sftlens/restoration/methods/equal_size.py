@@ -5,31 +5,19 @@ sizes of the update, in its very places.
 """
 
 from functools import partial
-from typing import TYPE_CHECKING
 
-from sftlens.restoration.methods import METHODS, PostHoc
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sftlens.config.stages.restoration import RestorationSettings
-    from sftlens.restoration.apply import Method, Restorer, Reverted
-
-
-def make(restorer: "Restorer", reverted: "Callable[[], Reverted]", settings: "RestorationSettings") -> "Method":
-    """Return the method that gives the elements of the restoration's cut p + |s - p| or p - |s - p|, at random."""
-    from sftlens.restoration.apply import Replaced, either
-
-    words = "a change of equal size and random sign, p + |s - p| or p - |s - p|"
-    return Replaced(restorer, words, partial(either, seed=settings.seed))
-
+from sftlens.restoration.methods import METHODS, PostHoc, library
 
 METHODS.add(
     PostHoc(
         "equal-size",
         "The elements that `relative` restores get a change of equal size and random sign, a null control",
         "a sign test's null model for every element",
-        make,
+        make=lambda restorer, reverted, settings: library("apply").Replaced(
+            restorer,
+            "a change of equal size and random sign, p + |s - p| or p - |s - p|",
+            partial(library("apply").either, seed=settings.seed),
+        ),
         matched="relative",
         against="the same elements with changes of equal size and random sign",
         uses=("seed",),
