@@ -46,7 +46,7 @@ def test_parameters_are_those_of_the_model(name: str):
     geometry = PAPER.models[name].shape
     with torch.device("meta"):
         model = make_model(geometry, PretrainingSettings())
-    assert memory.parameters(geometry) == sum(parameter.numel() for parameter in model.parameters())
+    assert geometry.parameters == sum(parameter.numel() for parameter in model.parameters())
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_parameters_and_cache_of_other_decoders_are_exact(config: PreTrainedConf
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     geometry = Geometry.of(config.to_dict())
-    assert memory.parameters(geometry) == sum(parameter.numel() for parameter in model.parameters())
+    assert geometry.parameters == sum(parameter.numel() for parameter in model.parameters())
     assert memory.largest_tensor(geometry) == max(parameter.numel() for parameter in model.parameters())
     attention = model.model.layers[0].self_attn
     kept = 2 * 2 * attention.k_proj.out_features  # keys and values of two layers
@@ -76,7 +76,7 @@ def test_parameters_and_cache_of_other_decoders_are_exact(config: PreTrainedConf
 def test_zero_divides_what_it_says(stage: int, total: float):
     need = memory.training(LLAMA_3_8B, FinetuneSettings(zero_stage=stage), processes=8)
     held = need.weights + need.gradients + need.optimizer + need.step
-    assert held / memory.parameters(LLAMA_3_8B) == pytest.approx(total, rel=0.01)
+    assert held / LLAMA_3_8B.parameters == pytest.approx(total, rel=0.01)
 
 
 def test_offloading_moves_memory_from_the_gpus_to_the_node():
@@ -127,7 +127,7 @@ def test_the_paper_s_models_fit_where_the_shipped_study_puts_them():
 def test_the_tied_embedding_counts_once():
     tied = Geometry(layers=1, hidden_size=8, intermediate_size=16, heads=2, kv_heads=1, vocab_size=100, tied=True)
     untied = tied.model_copy(update={"tied": False})
-    assert memory.parameters(untied) - memory.parameters(tied) == 800
+    assert untied.parameters - tied.parameters == 800
 
 
 def test_the_page_on_clusters_shows_what_the_command_prints():
@@ -156,15 +156,15 @@ def test_no_try_of_a_probe_asks_for_more_than_the_setting_says(attempt: int):
 def test_the_main_memory_of_a_job_on_gpus_holds_no_whole_model():
     resources, wildcards = Resources(PAPER), SimpleNamespace(model="llama-3-70b", scale="60")
     model = PAPER.models["llama-3-70b"].shape
-    assert resources.of("evaluate")["mem_mb"](wildcards, attempt=1) * memory.MB < 2 * memory.parameters(model) / 4
+    assert resources.of("evaluate")["mem_mb"](wildcards, attempt=1) * memory.MB < 2 * model.parameters / 4
     model = PAPER.models["llama-3-70b"].model_copy(update={"launch": Launch()})  # on a CPU
-    assert memory.measuring(PAPER, model) > 2 * memory.parameters(model.shape)
+    assert memory.measuring(PAPER, model) > 2 * model.shape.parameters
 
 
 def test_a_job_on_cpus_has_room_for_fp32_where_it_may_compute_in_it():
     """Of a large model one layer at a time; the cache and the activations twice, and what training holds."""
     model = PAPER.models["llama-3-8b"].model_copy(update={"launch": Launch()})
-    count, held = memory.parameters(model.shape), memory.generating(model.shape, memory.side_by_side(PAPER))
+    count, held = model.shape.parameters, memory.generating(model.shape, memory.side_by_side(PAPER))
     auto, stored = (PAPER.model_copy(update={"compute_dtype": name}) for name in ("auto", "stored"))
     more = memory.measuring(auto, model) - memory.measuring(stored, model)
     assert held < more < held + count / 4
@@ -181,8 +181,8 @@ def test_a_job_on_cpus_has_room_for_fp32_where_it_may_compute_in_it():
     ("strategy", "more"),
     [
         ("kl@3e-05", 240 * 8 * LLAMA_3_8B.vocab_size * 2),  # the base's logits of eight tokens an answer
-        ("l2-sp", 4 * memory.parameters(LLAMA_3_8B)),
-        ("masked", 8 * memory.parameters(LLAMA_3_8B)),  # one byte in each of eight processes
+        ("l2-sp", 4 * LLAMA_3_8B.parameters),
+        ("masked", 8 * LLAMA_3_8B.parameters),  # one byte in each of eight processes
         ("dft", 0),
     ],
 )

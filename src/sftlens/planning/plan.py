@@ -8,7 +8,6 @@ from sftlens.dag.targets import Selection
 from sftlens.planning.job_list import DRAWING, ORDER, PREPARATION, listed, models_of
 from sftlens.resources.costs import STATE, Costs
 from sftlens.resources.job import Cost, Job
-from sftlens.resources.memory import parameters
 from sftlens.runtime.stages import COPY_LIMIT_BYTES
 
 NO_MODEL = "no model"
@@ -64,7 +63,7 @@ class Plan:
         # or, with `none`, measured; and as many are measured as are trained.
         whole = {"checkpoints": 0, "deltas": 1, "none": 2}[keep]
         running = [
-            min(2, costs.states(model, job)) * STATE * parameters(model.shape) + whole * costs.trained(model)
+            min(2, costs.states(model, job)) * STATE * model.shape.parameters + whole * costs.trained(model)
             for model, job in trained
         ]
         at_once = min(self._study.plan.trainings_at_once, len(trained))

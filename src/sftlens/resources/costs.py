@@ -12,7 +12,7 @@ from sftlens.data.buckets import BUCKETS
 from sftlens.doubts import DOUBTS
 from sftlens.resources import amounts
 from sftlens.resources.job import Cost, Job, Work
-from sftlens.resources.memory import BYTES, STORED, computed, gpus, parameters, probers
+from sftlens.resources.memory import BYTES, STORED, computed, gpus, probers
 from sftlens.restoration.methods import chosen
 from sftlens.strategies import DEFAULT
 
@@ -75,7 +75,7 @@ class Costs:
 
     def trained(self, model: Model) -> float:
         """Return the bytes of a fine-tuned model as training writes it."""
-        return float(BYTES[self._study.finetuning.dtype].weights * parameters(model.shape))
+        return float(BYTES[self._study.finetuning.dtype].weights * model.shape.parameters)
 
     def training_seconds(self, model: Model, job: Job) -> float:
         """Return the seconds of a training's steps and looks, without start, loading and saving."""
@@ -96,7 +96,7 @@ class Costs:
         rounds = ceil(share / (settings.micro_batch_size or share))
         overhead = steps * rounds * 3 * model.shape.layers * rates.layer_seconds
         # Stage 3 gathers the weights twice a step and shares the gradients out.
-        exchanged = steps * 3.0 * STORED * parameters(model.shape) if launch.world_size > 1 else 0.0
+        exchanged = steps * 3.0 * STORED * model.shape.parameters if launch.world_size > 1 else 0.0
         exchange = rates.exchange if launch.nodes == 1 else rates.exchange_nodes
         # A look reads each of its facts anew for every token of the answer.
         asked, answer = self._study.evaluation, self._rates.answer_tokens
@@ -130,10 +130,10 @@ class Costs:
 
     def base(self, model: Model) -> float:
         """Return the bytes of a base model's weights."""
-        return float((4 if model.source == "pretrain" else STORED) * parameters(model.shape))
+        return float((4 if model.source == "pretrain" else STORED) * model.shape.parameters)
 
     def _work(self, job: Job, model: Model) -> Work:
-        study, settings, rates, count = self._study, self._study.finetuning, self._rates, parameters(model.shape)
+        study, settings, rates, count = self._study, self._study.finetuning, self._rates, model.shape.parameters
         base, quality = self.base(model), self._study.experiments.mastery
         if job.rule == "base" and model.source == "pretrain":
             # A fact's number of statements is log-uniform (docs/world.md).
@@ -251,4 +251,4 @@ class Costs:
 def _computing(model: Model) -> int:
     """Return the parameters that a token is multiplied with: all but the embedding it is looked up in."""
     looked_up = 0 if model.shape.tied else model.shape.vocab_size * model.shape.hidden_size
-    return parameters(model.shape) - looked_up
+    return model.shape.parameters - looked_up

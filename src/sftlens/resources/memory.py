@@ -50,11 +50,6 @@ BYTES = {"bfloat16": BytesPerParameter(2, 2, 12, 4), "float32": BytesPerParamete
 """By `finetuning.dtype`. DeepSpeed keeps a copy of the weights for its optimiser in fp32, too."""
 
 
-def parameters(geometry: Geometry) -> int:
-    """Return the number of parameters of a decoder, exactly: LLaMA, Mistral, Qwen2, Qwen3."""
-    return geometry.parameters
-
-
 def largest_tensor(geometry: Geometry) -> int:
     """Return the number of elements of the largest tensor."""
     widths = geometry.vocab_size, geometry.intermediate_size, geometry.heads * geometry.head_width
@@ -94,7 +89,7 @@ class Training:
 
 def training(geometry: Geometry, settings: FinetuneSettings, processes: int) -> Training:
     """Return what each of `processes` processes needs to fine-tune a model."""
-    count, of, stage = parameters(geometry), BYTES[settings.dtype], settings.zero_stage
+    count, of, stage = geometry.parameters, BYTES[settings.dtype], settings.zero_stage
     weights = count * of.weights / (processes if stage >= 3 else 1)
     gradients = count * of.gradients / (processes if stage >= 2 else 1)
     optimizer = count * of.optimizer / (processes if stage >= 1 else 1)
@@ -152,7 +147,7 @@ def measuring(study: Study, model: Model) -> float:
     moving = LOADED * STORED * largest_tensor(geometry)
     if gpus(study, model):
         return PROCESS + moving
-    count = parameters(geometry)
+    count = geometry.parameters
     whole = size == STORED or count <= CONVERTED_WHOLE
     weights = count * size if whole else count * (STORED + size / geometry.layers)
     return PROCESS + weights + generating(geometry, side_by_side(study), size) + moving
@@ -163,7 +158,7 @@ def gpus(study: Study, model: Model) -> int:
     if not model.launch.gpus_per_node:
         return 0
     size = computed(study, model)
-    need = size * parameters(model.shape) + generating(model.shape, side_by_side(study), size)
+    need = size * model.shape.parameters + generating(model.shape, side_by_side(study), size)
     return ceil(need / (model.launch.gpu_memory_gb * GB - DEVICE))
 
 

@@ -35,13 +35,6 @@ class Resources:
 
     def of(self, rule: str) -> dict[str, Resource | int]:
         """Return what a job of a rule asks for, by Snakemake's names."""
-        wanted = self._study.repair or RepairStudy()
-        if rule in ("facts", "world"):
-            return {"mem_mb": lambda wildcards, attempt: memory.request_mb(SMALL, attempt), "runtime": SHORTEST}
-        if rule == "repair":  # as its section says: the geometry of its models is not declared
-            need = wanted.memory_gb * memory.GB
-            main = {"mem_mb": lambda wildcards, attempt: memory.request_mb(need, attempt)}
-            return {"nodes": 1, "gpu": wanted.gpus, **main, "runtime": wanted.minutes}
 
         def runtime(wildcards: Any, attempt: int) -> int:
             known = ("model", "train_set", "scale", "criterion", *(["strategy"] if rule == "finetune" else []))
@@ -49,7 +42,7 @@ class Resources:
             return self._minutes(Job(rule, **axes), attempt)
 
         def mem_mb(wildcards: Any, attempt: int) -> int:
-            return memory.request_mb(self._memory(rule, self._model(wildcards)), attempt)
+            return memory.request_mb(self._memory(rule, wildcards), attempt)
 
         def gpu(wildcards: Any) -> int:
             model = self._model(wildcards)
@@ -57,15 +50,13 @@ class Resources:
             several = memory.probers(self._study, model) if rule == "mastery" else 1 + (rule == "compare_changes")
             return several * memory.gpus(self._study, model)
 
+        if rule in ("facts", "world"):
+            return {"mem_mb": mem_mb, "runtime": SHORTEST}
+        if rule == "repair":  # as its section says: the geometry of its models is not declared
+            wanted = self._study.repair or RepairStudy()
+            return {"nodes": 1, "gpu": wanted.gpus, "mem_mb": mem_mb, "runtime": wanted.minutes}
         if rule == "finetune":
-
-            def of_training(wildcards: Any, attempt: int) -> int:
-                model = self._model(wildcards)
-                recipe = memory.recipe(self._study, model, wildcards.train_set)
-                need = memory.training_node(model.shape, recipe, model.launch) + self._of_strategy(wildcards)
-                return memory.request_mb(need, attempt)
-
-            return {**self._training(), "mem_mb": of_training, "runtime": runtime}
+            return {**self._training(), "mem_mb": mem_mb, "runtime": runtime}
         # Of making or fetching a base model, and of comparing the parameters of two.
         if rule in ("base", "changes"):
             return {"mem_mb": mem_mb, "runtime": runtime}
@@ -96,7 +87,7 @@ class Resources:
         """Main memory that a training's strategy takes on one node beside that of full fine-tuning, bytes."""
         name = getattr(wildcards, "strategy", DEFAULT).partition("@")[0]
         model, strategy = self._model(wildcards), self._study.strategy(name)
-        count, launch = memory.parameters(model.shape), model.launch
+        count, launch = model.shape.parameters, model.launch
         best = 4.0 * bool(strategy.recipe(self._study.finetuning).early_stopping)  # the fp32 weights of the best look
         shared = (strategy.bytes_shared + best) / launch.nodes
         held = count * (shared + strategy.bytes_own * launch.processes_per_node)
@@ -107,14 +98,22 @@ class Resources:
         size = memory.BYTES[memory.recipe(self._study, model).dtype].weights
         return held + tokens * model.shape.vocab_size * size / launch.nodes
 
-    def _memory(self, rule: str, model: Model) -> float:
-        """Main memory of a job of a model, bytes on one node."""
+    def _memory(self, rule: str, wildcards: Any) -> float:
+        """Main memory of a job, bytes on one node."""
+        if rule in ("facts", "world"):
+            return SMALL
+        if rule == "repair":
+            return (self._study.repair or RepairStudy()).memory_gb * memory.GB
+        study, model = self._study, self._model(wildcards)
+        if rule == "finetune":
+            recipe = memory.recipe(study, model, wildcards.train_set)
+            return memory.training_node(model.shape, recipe, model.launch) + self._of_strategy(wildcards)
         if rule in ("base", "changes"):  # read tensor by tensor: one model, or two that are compared
             held = {"base": 2.0 * memory.STORED, "changes": 32.0}[rule]
             return memory.PROCESS + held * memory.largest_tensor(model.shape)
         if rule == "compare_changes":
-            return memory.measuring(self._study, model) + 4.0 * memory.parameters(model.shape)
-        return memory.measuring(self._study, model) * (memory.probers(self._study, model) if rule == "mastery" else 1)
+            return memory.measuring(study, model) + 4.0 * model.shape.parameters
+        return memory.measuring(study, model) * (memory.probers(study, model) if rule == "mastery" else 1)
 
     def _model(self, wildcards: Any) -> Model:
         return self._study.models[wildcards.model]

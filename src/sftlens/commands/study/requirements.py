@@ -42,7 +42,7 @@ def describe(study: Study) -> str:
         where = f"{launch.nodes} x {launch.gpus_per_node or 'CPU'}"
         parts = (need.weights, need.gradients, need.optimizer + need.step, need.activations)
         device = f"{_gb(need.device)} of {launch.gpu_memory_gb}" if launch.gpus_per_node else "-"
-        count = f"{memory.parameters(model.shape) / 1e9:.2f}e9"
+        count = f"{model.shape.parameters / 1e9:.2f}e9"
         training.append([name, count, where, *map(_gb, parts), device, _gb(node)])
         jobs = [Job(rule, name, "D0", "1920") for rule in ("mastery", "evaluate", "divergence", "finetune")]
         node = memory.measuring(study, model)
