@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sftlens.config.axes import Axes, Restoration
-from sftlens.config.experiments import Strategies
 from sftlens.config.study import Study
 from sftlens.doubts import DOUBTS
 from sftlens.errors import ConfigError
@@ -122,12 +121,11 @@ def products(study: Study) -> dict[str, list[Product]]:
         cells = [Cell(m, "", "", 0, "") for m in asked.mastery.models or study.models]
         found["mastery"] = [Product("mastery_quality", cell) for cell in cells]
     if scaling := asked.scaling:
-        models = scaling.models or study.models
-        names = {m: [BASE, *([FEWSHOT] if scaling.shots else []), *_instruct(study, m)] for m in models}
-        bases = [Cell(m, BASE, "0", 0, name) for m in models for name in names[m] if scaling.base]
+        names = [BASE, FEWSHOT, INSTRUCT] if scaling.shots else [BASE, INSTRUCT]
+        bases = _bases(study, scaling, *names) if scaling.base else []
         found["scaling"] = [Product("evaluate", cell) for cell in [*bases, *_cells(study, scaling)]]
     if divergence := asked.divergence:
-        bases = [Cell(m, BASE, "0", 0, BASE) for m in divergence.models or study.models if divergence.base]
+        bases = _bases(study, divergence, BASE) if divergence.base else []
         found["divergence"] = [Product("divergence", cell) for cell in [*bases, *_cells(study, divergence)]]
     if restoration := asked.restoration:
         grid = list(itertools.product(restoration.criteria, restoration.regions, restoration.ratios))
@@ -136,7 +134,15 @@ def products(study: Study) -> dict[str, list[Product]]:
             for made in (Product("evaluate", cell), *(Product("restore", cell, *place) for place in grid))
         ]  # fmt: skip
     if ways := asked.strategies:
-        found["strategies"] = _compared(study, ways)
+        # The base, every cell, and the post-hoc methods on full fine-tuning.
+        cells = list(_cells(study, ways))
+        everyone = [*_bases(study, ways, BASE), *cells]
+        made = [Product(stage, cell) for cell in everyone for stage in ("evaluate", "divergence")]
+        made += [Product("evaluate", cell) for cell in _bases(study, ways, INSTRUCT)]
+        made += [Product("changes", cell, "relative", region) for cell in cells for region in ways.regions]
+        posthoc = itertools.product(ways.criteria, ways.regions, ways.ratios)
+        plain = [cell for cell in cells if cell.strategy == DEFAULT]
+        found["strategies"] = made + [Product("restore", cell, *place) for place in posthoc for cell in plain]
     if axes := asked.concentration:
         pairs = list(itertools.product(axes.criteria, axes.regions))
         found["concentration"] = [Product("changes", cell, *place) for cell in _cells(study, axes) for place in pairs]
@@ -150,7 +156,7 @@ def products(study: Study) -> dict[str, list[Product]]:
     for doubt in DOUBTS:
         if axes := getattr(asked, doubt.name):
             cells = list(_cells(study, axes))
-            bases = [Cell(m, BASE, "0", 0, BASE) for m in axes.models or study.models]
+            bases = _bases(study, axes, BASE)
             found[doubt.name] = [Product(stage, cell) for cell in [*bases, *cells] for stage in doubt.stages]
             if doubt.of_model:
                 found[doubt.name] += [Product("finetune", cell) for cell in cells]
@@ -192,19 +198,10 @@ def quota_needs(study: Study, model: str) -> dict[str, int]:
     return dict(sorted(needs.items()))
 
 
-def _compared(study: Study, ways: Strategies) -> list[Product]:
-    """Return what compares strategies: the base, every cell, and the post-hoc methods on full fine-tuning."""
-    cells = list(_cells(study, ways))
-    bases = [Cell(m, BASE, "0", 0, BASE) for m in ways.models or study.models]
-    made = [Product(stage, cell) for cell in [*bases, *cells] for stage in ("evaluate", "divergence")]
-    made += [Product("evaluate", replace(base, strategy=one)) for base in bases for one in _instruct(study, base.model)]
-    made += [Product("changes", cell, "relative", region) for cell in cells for region in ways.regions]
-    posthoc = itertools.product(ways.criteria, ways.regions, ways.ratios)
-    return made + [Product("restore", cell, *place) for place in posthoc for cell in cells if cell.strategy == DEFAULT]
-
-
-def _instruct(study: Study, model: str) -> list[str]:
-    return [INSTRUCT] if study.models[model].instruct else []
+def _bases(study: Study, axes: Axes, *names: str) -> list[Cell]:
+    """Return the cells of these names at n = 0, model by model; INSTRUCT only where a model has one."""
+    named = itertools.product(axes.models or study.models, names)
+    return [Cell(m, BASE, "0", 0, name) for m, name in named if name != INSTRUCT or study.models[m].instruct]
 
 
 def _cells(study: Study, axes: Axes) -> Iterator[Cell]:

@@ -14,6 +14,7 @@ from sftlens.config import loading
 from sftlens.config.study import Study
 from sftlens.data import relations
 from sftlens.errors import DataError
+from sftlens.files import read_json, write_json
 
 RESULTS = "results"
 SNAPSHOT = "study.json"
@@ -28,8 +29,6 @@ BASE_FIELDS = ("source", "path", "revision", "geometry", "pretraining")
 
 def record(study: Study) -> None:
     """Write the study's configuration, and what its data hold, into its results folder for reports and `conflict`."""
-    from sftlens.files import write_json
-
     root = Path(RESULTS) / study.study
     write_json(root / SNAPSHOT, snapshot(study))
     write_json(root / DATA, data(study))
@@ -102,15 +101,11 @@ def entered(given: str) -> Path:
 
 def made(root: Path) -> Study:
     """Return the study that made the results in its folder. Raises DataError where nothing did, ConfigError."""
-    from sftlens.files import read_json
-
     return loading.load(read_json(root / SNAPSHOT, dict[str, Any]), str(root / SNAPSHOT))
 
 
 def read_snapshot(root: Path) -> dict[str, Any] | None:
     """Return the configuration that made the results in a study's folder; None where nothing has been made."""
-    from sftlens.files import read_json
-
     path = root / SNAPSHOT
     made = (entry for entry in root.glob("*") if entry.name not in LEAVINGS)
     if not path.is_file() or not any(entry.is_file() or any(_files(entry)) for entry in made):
@@ -130,8 +125,6 @@ def data(study: Study) -> dict[str, str | None]:
 
 def read_data(root: Path) -> dict[str, Any]:
     """Return `data` as they were when the results in a study's folder were made; empty where it is not known."""
-    from sftlens.files import read_json
-
     path = root / DATA
     return read_json(path, dict[str, Any]) if path.is_file() else {}
 
