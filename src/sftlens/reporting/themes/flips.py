@@ -5,17 +5,16 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from sftlens.dag.contrasts import Contrast, contrasts
+from sftlens.dag.contrasts import Contrast
 from sftlens.dag.targets import ANSWERS, TARGETS, Target
 from sftlens.data.buckets import BUCKETS
 from sftlens.reporting import frames
-from sftlens.reporting.themes.intervals import PLACE, place
+from sftlens.reporting.themes.intervals import PLACE, aligned, answered, place
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
-    from sftlens.results.answers import Answers, Questions
+    from sftlens.results.answers import Answers
 
 LOST, GAINED, NOISE = "Lost (%)", "Gained (%)", "Seed to seed (%)"
 BEYOND = "beyond guessing (%)"
@@ -41,10 +40,14 @@ def flips(answers: Answers) -> pd.DataFrame:
     from sftlens.statistics.flips import count, shares
 
     rows = []
-    for contrast, split in product(_answered(answers), frames.TESTS):
-        pairs, questions, own = _pairs(answers, contrast, split)
-        if not pairs:
+    for contrast, split in product(answered(answers), frames.TESTS):
+        after, before, questions = aligned(answers, contrast, split)
+        if not after:
             continue
+        own = list(after.values())
+        # Runs of equal seeds are pairs, or, where seeds are each side's own, every two of them.
+        by_seed = contrast.pairing == "seeds"
+        pairs = list(zip(before.values(), own, strict=True) if by_seed else product(before.values(), own))
         lost, gained = shares(pairs)
         noise = shares([(a, b) for a, b in product(own, own) if a is not b])[0] if len(own) > 1 else None
         groups = {ALL: np.ones(len(lost), dtype=bool)}
@@ -74,9 +77,9 @@ def examples(answers: Answers) -> pd.DataFrame:
     from sftlens.statistics.flips import flipped
 
     largest: dict[tuple[str, str, str], Contrast] = {}
-    for contrast in _answered(answers):
+    for contrast in answered(answers):
         one = contrast.condition
-        if contrast.pairing == "fixed" and _pairs(answers, contrast, "test")[0]:
+        if contrast.pairing == "fixed":
             key = (one.model, one.train_set, one.strategy)
             if key not in largest or frames.scales([one.scale, largest[key].condition.scale])[-1] == one.scale:
                 largest[key] = contrast
@@ -103,35 +106,6 @@ def examples(answers: Answers) -> pd.DataFrame:
                 values = [way, questions.relations[i], bucket, *(" ".join(str(text).split()) for text in texts)]
                 rows.append({**place(one, "test"), **dict(zip(_WORDS, values, strict=True))})
     return pd.DataFrame(rows, columns=[*PLACE[:4], *_WORDS])
-
-
-def _answered(answers: Answers) -> list[Contrast]:
-    """Return the contrasts of the grid whose both sides have answers; without any, there may be no questions either."""
-    there = answers.conditions.keys()
-    return [one for one in contrasts(answers.grid) if {one.condition, one.reference} <= there]
-
-
-def _pairs(
-    answers: Answers, contrast: Contrast, split: str
-) -> tuple[list[tuple[np.ndarray, np.ndarray]], Questions, list[np.ndarray]]:
-    """Return the pairs of runs that are compared, each as what (reference, model) answered rightly, bool [questions].
-
-    Also the questions, and the runs of the model. Runs of equal seeds are pairs, or, where seeds are each side's own,
-    every two of them.
-    """
-    from sftlens.results.answers import common
-
-    one, other = contrast.condition, contrast.reference
-    questions = answers.questions(one.model, split)
-    a, b = answers.contains(one, split), answers.contains(other, split)
-    if contrast.pairing == "common facts" and a and b:
-        here, there = common(questions, answers.questions(other.model, split))
-        questions = questions.take(here)
-        a, b = {seed: own[here] for seed, own in a.items()}, {seed: own[there] for seed, own in b.items()}
-    if contrast.pairing == "seeds":
-        a = {seed: own for seed, own in a.items() if seed in b}
-        return [(b[seed], own) for seed, own in a.items()], questions, list(a.values())
-    return list(product(b.values(), a.values())), questions, list(a.values())
 
 
 def _page(table: pd.DataFrame) -> Any:

@@ -57,31 +57,43 @@ def differences(answers: Answers, against: str = "") -> pd.DataFrame:
     import pandas as pd
 
     rows = []
-    for contrast in [one for one in contrasts(answers.grid) if against in ("", one.against)]:
+    for contrast in [one for one in answered(answers) if against in ("", one.against)]:
         for split in frames.TESTS:
-            if found := _sides(answers, contrast, split):
-                row = {"Against": contrast.against} | _row(DIFFERENCE, *found)
+            a, b, questions = aligned(answers, contrast, split)
+            if a:
+                first, second = _percent(a), _percent(b)
+                # Arrays whose seeds are independent, the second to be subtracted.
+                sides = [first - second] if contrast.pairing in ("seeds", "fixed") else [first, second]
+                row = {"Against": contrast.against} | _row(DIFFERENCE, sides, questions)
                 rows.append(place(contrast.condition, split) | row)
     return pd.DataFrame(rows, columns=[*PLACE, "Against", DIFFERENCE, *_INTERVAL])
 
 
-def _sides(answers: Answers, contrast: Contrast, split: str) -> tuple[list[np.ndarray], Questions] | None:
-    """Return the arrays whose seeds are independent, the second to be subtracted, and their questions."""
+def answered(answers: Answers) -> list[Contrast]:
+    """Return the contrasts of the grid whose both sides have answers; without any, there may be no questions either."""
+    there = answers.conditions.keys()
+    return [one for one in contrasts(answers.grid) if {one.condition, one.reference} <= there]
+
+
+def aligned(
+    answers: Answers, contrast: Contrast, split: str
+) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray], Questions]:
+    """Return what the model and the reference of an `answered` contrast answered rightly, by seed, and the questions.
+
+    Each is bool [questions]. Of pairs by seeds, the seeds that both have; of two models, the facts that both have.
+    """
     from sftlens.results.answers import common
 
     one, other = contrast.condition, contrast.reference
+    questions = answers.questions(one.model, split)
     a, b = answers.contains(one, split), answers.contains(other, split)
     if contrast.pairing == "seeds":
         a, b = {seed: a[seed] for seed in a if seed in b}, {seed: b[seed] for seed in a if seed in b}
-    if not a or not b:
-        return None
-    questions, first, second = answers.questions(one.model, split), _percent(a), _percent(b)
-    if contrast.pairing in ("seeds", "fixed"):
-        return [first - second], questions
-    if contrast.pairing == "questions":
-        return [first, second], questions
-    here, there = common(questions, answers.questions(other.model, split))
-    return [first[:, here], second[:, there]], questions.take(here)
+    if contrast.pairing == "common facts":
+        here, there = common(questions, answers.questions(other.model, split))
+        questions = questions.take(here)
+        a, b = {seed: y[here] for seed, y in a.items()}, {seed: y[there] for seed, y in b.items()}
+    return a, b, questions
 
 
 def _percent(answers: Mapping[int, np.ndarray]) -> np.ndarray:
