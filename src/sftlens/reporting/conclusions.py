@@ -9,14 +9,13 @@ from typing import NamedTuple
 import pandas as pd
 
 from sftlens.data.buckets import BUCKETS
+from sftlens.paper.primaries import EQUIVALENT
 from sftlens.reporting.frames import BASE, RATIO, SPLITS
 from sftlens.reporting.html import minus
 from sftlens.statistics.crossed import MIN_SEEDS, THIS_MODEL
 from sftlens.strategies import DEFAULT
 
 DIFFERENCE = "Difference (points)"
-EQUAL = 2.0
-"""Points within which the change as trained and the permuted one are called equally concentrated (claim C5)."""
 CONTROLS = {"random", "absolute", "smallest", "bottom", "interpolation"}
 """Criteria and methods without which a study cannot say that `relative` finds the right parameters."""
 
@@ -133,8 +132,9 @@ def _concentration(table: pd.DataFrame) -> Iterator[Sentence]:
     )
     if trained is None or null is None or pd.isna(trained) or pd.isna(null):
         return
+    equal = abs(trained - null) < EQUIVALENT
     verdict = (
-        "the concentration is arithmetic (dividing by small |p|) and no sign of learning" if abs(trained - null) < EQUAL
+        "the concentration is arithmetic (dividing by small |p|) and no sign of learning" if equal
         else "the change is more concentrated than chance makes it" if trained > null
         else "the change is less concentrated than chance makes it"
     )  # fmt: skip

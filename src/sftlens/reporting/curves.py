@@ -50,16 +50,13 @@ def beside_the_paper(numbers: pd.DataFrame, figure: str) -> pd.DataFrame:
     points = points.assign(**{"Test set": points["split"].map(frames.SPLITS) if "split" in points else "ID test"})
     columns = {"train_set": "Trained on", "scale": "n", "value": PRINTED, "sd": f"{PRINTED} SD"}
     points = points.rename(columns=columns)
-    keys, found = (
-        ["Model", "Test set", "Trained on", "n"],
-        [numbers.iloc[:0].assign(**{PRINTED: 0.0, f"{PRINTED} SD": 0.0})],
-    )
+    keys = ["Model", "Test set", "Trained on", "n"]
+    found = [numbers.iloc[:0].assign(**{PRINTED: 0.0, f"{PRINTED} SD": 0.0})]
     for model in dict.fromkeys(numbers["Model"]):
-        name = models.published(model)
-        own = points[points["model"] == name] if "model" in points else points[[name == "LLaMA-3-8B"] * len(points)]
-        ours = numbers[numbers["Model"] == model]
-        both = ours.merge(own.assign(Model=model)[[*keys, PRINTED, f"{PRINTED} SD"]], how="outer", on=keys)
-        if name:
+        if name := models.published(model):
+            own = points[points["model"] == name] if "model" in points else points[[name == "LLaMA-3-8B"] * len(points)]
+            own = own.assign(Model=model)[[*keys, PRINTED, f"{PRINTED} SD"]]
+            both = numbers[numbers["Model"] == model].merge(own, how="outer", on=keys)
             found.append(frames.in_order(both, keys, numbers))
     return pd.concat(found[1:] or found, ignore_index=True)
 

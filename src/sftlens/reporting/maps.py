@@ -26,6 +26,7 @@ def draw(
     `best` outlines the largest value of each column.
     """
     import numpy as np
+    from matplotlib.patches import Rectangle
 
     down, across = (list(dict.fromkeys(numbers[name])) for name in (rows, columns))
     grid = np.full((len(down), len(across)), np.nan)
@@ -53,6 +54,4 @@ def draw(
         shown = numbers.dropna(subset=[value])
         for _, row in shown.loc[shown.groupby(columns)[value].idxmax()].iterrows():
             place = (across.index(row[columns]) - 0.47, down.index(row[rows]) - 0.46)
-            from matplotlib.patches import Rectangle
-
             axes.add_patch(Rectangle(place, 0.94, 0.92, fill=False, edgecolor="#111111", lw=1.2))

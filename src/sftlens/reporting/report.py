@@ -11,7 +11,6 @@ from sftlens.dag.targets import TARGETS, Target
 from sftlens.reporting import charts, conclusions, frames, html, provenance
 from sftlens.reporting.html import Cell, Table
 
-_PLAIN = ("Model", "Strategy", "Criterion", "Region")
 STORY, PAPER, MORE = "The story", "The paper's figures and tables", "Every number"
 
 
@@ -73,7 +72,7 @@ def _section(
 ) -> dict[str, Any]:
     """Return what the page says of one target: words, the image of a figure, and rows, open or folded."""
     table = target.page(numbers[target.name]) if target.page else numbers[target.name]
-    same = [name for name in _PLAIN if name in table and table[name].nunique() == 1]
+    same = [name for name in frames.PLAIN if name in table and table[name].nunique() == 1]
     here = ", ".join(f"{name.lower()} {table[name].iloc[0]}" for name in same)
     notes = [frames.said(target, table), target.caption, f"Here: {here}." if same else "", frames.seeds_note(table)]
     tinted = _certain(table, numbers[target.tints]) if target.tints in numbers else set()

@@ -86,11 +86,10 @@ def beyond_permuted(numbers: pd.DataFrame) -> pd.DataFrame:
 
     keys = [*_KEYS, "Sum of"]
     tops = [name for name in numbers if name.startswith("Top ") and name.endswith("%")]
-    groups = [
-        (key, rows) for key, rows in numbers.groupby(keys, sort=False) if {*WEIGHTS.values()} <= {*rows["Changes"]}
-    ]
     found = []
-    for key, rows in groups:
+    for key, rows in numbers.groupby(keys, sort=False):
+        if not {*WEIGHTS.values()} <= {*rows["Changes"]}:
+            continue
         shares = rows.set_index("Changes")[tops].astype("float64").reindex([*WEIGHTS.values(), SPREAD]).to_numpy()
         for top, trained, null, sd in zip(tops, *shares, strict=True):
             beyond = trained - null

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,14 +108,8 @@ def _looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     }
 
 
-def target(doubt: Doubt) -> Target:
-    """Return the target of an experiment."""
-    return Target(
-        doubt.name, 80 + doubt.place / 100, doubt.name, doubt.question, f"What this cannot say: {doubt.limit}",
-        lambda answers: numbers(doubt, answers), draw, answers=True, tabled=True, part=PART,
-        says=lambda table: said(doubt, table),
-    )  # fmt: skip
-
-
 for doubt in DOUBTS:
-    TARGETS.add(target(doubt))
+    TARGETS.add(Target(
+        doubt.name, 80 + doubt.place / 100, doubt.name, doubt.question, f"What this cannot say: {doubt.limit}",
+        partial(numbers, doubt), draw, answers=True, tabled=True, part=PART, says=partial(said, doubt),
+    ))  # fmt: skip
