@@ -8,11 +8,9 @@ import numpy as np
 import pandas as pd
 
 from sftlens.config.check import LOST_POINTS
-from sftlens.diagnosis import diagnosis
-from sftlens.diagnosis.diagnosis import Asked, Diagnosis
-from sftlens.repair import choice_rule
+from sftlens.diagnosis.diagnosis import Diagnosis
+from sftlens.repair import choice_rule, diagnosing
 from sftlens.repair.choice_rule import Comparison, Scores
-from sftlens.repair.measure import diagnosing
 from sftlens.repair.measurements import Answers, Measurements
 from sftlens.repair.models import BASE, FINETUNED, Candidate, ModelKey
 from sftlens.repair.prompting import RepairInputs
@@ -77,33 +75,14 @@ def search(measurements: Measurements, diagnosed: Callable[[Diagnosis], object] 
     """
     inputs = measurements.inputs
     tolerance, reprobe = inputs.settings.tolerance, inputs.settings.reprobe
-    if missing := [key for key in (BASE, FINETUNED) if not measurements.answered(key)]:
-        sampled = len(inputs.facts) + 2 * min(reprobe, len(inputs.facts))
-        measurements.expect((len(missing) + 1) * measurements.prompts() + measurements.mastery_prompts(sampled))
     # Model by model, as each is loaded once: the fine-tuned one, the base, the fine-tuned one again for all settings.
-    finetuned, repeated = measurements.answers(FINETUNED), diagnosing.in_other_batches(measurements)
-    noisy, noisy_task = repeated.answers(FINETUNED)
-    floor = diagnosing.own_divergence(measurements.first_tokens(), repeated.first_tokens())
-    again: dict[ModelKey, pd.DataFrame] = {FINETUNED: measurements.mastery_again(FINETUNED)} if reprobe else {}
-    mastery = measurements.mastery()
-    answers: dict[ModelKey, Answers] = {BASE: measurements.answers(BASE), FINETUNED: finetuned}
-    divergence: dict[ModelKey, pd.DataFrame] = {FINETUNED: measurements.divergence(mastery)}
-    if reprobe:
-        again[BASE] = measurements.mastery_again(BASE)
-    before, after = (Asked(answers[key][0], again.get(key), answers[key][1]) for key in (BASE, FINETUNED))
-    found = diagnosis.diagnose(
-        inputs.facts,
-        before,
-        after,
-        tolerance=LOST_POINTS / 100,
-        again=Asked(noisy, tasks=noisy_task),
-        tasks=None if inputs.tasks is None else inputs.tasks.set_index("task_id")["task"],
-        task_tolerances={} if inputs.tasks is None else dict.fromkeys(inputs.tasks["task"], tolerance),
-        buckets=mastery.set_index("fact_id")["bucket"],
-        kl=divergence[FINETUNED],
-        kl_floor=floor,
-    )
+    tolerances = {} if inputs.tasks is None else dict.fromkeys(inputs.tasks["task"], tolerance)
+    found = diagnosing.diagnose(measurements, LOST_POINTS / 100, tolerances, reprobed=True)
     diagnosed(found)
+    mastery = measurements.mastery()
+    answers: dict[ModelKey, Answers] = {key: measurements.answers(key) for key in (BASE, FINETUNED)}
+    again: dict[ModelKey, pd.DataFrame] = {key: measurements.mastery_again(key) for key in (FINETUNED, BASE) if reprobe}
+    divergence: dict[ModelKey, pd.DataFrame] = {FINETUNED: measurements.divergence(mastery)}
     candidates = measurements.models.candidates
     answers |= _tried(measurements, candidates)
     reverted = {candidate: measurements.reverted(candidate) for candidate in candidates}

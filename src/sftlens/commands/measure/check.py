@@ -74,8 +74,7 @@ def main() -> None:
 
     from sftlens.diagnosis import effects, page, screen
     from sftlens.models.loading import placement
-    from sftlens.repair import measurements, models, prompting, wording
-    from sftlens.repair.measure import diagnosing
+    from sftlens.repair import diagnosing, measurements, models, prompting, wording
 
     with tempfile.TemporaryDirectory(prefix="sftlens-check-") as scratch:
         tuned = args.tuned
@@ -100,7 +99,7 @@ def main() -> None:
             state = args.state or Path(scratch) / "state"
             kept: dict[str, Any] = {"progress": bar.update, "expect": lambda prompts: bar.reset(total=prompts)}
             measured = measurements.Measurements(loaded, given, identities, state, _say, **kept, draws="check")
-            seen = diagnosing.diagnose(measured, points / 100, tolerances, settings.floor_facts)
+            seen = diagnosing.diagnose(measured, points / 100, tolerances, floor_facts=settings.floor_facts)
     about = _about(args, seen, tasks)
     print(printable(screen.text(seen, about)))
     if args.out:

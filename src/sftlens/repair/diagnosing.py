@@ -1,6 +1,6 @@
 """Base and fine-tuned model measured, each loaded once, and compared: all of a check, and the head of a repair."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,32 +37,45 @@ def same_weights(first: Path, second: Path) -> bool:
 
 
 def diagnose(
-    measured: Measurements, tolerance: float, task_tolerances: Mapping[str, float] | None = None, floor_facts: int = 0
+    measured: Measurements,
+    tolerance: float,
+    task_tolerances: Mapping[str, float],
+    *,
+    reprobed: bool = False,
+    floor_facts: int = 0,
 ) -> Diagnosis:
     """Measure both models, the fine-tuned one first, and compare them. Raises DataError, ModelError.
 
     Args:
-        measured: the measurements; its samples are drawn with the same random numbers for both (`draws`).
+        measured: the measurements.
         tolerance: how much knowledge may be lost and still counts as kept, a share.
         task_tolerances: the same of the score of each task, by its name (column `task` of the examples).
+        reprobed: knowledge is judged by the mastery of a sample, measured again (`reprobe`; 0: by the answers); else
+            by that of all facts, for whose samples both models take the same random numbers (`draws`).
         floor_facts: facts whose mastery is measured a second time; answers, tasks and first tokens all are.
     """
     inputs, repeated = measured.inputs, in_other_batches(measured)
-    floor = min(floor_facts, len(inputs.facts))
-    measured.expect(3 * measured.prompts() + measured.mastery_prompts(2 * len(inputs.facts) + floor))
+    facts, tasks = len(inputs.facts), inputs.tasks
+    floor = min(floor_facts, facts)
+    if missing := [key for key in (BASE, FINETUNED) if not measured.answered(key)]:
+        sampled = facts + floor + (2 * min(inputs.settings.reprobe, facts) if reprobed else facts)
+        measured.expect((len(missing) + 1) * measured.prompts() + measured.mastery_prompts(sampled))
+
+    def known(key: str) -> pd.DataFrame | None:
+        if reprobed:
+            return measured.mastery_again(key) if inputs.settings.reprobe else None
+        return measured.mastery(key)
+
+    def asked(source: Measurements, key: str, mastery: Callable[[str], pd.DataFrame | None]) -> Asked:
+        answers, scores = source.answers(key)
+        return Asked(answers, mastery(key), scores)
 
     # Model by model, as each is loaded once.
-    def asked(source: Measurements, key: str, count: int | None = None) -> Asked:
-        facts, tasks = source.answers(key)
-        return Asked(facts, source.mastery(key, count) if count != 0 else None, tasks)
-
-    after = asked(measured, FINETUNED)
+    after = asked(measured, FINETUNED, known)
     first = measured.first_tokens()
-    again = asked(repeated, FINETUNED, floor)
+    again = asked(repeated, FINETUNED, lambda key: repeated.mastery(key, floor) if floor else None)
     kl_floor = own_divergence(first, repeated.first_tokens())
-    before = asked(measured, BASE)
-    assert before.mastery is not None
-    tasks = inputs.tasks
+    before, mastery = asked(measured, BASE, known), measured.mastery()
     return diagnosis.diagnose(
         inputs.facts,
         before,
@@ -71,7 +84,8 @@ def diagnose(
         again=again,
         tasks=None if tasks is None else tasks.set_index("task_id")["task"],
         task_tolerances=task_tolerances,
-        kl=measured.divergence(before.mastery),
+        buckets=mastery.set_index("fact_id")["bucket"],
+        kl=measured.divergence(mastery),
         kl_floor=kl_floor,
     )
 
