@@ -81,12 +81,12 @@ def test_arguments_and_a_system_prompt_reach_the_template() -> None:
 ])  # fmt: skip
 def test_what_a_template_cannot_do_is_one_line(options: Any, template: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error) as caught:
-        Prompting(None, tokenizer(template), Path("model"), **options).check()
+        Prompting(None, Chat(tokenizer(template), Path("model"), **options)).check()
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_options_of_a_chat_template_need_one() -> None:
-    made = Prompting("Q: {question}", tokenizer(CHATML), Path("model"), system="Be brief.")
+    made = Prompting("Q: {question}", Chat(tokenizer(CHATML), Path("model"), system="Be brief."))
     with pytest.raises(ConfigError, match="add --chat-template, or leave them out"):
         made.check(["a task"])
     made.check([[{"role": "user", "content": "a task"}]])
@@ -108,12 +108,12 @@ def test_the_date_is_one_in_a_run_and_part_of_the_key() -> None:
     assert first.example == "<s>Today is 03 February 2026. {question}"
     keys = []
     for day in (3, 4):
-        made = Prompting(None, tokenizer(DATED), Path("model"))
+        made = Prompting(None, Chat(tokenizer(DATED), Path("model")))
         made.__dict__["chat"] = chat(DATED, today=date(2026, 2, day))
         keys.append(made.identity())
     assert keys[0] != keys[1] and "03 February 2026" in keys[0]
     # A prompt of its own does not depend on the date, but a task of messages beside it does.
-    plain = Prompting("Q: {question}", tokenizer(DATED), Path("model"))
+    plain = Prompting("Q: {question}", Chat(tokenizer(DATED), Path("model")))
     assert "Today" not in plain.identity() and "Today" in plain.identity(["", [{"role": "user", "content": "x"}]])
 
 
@@ -161,11 +161,11 @@ def test_a_target_is_compared_without_what_no_answer_has(text: str) -> None:
 def test_marks_of_a_template_written_by_hand_end_a_turn_too() -> None:
     by_hand = "<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
     made = tokenizer(CHATML)
-    assert Prompting(by_hand, made, Path("model")).turn_end(["who?"]) == "<|im_end|>"
-    assert Prompting(by_hand + "<think>", made, Path("model")).opens_thinking(["who?"])
-    plain = Prompting("Q: {question}", made, Path("model"))
+    assert Prompting(by_hand, Chat(made, Path("model"))).turn_end(["who?"]) == "<|im_end|>"
+    assert Prompting(by_hand + "<think>", Chat(made, Path("model"))).opens_thinking(["who?"])
+    plain = Prompting("Q: {question}", Chat(made, Path("model")))
     assert plain.turn_end(["who?"]) == "" and plain.turn_end(["<|im_start|>user\nwho?<|im_end|>"]) == "<|im_end|>"
-    assert Prompting("Q: {question}", tokenizer(None), Path("model")).turn_end(["who?"]) == ""
+    assert Prompting("Q: {question}", Chat(tokenizer(None), Path("model"))).turn_end(["who?"]) == ""
 
 
 @pytest.mark.parametrize("add_bos", [True, False])
@@ -173,10 +173,10 @@ def test_no_prompt_begins_with_two_bos(add_bos: bool) -> None:
     made = tiny_tokenizer(add_bos=add_bos)
     made.chat_template = DATED
     for template in ("<s>Q: {question}", " <s>Q: {question}", "Q: {question}"):
-        prompting = Prompting(template, made, Path("model"))
+        prompting = Prompting(template, Chat(made, Path("model")))
         ids = prompting.questions(made, ["who?"])[0]
         assert ids.count(1) == (1 if add_bos or "<s>" in template else 0) and ids[1:2] != [1]
         # Solved examples of a few-shot prompt bring no BOS either.
         assert prompting.form == "Q: {question}" and prompting.opening == "Q:"
         assert prompting.tasks(made, ["<s>Sort:"])[0].count(1) == 1
-    assert Prompting(None, made, Path("model")).questions(made, ["who?"])[0].count(1) == 1
+    assert Prompting(None, Chat(made, Path("model"))).questions(made, ["who?"])[0].count(1) == 1

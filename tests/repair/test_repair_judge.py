@@ -11,6 +11,7 @@ import repair_models
 from script_calls import ok
 from sftlens.config.repair import FewShotSettings
 from sftlens.files import read_json
+from sftlens.inference.chat import Chat
 from sftlens.models.checkpoints import load_model
 from sftlens.repair import fewshot_mastery, prompting
 from tiny import tiny_model, tiny_tokenizer
@@ -58,7 +59,7 @@ def test_answers_inside_questions_of_its_own_earn_a_model_nothing(tmp_path: Path
     ("Please answer {question}", ""),  # an answer may hold these words
 ])  # fmt: skip
 def test_what_begins_another_question(template: str, opening: str) -> None:
-    assert prompting.Prompting(template, tiny_tokenizer(), Path()).opening == opening
+    assert prompting.Prompting(template, Chat(tiny_tokenizer(), Path())).opening == opening
 
 
 def test_a_chat_model_is_asked_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

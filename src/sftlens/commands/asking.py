@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sftlens.errors import ConfigError
+from sftlens.inference.chat import Chat
 from sftlens.repair import prompting
 
 if TYPE_CHECKING:
@@ -54,5 +55,5 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
 
 def made(asked: dict[str, Any], tokenizer: "PreTrainedTokenizerBase", folder: Path) -> prompting.Prompting:
     """Return the prompting of `settings`, by the fine-tuned model's tokenizer, which lies in `folder`."""
-    name, arguments, system = (asked[key] for key in ("chat_template_name", "chat_template_args", "system_prompt"))
-    return prompting.Prompting(asked["template"], tokenizer, folder, name, arguments, system)
+    how = (asked[key] for key in ("chat_template_name", "chat_template_args", "system_prompt"))
+    return prompting.Prompting(asked["template"], Chat(tokenizer, folder, *how))

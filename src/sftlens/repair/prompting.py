@@ -3,9 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
+from dataclasses import dataclass
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
@@ -50,21 +48,8 @@ class Prompting:
 
     template: str | None
     """Text with {question} in it; None: the chat template."""
-    tokenizer: "PreTrainedTokenizerBase"
-    """The fine-tuned model's tokenizer, whose chat template it is."""
-    folder: Path
-    """Where that tokenizer lies, for messages."""
-    name: str | None = None
-    """Which of several named chat templates."""
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments of the chat template's own."""
-    system: str | None = None
-    """System prompt, for the chat template."""
-
-    @cached_property
-    def chat(self) -> Chat:
-        """The chat template as it is used."""
-        return Chat(self.tokenizer, self.folder, self.name, self.arguments, self.system)
+    chat: Chat
+    """The fine-tuned model's chat template as it is used; its tokenizer may have none."""
 
     def check(self, tasks: Sequence[Any] = ()) -> None:
         """Raise an error when a chat template is needed, for questions or for `tasks`, and cannot be used.
@@ -74,16 +59,16 @@ class Prompting:
         """
         lists = any(not isinstance(prompt, str) for prompt in tasks)
         if self.template is not None and not lists:
-            if self.name or self.arguments or self.system:
+            if self.chat.name or self.chat.arguments or self.chat.system:
                 raise ConfigError(
                     "--chat-template-name, --chat-template-arg and --system-prompt say how the chat template is used; "
                     "add --chat-template, or leave them out"
                 )
             return
-        if not self.tokenizer.chat_template:
+        if not self.chat.tokenizer.chat_template:
             remedy = "give the task as prompt and target" if lists else "give --prompt-template instead"
             raise ModelError(
-                f"{self.folder}: the tokenizer has no chat template (chat_template.jinja, or chat_template in "
+                f"{self.chat.folder}: the tokenizer has no chat template (chat_template.jinja, or chat_template in "
                 f"tokenizer_config.json); {remedy}, or fetch the file"
             )
         self.chat.check()
@@ -91,7 +76,7 @@ class Prompting:
     @property
     def form(self) -> str:
         """The text of one question in few-shot prompts, without BOS: base models know no chat template."""
-        text, bos = self.template or QUESTION_ANSWER, str(self.tokenizer.bos_token or "")
+        text, bos = self.template or QUESTION_ANSWER, str(self.chat.tokenizer.bos_token or "")
         return text.lstrip()[len(bos) :] if bos and text.lstrip().startswith(bos) else text
 
     @property
@@ -131,7 +116,7 @@ class Prompting:
         if self.template is None:
             return self.tasks(tokenizer, questions)
         # Where the template writes BOS and the tokenizer does too, one of them goes.
-        bos = "" if self.form in (self.template, QUESTION_ANSWER) else str(self.tokenizer.bos_token)
+        bos = "" if self.form in (self.template, QUESTION_ANSWER) else str(self.chat.tokenizer.bos_token)
         return token_ids(tokenizer, [bos + self.form.format(question=question) for question in questions])
 
     def tasks(self, tokenizer: "PreTrainedTokenizerBase", tasks: Sequence[Any]) -> list[list[int]]:
