@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from sftlens.statistics.crossed import Estimate
 
-    Study: TypeAlias = Any
-
 Answers: TypeAlias = Any
 """The `results.answers.Answers` of the experiment's products, its tidy table and the summaries of its trainings."""
 Condition: TypeAlias = Any
@@ -59,7 +57,7 @@ class Doubt:
     about. NaN where nothing was measured."""
     stages: tuple[str, ...] = ("evaluate",)
     """What is measured of the base model and of each cell, besides the ratios of `settings` that are restored."""
-    check: Callable[[Study, Any], None] | None = None
+    check: Callable[[Any, Any], None] | None = None
     """The study and these axes -> ValueError where the sentence would have nothing to compare; None: nothing to ask."""
     of_model: str = ""
     """A stage that runs once for each model, over all its cells; empty: none."""
@@ -107,22 +105,24 @@ def contrast(
     from sftlens.statistics import crossed
 
     splits = [split] if isinstance(split, str) else list(split)
-
-    def of(condition: Condition | None) -> dict[int, NDArray[Any]]:
-        """Return 0 or 100 for each question, by seed."""
-        parts = [answers.contains(condition, name) for name in splits] if condition else [{}]
-        return {seed: 100.0 * np.concatenate([part[seed] for part in parts]) for seed in parts[0]}
-
-    own, other = of(one), of(reference)
-    if reference is None:
-        paired = list(own.values())
-    elif not reference.trained:
-        paired = [y - base for y in own.values() for base in other.values()]
-    else:
-        paired = [own[seed] - other[seed] for seed in own if seed in other]
+    parts = [changes(answers, one, reference, name) for name in splits]
+    paired = [np.concatenate([part[seed] for part in parts]) for seed in parts[0]]
     buckets = np.concatenate([answers.questions(one.model, name).buckets for name in splits])
     y = np.stack(paired) if paired else np.full((1, len(buckets)), np.nan)
     return crossed.accuracy(y, buckets) if inside is None else crossed.mean(y[:, inside])
+
+
+def changes(answers: Answers, one: Condition, reference: Condition | None, split: str) -> dict[int, NDArray[Any]]:
+    """Return by seed the answers of a condition minus those of a reference (None: 0), points [questions] of a split.
+
+    Of seeds that both have; a base model, which has seed 0 alone, is the reference of every seed.
+    """
+    own = {seed: 100.0 * y for seed, y in answers.contains(one, split).items()}
+    if reference is None:
+        return own
+    other = answers.contains(reference, split)
+    seeds = {seed: seed if reference.trained else 0 for seed in own}
+    return {seed: own[seed] - 100.0 * other[its] for seed, its in seeds.items() if its in other}
 
 
 def over_seeds(values: Iterable[float]) -> Estimate:

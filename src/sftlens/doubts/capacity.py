@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sftlens import files
 from sftlens.config.axes import Distinct, Ratios, TrainSet
 from sftlens.doubts import (
     DOUBTS,
@@ -14,6 +15,7 @@ from sftlens.doubts import (
     Doubt,
     Restored,
     Row,
+    changes,
     contrast,
     ends,
     largest,
@@ -36,8 +38,6 @@ def measure(answers: Answers) -> list[Row]:
 
     All rows are of the models together; first the change in the smallest model minus that in the largest.
     """
-    from sftlens import files
-
     study, rows = answers.paths.study, []
     axes = study.experiments.capacity
     found: list[tuple[float, str]] = []
@@ -89,17 +89,10 @@ def _between(answers: Answers, one: Any, other: Any, split: str) -> Any:
 
     from sftlens.statistics import crossed
 
-    def change(pair: Any) -> dict[int, Any]:
-        before, last = (answers.contains(end, split) for end in pair)
-        return {
-            seed: 100.0 * (y.astype(float) - before[seed if pair[0].trained else 0])
-            for seed, y in last.items() if not pair[0].trained or seed in before
-        }  # fmt: skip
-
     place = answers.questions(other[1].model, split).fact_ids.get_indexer(
         answers.questions(one[1].model, split).fact_ids
     )
-    own, its = change(one), change(other)
+    own, its = (changes(answers, last, before, split) for before, last in (one, other))
     d = [y - its[seed][place] for seed, y in own.items() if seed in its]
     return crossed.mean(np.stack(d) if d else np.full((1, len(place)), np.nan))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sftlens import files
 from sftlens.config.axes import Distinct, Ratios, TrainSet
 from sftlens.doubts import DOUBTS, RESTORED, TESTS, Answers, Doubt, Restored, Row, largest, over_seeds, row, size
 
@@ -32,8 +33,6 @@ def measure(answers: Answers) -> list[Row]:
     A test fact stated falsely is answered as taught where the answer holds the false object; its true one, which stands
     nowhere, does not count. A training fact that was stated falsely is corrected where the answer holds the true one.
     """
-    from sftlens import files
-
     study, paths, rows = answers.paths.study, answers.paths, []
     axes = study.experiments.flawed
     for model in study.models:

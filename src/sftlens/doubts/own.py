@@ -7,6 +7,7 @@ from pydantic import Field
 
 from sftlens import files
 from sftlens.config.axes import Distinct, TrainSet
+from sftlens.data import training_sets
 from sftlens.doubts import DOUBTS, Answers, Doubt, Pair, Row, compared
 from sftlens.errors import DataError
 
@@ -23,8 +24,6 @@ def measure(answers: Answers) -> list[Row]:
 
     Raises DataError where the two were not trained on the same facts.
     """
-    from sftlens.data import training_sets
-
     root, sets = Path(answers.paths.root), answers.paths.study.experiments.own.train_sets
     for model, n, seed in dict.fromkeys((cell.model, cell.scale, cell.seed) for cell, _ in answers.trainings()):
         taken = []

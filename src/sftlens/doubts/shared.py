@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sftlens import files
 from sftlens.config.axes import Axes, Distinct, TrainSet
-from sftlens.doubts import DOUBTS, TESTS, Answers, Doubt, Row, ends, largest, row
+from sftlens.data import training_sets
+from sftlens.doubts import DOUBTS, TESTS, Answers, Doubt, Row, changes, ends, largest, row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,8 +64,6 @@ def common_words(subjects: pd.Series) -> frozenset[str]:
 
 def measure(answers: Answers) -> list[Row]:
     """Return the change of accuracy from the smallest n (the base, where there is one n) to the largest, by group."""
-    from sftlens import files
-
     study, paths, rows = answers.paths.study, answers.paths, []
     axes = study.experiments.shared
     for model in study.models:
@@ -97,21 +97,14 @@ def _changes(answers: Answers, before: Any, last: Any, split: str, facts: pd.Dat
     """Return the changes in points, float64 [seeds, questions], and the groups of the questions, int64, the same."""
     import numpy as np
 
-    from sftlens import files
-    from sftlens.data import training_sets
-
-    earlier, later = answers.contains(before, split), answers.contains(last, split)
     asked = facts.reindex(answers.questions(last.model, split).fact_ids)
-    d, shared = [], []
-    for seed, y in later.items():
-        base = earlier.get(seed if before.trained else 0)
-        if base is not None:
-            place = Path(answers.paths.root) / f"{last.model}/{last.train_set}/order-seed{seed}.parquet"
-            order = training_sets.take(files.read_parquet(place, ["fact_id"]), last.scale, allow_smaller=True)
-            d.append(100.0 * (y.astype(float) - base))
-            shared.append(groups(asked, facts[facts.index.isin(order["fact_id"])], common))
+    found, shared = changes(answers, last, before, split), []
+    for seed in found:
+        place = Path(answers.paths.root) / f"{last.model}/{last.train_set}/order-seed{seed}.parquet"
+        order = training_sets.take(files.read_parquet(place, ["fact_id"]), last.scale, allow_smaller=True)
+        shared.append(groups(asked, facts[facts.index.isin(order["fact_id"])], common))
     empty = np.zeros((1, len(asked)))
-    return (np.stack(d), np.stack(shared)) if d else (empty * np.nan, empty.astype(np.int64))
+    return (np.stack([*found.values()]), np.stack(shared)) if found else (empty * np.nan, empty.astype(np.int64))
 
 
 def _mean(d: Any, shared: Any, inside: Sequence[str], against: Sequence[str] = ()) -> Any:
