@@ -95,16 +95,12 @@ def judge(effect: Effect, tolerance: float, *, known: bool = False) -> Verdict:
     # A t interval shrinks with the root of the number of examples; one of examples without a change faster.
     by_root = effect.n * (half / margin) ** 2 if half > 1 - UNSEEN ** (1 / effect.n) + 1e-12 else 0.0
     by_unseen = math.log(UNSEEN) / math.log1p(-min(margin, 0.999))
-    return Verdict(UNDECIDED, tolerance, rounded_up(max(by_root, by_unseen)))
+    enough = max(by_root, by_unseen, 1)
+    step = int(10 ** max(0, math.floor(math.log10(enough)) - 1))  # rounded up to two significant digits
+    return Verdict(UNDECIDED, tolerance, math.ceil(enough / step) * step)
 
 
 def together(verdicts: Sequence[Verdict]) -> str:
     """Return the outcome of several: LOST if one is, else UNDECIDED if one is, else KEPT."""
     found = {verdict.outcome for verdict in verdicts}
     return next((outcome for outcome in (LOST, UNDECIDED) if outcome in found), KEPT)
-
-
-def rounded_up(number: float) -> int:
-    """Return a number rounded up to two significant digits."""
-    step = int(10 ** max(0, math.floor(math.log10(max(number, 1))) - 1))
-    return math.ceil(number / step) * step

@@ -2,7 +2,7 @@
 
 import gc
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 BASE, FINETUNED = "base", "fine-tuned"
-
-
 TRANSFORMER, BLOCKS = "transformer", "blocks"
 """The region that needs no mention in a name; and the word for QUARTERS ranges of blocks, each a region."""
 QUARTERS = 4
+FIRST = 64
+"""Elements of each tensor that are compared before whole tensors are: a fine-tuning changes some of them."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,20 @@ def label(key: ModelKey) -> str:
     return key.name if isinstance(key, Candidate) else key
 
 
+def same_weights(first: Path, second: Path) -> bool:
+    """Whether two model folders hold the same tensors, however they are spread over files. Raises ModelError."""
+    left, right = open_tensors(first), open_tensors(second)
+    if set(left.names) != set(right.names):
+        return False
+    for most in (FIRST, None):
+        for name in left.names:
+            if left.shape(name) != right.shape(name) or left.dtype(name) != right.dtype(name):
+                return False
+            if not torch.equal(*(side.get(name).reshape(-1)[:most] for side in (left, right))):
+                return False
+    return True
+
+
 class RepairModels:
     """Loads the base or the fine-tuned model, and makes restored ones of it, which are never written.
 
@@ -95,11 +109,10 @@ class RepairModels:
                 f"{self.folders[FINETUNED]}/config.json: model_type is {kinds[1]!r}, that of the base "
                 f"{self.folders[BASE]} is {kinds[0]!r}; give the base model that was fine-tuned"
             )
-        tensors = [open_tensors(folder) for folder in self.folders.values()]
+        self._tensors = open_tensors(self.folders[BASE]), open_tensors(self.folders[FINETUNED])
         self.settings = settings
         self.candidates = candidates(settings, self._configs[1].get_text_config().num_hidden_layers)
-        self._tensors = tensors
-        self.pair = cache(self._pair)
+        self.pair = cache(partial(Pair, *self._tensors))
         self._restoration = RestorationSettings(epsilon=settings.epsilon, seed=settings.seed)
         self.tokenizer, self.reverted = cache(self._tokenizer), cache(self._reverted)
         self.adapter = cache(self._adapter)
@@ -117,9 +130,6 @@ class RepairModels:
                     self.restored(replace(candidate, criterion=name))
         if self.settings.save_as == "adapter":
             low_rank.check(*self._tensors)
-
-    def _pair(self, region: str) -> Pair:
-        return Pair(self._tensors[0], self._tensors[1], region)
 
     def get(self, key: ModelKey) -> "PreTrainedModel":
         """Return a model; the one that was returned before is let go, or becomes this one."""

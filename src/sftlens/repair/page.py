@@ -15,7 +15,6 @@ from sftlens.repair.user_files import CHOOSING, REPORTING
 from sftlens.reporting import html
 from sftlens.reporting.html import Cell, Table, minus
 
-COLUMNS = {"all": "all facts", "macro": "macro", **{name: name for name in BUCKETS}}
 MOST = 10
 """Examples of each kind of flip."""
 NAMES = {
@@ -131,20 +130,22 @@ def _shares(rows: pd.DataFrame, half: str, models: Sequence[str]) -> Table:
     """Return shares per bucket, percent."""
     body = [
         ("", [Cell(f"{model}: {name}"), *(_percent(_value(rows, model=model, half=half, bucket=bucket, metric=metric))
-                                          for bucket in COLUMNS)])
+                                          for bucket in ("all", "macro", *BUCKETS))])
         for metric, name in NAMES.items()
         for model in models
     ]  # fmt: skip
     sizes = [_value(rows, model=BASE, half=half, bucket=bucket, metric="first_line") for bucket in BUCKETS]
     counts = [0 if size is None else int(size["n"]) for size in sizes]
-    heads = [*list(COLUMNS.values())[:2], *(f"{b} (n={n})" for b, n in zip(BUCKETS, counts, strict=True))]
+    heads = ["all facts", "macro", *(f"{b} (n={n})" for b, n in zip(BUCKETS, counts, strict=True))]
     return Table([Cell("%"), *(Cell(name, "", "number") for name in heads)], body, "stacked")
 
 
 def _cost(rows: pd.DataFrame, described: Mapping[str, str]) -> str:
     parts = []
     if (cost := _value(rows, metric="cost", bucket="all")) is not None:
-        parts.append(f"Facts answered, fine-tuned minus base: {_points(cost)}.")
+        interval = "" if pd.isna(cost["low"]) else f" ({100 * cost['low']:+.1f} to {100 * cost['high']:+.1f})"
+        points = minus(f"{100 * cost['value']:+.1f} points{interval}")
+        parts.append(f"Facts answered, fine-tuned minus base: {points}.")
     again = [_value(rows, metric="reprobed_mastery", half="all", model=model) for model in (BASE, FINETUNED)]
     if again[0] is not None and again[1] is not None:
         means = " and ".join(f"{100 * row['value']:.1f} %" for row in again if row is not None)
@@ -154,11 +155,6 @@ def _cost(rows: pd.DataFrame, described: Mapping[str, str]) -> str:
             parts.append(f"KL(fine-tuned ‖ base) of the first answer token, {name}: {kl['value']:.3f} nats.")
     buckets = f"D0 (never) to D4 (over three in four): how often the base gives the answer; {described['mastery']}."
     return " ".join([*parts, buckets, "The macro is the mean of the five, undefined (–) where one is empty."])
-
-
-def _points(row: pd.Series) -> str:
-    interval = "" if pd.isna(row["low"]) else f" ({100 * row['low']:+.1f} to {100 * row['high']:+.1f})"
-    return minus(f"{100 * row['value']:+.1f} points{interval}")
 
 
 def _trade_off(repair: Repair) -> Table:

@@ -74,14 +74,14 @@ def main() -> None:
 
     from sftlens.diagnosis import effects, page, screen
     from sftlens.models.loading import placement
-    from sftlens.repair import diagnosing, measurements, models, prompting, wording
+    from sftlens.repair import measurements, models, prompting, search, wording
 
     with tempfile.TemporaryDirectory(prefix="sftlens-check-") as scratch:
         tuned = args.tuned
         if adapters.is_adapter(folders[1]):
             _say("merging the adapter into the base")
             adapters.merge(args.base, args.tuned, tuned := Path(scratch) / "merged")
-        elif diagnosing.same_weights(*folders):
+        elif models.same_weights(*folders):
             raise ConfigError(f"{args.tuned}: holds the same weights as {args.base}; give the model tuned from it")
         computing = program.computing(args, args.base, tuned)
         loaded = models.RepairModels(args.base, tuned, settings, args.device, args.compute_dtype)
@@ -99,7 +99,7 @@ def main() -> None:
             state = args.state or Path(scratch) / "state"
             kept: dict[str, Any] = {"progress": bar.update, "expect": lambda prompts: bar.reset(total=prompts)}
             measured = measurements.Measurements(loaded, given, identities, state, _say, **kept, draws="check")
-            seen = diagnosing.diagnose(measured, points / 100, tolerances, floor_facts=settings.floor_facts)
+            seen = search.diagnose(measured, points / 100, tolerances, floor_facts=settings.floor_facts)
     about = _about(args, seen, tasks)
     print(printable(screen.text(seen, about)))
     if args.out:
