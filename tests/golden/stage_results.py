@@ -146,8 +146,9 @@ def _templates(i: Path, out: Path) -> None:
 def write_summaries(study: Study, rows: pd.DataFrame) -> None:
     """Write what a study's stages would have left in this folder, had they measured the rows of a tidy table."""
     recorded.record(study)
+    part_of = collect.parts(rows)
     for product in distinct(study):
-        part = collect.part(rows, [product])
+        part = part_of([product])
         part = part.drop(columns=["study", "stage", *(name for name in product.axes if name in ("model", *CELL))])
         listed = [{k: v for k, v in row.items() if v != "" and v == v} for row in part.to_dict("records")]
         files.write_json(Path(Paths(study).summary(product)), {"metrics": listed})

@@ -12,11 +12,9 @@ from sftlens.settings import Seed, Settings
 from sftlens.strategies import DEFAULT, STRATEGIES
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
-
-    Ranking: TypeAlias = str
-    Reverting: TypeAlias = str
-    StrategyName: TypeAlias = str
+    Ranking = str
+    Reverting = str
+    StrategyName = str
 else:
     Ranking = Literal[tuple(CRITERIA.names())]
     Reverting = Literal[tuple(methods.choices())]

@@ -1,13 +1,10 @@
 """What the job of a base model is given, and that of the instruct model beside it: both are pointers to models."""
 
-from typing import Any
-
 from sftlens.config.stages.model import PretrainingSettings
 from sftlens.config.study import Instruct, Model, Study
 from sftlens.dag.paths import Paths, options
 from sftlens.dag.recorded import BASE_FIELDS, stamp
-
-Wildcards = Any
+from sftlens.dag.sets import Wildcards
 
 
 class Bases:

@@ -29,16 +29,13 @@ def listed(selection: Selection) -> list[Job]:
                  "mastery_quality": bool(quality and quality.tables)}  # fmt: skip
     completing = {model for model in models if not study.models[model].mastery}
     completing |= {p.cell.model for p in found if completes.get(p.stage) and p.cell.strategy != FEWSHOT}
-
-    def instructed(model: str) -> bool:
-        return any(p.cell.strategy == INSTRUCT and p.cell.model == model for p in found)
-
+    instructed = {p.cell.model for p in found if p.cell.strategy == INSTRUCT}
     listed = []
     if (study.facts.source == "world" and models) or any(study.models[m].source == "pretrain" for m in models):
         listed.append(Job("world", experiment=PREPARATION))
     listed += [Job("facts", experiment=PREPARATION)] if models else []
     for model in models:
-        listed += [Job("base", model, experiment=PREPARATION)] * (2 if instructed(model) else 1)
+        listed += [Job("base", model, experiment=PREPARATION)] * (2 if model in instructed else 1)
         if model in completing and paths.templates(model).startswith(paths.base_folder(model)):
             listed.append(Job("choose_templates", model, experiment=PREPARATION))
         listed.append(Job("mastery", model, experiment=PREPARATION))

@@ -124,10 +124,6 @@ class Costs:
         there = self._questions["train"] // (len(BUCKETS) if job.train_set in BUCKETS else 1)
         return there if job.scale == "all" else min(int(job.scale), there)
 
-    def answers(self, job: Job) -> int:
-        trained = self.examples(job) if job.trained else 0
-        return self._questions["test"] + self._questions["testood"] + trained
-
     def base(self, model: Model) -> float:
         """Return the bytes of a base model's weights."""
         return float((4 if model.source == "pretrain" else STORED) * model.shape.parameters)
@@ -194,7 +190,8 @@ class Costs:
             passes, completed = ceil(tokens / batch), facts * (rates.sentence_tokens + half.max_new_tokens)
             completing = self._generating(model, completed, passes * half.max_new_tokens)
             return Work(completing + self._generating(model, 2 * tokens, 2 * passes), base)
-        asked, limit = self.answers(job), study.evaluation.max_new_tokens
+        asked = self._questions["test"] + self._questions["testood"] + (self.examples(job) if job.trained else 0)
+        limit = study.evaluation.max_new_tokens
         held = ceil(asked * (rates.sample_tokens + limit) / study.evaluation.batch_tokens)
         seconds = self._generating(model, asked * (rates.sample_tokens + rates.answer_tokens), held * limit)
         seconds += self._sampling(model, study.evaluation.reprobe, templates) + self._tasks(model, job)

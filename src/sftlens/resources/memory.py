@@ -173,7 +173,7 @@ def side_by_side(study: Study) -> int:
     return max(study.probing.batch_tokens, study.evaluation.batch_tokens)
 
 
-def generating(geometry: Geometry, tokens: int, size: int = STORED) -> float:
+def generating(geometry: Geometry, tokens: int, size: int) -> float:
     """Return key-value cache (all layers) and activations (one layer) of `tokens` tokens without gradients, bytes.
 
     `size` is the bytes of a number.

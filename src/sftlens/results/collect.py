@@ -71,13 +71,11 @@ def collect(study: Study, wanted: Iterable[Product] | None = None) -> tuple[pd.D
     return table, missing
 
 
-def part(table: pd.DataFrame, wanted: Iterable[Product]) -> pd.DataFrame:
-    """Return the rows of a tidy table that belong to some of its products, in the order of the table."""
-    return parts(table)(wanted)
-
-
 def parts(table: pd.DataFrame) -> Callable[[Iterable[Product]], pd.DataFrame]:
-    """Return `part` of one table, for many choices: what product a row belongs to is found once."""
+    """Return a function: some products of a tidy table -> the rows that belong to them, in the order of the table.
+
+    What product a row belongs to is found once, for many choices.
+    """
     # The ratios of a `changes` product are its rows' own; those of a restoration name the product.
     names = [name for name in Product("mastery", Cell("", "", "", 0, "")).axes if name != "ratio"]
     keyed = table[names].assign(ratio=table["ratio"].where(table["stage"] == "restore"))

@@ -7,7 +7,7 @@ the present configuration has; and, as it may be the result that is missing, as 
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,8 +79,8 @@ def of_all() -> list[Leaving]:
     return [Leaving(one.path, one.why, one.removable, shared=True) for one in found]
 
 
-def _outputs(studies: Iterable[Study]) -> tuple[Callable[[str], bool], set[str]]:
-    """Return whether a record `SIZE SHA256` is that of an output, and the stages of which an output is missing."""
+def _outputs(studies: Iterable[Study]) -> tuple[set[str], set[str]]:
+    """Return the records `SIZE SHA256` of all outputs, and the stages of which an output is missing."""
     there, missing = [], set()
     for study in studies:
         paths, products = Paths(study), distinct(study)
@@ -94,11 +94,10 @@ def _outputs(studies: Iterable[Study]) -> tuple[Callable[[str], bool], set[str]]
                 there += [path for path in output.rglob("*") if path.is_file()]
             else:
                 there.append(output)
-    hashes = {f"{path.stat().st_size} {files.known_sha256(path)}" for path in there}
-    return hashes.__contains__, missing
+    return {f"{path.stat().st_size} {files.known_sha256(path)}" for path in there}, missing
 
 
-def _of_state(state: Path, is_output: Callable[[str], bool], missing: set[str]) -> list[Leaving]:
+def _of_state(state: Path, outputs: set[str], missing: set[str]) -> list[Leaving]:
     found = []
     for folder in sorted(state.iterdir()) if state.is_dir() else []:
         if not (named := WORK.fullmatch(folder.name)) or folder.is_symlink():
@@ -116,7 +115,7 @@ def _of_state(state: Path, is_output: Callable[[str], bool], missing: set[str]) 
             record = {}
         if record and not all(" " in said for said in record.values()):
             found.append(Leaving(folder, "recorded by another version of sftlens: left alone", False))
-        elif named[1] not in missing and not any(map(is_output, record.values())):
+        elif named[1] not in missing and outputs.isdisjoint(record.values()):
             why = "finished, and no result of the study" if record else "unfinished, and every job of its stage is done"
             found.append(Leaving(folder, why, True))
         else:

@@ -8,9 +8,7 @@ from sftlens.settings import Location, Settings
 from sftlens.tasks import DEFAULT, TASKS
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
-
-    TaskName: TypeAlias = str
+    TaskName = str
 else:
     TaskName = Literal[tuple(TASKS.names())]
 
