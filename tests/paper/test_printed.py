@@ -8,6 +8,7 @@ import pytest
 from sftlens.paper import printed, verdicts
 from sftlens.paper.claims import specification
 from sftlens.paper.evidence import Term
+from sftlens.paper.models import NAMES
 from sftlens.paper.printed import Printed, curves
 from sftlens.statistics import correlations
 
@@ -57,7 +58,7 @@ def test_what_restoring_gives_in_table_4():
 
 def test_the_paper_by_its_own_rule():
     """A mean over seeds gets a verdict, a single run an effect, a band that was copied none."""
-    evidence = [Printed(model, repeats) for model in printed.models() for repeats in printed.REPEATS]
+    evidence = [Printed(model, repeats) for model in NAMES for repeats in printed.REPEATS]
     found = {(v.claim, v.model, v.tested_on, e.repeats): v for e in evidence for v in verdicts.verdicts(e)}
     assert found["C1", "LLaMA-3-8B", "test", 3].verdict == verdicts.REPRODUCED
     assert found["C1", "LLaMA-2-70B", "testood", 5].verdict == verdicts.NOT

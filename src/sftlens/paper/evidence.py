@@ -17,6 +17,8 @@ from typing import Literal, Protocol
 import numpy as np
 import pandas as pd
 
+from sftlens.statistics.intervals import satterthwaite
+
 
 class Missing(Exception):
     """A cell that a claim needs is not there; the text says which one and why."""
@@ -97,8 +99,6 @@ def over_seeds(values: dict[str, np.ndarray]) -> Part:
 
     SE^2 = sum over the B sets of var_s / (B^2 S), Satterthwaite's degrees of freedom.
     """
-    from sftlens.statistics.intervals import satterthwaite
-
     count = len(values)
     value = float(np.mean([one.mean() for one in values.values()]))
     seeds = min(len(one) for one in values.values())

@@ -10,6 +10,7 @@ from dataclasses import replace
 from sftlens.data.buckets import BUCKETS
 from sftlens.paper.claims import Specification
 from sftlens.paper.evidence import Evidence, Missing, Part, Term
+from sftlens.statistics.correlations import spearman
 
 EQUIVALENT = 2.0
 """Points within which C5 takes the change as trained and the permuted one for equally concentrated."""
@@ -61,8 +62,6 @@ def _c4(evidence: Evidence, _: str, spec: Specification) -> Iterator[Part]:
 
     Bonett and Wright's variance (1 + r^2 / 2) / (N - 3), N being the cells less the bucket means taken out but one.
     """
-    from sftlens.statistics.correlations import spearman
-
     last = largest(evidence, spec)
     cells, seeds = evidence.divergence()
     cells = cells[cells["n"] <= last]

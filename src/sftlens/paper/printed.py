@@ -140,8 +140,3 @@ class Printed(Evidence):
     def _only_8b(self, what: str) -> None:
         if self.model != "LLaMA-3-8B":
             raise Missing(f"the paper prints {what} for LLaMA-3-8B alone")
-
-
-def models() -> list[str]:
-    """Return the models of the paper."""
-    return list(dict.fromkeys(read("table1")["model"]))

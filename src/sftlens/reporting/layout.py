@@ -83,8 +83,8 @@ def latex(target: Target, numbers: pd.DataFrame, notice: str = "") -> str:
     )  # fmt: skip
     for plain, code in _LATEX.items():
         text = text.replace(plain, code)
-    packages = "booktabs, longtable" if long else "booktabs"
-    return f"% \\usepackage{{{packages.replace(' ', '')}}}\n{text}"
+    packages = "booktabs,longtable" if long else "booktabs"
+    return f"% \\usepackage{{{packages}}}\n{text}"
 
 
 def _head(column: object) -> list[str]:

@@ -8,6 +8,8 @@ from sftlens.dag.cells import number, way
 from sftlens.dag.contrasts import Condition
 from sftlens.dag.targets import ANSWERS, EVERYTHING, MASTERY, TARGETS, Target
 from sftlens.paper import strategies
+from sftlens.paper.claims import specification
+from sftlens.paper.models import NAMES
 from sftlens.reporting import frames
 
 if TYPE_CHECKING:
@@ -51,10 +53,9 @@ def printed(results: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     from sftlens.paper import printed, verdicts
-    from sftlens.paper.claims import specification
 
     few, many = (
-        [v for model in printed.models() for v in verdicts.verdicts(printed.Printed(model, repeats))]
+        [v for model in NAMES for v in verdicts.verdicts(printed.Printed(model, repeats))]
         for repeats in printed.REPEATS
     )
     rows = []
@@ -107,8 +108,6 @@ def setting(answers: Answers, one: Condition) -> str:
 
 
 def _row(found: Verdict) -> dict[str, Any]:
-    from sftlens.paper.claims import specification
-
     words = specification().claims[found.claim].claim
     return {"Claim": f"{found.claim} {words}", "Model": found.model, "Tested on": _ON[found.tested_on]}
 
@@ -121,20 +120,15 @@ def _remarks(found: Verdict) -> str:
     return "; ".join(filter(None, (found.label, found.second, found.why)))
 
 
-def _caption() -> str:
-    from sftlens.paper.claims import specification
-
-    spec = specification()
-    return (
-        "Each claim has one primary statistic, fixed before any result was seen (docs/claims.md; specification "
-        f"{spec.sha256[:12]}). Reproduced: the lower end of its interval is above the number it must exceed; not "
-        "reproduced: the upper end is below; undecided: neither. The intervals hold at 95 % for all claims of a model "
-        "together. A claim with several parts shows the one nearest to failing. Not testable: a cell is missing or "
-        "failed, or there are fewer than three seeds."
-    )
-
-
-TARGETS.add(Target("claims", 2, EVERYTHING, "The paper's claims, tested here", _caption(), claims))
+TARGETS.add(Target(
+    "claims", 2, EVERYTHING, "The paper's claims, tested here",
+    "Each claim has one primary statistic, fixed before any result was seen (docs/claims.md; specification "
+    f"{specification().sha256[:12]}). Reproduced: the lower end of its interval is above the number it must exceed; "
+    "not reproduced: the upper end is below; undecided: neither. The intervals hold at 95 % for all claims of a model "
+    "together. A claim with several parts shows the one nearest to failing. Not testable: a cell is missing or "
+    "failed, or there are fewer than three seeds.",
+    claims,
+))  # fmt: skip
 TARGETS.add(Target(
     "claims_paper", 94, MASTERY, "Claims of the paper, by its own numbers",
     "The paper's printed means and standard deviations through the same rule, for three and for five repeats, as it "

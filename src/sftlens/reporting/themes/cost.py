@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sftlens.dag.cells import BASE
+from sftlens.dag.contrasts import Condition
 from sftlens.dag.targets import ANSWERS, TARGETS, Chart, Layout, Target
+from sftlens.data.relations import RELATIONS
 from sftlens.reporting import curves, frames, maps, style
 from sftlens.reporting.themes.intervals import DIFFERENCE, differences
+from sftlens.statistics.intervals import satterthwaite
 from sftlens.strategies import DEFAULT
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from matplotlib.figure import Figure
 
@@ -88,7 +90,6 @@ def relations(answers: Answers) -> pd.DataFrame:
     import pandas as pd
 
     from sftlens.statistics.crossed import MIN_SEEDS
-    from sftlens.statistics.intervals import satterthwaite
 
     rows = []
     largest: dict[str, int] = {}
@@ -97,10 +98,11 @@ def relations(answers: Answers) -> pd.DataFrame:
         largest[one.model] = max(int(one.scale), largest.get(one.model, 0))
     for one in [one for one in plain if int(one.scale) == largest[one.model]]:
         for split in frames.TESTS:
-            before = _base(answers, one.model, split)
-            if before is None:
+            bases = answers.contains(Condition(one.model, BASE, "0", BASE), split)
+            if not bases:
                 continue
-            y = np.stack([np.asarray(part, dtype=np.float64) for part in answers.contains(one, split).values()])
+            [before] = np.stack(list(bases.values())).astype(np.float64)
+            y = np.stack(list(answers.contains(one, split).values())).astype(np.float64)
             asked = answers.questions(one.model, split).relations
             for relation in dict.fromkeys(asked):
                 own = 100 * (y - before)[:, asked == relation]
@@ -120,19 +122,8 @@ def relations(answers: Answers) -> pd.DataFrame:
     return frames.in_order(table, ["Model", "Test set", RELATION, "Trained on"], table)
 
 
-def _base(answers: Answers, model: str, split: str) -> np.ndarray | None:
-    import numpy as np
-
-    from sftlens.dag.contrasts import Condition
-
-    found = answers.contains(Condition(model, BASE, "0", BASE), split)
-    return np.asarray(next(iter(found.values())), dtype=np.float64) if found else None
-
-
 def asked(numbers: pd.DataFrame) -> pd.DataFrame:
     """Return the frame with each relation's question beside its number, where it is known."""
-    from sftlens.data.relations import RELATIONS
-
     questions = {name: RELATIONS[name].question.replace("[X]", "…") for name in RELATIONS}
     return numbers.assign(**{RELATION: [f"{name} {questions.get(name, '')}".strip() for name in numbers[RELATION]]})
 

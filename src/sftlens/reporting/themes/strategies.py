@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sftlens import files
 from sftlens.dag.cells import BASE, Product, number, pilot, way
 from sftlens.dag.contrasts import Condition
 from sftlens.dag.targets import TARGETS, Target
 from sftlens.data.buckets import BUCKETS
 from sftlens.reporting import frames, style
+from sftlens.results import choosing
+from sftlens.statistics import intervals
 from sftlens.strategies import DEFAULT
 
 if TYPE_CHECKING:
@@ -42,8 +45,6 @@ def settings(answers: Answers) -> pd.DataFrame:
     that dev chose for it, in points. NaN where nothing was measured.
     """
     import pandas as pd
-
-    from sftlens.results import choosing
 
     dev = choosing.scores(answers.results, "dev")
     groups: dict[tuple[str, str, str], dict[str, list[Condition]]] = {}
@@ -99,8 +100,6 @@ def _accuracies(answers: Answers, one: Condition, full: Condition | None) -> dic
 
 def _others(answers: Answers, one: Condition) -> dict[str, float | None]:
     """Return what else was measured of a condition, mean over seeds."""
-    from sftlens.statistics import intervals
-
     rows = answers.results
     rows = rows[(rows["model"] == one.model) & (rows["train_set"] == one.train_set) & (rows["scale"] == one.scale)]
     rows = rows[(rows["strategy"] == one.strategy) & (rows["relation"] == "")]
@@ -133,7 +132,6 @@ def _spent(answers: Answers, product: Product) -> tuple[float, float] | None:
 
     None where a summary is missing, or is from before CPU seconds were recorded.
     """
-    from sftlens import files
 
     def run(product: Product) -> Mapping[str, Any]:
         path = Path(answers.paths.summary(product))

@@ -12,6 +12,7 @@ from sftlens.dag.cells import BASE
 from sftlens.dag.targets import TARGETS, Target
 from sftlens.doubts import COLUMNS, DOUBTS, Doubt, sentence
 from sftlens.reporting import style
+from sftlens.statistics.worlds import NULL
 from sftlens.strategies import DEFAULT
 
 if TYPE_CHECKING:
@@ -58,8 +59,6 @@ def draw(numbers: pd.DataFrame, notice: str) -> Figure:
 
     A line joins a series where X are numbers.
     """
-    from sftlens.statistics.worlds import NULL
-
     found = list(numbers.groupby(["Model", "Quantity"], sort=False))
     several = numbers["Model"].nunique() > 1
     names = list(dict.fromkeys(numbers["Series"]))
