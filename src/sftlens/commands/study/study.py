@@ -39,9 +39,10 @@ def main() -> None:
         return
     given = completed(arguments)
     # Snakemake's own answer to a file that is missing or no YAML is a traceback.
-    for name in _configurations(given):
+    told = _told(given)
+    for name in told.configfile:
         read_mapping(Path(name), ConfigError)
-    folder = _folder(given)
+    folder: Path = told.directory
     if "{" in str(folder.absolute()) and "--persistence-backend" not in {word.split("=")[0] for word in given}:
         # Snakemake looks for its lock files by a pattern, in which such a name would be one, too.
         given += ["--persistence-backend", "db"]
@@ -54,20 +55,12 @@ def main() -> None:
     os.execv(sys.executable, command)
 
 
-def _folder(arguments: Sequence[str]) -> Path:
-    """Return the folder that Snakemake works in."""
+def _told(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return which folder Snakemake works in (`directory`), and its configuration files (`configfile`)."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--directory", "-d", type=Path, default=Path())
-    found: Path = parser.parse_known_args(arguments)[0].directory
-    return found
-
-
-def _configurations(arguments: Sequence[str]) -> list[str]:
-    """Return the configuration files that Snakemake is given."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument(*NAMES_CONFIG, nargs="+", default=[])
-    named: list[str] = parser.parse_known_args(arguments)[0].configfile
-    return named
+    return parser.parse_known_args(arguments)[0]
 
 
 def completed(arguments: Sequence[str]) -> list[str]:
