@@ -58,12 +58,10 @@ class Measurements:
     identities: Mapping[str, str]
     """Content of BASE and of FINETUNED."""
     state: Path
-    say: Callable[[str], object] = lambda text: None
+    say: Callable[[str], object]
     """Called with what begins."""
-    progress: Callable[[int], object] = lambda rows: None
-    """Called with the number of finished prompts."""
-    expect: Callable[[int], object] = lambda rows: None
-    """Called with the number of prompts that are to be finished next."""
+    bar: Any
+    """Shows how many prompts are finished (`progress.bar`); it begins anew with the number that are to be next."""
     note: str = ""
     """Told behind what begins: why it is measured a second time."""
     draws: str | None = None
@@ -89,10 +87,10 @@ class Measurements:
         if self.inputs.sentences is None:
             prompting, pool = self.inputs.prompting, self.inputs.facts
             how = (settings.few_shot, prompting.form, settings.batch_tokens)
-            more: dict[str, Any] = {"opening": prompting.opening, "progress": self.progress}
+            more: dict[str, Any] = {"opening": prompting.opening, "progress": self.bar.update}
             return fewshot_mastery.probe(model, tokenizer, pool, facts, *how, of=of, **more)
         probing = ProbingSettings(batch_tokens=settings.batch_tokens, seed=settings.few_shot.seed)
-        probe = Probe(model, tokenizer, self.inputs.sentences, probing, self.progress, of)
+        probe = Probe(model, tokenizer, self.inputs.sentences, probing, self.bar.update, of)
         return mastery_table.probe(probe, facts)
 
     def answers(self, key: ModelKey) -> Answers:
@@ -148,7 +146,7 @@ class Measurements:
             self.say("the prompts end inside a thinking block; answers are judged after it")
         outputs = inference.greedy(
             model, ids, names, max_new_tokens=most, eos=stops, batch_tokens=settings.batch_tokens,
-            progress=self.progress,
+            progress=self.bar.update,
         )  # fmt: skip
         said = read(tokenizer, outputs, stops, turn_end, opened)
         if unfinished := sum(answer.thinking for answer in said):

@@ -98,7 +98,7 @@ def diagnose(
     floor = min(floor_facts, facts)
     if missing := [key for key in (BASE, FINETUNED) if not measured.answered(key)]:
         sampled = facts + floor + (2 * min(inputs.settings.reprobe, facts) if reprobed else facts)
-        measured.expect((len(missing) + 1) * measured.prompts() + measured.mastery_prompts(sampled))
+        measured.bar.reset((len(missing) + 1) * measured.prompts() + measured.mastery_prompts(sampled))
 
     def known(key: str) -> pd.DataFrame | None:
         if reprobed:
@@ -206,7 +206,7 @@ def scored(answers: Answers) -> Scores:
 def _tried(measurements: Measurements, candidates: Sequence[Candidate]) -> dict[ModelKey, Answers]:
     """Return the answers of every setting, saying how many are left and how long they will take."""
     missing = [candidate for candidate in candidates if not measurements.answered(candidate)]
-    measurements.expect(len(missing) * measurements.prompts())
+    measurements.bar.reset(len(missing) * measurements.prompts())
     started = time.monotonic()
     for number, candidate in enumerate(missing):
         left = (time.monotonic() - started) / number * (len(missing) - number) if number else 0.0

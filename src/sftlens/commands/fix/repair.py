@@ -96,8 +96,7 @@ def main() -> None:
         given = prompting.RepairInputs(facts, tasks, prompts, sentences, settings)
         identities = {models.BASE: inputs["base"], models.FINETUNED: inputs["finetuned"]}
         with progress.bar(description="repair", unit="prompt") as bar:
-            kept: dict[str, Any] = {"progress": bar.update, "expect": lambda prompts: bar.reset(total=prompts)}
-            measured = measurements.Measurements(loaded, given, identities, state, _say, **kept)
+            measured = measurements.Measurements(loaded, given, identities, state, _say, bar)
             about = [f"base {args.base}, tuned {args.finetuned}", f"{len(facts):,} facts ({args.facts})"]
             repair = search.search(measured, lambda found: print(screen.text(found, about), flush=True))
         _say("writing the report" + (" and the repaired model" if repair.written else ""))

@@ -97,8 +97,7 @@ def main() -> None:
         identities = {key: identity.identity(path) if args.state else key for key, path in contents.items()}
         with progress.bar(description="check", unit="prompt") as bar:
             state = args.state or Path(scratch) / "state"
-            kept: dict[str, Any] = {"progress": bar.update, "expect": lambda prompts: bar.reset(total=prompts)}
-            measured = measurements.Measurements(loaded, given, identities, state, _say, **kept, draws="check")
+            measured = measurements.Measurements(loaded, given, identities, state, _say, bar, draws="check")
             seen = search.diagnose(measured, points / 100, tolerances, floor_facts=settings.floor_facts)
     about = _about(args, seen, tasks)
     print(printable(screen.text(seen, about)))
