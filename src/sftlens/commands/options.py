@@ -218,6 +218,13 @@ def _validated(group: type[S], values: Any, flag: str = "") -> S:
     raise ConfigError(f"option {flag}: {f'key {place[0]!r}: ' if place else ''}{message}; see --help")
 
 
+def both(first: str, one: object, second: str, other: object) -> None:
+    """Raise ConfigError where one of two options is given, by its value, and the other is not."""
+    if bool(one) != bool(other):
+        there, missing = (first, second) if one else (second, first)
+        raise ConfigError(f"option {missing}: is missing, but {there} is given; give both, or neither")
+
+
 def add_choice(made: argparse.ArgumentParser, flag: str, default: str, known: Mapping[str, str]) -> None:
     """Add an option that takes one of the names of a registry, which --help lists with their descriptions."""
     listed = "; ".join(f"{name}: {text}" for name, text in known.items())

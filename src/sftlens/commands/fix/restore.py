@@ -128,8 +128,8 @@ class Restoring:
         args, out = self.args, self.out(ratio)
         depends = {"criterion": args.criterion, "region": args.region, "ratio": ratio}
         depends |= {"bos": args.bos, "scale": args.scale, "model": self.saves, **self.settings.model_dump()}
-        depends |= {**self.answering.model_dump(exclude={"batch_tokens"}), **evaluate.reprobing_settings(args)}
-        depends |= evaluate.settings_of(self.tests) | self.computing
+        depends |= self.answering.model_dump(exclude={"batch_tokens"})
+        depends |= evaluate.settings_of(args, self.tests) | self.computing
         outputs = {"model": out} if self.saves else {name: out / name for name in ("answers.parquet", "summary.json")}
         program.stage(args, "restore", outputs, self.inputs, depends, partial(self._compute, ratio, depends))
 

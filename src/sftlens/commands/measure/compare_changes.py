@@ -24,6 +24,7 @@ from sftlens import files, gate
 from sftlens.changes import change_cosines
 from sftlens.commands import options, program
 from sftlens.config.stages.evaluation import EvaluationSettings
+from sftlens.data import tables
 from sftlens.models.delta.reader import open_tensors
 from sftlens.models.loading.placement import ranking_device
 from sftlens.models.safetensors_reader import TensorFolder
@@ -80,8 +81,6 @@ def main() -> None:
 
 def _facts(path: Path, bucket: str) -> Any:
     """Return the facts whose loss is meant."""
-    from sftlens.data import tables
-
     table = tables.facts(path, ("split", "bucket", "question", "object"))
     rows = table[(table["split"] == "test") & (table["bucket"] == bucket)]
     return rows[["fact_id", "question", "object"]].reset_index(drop=True)

@@ -15,7 +15,7 @@ from typing import Any
 from sftlens import files
 from sftlens.commands import options, program
 from sftlens.config.stages.evaluation import DivergenceSettings
-from sftlens.data import tables
+from sftlens.data import relations, tables
 
 
 def main() -> None:
@@ -58,7 +58,6 @@ def read_facts(path: Path) -> Any:
 
 def half_of_base(args: argparse.Namespace, facts: Any, settings: DivergenceSettings) -> Any:
     """Return the base model's half of the divergence of `facts` (`evaluation.divergence.of_base`)."""
-    from sftlens.data import relations
     from sftlens.evaluation import divergence
     from sftlens.inference import prompts
     from sftlens.models import checkpoints

@@ -20,7 +20,7 @@ from sftlens import files
 from sftlens.commands import options, program
 from sftlens.config.stages.evaluation import EvaluationSettings, TaskTest
 from sftlens.config.stages.mastery import MASTERY_FIELDS, ProbingSettings
-from sftlens.data import tables
+from sftlens.data import relations, tables
 from sftlens.errors import ConfigError
 from sftlens.runtime import progress, provenance
 from sftlens.tasks import DEV, TASKS, TaskExamples
@@ -41,7 +41,7 @@ def main() -> None:
     tests = task_tests(args)
     inputs = program.contents(args, "model", "templates", facts=facts, train=train, **tables_of(tests))
     depends = {**settings.model_dump(), **{name: getattr(args, name) for name in ("bos", "scale", "shots")}}
-    depends |= reprobing_settings(args) | settings_of(tests) | program.computing(args, args.model)
+    depends |= settings_of(args, tests) | program.computing(args, args.model)
     depends |= {"instruction": args.instruction} if args.instruction else {}
     if args.instruction and (args.shots or args.train):
         raise ConfigError("option --instruction: an instruct model is asked as it is; leave out --shots and --train")
@@ -66,9 +66,7 @@ def main() -> None:
 
 def questions(args: argparse.Namespace, settings: EvaluationSettings) -> tuple[Any, Any]:
     """Return what an evaluation uses of --facts and --dev, and the rows of --train that it was trained on; or None."""
-    if bool(args.dev) != bool(settings.dev_facts):
-        there, missing = ("--dev", "--dev-facts") if args.dev else ("--dev-facts", "--dev")
-        raise ConfigError(f"option {missing}: is missing, but {there} is given; give both, or neither")
+    options.both("--dev", args.dev, "--dev-facts", settings.dev_facts)
     if not args.facts:
         return None, None
     columns = ["split", "relation", "subject", "bucket", "mastery"]
@@ -104,16 +102,11 @@ def tables_of(tests: list[TaskExamples]) -> dict[str, Any]:
     return {f"task {test.split}": test.table for test in tests}
 
 
-def settings_of(tests: list[TaskExamples]) -> dict[str, Any]:
-    """Return which settings of tasks a result depends on; nothing without tasks."""
+def settings_of(args: argparse.Namespace, tests: list[TaskExamples]) -> dict[str, Any]:
+    """Return which settings of probing again and of tasks a result depends on; of each nothing where it is not done."""
+    probing = options.nested("--probing", args.probing, ProbingSettings).model_dump(include=set(MASTERY_FIELDS))
     asked = {test.split: {"max_new_tokens": test.max_new_tokens, "max_length": test.max_length} for test in tests}
-    return {"tasks": asked} if asked else {}
-
-
-def reprobing_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Return what the result of probing again depends on, besides its inputs."""
-    probing = options.nested("--probing", args.probing, ProbingSettings)
-    return {"probing": probing.model_dump(include=set(MASTERY_FIELDS))} if args.templates else {}
+    return ({"probing": probing} if args.templates else {}) | ({"tasks": asked} if asked else {})
 
 
 def evaluate(
@@ -130,7 +123,6 @@ def evaluate(
 
     `identity` is the content of the model, which may be one that lies nowhere.
     """
-    from sftlens.data import relations
     from sftlens.evaluation import answering
     from sftlens.mastery.completions import Probe
 

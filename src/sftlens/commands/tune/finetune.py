@@ -55,14 +55,12 @@ def main() -> None:
     # The time is over when that of the option or of the Slurm job is, whichever is first; seconds since the epoch.
     limits = [60 * args.time_limit_minutes if args.time_limit_minutes else None, launch.seconds_left()]
     args.deadline = min((time.time() + left for left in limits if left is not None), default=None)
-    inputs = program.contents(args, "model", "pilot", train=_rows(args, settings))
+    rows, dev = _rows(args, settings), _dev(args, settings)
+    watched = looks.facts(args, rows)
+    inputs = program.contents(args, "model", "pilot", train=rows)
     if settings.deepspeed:
         inputs["deepspeed"] = program.content(Path(settings.deepspeed))
-    dev = _dev(args, settings)
-    if dev is not None:
-        inputs |= program.contents(args, dev=dev)
-    watched = looks.facts(args, _rows(args, settings))
-    inputs |= program.contents(args, asked=watched)
+    inputs |= program.contents(args, dev=dev, asked=watched)
     # What a recipe may lack leaves no trace in the key: results from before there was such a setting stay valid.
     unset = set() if settings.early_stopping else {"early_stopping"}
     key = settings.model_dump(exclude={*HOUSEKEEPING, "deepspeed", *unset})
@@ -192,10 +190,8 @@ def _examples(path: Path, settings: FinetuneSettings) -> Any:
 def _dev(args: argparse.Namespace, settings: FinetuneSettings) -> Any:
     """Return the questions and objects that early stopping looks at; None without it."""
     rule = _strategy(args).recipe(settings).early_stopping
-    if bool(args.dev) != bool(rule):
-        stopping = "--early-stopping" if settings.early_stopping or not rule else f"--strategy {args.strategy}"
-        there, missing = ("--dev", stopping) if args.dev else (stopping, "--dev")
-        raise ConfigError(f"option {missing}: is missing, but {there} is given; give both, or neither")
+    stopping = "--early-stopping" if settings.early_stopping or not rule else f"--strategy {args.strategy}"
+    options.both("--dev", args.dev, stopping, rule)
     if not rule:
         return None
     if (form := TASKS.get(settings.task)).published:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sftlens.commands import options
 from sftlens.config.stages.evaluation import KNOWN, TRAINED, DuringSettings, EvaluationSettings, guarded
 from sftlens.data import tables
-from sftlens.errors import ConfigError, DataError
+from sftlens.errors import DataError
 from sftlens.tasks import DEFAULT, TASKS
 
 if TYPE_CHECKING:
@@ -35,9 +35,7 @@ def facts(args: argparse.Namespace, trained: Any) -> Any:
     import pandas as pd
 
     during = options.settings(args, DuringSettings)
-    if bool(args.facts) != bool(during.during):
-        there, missing = ("--facts", "--evaluate-at") if args.facts else ("--evaluate-at", "--facts")
-        raise ConfigError(f"option {missing}: is missing, but {there} is given; give both, or neither")
+    options.both("--facts", args.facts, "--evaluate-at", during.during)
     if not during.during:
         return None
     table = tables.facts(args.facts, optional=["split", "bucket"], unique=False)
