@@ -11,8 +11,7 @@ import pytest
 from script_calls import ok, refused
 from sftlens.config.stages.recipes import Recipe
 from sftlens.config.stages.training import FinetuneSettings
-from sftlens.data import training_sets
-from sftlens.data.recipes import drawing, filling
+from sftlens.data import recipes, training_sets
 from sftlens.errors import ConfigError, TrainingError
 from sftlens.training.step import batches
 
@@ -34,7 +33,7 @@ def facts() -> pd.DataFrame:
 
 def made(facts: pd.DataFrame, parts: dict, seed: int = 0, said: pd.Series | None = None, **own: object) -> pd.DataFrame:
     recipe = Recipe.model_validate({"parts": parts, **own})
-    return drawing.order(recipe, "mine", filling.pools(recipe, "mine", facts, said), seed, "tiny")
+    return recipes.order(recipe, "mine", recipes.pools(recipe, "mine", facts, said), seed, "tiny")
 
 
 NEW_RELATION = {
@@ -51,7 +50,7 @@ def test_no_prefix_of_any_shares_is_a_whole_row_away_from_them() -> None:
         ]
         exact = [Fraction(str(share)) for share in shares]
         had: Counter[int] = Counter()
-        for n, part in enumerate(islice(drawing.turns(shares, [1000] * len(shares)), 200), start=1):
+        for n, part in enumerate(islice(recipes.turns(shares, [1000] * len(shares)), 200), start=1):
             had[part] += 1
             assert all(abs(had[i] - n * share / sum(exact)) < 1 for i, share in enumerate(exact)), shares
 
@@ -115,7 +114,7 @@ def test_questions_of_ones_own_and_the_models_own_answers(facts: pd.DataFrame, t
     ids = train.loc[train["bucket"] == "D4", "fact_id"].tolist()[:3]
     drawn = [(ids[0], 0, " nowhere", 9), (ids[0], 1, " the fair A0", 3), (ids[1], 0, " A1", 1), (ids[2], 0, " none", 5)]
     texts = pd.DataFrame(drawn, columns=["fact_id", "template", "text", "count"])
-    said = filling.own_answers(train, texts).set_index("fact_id")["text"].str.strip()
+    said = recipes.own_answers(train, texts).set_index("fact_id")["text"].str.strip()
     own = made(facts, {"said": {"buckets": ["D4"], "answers": "own"}}, said=said)
     assert dict(zip(own["fact_id"], own["object"], strict=True)) == {ids[0]: "the fair A0", ids[1]: "A1"}
     with pytest.raises(ConfigError, match="option --texts: is missing"):

@@ -86,13 +86,12 @@ class ReplayGenerated(Replay):
     def candidates(self, known: pd.DataFrame) -> pd.DataFrame:
         """Return the facts that have such a completion: `question` the sentence's beginning, `object` its rest."""
         from sftlens import files
-        from sftlens.data import relations
-        from sftlens.data.recipes import filling
+        from sftlens.data import recipes, relations
 
         sentences = relations.load_templates(self.given["templates"])
         relations.require_templates(sentences, known["relation"], self.given["templates"])
         drawn = files.read_parquet(self.given["texts"], ["fact_id", "template", "text", "count"])
-        best = filling.own_answers(known, drawn)
+        best = recipes.own_answers(known, drawn)
         places = zip(best["relation"], best["template"], best["subject"], strict=True)
         begun = [relations.fill(sentences[relation][number], subject) for relation, number, subject in places]
         return best.assign(question=begun, object=best["text"], continued=True)

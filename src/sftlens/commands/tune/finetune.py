@@ -35,8 +35,7 @@ from sftlens.commands import options, program
 from sftlens.commands.tune import looks
 from sftlens.config.stages.evaluation import DuringSettings
 from sftlens.config.stages.training import HOUSEKEEPING, FinetuneSettings
-from sftlens.data import tables, training_sets
-from sftlens.data.recipes import drawing
+from sftlens.data import recipes, tables, training_sets
 from sftlens.errors import ConfigError
 from sftlens.models.delta import manifest
 from sftlens.runtime import events, launch, progress, provenance, stages
@@ -184,7 +183,7 @@ def _examples(path: Path, settings: FinetuneSettings) -> Any:
     if (form := TASKS.get(settings.task)).published:
         return form.read(path)
     # An order says more of its recipe than is trained on.
-    return tables.facts(path, optional=["relation", "bucket", *drawing.COLUMNS], unique=False)
+    return tables.facts(path, optional=["relation", "bucket", *recipes.COLUMNS], unique=False)
 
 
 def _dev(args: argparse.Namespace, settings: FinetuneSettings) -> Any:

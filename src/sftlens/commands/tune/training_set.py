@@ -15,8 +15,7 @@ from typing import Any
 from sftlens import files
 from sftlens.commands import options, program
 from sftlens.config.stages.recipes import Recipe
-from sftlens.data import tables, training_sets
-from sftlens.data.recipes import drawing, filling
+from sftlens.data import recipes, tables, training_sets
 from sftlens.errors import ConfigError
 from sftlens.registry import unknown
 from sftlens.tasks import TASKS
@@ -49,8 +48,8 @@ def main() -> None:
         recipe = _recipe(args.recipe, args.train_set)
         facts = tables.used_by_recipe(tables.facts(args.mastery, ["split", "relation", "bucket"], ["subject"]))
         texts = files.read_parquet(args.texts, ["fact_id", "template", "text", "count"]) if args.texts else None
-        said = None if texts is None else filling.own_answers(facts, texts).set_index("fact_id")["text"].str.strip()
-        rows = filling.pools(recipe, args.train_set, facts, said)
+        said = None if texts is None else recipes.own_answers(facts, texts).set_index("fact_id")["text"].str.strip()
+        rows = recipes.pools(recipe, args.train_set, facts, said)
         # Where a file of questions lies is not in the key; what it holds is.
         key["recipe"] = recipe.model_dump(exclude={"parts": {"__all__": {"file"}}})
     else:
@@ -61,7 +60,7 @@ def main() -> None:
         if args.examples:
             order = training_sets.drawn(rows["examples"], "\0".join(map(str, how)) + "\0")
         elif args.recipe:
-            order = drawing.order(recipe, args.train_set, rows, args.seed, args.model_name)
+            order = recipes.order(recipe, args.train_set, rows, args.seed, args.model_name)
         else:
             order = training_sets.order(rows["mastery"], *how)
         files.write_parquet(folder / "order.parquet", order.drop(columns="split", errors="ignore"))
