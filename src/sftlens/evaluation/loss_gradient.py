@@ -10,8 +10,7 @@ from sftlens.errors import DataError
 from sftlens.inference import prompts
 from sftlens.models.safetensors_reader import SINGLE
 from sftlens.models.safetensors_writer import TensorSpec, write_file
-from sftlens.training.deepspeed_engine import Process
-from sftlens.training.step import answer_loss, micro_batches
+from sftlens.training.step import answer_loss, padded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -38,10 +37,8 @@ def compute(
     model.zero_grad()
     size = max(1, batch_tokens // max(len(sample.input_ids) for sample in samples))
     total = 0.0
-    alone = Process(0, 1, model.device)
     for start in range(0, len(samples), size):
-        [(input_ids, labels)] = micro_batches(samples[start : start + size], (size, 1), alone)
-        loss = answer_loss(model, input_ids, labels) / tokens
+        loss = answer_loss(model, *padded(samples[start : start + size], model.device)) / tokens
         loss.backward()
         total += float(loss.detach())
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}

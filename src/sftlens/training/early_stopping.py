@@ -9,7 +9,7 @@ from sftlens.config.stages.training import EarlyStopping, FinetuneSettings
 from sftlens.inference.prompts import Sample
 from sftlens.training.deepspeed_engine import Process
 from sftlens.training.resume import masters, refresh
-from sftlens.training.step import answer_loss, micro_batch_plan, micro_batches
+from sftlens.training.step import answer_loss, micro_batch_plan, padded
 
 
 class BestWeights:
@@ -46,15 +46,13 @@ class BestWeights:
 
     def _loss(self) -> float:
         """Return the mean negative log-likelihood of the answer tokens of all dev samples, nats."""
-        mine, world = list(self._dev[self._process.rank :: self._process.world_size]), self._process.world_size
-        alone = Process(0, 1, self._process.device)
+        mine, world = self._dev[self._process.rank :: self._process.world_size], self._process.world_size
         total = torch.zeros((), dtype=torch.float64, device=self._process.device)
         self._engine.eval()
         # At ZeRO stage 3 all processes must compute equally often, so that one with fewer samples computes padding.
         for start in range(0, -(-len(self._dev) // world), self._size):
-            [(input_ids, labels)] = micro_batches(mine[start : start + self._size], (self._size, 1), alone)
             with torch.no_grad():
-                total += answer_loss(self._engine, input_ids, labels)
+                total += answer_loss(self._engine, *padded(mine[start : start + self._size], total.device))
         self._engine.train()
         torch.distributed.all_reduce(total)
         return float(total) / sum(sample.supervised for sample in self._dev)

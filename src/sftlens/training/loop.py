@@ -169,9 +169,8 @@ def finetune(
     with deepspeed_engine.process_group(threads) as process:
         compared: dict[int, torch.Tensor] = {}
         if strategy.compared == "pilot":
-            vocabulary = checkpoints.read_config(model_path).get_text_config().vocab_size
-            how = (samples, plan, settings, process)
-            compared = reference.logits_of_pilot(strategy.given["pilot"], *how, vocabulary)
+            pilot = strategy.given["pilot"]
+            compared = reference.logits_of_pilot(pilot, model_path, samples, plan, settings, process)
         engine = _engine(model_path, settings, process, strategy, tokenizer, written)
         if strategy.compared == "base":  # the model itself, before training; before its state is brought back, too
             compared = reference.logits(engine, samples, plan, settings, process)

@@ -17,7 +17,7 @@ from sftlens.models import checkpoints
 from sftlens.training import deepspeed_engine
 from sftlens.training.deepspeed_config import engine_config
 from sftlens.training.deepspeed_engine import Process
-from sftlens.training.step import answer_logits, micro_batch_plan, micro_batches
+from sftlens.training.step import answer_logits, micro_batch_plan, padded
 from sftlens.training.zero3_loading import load_partitioned
 
 
@@ -34,15 +34,13 @@ def logits(
         for rank in range(process.world_size)
     ]
     size, _ = micro_batch_plan(settings, process.world_size)
-    alone = Process(0, 1, process.device)
     found: dict[int, torch.Tensor] = {}
     model.eval()
     # At ZeRO stage 3 all processes must compute equally often, so that one with fewer samples computes padding.
     for start in range(0, max(map(len, shares)), size):
         mine = shares[process.rank][start : start + size]
-        [(input_ids, labels)] = micro_batches([samples[i] for i in mine], (size, 1), alone)
         with torch.no_grad():
-            rows, _ = answer_logits(model, input_ids, labels)
+            rows, _ = answer_logits(model, *padded([samples[i] for i in mine], process.device))
         parts = rows.cpu().split([samples[i].supervised for i in mine]) if mine else ()
         found |= zip(mine, (part.clone() for part in parts), strict=True)
     return found
@@ -50,20 +48,21 @@ def logits(
 
 def logits_of_pilot(
     path: Path,
+    base: Path,
     samples: Sequence[Sample],
     plan: Sequence[Sequence[int]],
     settings: FinetuneSettings,
     process: Process,
-    vocabulary: int,
 ) -> dict[int, torch.Tensor]:
     """Return `logits` of the model in a folder, which is in memory meanwhile, partitioned at ZeRO stage 3.
 
-    Raises ModelError where its vocabulary is another than that of the model that is trained.
+    Raises ModelError where its vocabulary is another than that of the model that is trained, `base`.
     """
-    if (found := checkpoints.read_config(path).get_text_config().vocab_size) != vocabulary:
+    found, wanted = (checkpoints.read_config(model).get_text_config().vocab_size for model in (path, base))
+    if found != wanted:
         raise ModelError(
-            f"{path}: has {found} tokens in its vocabulary, the model that is trained {vocabulary}; give a model that "
-            "was fine-tuned from the same base"
+            f"{path}: has {found} tokens in its vocabulary, the model that is trained {wanted}; give a model that was "
+            "fine-tuned from the same base"
         )
     dtype = deepspeed_engine.DTYPES[settings.dtype]
     if settings.zero_stage < 3:

@@ -68,24 +68,28 @@ def micro_batch_plan(settings: FinetuneSettings, world_size: int) -> tuple[int, 
 def micro_batches(
     batch: Sequence[Sample], plan: tuple[int, int], process: Process
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Return this rank's micro-batches of a global batch: (input ids, labels), int64, (samples, tokens) each.
+    """Return this rank's micro-batches of a global batch (see `padded`), always as many as planned.
 
-    Ranks take samples in turns. There are always as many micro-batches as planned; what the batch does not
-    fill is padded with fully masked samples, as are short samples on the right with masked tokens.
+    Ranks take samples in turns.
     """
     size, accumulation = plan
-    mine = list(batch[process.rank :: process.world_size])
-    tensors = []
-    for number in range(accumulation):
-        part = mine[number * size : (number + 1) * size] or [PADDING]
-        length = max(len(sample.input_ids) for sample in part)
-        input_ids = torch.zeros(len(part), length, dtype=torch.int64)
-        labels = torch.full((len(part), length), MASKED, dtype=torch.int64)
-        for row, sample in enumerate(part):
-            input_ids[row, : len(sample.input_ids)] = torch.tensor(sample.input_ids)
-            labels[row, : len(sample.labels)] = torch.tensor(sample.labels)
-        tensors.append((input_ids.to(process.device), labels.to(process.device)))
-    return tensors
+    mine = batch[process.rank :: process.world_size]
+    return [padded(mine[number * size : (number + 1) * size], process.device) for number in range(accumulation)]
+
+
+def padded(samples: Sequence[Sample], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the input ids and the labels of samples that are computed together, int64 (samples, tokens) each.
+
+    Short samples are padded on the right with masked tokens; in the place of none stands one fully masked sample.
+    """
+    samples = samples or [PADDING]
+    length = max(len(sample.input_ids) for sample in samples)
+    input_ids = torch.zeros(len(samples), length, dtype=torch.int64)
+    labels = torch.full((len(samples), length), MASKED, dtype=torch.int64)
+    for row, sample in enumerate(samples):
+        input_ids[row, : len(sample.input_ids)] = torch.tensor(sample.input_ids)
+        labels[row, : len(sample.labels)] = torch.tensor(sample.labels)
+    return input_ids.to(device), labels.to(device)
 
 
 def learning_rate_factor(step: int, steps: int, warmup: int = 0) -> float:
