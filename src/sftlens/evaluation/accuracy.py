@@ -40,7 +40,7 @@ def rows(answers: pd.DataFrame, measures: Sequence[str] = MEASURES) -> list[dict
             views += [(metric, "contains", part[~part[name]]) for name, metric in some.items() if name in part]
         for metric, column, chosen in views:
             made += counted(str(split), metric, chosen[column], chosen["bucket"])
-        made += [_row(str(split), "all", name, part[name]) for name in SHARES if name in part]
+        made += [row(str(split), "all", name, part[name]) for name in SHARES if name in part]
         for name in [name for name in BY_RELATION if name in part and "relation" in part]:
             made += by_relation(str(split), name, part[name], part["relation"])
     return made
@@ -52,9 +52,9 @@ def counted(split: str, metric: str, values: pd.Series, buckets: pd.Series) -> l
     The macro is the unweighted mean over D0..D4 and is left out when a bucket is empty.
     """
     groups = {name: values[buckets == name] for name in BUCKETS}
-    made = [_row(split, name, metric, group) for name, group in groups.items() if len(group)]
+    made = [row(split, name, metric, group) for name, group in groups.items() if len(group)]
     if len(values):
-        made.append(_row(split, "all", metric, values))
+        made.append(row(split, "all", metric, values))
     if all(len(group) for group in groups.values()):
         sizes, means = [len(group) for group in groups.values()], [float(group.mean()) for group in groups.values()]
         value, *bounds = intervals.macro(means, sizes)
@@ -70,10 +70,11 @@ def counted(split: str, metric: str, values: pd.Series, buckets: pd.Series) -> l
 def by_relation(split: str, metric: str, values: pd.Series, relations: pd.Series) -> list[dict[str, Any]]:
     """Return the means of `values` per relation, over all buckets."""
     known = values[relations != ""].groupby(relations, sort=False)
-    return [{**_row(split, "all", metric, group), "relation": relation} for relation, group in known]
+    return [{**row(split, "all", metric, group), "relation": relation} for relation, group in known]
 
 
-def _row(split: str, bucket: str, metric: str, values: pd.Series) -> dict[str, Any]:
+def row(split: str, bucket: str, metric: str, values: pd.Series) -> dict[str, Any]:
+    """Return the mean of `values` (bool, or float in [0, 1]) with its 95 % interval as a row of metrics."""
     if values.dtype == bool:
         bounds: Sequence[float | None] = intervals.wilson(int(values.sum()), len(values))
     else:

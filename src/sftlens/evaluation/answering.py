@@ -215,9 +215,7 @@ def batching_floor(
     rows = []
     for column in [name for name in ("output", "contains") if name in again]:
         differ = again[column] != before[column].loc[again.index]
-        low, high = intervals.wilson(int(differ.sum()), len(differ))
-        place = {"split": "test", "bucket": "all", "metric": f"rebatched_{column}"}
-        rows.append({**place, "value": float(differ.mean()), "n": len(differ), "low": low, "high": high})
+        rows.append(accuracy.row("test", "all", f"rebatched_{column}", differ))
     return rows
 
 
