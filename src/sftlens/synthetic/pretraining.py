@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,21 +32,14 @@ REPORTED_STEPS = 100
 """Steps at the end whose mean loss is reported."""
 
 
-@dataclass(frozen=True)
-class Group:
-    """The processes that train a model together (torch's default process group, gloo), seen from one of them."""
-
-    rank: int
-    processes: int
-
-
 def pretrain(
     corpus: Path,
     geometry: Geometry,
     settings: PretrainingSettings,
     out: Path,
     progress: Callable[..., Iterable[Any]] = bar,
-    group: Group | None = None,
+    rank: int = 0,
+    processes: int = 1,
 ) -> dict[str, float]:
     """Train tokenizer and model on a corpus and write them as a Hugging Face folder.
 
@@ -59,7 +51,7 @@ def pretrain(
         geometry, settings: of the model, and of its training; the vocabulary is that of the tokenizer, too.
         out: folder to write (config, fp32 safetensors, fast tokenizer that adds BOS but no EOS).
         progress: wraps the iterable of steps, such as `sftlens.runtime.progress.bar`.
-        group: the processes that train together, and which of them this is; None: it is alone.
+        rank, processes: which of how many processes that train together this is (torch's default group, gloo).
 
     Returns:
         Number of `documents`, `tokens` (one epoch, BOS and EOS counted) and `steps`; loss per token (nats)
@@ -74,8 +66,8 @@ def pretrain(
     documents = encode(tokenizer, texts, settings.max_positions)
     batches = list(make_batches(documents, settings))
     model = make_model(geometry, settings)
-    losses = train(model, batches, settings, progress, group)
-    if group is None or group.rank == 0:
+    losses = train(model, batches, settings, progress, rank, processes)
+    if rank == 0:
         save_model(model, tokenizer, out)
     return {
         "documents": len(documents),
@@ -182,14 +174,14 @@ def train(
     batches: Sequence[torch.Tensor],
     settings: PretrainingSettings,
     progress: Callable[..., Iterable[Any]] = bar,
-    group: Group | None = None,
+    rank: int = 0,
+    processes: int = 1,
 ) -> list[float]:
     """Train in place, one step a batch, and return each step's mean loss per predicted token (nats).
 
     AdamW with warm-up and cosine. Each process of the group takes its share of a batch's documents; the gradients are
     summed. Raises TrainingError when the loss is not finite, or the group has not `settings.processes` processes.
     """
-    rank, processes = (group.rank, group.processes) if group else (0, 1)
     if processes != settings.processes:
         raise TrainingError(
             f"pretraining.processes is {settings.processes}, but {processes} of them run; start sftlens base, "
@@ -215,7 +207,7 @@ def train(
             loss = functional.cross_entropy(logits, own[:, 1:].flatten()) * len(own) / len(batch)
             loss.backward()
             total[-1] = loss.detach()
-        if group:
+        if processes > 1:
             torch.distributed.all_reduce(total)
         losses.append(total[-1].item())
         if not math.isfinite(losses[-1]):

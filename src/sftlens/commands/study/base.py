@@ -140,9 +140,9 @@ def _pretrain_as_worker(args: Any, settings: BaseSettings) -> None:
 
     rank, processes = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE"))
     shown = progress.bar if rank == 0 else (lambda steps, _: steps)
-    target, group = args.worker / "checkpoint", pretraining.Group(rank, processes)
+    target = args.worker / "checkpoint"
     torch.distributed.init_process_group("gloo")
-    report = pretraining.pretrain(args.corpus, settings.shape, settings.pretraining, target, shown, group)
+    report = pretraining.pretrain(args.corpus, settings.shape, settings.pretraining, target, shown, rank, processes)
     torch.distributed.destroy_process_group()
     if rank == 0:
         files.write_json(args.worker / REPORT, report)
