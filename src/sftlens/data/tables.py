@@ -123,7 +123,7 @@ def facts(
     return table
 
 
-def refuse_twice(path: Path, ids: Iterable[str], questions: Iterable[str], words: str = "") -> None:
+def refuse_twice(path: Path, ids: Iterable[str], questions: Iterable[str]) -> None:
     """Raise DataError, naming the lines of both, where two rows of a file have one id, or one question as their id."""
     seen: dict[str, int] = {}
     for row, (fact_id, question) in enumerate(zip(ids, questions, strict=True)):
@@ -131,7 +131,7 @@ def refuse_twice(path: Path, ids: Iterable[str], questions: Iterable[str], words
             places = [place for place, _ in rows(path)]
             said = f"question {question!r:.80}" if fact_id.endswith(question) else f"fact_id {fact_id!r:.80}"
             raise DataError(
-                f"{path}, {places[row]}: the {words or said} stands there twice (first in {places[first]}); delete one "
+                f"{path}, {places[row]}: the {said} stands there twice (first in {places[first]}); delete one "
                 "(further accepted answers go into the list `answers`)"
             )
 

@@ -120,7 +120,7 @@ def first_logits(
     """Yield (indices, fp32 logits [rows, vocabulary]) of the token after each prompt."""
     check_prompts(prompts, 1, model)
     for batch in batches(prompts, batch_tokens, 1):
-        logits = torch.cat([_last_logits(_read(model, part)).float() for part in _chunks(batch, model.device)])
+        logits = torch.cat([_read(model, part).logits[:, -1].float() for part in _chunks(batch, model.device)])
         refuse_damaged(model, logits)
         yield batch.indices, logits
 
@@ -141,7 +141,7 @@ def prefill(model: "PreTrainedModel", batch: Batch) -> tuple[torch.Tensor, State
         return _read_padded(model, batch)
     parts = _chunks(batch, model.device)
     results = [_read(model, part) for part in parts]
-    logits = torch.cat([_last_logits(result) for result in results])
+    logits = torch.cat([result.logits[:, -1] for result in results])
     cache = kv_cache.side_by_side([result.past_key_values for result in results])
     if len(batch.parts) == 1:
         return logits, State(cache)
@@ -167,7 +167,7 @@ def _read_padded(model: "PreTrainedModel", batch: Batch) -> tuple[torch.Tensor, 
     result = model(
         input_ids=ids, attention_mask=seen[:, None], position_ids=positions, use_cache=True, logits_to_keep=1
     )
-    return _last_logits(result), State(result.past_key_values, lengths, mask.long())
+    return result.logits[:, -1], State(result.past_key_values, lengths, mask.long())
 
 
 def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -221,7 +221,7 @@ def advance(model: "PreTrainedModel", state: State, tokens: torch.Tensor) -> tup
         padding = {"attention_mask": mask, "position_ids": state.lengths[:, None]}
         state = replace(state, lengths=state.lengths + 1, mask=mask)
     result = model(input_ids=tokens[:, None], past_key_values=state.cache, use_cache=True, logits_to_keep=1, **padding)
-    return _last_logits(result), state
+    return result.logits[:, -1], state
 
 
 def gather(state: State, rows: torch.Tensor, *, keep: bool = False) -> State:
@@ -254,11 +254,6 @@ def staying(parents: np.ndarray) -> np.ndarray:
     order[parents[first]] = np.flatnonzero(first)
     order[order < 0] = np.flatnonzero(~first)
     return order
-
-
-def _last_logits(result: Any) -> torch.Tensor:
-    logits: torch.Tensor = result.logits[:, -1]
-    return logits
 
 
 def refuse_damaged(

@@ -188,13 +188,12 @@ def _fitted(
             )
         return found[name]
 
-    fitted_parts, fitted_whole = {}, {}
+    fitted_parts = {}
     for name, part in low_rank.items():
         transposed = part.embedding or bool(config.get("fan_in_fan_out"))
         out, inputs = part.b.shape[0], part.a.shape[1]
         fitted_parts[fits(name, (inputs, out) if transposed else (out, inputs))] = part
-    for name, tensor in whole.items():
-        fitted_whole[fits(name, tuple(tensor.shape))] = tensor
+    fitted_whole = {fits(name, tuple(tensor.shape)): tensor for name, tensor in whole.items()}
     if not fitted_parts and not fitted_whole:
         raise ModelError(f"{folder / WEIGHTS}: holds no tensors; fetch the adapter again")
     return Adapter(folder, config, fitted_parts, fitted_whole, untied)

@@ -181,11 +181,7 @@ def _load(engine: Any, path: Path) -> list[torch.Tensor]:
     if "random.cuda" in names:
         torch.cuda.set_rng_state(saved.get_tensor("random.cuda"))
     refresh(engine)
-    return [saved.get_tensor(name) for name in sorted((n for n in names if n.endswith(".best")), key=_number)]
-
-
-def _number(name: str) -> int:
-    return int(name.partition(".")[0])
+    return [saved.get_tensor(f"{number}.best") for number in range(sum(name.endswith(".best") for name in names))]
 
 
 def refresh(engine: Any) -> None:

@@ -106,9 +106,8 @@ def metrics(table: pd.DataFrame) -> list[dict[str, Any]]:
     """
     if table.empty:
         return []
-    numbers = {name: number for number, name in enumerate(BUCKETS)}
-    confusion = np.zeros((len(numbers), len(numbers)))
-    np.add.at(confusion, (table["bucket"].map(numbers), table["retest_bucket"].map(numbers)), 1)
+    confusion = np.zeros((len(BUCKETS), len(BUCKETS)))
+    np.add.at(confusion, (table["bucket"].map(BUCKETS.index), table["retest_bucket"].map(BUCKETS.index)), 1)
     rows: list[dict[str, Any]] = []
     count = len(table)
 
