@@ -15,9 +15,9 @@ from sftlens.config.stages.evaluation import DuringSettings, guarded
 from sftlens.data.buckets import BUCKETS
 from sftlens.data.scoring import contains
 from sftlens.inference import check_prompts
-from sftlens.inference.prompts import MASKED
+from sftlens.inference.prompts import MASKED, Sample
 from sftlens.training.deepspeed_engine import Process
-from sftlens.training.step import answer_logits
+from sftlens.training.step import answer_logits, padded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -118,11 +118,8 @@ class Looks:
 
     def _next(self, texts: Sequence[Sequence[int]]) -> list[int]:
         """Return the most probable next token of each text."""
-        ids = torch.zeros(len(texts), max(map(len, texts)) + 1, dtype=torch.int64)
-        labels = torch.full_like(ids, MASKED)
-        for row, text in enumerate(texts):
-            ids[row, : len(text)] = torch.tensor(text)
-            labels[row, len(text)] = 0  # the token to come, whatever it is: its logits are computed and no others
+        # The token to come, whatever it is, is supervised: its logits are computed and no others.
+        samples = [Sample([*text, 0], [MASKED] * len(text) + [0]) for text in texts]
         with torch.no_grad():
-            logits, _ = answer_logits(self._engine, ids.to(self._process.device), labels.to(self._process.device))
+            logits, _ = answer_logits(self._engine, *padded(samples, self._process.device))
         return list(map(int, logits.argmax(-1).tolist()))
