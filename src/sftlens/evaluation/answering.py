@@ -3,7 +3,7 @@
 The mastery of a fixed sample of the test facts can be probed again beside them: format and knowledge can part.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -112,17 +112,14 @@ def run(
     facts: pd.DataFrame,
     training_set: pd.DataFrame | None,
     settings: EvaluationSettings,
-    *,
-    examples: Sequence[tuple[str, str]] = (),
-    instruction: str = "",
-    progress: Callable[[int], object] = lambda rows: None,
+    **how: Any,
 ) -> pd.DataFrame:
     """Answer the test and testood facts, dev facts if there are any, and the training set as split `train` (Table 6).
 
-    Returns the table of `answer`, with two facts about each question: leak (the object or an alias stands inside the
-    question's subject; only where all subjects are known) and in_train (the same question stands among the train facts
-    of the table; only where it holds train facts). Raises DataError where no fact belongs to the test splits, and what
-    `answer` raises.
+    `how` are the further arguments of `answer`. Returns its table, with two facts about each question: leak (the object
+    or an alias stands inside the question's subject; only where all subjects are known) and in_train (the same question
+    stands among the train facts of the table; only where it holds train facts). Raises DataError where no fact belongs
+    to the test splits, and what `answer` raises.
     """
     asked = facts[facts["split"].isin(ASKED)] if "split" in facts else facts.assign(split="test")
     if asked.empty:
@@ -130,7 +127,6 @@ def run(
     if training_set is not None:
         asked = pd.concat([asked, training_set.assign(split="train")], ignore_index=True)
         asked = asked.fillna({name: "" for name in ("relation", "bucket") if name in asked})
-    how: dict[str, Any] = {"examples": examples, "instruction": instruction, "progress": progress}
     answers = answer(model, tokenizer, asked, settings, **how)
     if "subject" in asked and asked["subject"].notna().all():
         pairs = zip(asked["subject"], accepted(asked), strict=True)
@@ -199,24 +195,25 @@ def batching_floor(
     facts: pd.DataFrame,
     answers: pd.DataFrame,
     settings: EvaluationSettings,
-    how: Mapping[str, Any] | None = None,
+    **how: Any,
 ) -> list[dict[str, Any]]:
     """Return the shares of answers and of judgements that change when a question is answered alone, with intervals.
 
     In half precision a sum depends on what is computed beside it, and near-ties between two tokens go either way: a
-    difference between two models below this floor is one of the instrument. In single precision there is none.
+    difference between two models below this floor is one of the instrument. In single precision there is none. `how`
+    are the further arguments of `answer`.
     """
     if not settings.rebatched or computing.type_of(model).itemsize > 2:
         return []
     before = tables.fixed_sample(answers[answers["split"] == "test"], settings.rebatched).set_index("fact_id")
     chosen = facts[facts["fact_id"].isin(before.index)].drop_duplicates("fact_id").assign(split="test")
     alone = settings.model_copy(update={"batch_tokens": 1})
-    again = answer(model, tokenizer, chosen, alone, **(how or {})).set_index("fact_id")
-    rows = []
-    for column in [name for name in ("output", "contains") if name in again]:
-        differ = again[column] != before[column].loc[again.index]
-        rows.append(accuracy.row("test", "all", f"rebatched_{column}", differ))
-    return rows
+    again = answer(model, tokenizer, chosen, alone, **how).set_index("fact_id")
+    return [
+        accuracy.row("test", "all", f"rebatched_{column}", again[column] != before[column].loc[again.index])
+        for column in ("output", "contains")
+        if column in again
+    ]
 
 
 def measure(
@@ -242,7 +239,7 @@ def measure(
     how: dict[str, Any] = {"examples": examples, "instruction": instruction}
     answers = run(model, tokenizer, facts, training_set, settings, **how, progress=progress)
     metrics = accuracy.rows(answers, [*TASKS.get(settings.task).judgements, "well_formed"])
-    metrics += batching_floor(model, tokenizer, facts, answers, settings, how)
+    metrics += batching_floor(model, tokenizer, facts, answers, settings, **how)
     if probe:
         table = reprobe(probe, facts, settings.reprobe)
         metrics += reprobed_metrics(table)
