@@ -78,13 +78,13 @@ def _modern(values: Mapping[str, Any], source: str) -> dict[str, Any]:
         at, name = holder(key)
         given = at.get(name)
         listed = given if isinstance(given, list) else [given]
-        for value in listed:
+        for i, value in enumerate(listed):
             if isinstance(value, str) and value in renamed:
                 modern = f"{value!r} is now called {renamed[value]!r}; rename it"
                 print(f"notice: {source}: '{key}': {modern}", file=sys.stderr)
+                listed[i] = renamed[value]
         if given is not None:
-            named = [renamed.get(value, value) if isinstance(value, str) else value for value in listed]
-            at[name] = named if isinstance(given, list) else named[0]
+            at[name] = listed if isinstance(given, list) else listed[0]
     facts, experiments = found.get("facts"), found.get("experiments")
     experiments = experiments if isinstance(experiments, dict) else {}
     folder = os.environ.get("ENTITY_QUESTIONS_DIR")

@@ -45,16 +45,12 @@ def listed(selection: Selection) -> list[Job]:
         for product in asked:
             cell = product.cell
             axes = (cell.model, cell.train_set, cell.scale)
-            if cell.trained and (earlier := pilot(study, cell)):
-                place = ("training_order", cell.model, earlier.train_set, cell.seed)
-                measuring.setdefault(place, Job("training_order", cell.model, earlier.train_set, "", "", experiment))
-                pilots = (cell.model, earlier.train_set, earlier.scale, "")
-                job = Job("finetune", *pilots, experiment, earlier.strategy)
-                measuring.setdefault(Product("finetune", earlier), job)
-            if cell.trained:
-                order = ("training_order", cell.model, cell.train_set, cell.seed)
-                measuring.setdefault(order, Job("training_order", *axes, "", experiment))
-                measuring.setdefault(Product("finetune", cell), Job("finetune", *axes, "", experiment, cell.strategy))
+            for one in (pilot(study, cell), cell) if cell.trained else ():
+                if one:
+                    order = ("training_order", one.model, one.train_set, one.seed)
+                    of = (one.model, one.train_set, one.scale, "", experiment)
+                    measuring.setdefault(order, Job("training_order", *of))
+                    measuring.setdefault(Product("finetune", one), Job("finetune", *of, one.strategy))
             if product.stage == "divergence":
                 measuring.setdefault(("divergence_base", cell.model), Job("divergence_base", *axes, "", experiment))
             partly = product.ratio is not None and product.ratio < 100 and ranking(product.criterion)

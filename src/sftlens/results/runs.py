@@ -97,9 +97,8 @@ def models(study: Study) -> list[dict[str, str]]:
             pointer = read_json(path, dict[str, Any])
             source = f"{pointer['id']} at {pointer['revision']}" if pointer.get("id") else str(pointer["path"])
             source = "pretrained here on the embedded world" if entry.source == "pretrain" else source
-            hashes = {file: about["sha256"][:SHORT] for file, about in pointer["files"].items()}
-            listed = ", ".join(f"{file} {text}" for file, text in hashes.items())
-            found.append({"model": name, "source": source, "hashes": listed})
+            hashes = ", ".join(f"{file} {about['sha256'][:SHORT]}" for file, about in pointer["files"].items())
+            found.append({"model": name, "source": source, "hashes": hashes})
     return found
 
 

@@ -60,8 +60,7 @@ def unfinished(asked: Selection) -> list[Unfinished]:
         # Of a product that is to be made anew, the log, if there is one, tells of an earlier model.
         log = Path() if outdated(paths, product) else Path(paths.log(product))
         found.append(_entry(product.cell.path, product.stage + measure + ratio, log))
-    drawn = [(f"figures/{name}.csv", f"figures/{name}") for name in asked.targets]
-    drawn += [(f"tables/{name}.csv", f"tables/{name}") for name in asked.targets]
+    drawn = [(f"{kind}/{name}.csv", f"{kind}/{name}") for kind in ("figures", "tables") for name in asked.targets]
     drawn += [("results.parquet", "results"), ("report.html", "report")] if asked.whole else []
     drawn += [("repair/report.json", "repair")] if study.repair else []
     for output, name in drawn:
@@ -77,9 +76,8 @@ def tell(asked: Selection) -> None:
     failed = [entry for entry in missing if entry.log]
     for entry in failed:
         print(f"unfinished: {entry.cell} {entry.stage}: {entry.reason} (log: {entry.log})", file=sys.stderr)
-    text = (
-        f"{len(failed)} job{'s' * (len(failed) != 1)} did not finish, {len(missing) - len(failed)} more wait for them"
-    )
+    waiting = len(missing) - len(failed)
+    text = f"{len(failed)} job{'s' * (len(failed) != 1)} did not finish, {waiting} more wait for them"
     print(text, file=sys.stderr, flush=True)
 
 

@@ -146,28 +146,20 @@ def _draw(numbers: pd.DataFrame, notice: str, value: str, across: list[str]) -> 
     return figure
 
 
-def draw_losses(numbers: pd.DataFrame, notice: str) -> Figure:
-    """Return the loss against the step: one panel a model and strategy."""
-    return _draw(_longest(numbers), notice, LOSS, ["Model", "Strategy"])
-
-
-def draw_during(numbers: pd.DataFrame, notice: str) -> Figure:
-    """Return the accuracy against the step: one panel a model, strategy and what is asked."""
-    return _draw(_watched(numbers), notice, ACCURACY, ["Model", "Strategy", "Asked"])
-
-
 TARGETS.add(Target(
     "losses", 16, TRAINED, "Training loss, step by step",
     f"Mean loss of the answer tokens (the strategy's own), before the update; each point over a {POINTS}th of the "
     "steps. Of each model, strategy and training set the training with the most steps; the CSV file has all.",
-    losses, draw_losses, page=_longest, chart=Chart(STEP, LOSS, "Trained on"),
+    losses, lambda numbers, notice: _draw(_longest(numbers), notice, LOSS, ["Model", "Strategy"]),
+    page=_longest, chart=Chart(STEP, LOSS, "Trained on"),
 ))  # fmt: skip
 TARGETS.add(Target(
     "during", 17, WATCHED, "What the model answers while it is trained",
     "Share of a fixed sample of facts that the model answers with an accepted answer (greedy, in the prompt of "
     "fine-tuning), before the first step, after the steps of evaluation.during and after the last one. No fact that is "
     "trained on is asked. A small sample: one fact of twenty is five points. The CSV file has every n and bucket.",
-    during, draw_during, page=_watched, chart=Chart(STEP, ACCURACY, "Trained on", "Asked"),
+    during, lambda numbers, notice: _draw(_watched(numbers), notice, ACCURACY, ["Model", "Strategy", "Asked"]),
+    page=_watched, chart=Chart(STEP, ACCURACY, "Trained on", "Asked"),
 ))  # fmt: skip
 TARGETS.add(Target(
     "trainings", 18, TRAINED, "The trainings, and which ended early",

@@ -26,8 +26,7 @@ def write(folder: Path, study: Study, results: pd.DataFrame, products: list[Prod
     files.write_parquet(folder / "results/results.parquet", results)
     for product in products:
         answers = files.read_parquet(Path(paths.summary(product)).with_name(ANSWERS))
-        axes = {name: value for name, value in product.axes.items() if name not in ("relation", "bucket", "split")}
-        axes["ratio"] = float("nan") if product.ratio is None else product.ratio
+        axes = product.axes | {"ratio": float("nan") if product.ratio is None else product.ratio}
         for place, (name, value) in enumerate(axes.items()):
             answers.insert(place, name, value)
         name = product.path.removesuffix("/summary.json").replace("/", "__")
