@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import AfterValidator
 
 from sftlens.errors import ConfigError
+from sftlens.restoration import regions
 from sftlens.settings import Settings
 from sftlens.strategies import STRATEGIES, Strategy
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 
 def _known(region: str) -> str:
-    from sftlens.restoration import regions
-
     try:
         regions.rule(region)
     except ConfigError as error:
@@ -45,8 +44,6 @@ class Freeze(Strategy):
 
     def prepare(self, model: nn.Module) -> None:
         """Freeze the region. Raises ModelError where the model has no parameter in it."""
-        from sftlens.restoration import regions
-
         names = dict(model.named_parameters(remove_duplicate=False))  # a tied tensor counts by either name
         for name in regions.select(list(names), self.settings.region):
             names[name].requires_grad_(False)

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, field_validator
 
+from sftlens.config.stages.restoration import RestorationSettings
 from sftlens.errors import ConfigError
 from sftlens.registry import unknown
+from sftlens.restoration import criteria
 from sftlens.settings import Settings
 from sftlens.strategies import STRATEGIES, Strategy
 from sftlens.strategies.freeze import Region
@@ -33,10 +35,8 @@ class MaskedSettings(Settings):
     @field_validator("criterion")
     @classmethod
     def _ranks(cls, value: str) -> str:
-        from sftlens.restoration.criteria import CRITERIA
-
-        if value not in CRITERIA.names():
-            raise ValueError(str(unknown("ranking criterion", value, CRITERIA.names())))
+        if value not in criteria.CRITERIA.names():
+            raise ValueError(str(unknown("ranking criterion", value, criteria.CRITERIA.names())))
         return value
 
 
@@ -69,9 +69,8 @@ class Masked(Strategy):
         """
         import torch
 
-        from sftlens.config.stages.restoration import RestorationSettings
         from sftlens.models.delta.reader import open_tensors
-        from sftlens.restoration import criteria, topk
+        from sftlens.restoration import topk
         from sftlens.restoration.pairs import Pair
 
         second = self.given.get("pilot", self.given["model"])

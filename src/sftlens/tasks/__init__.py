@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sftlens.errors import DataError
 from sftlens.registry import Registry
 
 if TYPE_CHECKING:
@@ -72,7 +73,6 @@ class Task:
         import pandas as pd
 
         from sftlens.data import tables
-        from sftlens.errors import DataError
 
         rows = tables.rows(path)
         there = list(dict.fromkeys(name for _, row in rows for name in row))

@@ -4,6 +4,7 @@
 may be the luck of one draw. Here no two cells share a draw, so that the spread over seeds holds that of the masks too.
 """
 
+import zlib
 from typing import TYPE_CHECKING
 
 from sftlens.restoration.criteria import Criterion
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 def make(restorer: "Restorer", reverted: "Callable[[], Reverted]", settings: "RestorationSettings") -> "Method":
     """Return the restoration of k % of the elements at random: the seed, k and the fine-tuned model's values decide."""
-    import zlib
-
     import torch
 
     from sftlens.restoration import topk
