@@ -48,14 +48,16 @@ def is_adapter(folder: Path) -> bool:
 class LowRank:
     """What an adapter adds to one matrix of the base."""
 
-    alpha: float
-    """The numerator of its factor."""
+    scaling: float
+    """Factor of the product: alpha / r, or alpha / sqrt(r) with rsLoRA."""
     a: Tensor
     """(rank, inputs); of an embedding (rank, tokens)."""
     b: Tensor
     """(outputs, rank); of an embedding (width, rank)."""
     embedding: bool
-    """Whether the matrix is an embedding: peft keeps its parts transposed."""
+    """Whether the matrix is an embedding."""
+    transposed: bool
+    """Whether the base keeps the matrix as (inputs, outputs): peft has it so of embeddings and with fan_in_fan_out."""
     magnitude: Tensor | None
     """DoRA: the length of each row of W' (outputs), of an embedding of each column (width); None: plain LoRA."""
 
@@ -64,8 +66,6 @@ class LowRank:
 class Adapter:
     """A LoRA adapter, checked against its base; nothing but its own, small tensors is in memory."""
 
-    folder: Path
-    config: Mapping[str, Any]
     low_rank: Mapping[str, LowRank]
     """Name of the base's tensor -> what is added to it."""
     whole: Mapping[str, Tensor]
@@ -80,19 +80,16 @@ class Adapter:
         part = self.low_rank.get(name)
         if part is None:
             return tensor
-        rank = part.a.shape[0]
-        factor = part.alpha / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
-        change = (part.b.float() @ part.a.float()) * factor
-        transposed = part.embedding or bool(self.config.get("fan_in_fan_out"))
+        change = (part.b.float() @ part.a.float()) * part.scaling
         if part.magnitude is not None:
             # The length is that of the row (of an embedding: of the column) of W + change, in fp32.
-            weight = (tensor.T if transposed else tensor) + change
+            weight = (tensor.T if part.transposed else tensor) + change
             lengths = part.magnitude.float() / torch.linalg.norm(weight, dim=1)
             scaled = lengths.view(-1, 1) * weight
-            return (scaled.T if transposed else scaled).to(tensor.dtype).contiguous()
+            return (scaled.T if part.transposed else scaled).to(tensor.dtype).contiguous()
         if part.embedding:  # here peft rounds the change before it is added
             return tensor + change.T.to(tensor.dtype)
-        return (tensor.float() + (change.T if transposed else change)).to(tensor.dtype)
+        return (tensor.float() + (change.T if part.transposed else change)).to(tensor.dtype)
 
 
 def read(folder: Path, base: TensorFolder) -> Adapter:
@@ -120,7 +117,7 @@ def read(folder: Path, base: TensorFolder) -> Adapter:
             raise ModelError(f"{weights}: tensor {stored!r} is no part of plain LoRA; {REMEDY}")
         else:
             whole[_SAVED.sub("", name)] = tensor
-    low_rank, factors = {}, alphas(folder, config, list(parts))
+    low_rank, alpha_of = {}, alphas(folder, config, list(parts))
     for module, sides in parts.items():
         kind = "embedding_" if "embedding_A" in sides else ""
         wanted = {f"{kind}A", f"{kind}B"} | ({"magnitude_vector"} if config.get("use_dora") else set())
@@ -140,7 +137,9 @@ def read(folder: Path, base: TensorFolder) -> Adapter:
                 f"{weights}: module {module!r} has a magnitude vector of shape {list(magnitude.shape)}, not "
                 f"[{b.shape[0]}]; fetch it again"
             )
-        low_rank[f"{module}.weight"] = LowRank(factors[module], a, b, bool(kind), magnitude)
+        rank, transposed = a.shape[0], bool(kind or config.get("fan_in_fan_out"))
+        scaling = alpha_of[module] / (math.sqrt(rank) if config.get("use_rslora") else rank)
+        low_rank[f"{module}.weight"] = LowRank(scaling, a, b, bool(kind), transposed, magnitude)
     return _fitted(folder, config, low_rank, whole, base)
 
 
@@ -190,13 +189,12 @@ def _fitted(
 
     fitted_parts = {}
     for name, part in low_rank.items():
-        transposed = part.embedding or bool(config.get("fan_in_fan_out"))
         out, inputs = part.b.shape[0], part.a.shape[1]
-        fitted_parts[fits(name, (inputs, out) if transposed else (out, inputs))] = part
+        fitted_parts[fits(name, (inputs, out) if part.transposed else (out, inputs))] = part
     fitted_whole = {fits(name, tuple(tensor.shape)): tensor for name, tensor in whole.items()}
     if not fitted_parts and not fitted_whole:
         raise ModelError(f"{folder / WEIGHTS}: holds no tensors; fetch the adapter again")
-    return Adapter(folder, config, fitted_parts, fitted_whole, untied)
+    return Adapter(fitted_parts, fitted_whole, untied)
 
 
 def merge(base: Path, adapter: Path, out: Path) -> None:
