@@ -15,6 +15,7 @@ from sftlens.config.experiments import Experiments
 from sftlens.config.study import Study
 from sftlens.errors import ConfigError, explained
 from sftlens.settings import tell_shipped
+from sftlens.yaml_file import read_mapping
 
 SHARED = ("scales", "seeds")
 """Keys that can stand once, for every experiment that lists none of its own."""
@@ -51,8 +52,6 @@ def load(values: Mapping[str, Any], source: str = "the configuration") -> Study:
 
 def load_file(path: Path) -> Study:
     """Return the study of one YAML file. Raises ConfigError."""
-    from sftlens.yaml_file import read_mapping
-
     return load(read_mapping(path, ConfigError), str(path))
 
 

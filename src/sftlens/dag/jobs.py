@@ -127,14 +127,12 @@ class Jobs:
 
     def mastery_inputs(self, wildcards: Wildcards) -> dict[str, str]:
         """Inputs of probing; a finished table replaces the model and its templates."""
-        table = self.study.models[wildcards.model].mastery
-        if table:
+        if table := self.study.models[wildcards.model].mastery:
             return {"table": table}
         return {"model": self.base(wildcards), "templates": self.templates(wildcards)}
 
     def mastery_options(self, wildcards: Wildcards) -> list[str]:
-        table = self.study.models[wildcards.model].mastery
-        if table:
+        if table := self.study.models[wildcards.model].mastery:
             return ["--import", table, *options(self.study.probing, ["keep_texts"])]
         sources = ["--model", self.base(wildcards), "--templates", self.templates(wildcards)]
         if self._pretrained(wildcards) and self.study.models[wildcards.model].pretraining.flawed:

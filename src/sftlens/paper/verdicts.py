@@ -47,9 +47,7 @@ class Verdict:
 def verdicts(evidence: Evidence) -> list[Verdict]:
     """Return the verdict on every claim and each test set that it is tested on, in the order of the claims."""
     spec = specification()
-    return [
-        judge(name, evidence, split, spec) for name, claim in spec.claims.items() for split in claim.tested_on
-    ]  # fmt: skip
+    return [judge(name, evidence, split, spec) for name, claim in spec.claims.items() for split in claim.tested_on]
 
 
 def judge(claim: str, evidence: Evidence, split: str, spec: Specification) -> Verdict:

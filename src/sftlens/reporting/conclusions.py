@@ -3,7 +3,7 @@
 They stand at the head of the report, and each links to the figure or table that it is read from.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import NamedTuple
 
 import pandas as pd
@@ -35,21 +35,21 @@ def conclusions(results: pd.DataFrame, numbers: Mapping[str, pd.DataFrame]) -> l
 
     `results` is the tidy table, `numbers` target -> frame; a sentence whose frame is missing or empty is left out.
     """
-    contrasts = numbers.get("contrasts", pd.DataFrame())
+    there = {name: table for name, table in numbers.items() if len(table)}
+    contrasts = there.get("contrasts", pd.DataFrame({"Model": []}))
     found: list[Sentence] = []
-    models = list(dict.fromkeys(contrasts["Model"])) if len(contrasts) else []
+    models = list(dict.fromkeys(contrasts["Model"]))
     for model in models:
         named = f"{model}: " if len(models) > 1 else ""
         own = contrasts[contrasts["Model"] == model].dropna(subset=[DIFFERENCE])
         parts = [*_cost(own, results[results["model"] == model]), *_remedy(own)]
-        if (table := numbers.get("table3")) is not None and len(table):
+        if (table := there.get("table3")) is not None:
             parts += _concentration(table[table["Model"] == model])
         found += [Sentence(named + part.text, part.target) for part in parts]
-    if (table := numbers.get("claims")) is not None and len(table):
+    if (table := there.get("claims")) is not None:
         found += _claims(table)
     if models:
-        found += _limits(contrasts, numbers, results)
-    there = {name for name, table in numbers.items() if len(table)}
+        found += _limits(contrasts, there, results)
     shown = [next((name for name in part.target.split() if name in there), "") for part in found]
     return [Sentence(minus(part.text), target) for part, target in zip(found, shown, strict=True)]
 
@@ -156,12 +156,11 @@ def _claims(table: pd.DataFrame) -> Iterator[Sentence]:
     yield Sentence(f"Of the {len(table)} tests of the paper's claims: {listed}{where}.", "claims")
 
 
-def _limits(contrasts: pd.DataFrame, numbers: Mapping[str, pd.DataFrame], results: pd.DataFrame) -> Iterator[Sentence]:
+def _limits(contrasts: pd.DataFrame, there: Container[str], results: pd.DataFrame) -> Iterator[Sentence]:
     said = list(_without_mean(results))
     if (contrasts["Scope"] == THIS_MODEL).all():
         said.append(f"its intervals speak of these trained models alone, as no contrast has {MIN_SEEDS} seeds")
-    table = numbers.get("table4")
-    if table is not None and len(table) and not CONTROLS & set(contrasts["Criterion"]):
+    if "table4" in there and not CONTROLS & set(contrasts["Criterion"]):
         said.append("it restores by one criterion without a control, so it cannot tell which parameters matter")
     if contrasts["Model"].nunique() == 1:
         said.append("it has one model")
