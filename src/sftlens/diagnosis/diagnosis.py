@@ -139,24 +139,21 @@ def diagnose(
     if buckets is None and before.mastery is not None:
         buckets = before.mastery.set_index("fact_id")["bucket"]
     table["bucket"] = "" if buckets is None else table["fact_id"].map(buckets).fillna("")
-    repeated = {}
-    for side, asked in zip((*SIDES, "again"), (before, after, again), strict=True):
-        if asked is None:
-            continue
-        answers = asked.answers.set_index("fact_id").reindex(table["fact_id"])
-        columns = {"output": "output", "right": JUDGEMENT, "well_formed": "well_formed"}
-        found = {name: answers[column].tolist() for name, column in columns.items()}
-        mastery = None if asked.mastery is None else asked.mastery.set_index("fact_id")["mastery"]
-        found["mastery"] = [np.nan] * len(table) if mastery is None else table["fact_id"].map(mastery).tolist()
-        if side == "again":
-            repeated = {name: pd.Series(values) for name, values in found.items()}
-        else:
-            table = table.assign(**{f"{side}_{name}": values for name, values in found.items()})
+
+    def measured(asked: Asked) -> pd.DataFrame:
+        answers = asked.answers.set_index("fact_id").reindex(table["fact_id"]).reset_index()
+        found = answers[["output", JUDGEMENT, "well_formed"]].rename(columns={JUDGEMENT: "right"})
+        known = {} if asked.mastery is None else asked.mastery.set_index("fact_id")["mastery"]
+        return found.assign(mastery=table["fact_id"].map(known))
+
+    sides = [measured(asked).add_prefix(f"{side}_") for side, asked in zip(SIDES, (before, after), strict=True)]
+    repeated = measured(again) if again else None
+    table = table.join(sides)
     table["kl"] = np.nan if kl is None else table["fact_id"].map(kl.set_index("fact_id")["kl"])
 
     def effect(name: str, rows: pd.Series) -> Effect:
         first, second = (table.loc[rows, f"{side}_{name}"].astype(float) for side in SIDES)
-        return effects.paired(first, second, repeated[name][rows].astype(float) if repeated else None)
+        return effects.paired(first, second, None if repeated is None else repeated.loc[rows, name].astype(float))
 
     everywhere = pd.Series(True, index=table.index)
     probed = table["before_mastery"].notna() & table["after_mastery"].notna()
@@ -170,7 +167,7 @@ def diagnose(
             ids = tasks.index[tasks == name]
             by_task[name] = effects.paired(*(None if s is None else s[ids] for s in scores))  # type: ignore[arg-type]
     unstable = None
-    if repeated:
+    if repeated is not None:
         others = (repeated[name] != table[f"after_{name}"] for name in ("output", "right"))
         unstable = (int(next(others).sum()), int(next(others).sum()))
     tolerances = task_tolerances or {}

@@ -16,7 +16,6 @@ kept in --state (default: .DIR.state beside DIR): run the same command again aft
 import argparse
 import sys
 from datetime import date
-from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -126,19 +125,19 @@ def _finetuned(args: argparse.Namespace, state: Path, inputs: dict[str, str]) ->
         return given
     inputs["adapter"] = identity.identity(given)
     depends = {"base": inputs["base"], "adapter": inputs["adapter"], "version": RESULT_VERSION["merge"]}
+
+    def merge(folder: Path) -> None:
+        adapters.merge(args.base, given, folder / "model")
+        identity.write_manifest(folder / "model")
+
     stage = Stage("merge", {}, depends, state)
     if stages.finished(stage) is None:
         _say("merging the adapter into the base")
-    stages.run(stage, partial(_merge, args.base, given))
+    stages.run(stage, merge)
     done = stages.finished(stage)
     assert done
     inputs["finetuned"] = identity.identity(done / "model")
     return done / "model"
-
-
-def _merge(base: Path, adapter: Path, folder: Path) -> None:
-    adapters.merge(base, adapter, folder / "model")
-    identity.write_manifest(folder / "model")
 
 
 def _say(text: str) -> None:
