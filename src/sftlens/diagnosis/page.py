@@ -70,11 +70,11 @@ def note(seen: Diagnosis) -> str:
     return text
 
 
-def flips(facts: pd.DataFrame, most: int = MOST) -> Table:
+def flips(facts: pd.DataFrame) -> Table:
     """Return the first of some facts (`Diagnosis.lost`, `Diagnosis.gained`) with the answers of both models."""
     heads = ("question", "accepted", "base", "fine-tuned")
     body = []
-    for _, row in facts.head(most).iterrows():
+    for _, row in facts.head(MOST).iterrows():
         texts = [row["question"], " | ".join(row["aliases"]), row["before_output"], row["after_output"]]
         body.append(("", [Cell(" ".join(str(text).split()), "", "any") for text in texts]))
     return Table([Cell(name) for name in heads], body)

@@ -36,8 +36,8 @@ def measure(answers: Answers) -> list[Row]:
             quantity = f"{doses[most]:g} % minus {doses[least]:g} % of D0 (points), by n"
             rows.append(row(model, quantity, test, n, contrast(answers, most, least, split)))
         for split, test in TESTS.items():
-            found = [(f"{doses[one]:g}", contrast(answers, one, parent, split)) for one in mixes]
-            rows += [row(model, CHANGE, test, dose, change) for dose, change in found]
+            for one in mixes:
+                rows.append(row(model, CHANGE, test, f"{doses[one]:g}", contrast(answers, one, parent, split)))
         alike = {doses[one]: one for one in mixes}
         for split, test in TESTS.items():
             for one in (one for one in cells if one not in mixes and doses[one] in alike):

@@ -73,23 +73,19 @@ def measure(answers: Answers) -> list[Row]:
         facts = files.read_parquet(Path(paths.mastery(model)), ["fact_id", "relation", "subject", "object"])
         facts = facts.drop_duplicates("fact_id").set_index("fact_id")
         common = common_words(facts["subject"])
-        found = []
+        over_all, by_group = [], []
         for train_set in [name for name in axes.train_sets if name not in study.tasks]:
             if (pair := ends(answers.grid, model, train_set)) is None:
                 continue
-            for split, name in TESTS.items():
+            change = f"Change from n = {pair[0].scale} to {n} (points)"
+            for split, test in TESTS.items():
                 d, shared = _changes(answers, *pair, split, facts, common)
-                found.append((train_set, name, pair[0].scale, d, shared))
-        for train_set, name, start, d, shared in found:
-            quantity = f"Change from n = {start} to {n} (points): shared minus neither"
-            both = [SUBJECT, OBJECT], [RELATION, NOTHING]
-            rows.append(row(model, quantity, f"{name}, {train_set}", n, _mean(d, shared, *both)))
-        for train_set, name, start, d, shared in found:
-            quantity = f"Change from n = {start} to {n} (points), by what is shared"
-            rows += [
-                row(model, quantity, f"{name}, {train_set}", group, estimate)
-                for group in GROUPS if (estimate := _mean(d, shared, [group])).value == estimate.value
-            ]  # fmt: skip
+                series, apart = f"{test}, {train_set}", _mean(d, shared, [SUBJECT, OBJECT], [RELATION, NOTHING])
+                over_all.append(row(model, f"{change}: shared minus neither", series, n, apart))
+                for group in GROUPS:
+                    if (found := _mean(d, shared, [group])).value == found.value:
+                        by_group.append(row(model, f"{change}, by what is shared", series, group, found))
+        rows += over_all + by_group
     return rows
 
 
