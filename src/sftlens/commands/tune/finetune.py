@@ -26,6 +26,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +170,9 @@ def _computing(args: argparse.Namespace, settings: FinetuneSettings) -> dict[str
 def _rows(args: argparse.Namespace, settings: FinetuneSettings) -> Any:
     strategy = _strategy(args)
     strategy.check(settings)
-    rows = strategy.rows(tables.used_by_training(_examples(args.train, settings), args.scale, settings.allow_smaller))
+    # An order says more of its recipe than is trained on.
+    examples = _examples(args.train, settings, ["relation", "bucket", *recipes.COLUMNS])
+    rows = strategy.rows(tables.used_by_training(examples, args.scale, settings.allow_smaller))
     if "phase" in rows and rows["phase"].isna().any():
         raise ConfigError(
             f"strategy {strategy.name} adds rows to a training set whose rows have phases; take `order` out of "
@@ -178,12 +181,10 @@ def _rows(args: argparse.Namespace, settings: FinetuneSettings) -> Any:
     return rows
 
 
-def _examples(path: Path, settings: FinetuneSettings) -> Any:
-    """Return a training set as it stands in a file: made by sftlens training-set, one's own, or a task's published."""
-    if (form := TASKS.get(settings.task)).published:
-        return form.read(path)
-    # An order says more of its recipe than is trained on.
-    return tables.facts(path, optional=["relation", "bucket", *recipes.COLUMNS], unique=False)
+def _examples(path: Path, settings: FinetuneSettings, optional: Sequence[str]) -> Any:
+    """Return examples as they stand in a file: made by sftlens training-set, one's own, or a task's published."""
+    form = TASKS.get(settings.task)
+    return form.read(path) if form.published else tables.facts(path, optional=optional, unique=False)
 
 
 def _dev(args: argparse.Namespace, settings: FinetuneSettings) -> Any:
@@ -193,10 +194,7 @@ def _dev(args: argparse.Namespace, settings: FinetuneSettings) -> Any:
     options.both("--dev", args.dev, stopping, rule)
     if not rule:
         return None
-    if (form := TASKS.get(settings.task)).published:
-        table = form.read(args.dev)
-    else:
-        table = tables.facts(args.dev, optional=["split"], unique=False)
+    table = _examples(args.dev, settings, ["split"])
     return tables.dev_facts(table, rule.facts, args.dev)[["question", "object"]]
 
 

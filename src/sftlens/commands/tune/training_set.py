@@ -25,7 +25,7 @@ from sftlens.yaml_file import read_mapping
 def main() -> None:
     parser = options.parser(__doc__)
     parser.add_argument("--mastery", type=Path, help="facts with their mastery (sftlens mastery)")
-    listed = ", ".join(name for name in TASKS.names())
+    listed = ", ".join(TASKS.names())
     text = f"D0, D1, D2, D3, D4, mixed, the name of the recipe, or with --examples a task ({listed})"
     parser.add_argument("--train-set", required=True, help=text)
     parser.add_argument("--recipe", metavar="FILE|JSON", help="a YAML file that has it under `recipes`; or JSON")
