@@ -36,16 +36,15 @@ def measure(answers: Answers) -> list[Row]:
     axes = study.experiments.nulls
     controls = sorted((name for name in axes.criteria if name != RESTORED), key=lambda name: name != CONTROL)
     places = [(t, r, region) for t in axes.train_sets for region in axes.regions for r in axes.ratios]
+    several = [len(axes.train_sets) > 1, len(axes.regions) > 1]
+
+    def at(train_set: str, region: str) -> str:
+        return "".join(f", {name}" for name, needed in zip((train_set, region), several, strict=True) if needed)
+
     for model in study.models:
-        n, cells = largest(answers.grid, model), {}
-        for one in answers.grid:
-            if one.model == model and one.scale == n:
-                cells[one.train_set, one.region, one.ratio, one.criterion] = one
-        several = [len(axes.train_sets) > 1, len(axes.regions) > 1]
-
-        def at(train_set: str, region: str, said: list[bool] = several) -> str:
-            return "".join(f", {name}" for name, needed in zip((train_set, region), said, strict=True) if needed)
-
+        n = largest(answers.grid, model)
+        own = [one for one in answers.grid if one.model == model and one.scale == n]
+        cells = {(one.train_set, one.region, one.ratio, one.criterion): one for one in own}
         for split, name in TESTS.items():
             for train_set, ratio, region in places:
                 for control in controls:
