@@ -47,6 +47,7 @@ from sftlens.tasks import TASKS
 def main() -> None:
     args = _arguments()
     settings = options.settings(args, FinetuneSettings)
+    args.layout = launch.Layout(args.processes, args.nodes, args.cpus, args.gpus or 0)
     if args.worker:
         with launch.worker():
             train(args, settings, args.worker)
@@ -66,8 +67,7 @@ def main() -> None:
     key = settings.model_dump(exclude={*HOUSEKEEPING, "deepspeed", *unset})
     key |= {name: getattr(args, name) for name in ("scale", "seed", "bos", "processes", "strategy")}
     key |= {"strategy_settings": _strategy(args).settings.model_dump()} | _computing(args, settings)
-    layout = _layout(args)
-    key |= {"threads": layout.threads} if layout.threads > 1 else {}  # they may round sums in another way
+    key |= {"threads": args.layout.threads} if args.layout.threads > 1 else {}  # they may round sums in another way
     if watched is not None:
         key |= {**options.settings(args, DuringSettings).model_dump(), "max_new_tokens": args.max_new_tokens}
 
@@ -91,13 +91,13 @@ def main() -> None:
             return
         # One folder, however the model is kept: a run that was killed continues also where this was changed.
         args.resume = stages.resume_folder(plain)
-        if layout.processes == 1:
+        if args.processes == 1:
             train(args, settings, folder)
         else:
             given = {"--worker": folder, "--resume": args.resume, "--deadline": args.deadline}
             given |= {"--compute-dtype": args.compute_dtype}
             handed_on = [text for flag, value in given.items() if value is not None for text in (flag, str(value))]
-            launch.start(ENTRY, ["finetune", *sys.argv[1:], *handed_on], layout, folder)
+            launch.start(ENTRY, ["finetune", *sys.argv[1:], *handed_on], args.layout, folder)
         report = files.read_json(folder / "report.json")
         files.write_json(folder / "finetune.json", summary(report, key, inputs))
         if settings.keep == "deltas":
@@ -198,11 +198,6 @@ def _dev(args: argparse.Namespace, settings: FinetuneSettings) -> Any:
     return tables.dev_facts(table, rule.facts, args.dev)[["question", "object"]]
 
 
-def _layout(args: argparse.Namespace) -> launch.Layout:
-    """Return where the processes run. Raises LaunchError as `Layout` does."""
-    return launch.Layout(args.processes, args.nodes, args.cpus, args.gpus or 0)
-
-
 def _strategy(args: argparse.Namespace) -> Strategy:
     """Return the strategy as the options gave it. Raises ConfigError as `strategies.make` does."""
     group = STRATEGIES.get(args.strategy).settings_class
@@ -243,7 +238,7 @@ def train(args: argparse.Namespace, settings: FinetuneSettings, folder: Path) ->
         how = (args.seed, update, resume, _strategy(args), looked_at, args.events, asking, args.compute_dtype)
         start = time.process_time()
         out = folder / "checkpoint"
-        report = loop.finetune(args.model, samples, settings, tokenizer, out, *how, _layout(args).threads)
+        report = loop.finetune(args.model, samples, settings, tokenizer, out, *how, args.layout.threads)
         used_here = time.process_time() - start
     if first:
         identity.write_manifest(folder / "checkpoint")
