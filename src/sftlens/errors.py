@@ -88,3 +88,8 @@ def explained(error: OSError) -> str:
     name = error.filename2 or error.filename or "output"
     named = os.fsdecode(name) if isinstance(name, (str, bytes)) else str(name)
     return one_line(f"{named}: {os.strerror(error.errno)}; {REMEDIES.get(error.errno, 'look at this place')}")
+
+
+def panicked(error: BaseException) -> bool:
+    """Whether a library written in Rust broke off, such as tokenizers: its class of errors is no Exception."""
+    return type(error).__name__ == "PanicException"

@@ -52,6 +52,19 @@ def test_unusable_tokenizers_are_refused(tmp_path: Path) -> None:
             checkpoints.load_tokenizer(tmp_path)
 
 
+def test_a_tokenizer_whose_library_panics_is_refused(tmp_path: Path) -> None:
+    tiny_tokenizer().save_pretrained(tmp_path)
+    damaged = json.loads((tmp_path / "tokenizer.json").read_text())
+    sequence = {"Sequence": {"id": "A", "type_id": 0}}
+    single = [{"SpecialToken": {"id": "<other>", "type_id": 0}}, sequence]
+    damaged["post_processor"] = {
+        "type": "TemplateProcessing", "single": single, "pair": [sequence, sequence], "special_tokens": {},
+    }  # fmt: skip
+    write_json(tmp_path / "tokenizer.json", damaged)
+    with pytest.raises(ModelError, match="no usable tokenizer"):
+        checkpoints.load_tokenizer(tmp_path)
+
+
 def byte_level(folder: Path, **configuration: Any) -> PreTrainedTokenizerFast:
     """Save a ByteLevel tokenizer that has an unknown token, under another label in tokenizer_config.json."""
     raw = Tokenizer(models.BPE())

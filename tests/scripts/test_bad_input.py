@@ -10,12 +10,14 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
 from entity_questions_files import data_set
 from probe_tables import QUESTIONS, SENTENCES, facts_table
 from script_calls import ok, process, refused
 from sftlens import inference
+from sftlens.commands import program
 from sftlens.errors import ModelError
 from sftlens.files import write_parquet
 from sftlens.models import checkpoints
@@ -52,6 +54,18 @@ def test_a_prompt_longer_than_the_context_is_named_by_its_fact(inputs: Path, tmp
     given = ["--model", base, "--facts", inputs / "facts.parquet", "--shots", 6, "--max-new-tokens", 130]
     assert "fewer shots" in refused("evaluate.py", *given, "--out", out)
     assert not list(out.rglob("*"))
+
+
+def test_a_library_that_breaks_off_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    tokenizer = tiny_tokenizer().backend_tokenizer
+    piece = {"SpecialToken": {"id": "<other>", "type_id": 0}}
+    template = {"type": "TemplateProcessing", "single": [piece], "pair": [piece], "special_tokens": {}}
+    damaged = Tokenizer.from_str(json.dumps({**json.loads(tokenizer.to_str()), "post_processor": template}))
+    with pytest.raises(
+        SystemExit, match=r"^error: a library broke off \(no entry found for key\); a file that it read"
+    ):
+        program.run(lambda: damaged.encode("a"))
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_tokenizer_with_more_tokens_than_the_model_is_named(inputs: Path, tmp_path: Path) -> None:

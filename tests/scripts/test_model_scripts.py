@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from model_inputs import GEOMETRY, divergence_options, mastery_options
-from probe_tables import facts_table
+from probe_tables import SENTENCES, facts_table
 from repository import ROOT
 from script_calls import ok, process, refused
 from sftlens.data.buckets import BUCKETS
@@ -133,6 +134,16 @@ def test_probing_again_needs_a_mastery_table(inputs: Path, tmp_path: Path, colum
     write_parquet(tmp_path / "m.parquet", pd.read_parquet(inputs / "mastery.parquet").drop(columns=column))
     given = ["--facts", tmp_path / "m.parquet", "--templates", inputs / "templates.yaml", "--reprobe", 2]
     wanted = f"{tmp_path / 'm.parquet'}: column {column!r} is missing"
+    assert wanted in refused("evaluate.py", "--model", inputs / "ft", *given, "--out", tmp_path / "out")
+    models = (inputs / "base", inputs / "ft")
+    assert wanted in refused("restore.py", *models, "--ratio", 5, *given, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_probing_again_needs_templates_of_every_relation(inputs: Path, tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text(yaml.safe_dump({"P19": {"templates": SENTENCES["P19"]}}))
+    given = ["--facts", inputs / "mastery.parquet", "--templates", tmp_path / "one.yaml", "--reprobe", 2]
+    wanted = f"{tmp_path}/one.yaml: no templates for relation P17; add `P17: "
     assert wanted in refused("evaluate.py", "--model", inputs / "ft", *given, "--out", tmp_path / "out")
     models = (inputs / "base", inputs / "ft")
     assert wanted in refused("restore.py", *models, "--ratio", 5, *given, "--out", tmp_path / "out")

@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 from sftlens import files
 from sftlens.commands import headline, written
 from sftlens.data import relations
-from sftlens.errors import PAUSED_STATUS, ConfigError, SftlensError, TrainingPaused, explained, one_line
+from sftlens.errors import PAUSED_STATUS, ConfigError, SftlensError, TrainingPaused, explained, one_line, panicked
 from sftlens.models import identity
 from sftlens.runtime import launch, provenance, stages
 from sftlens.runtime.provenance import COMPUTED
@@ -155,6 +155,11 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(f"error: the memory is too small ({one_line(str(error))[:200] or type(error).__name__}); {remedy}")
     except KeyboardInterrupt:
         sys.exit(130)
+    except BaseException as error:
+        if not panicked(error):
+            raise
+        said = one_line(str(error))[:200]
+        sys.exit(f"error: a library broke off ({said}); a file that it read is damaged: fetch or make it again")
 
 
 def run_and_leave(main: Callable[[], None]) -> NoReturn:

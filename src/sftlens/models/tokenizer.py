@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NotRequired
 from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
-from sftlens.errors import ModelError
+from sftlens.errors import ModelError, panicked
 from sftlens.files import read_json
 from sftlens.gate import FileName
 from sftlens.models.configuration import said
@@ -61,7 +61,9 @@ def read_tokenizer(folder: Path, rows: int | None) -> "PreTrainedTokenizerBase":
                 folder, local_files_only=True, trust_remote_code=False
             )
             fault = _fault(tokenizer, rows)
-        except Exception as error:  # the tokenizers library raises plain Exception on a damaged file
+        except BaseException as error:  # the tokenizers library raises plain Exception on a damaged file, or panics
+            if not (isinstance(error, Exception) or panicked(error)):
+                raise
             fault = f"no usable tokenizer ({said(error)}); put tokenizer.json there"
         if fault is None:
             if faults:
@@ -73,6 +75,7 @@ def read_tokenizer(folder: Path, rows: int | None) -> "PreTrainedTokenizerBase":
 
 def _fault(tokenizer: "PreTrainedTokenizerBase", rows: int | None) -> str | None:
     """Return what is wrong with a tokenizer, and the remedy; None: nothing."""
+    tokenizer(TEXT)  # with the special tokens, whose template may name one that is none
     ids = tokenizer(TEXT, add_special_tokens=False)["input_ids"]
     back = str(tokenizer.decode(ids, clean_up_tokenization_spaces=False))
     if back.strip().casefold() != TEXT.casefold():  # some put a space before a text, some know no capitals

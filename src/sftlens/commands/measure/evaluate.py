@@ -72,6 +72,9 @@ def questions(args: argparse.Namespace, settings: EvaluationSettings) -> tuple[A
     columns = ["split", "relation", "subject", "bucket", "mastery"]
     reprobed = args.templates is not None  # which needs them all
     facts = tables.used_by_evaluation(tables.facts(args.facts, columns if reprobed else (), columns), reprobed=reprobed)
+    if reprobed:  # refused before a model is loaded
+        asked = facts.loc[facts["split"] == "test", "relation"]
+        relations.require_templates(relations.load_templates(args.templates), asked, args.templates)
     if args.dev:
         dev = tables.dev_facts(tables.facts(args.dev, optional=columns), settings.dev_facts, args.dev)
         facts = tables.with_dev(facts, dev)
