@@ -122,6 +122,11 @@ def test_what_cannot_be_compared_is_named(tmp_path: Path) -> None:
     assert "b.csv: shares no fact with" in message and "'test/P17/00000'" in message and "'Who?'" in message
     other.write_text("question,right\nWho?,true\nWho?,false\n")
     assert "'Who?' stands there twice" in refused("compare.py", other, other)
+    for column in ("fact_id", "split", "bucket"):
+        row = {"fact_id": "a", "question": "Who?", "right": True, column: ["x"]}
+        (tmp_path / "lists.jsonl").write_text(json.dumps(row))
+        message = refused("compare.py", tmp_path / "lists.jsonl", tmp_path / "lists.jsonl")
+        assert f"lists.jsonl, line 1: column {column!r} holds ['x']; write one text or number" in message
     other.write_text("question,text\nWho?,true\n")
     assert "no column 'right' or 'first_line' or 'contains'" in refused("compare.py", a, other)
     assert "holds the answers of one model" in refused("compare.py", a)

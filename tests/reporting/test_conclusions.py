@@ -96,6 +96,13 @@ def test_a_test_set_with_an_empty_bucket_is_named():
     whole = (results["split"] == "testood") & results["bucket"].isin(["macro", "D4"])
     last = said([contrast("D0", -1, -2, 0)], results[~whole])[-1]
     assert "no mean over the buckets on OOD test, as no question of it is in D4" in last.text
+
+
+def test_a_training_set_of_one_bucket_lacks_no_mean():
+    results = fake_results()
+    own = results[(results["split"] == "train") & (results["metric"] == "contains") & (results["stage"] == "evaluate")]
+    last = said([contrast("D0", -1, -2, 0)], pd.concat([results, own.assign(bucket=own["train_set"])]))[-1]
+    assert "no mean over the buckets" not in last.text
     assert "no mean" not in said([contrast("D0", -1, -2, 0)], results)[-1].text
 
 

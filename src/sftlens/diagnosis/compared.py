@@ -101,7 +101,10 @@ def _models(path: Path, score: str | None) -> dict[str, pd.DataFrame]:
             raise DataError(f"{path}: no column {' or '.join(map(repr, wanted))} {there}; {REMEDY}")
         models = {"": own}
     accepted = next((name for name in ("answers", "aliases", "object") if name in columns), "")
-    shared: dict[str, list[Any]] = {name: [row.get(name) for row in rows] for name in (*ids, "split", "bucket")}
+    shared = {
+        name: [_plain(path, place, name, row.get(name)) for place, row in zip(places, rows, strict=True)]
+        for name in (*ids, "split", "bucket")
+    }
     shared["accepted"] = [_text(row.get(accepted)) for row in rows]
     # Of sftlens evaluate: examples of tasks have judgements of their own, and their task as split.
     asked = [task for task in TASKS if task.name != DEFAULT and set(task.judgements) <= set(columns)]
@@ -125,6 +128,12 @@ def _judged_by(row: Mapping[str, Any], column: str, asked: Sequence[Task]) -> bo
     return column in own[0].judgements if own else not any(column in task.judgements for task in asked)
 
 
+def _plain(path: Path, place: str, column: str, value: Any) -> Any:
+    if isinstance(value, list | dict):
+        raise DataError(f"{path}, {place}: column {column!r} holds {value!r:.80}; write one text or number")
+    return value
+
+
 def _share(path: Path, place: str, column: str, value: Any) -> float:
     named = {"true": 1.0, "false": 0.0}
     try:
@@ -133,7 +142,7 @@ def _share(path: Path, place: str, column: str, value: Any) -> float:
             return float(found)
     except (TypeError, ValueError):
         pass
-    raise DataError(f"{path}, {place}: column {column!r} holds {value!r}; write true, false or a share from 0 to 1")
+    raise DataError(f"{path}, {place}: column {column!r} holds {value!r:.80}; write true, false or a share from 0 to 1")
 
 
 def _text(value: Any) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from sftlens.data.buckets import BUCKETS
 from sftlens.paper.primaries import EQUIVALENT
-from sftlens.reporting.frames import BASE, RATIO, SPLITS
+from sftlens.reporting.frames import BASE, RATIO, SPLITS, TESTS
 from sftlens.reporting.html import minus
 from sftlens.statistics.crossed import MIN_SEEDS, THIS_MODEL
 from sftlens.strategies import DEFAULT
@@ -173,7 +173,7 @@ def _without_mean(results: pd.DataFrame) -> Iterator[str]:
     asked = results[(results["stage"] == "evaluate") & (results["metric"] == "contains")]
     for (model, split), rows in asked.groupby(["model", "split"], sort=False):
         there = set(rows["bucket"])
-        if split in SPLITS and there & set(BUCKETS) and "macro" not in there:
+        if split in TESTS and there & set(BUCKETS) and "macro" not in there:
             whose = f" of {model}" if results["model"].nunique() > 1 else ""
             empty = ", ".join(name for name in BUCKETS if name not in there)
             yield f"it has no mean over the buckets on {SPLITS[split]}{whose}, as no question of it is in {empty}"
