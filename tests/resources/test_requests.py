@@ -69,7 +69,7 @@ def test_parameters_and_cache_of_other_decoders_are_exact(config: PreTrainedConf
     attention = model.model.layers[0].self_attn
     kept = 2 * 2 * attention.k_proj.out_features  # keys and values of two layers
     computed = 10 * config.hidden_size + 4 * config.intermediate_size
-    assert memory.generating(geometry, 1) == memory.STORED * (kept + computed)
+    assert memory.generating(geometry, 1, memory.STORED) == memory.STORED * (kept + computed)
 
 
 @pytest.mark.parametrize(("stage", "total"), [(1, 2 + 2 + 16 / 8), (2, 2 + 2 / 8 + 16 / 8), (3, 20 / 8)])
@@ -164,7 +164,7 @@ def test_the_main_memory_of_a_job_on_gpus_holds_no_whole_model():
 def test_a_job_on_cpus_has_room_for_fp32_where_it_may_compute_in_it():
     """Of a large model one layer at a time; the cache and the activations twice, and what training holds."""
     model = PAPER.models["llama-3-8b"].model_copy(update={"launch": Launch()})
-    count, held = model.shape.parameters, memory.generating(model.shape, memory.side_by_side(PAPER))
+    count, held = model.shape.parameters, memory.generating(model.shape, memory.side_by_side(PAPER), memory.STORED)
     auto, stored = (PAPER.model_copy(update={"compute_dtype": name}) for name in ("auto", "stored"))
     more = memory.measuring(auto, model) - memory.measuring(stored, model)
     assert held < more < held + count / 4

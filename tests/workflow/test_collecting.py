@@ -20,7 +20,7 @@ def test_each_target_takes_the_rows_of_its_experiment(finished: Path, monkeypatc
     for name, wanted in targets.wanted(study).items():
         alone, missing = collect.collect(study, wanted)
         assert not missing
-        part = collect.part(results, wanted)
+        part = collect.parts(results)(wanted)
         key = list(results.columns)
         assert part.sort_values(key).to_csv(index=False) == alone.sort_values(key).to_csv(index=False), name
 
